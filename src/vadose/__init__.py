@@ -1,0 +1,1 @@
+"""Soil-moisture forecasts and maps, with honest uncertainty."""

@@ -1,0 +1,80 @@
+"""Artefacts are written whole or not at all, and say what they were made from."""
+
+import hashlib
+import json
+import shutil
+import subprocess
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """Give a scratch path beside ``path`` to write to; it takes the name when all went well.
+
+    After an error nothing is left behind, and an older artefact at ``path`` stays as it was.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     with writing(Path(folder) / "a.txt") as scratch:
+    ...         _ = scratch.write_text("whole")
+    ...     sorted(p.name for p in Path(folder).iterdir())
+    ['a.txt']
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f".{path.name}.partial")
+    remove(scratch)
+    try:
+        yield scratch
+    except BaseException:
+        remove(scratch)
+        raise
+    remove(path)
+    scratch.rename(path)
+
+
+def remove(path: Path) -> None:
+    """Delete a file or a folder, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def fingerprint(paths: Iterable[Path]) -> str:
+    """SHA-256 over the names and contents of files, folders walked in order of name."""
+    digest = hashlib.sha256()
+    for path in paths:
+        files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+        for file in files:
+            digest.update(str(file.relative_to(path)).encode())
+            with file.open("rb") as stream:
+                while block := stream.read(1 << 20):
+                    digest.update(block)
+    return digest.hexdigest()[:16]
+
+
+def provenance(**inputs: Any) -> dict[str, str]:
+    """Attributes an artefact carries: version, commit, time of making, and its inputs as JSON."""
+    return {
+        "vadose_version": version("vadose"),
+        "commit": _commit(),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "inputs": json.dumps(inputs, sort_keys=True, default=str),
+    }
+
+
+def _commit() -> str:
+    """Commit of the checkout this package runs from, '' when it is an installed package."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return ""
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout.strip()

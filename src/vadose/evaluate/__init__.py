@@ -1,0 +1,1 @@
+"""Scoring of any store of predictions; knows no model."""

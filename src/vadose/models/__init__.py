@@ -1,0 +1,1 @@
+"""Forecasting models; torch only."""

@@ -1,0 +1,74 @@
+"""What every forecasting model is given: plain tensors, and the names of their channels."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+
+class Inputs(NamedTuple):
+    """What is known when a forecast is issued, at the end of day ``t0``, in physical units.
+
+    A channel is NaN where it is unknown (before the record starts, off the land); models
+    replace NaN by the training mean in their first layer.
+
+    Attributes
+    ----------
+    history
+        (B, T, C, H, W): the T days that end with ``t0``, oldest first.
+    static
+        (B, S, H, W): soil, vegetation, terrain.
+    future
+        (B, D, F, H, W): weather of the days ``t0 + 1 .. t0 + D`` where the model takes
+        known-future weather, else ``None``.
+    day
+        (B,) int64: ``t0`` in days since 1970-01-01.
+    cell
+        (B, 2) int64: row and column of the window's upper-left cell on the cube's grid.
+    """
+
+    history: Tensor
+    static: Tensor
+    future: Tensor | None
+    day: Tensor
+    cell: Tensor
+
+
+@dataclass(frozen=True)
+class Channels:
+    """Names of the channels of `Inputs`, in order, and the lead times a model forecasts.
+
+    ``target`` names the history channel that holds the last known value of what is forecast.
+    ``<target>_observed`` is 1 on days it was observed, ``<target>_age`` the days since then.
+    ``future`` is empty for a model without known-future weather.
+
+    Examples
+    --------
+    >>> channels = Channels(history=("soil_moisture",), leads=(1, 3))
+    >>> channels.position("soil_moisture"), channels.weather
+    (0, 'none')
+    """
+
+    history: tuple[str, ...]
+    static: tuple[str, ...] = ()
+    future: tuple[str, ...] = ()
+    leads: tuple[int, ...] = (1, 3, 7, 14, 30)
+    target: str = "soil_moisture"
+
+    def position(self, name: str) -> int:
+        """Index of a history channel."""
+        return self.history.index(name)
+
+    @property
+    def weather(self) -> str:
+        """Whether forecasts take the analysed weather of the days to come: 'none' or 'perfect'."""
+        return "perfect" if self.future else "none"
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values, for a checkpoint."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Channels":
+        """The inverse of `to_dict`."""
+        return cls(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})

@@ -1,0 +1,1 @@
+"""Products: where each is published, how its files are named and read."""
