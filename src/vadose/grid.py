@@ -1,0 +1,207 @@
+"""Nested EASE-Grid 2.0 of 36, 9, 3, 1 km and 100 m, and any regular part of one."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike, NDArray
+from pyproj import CRS, Transformer
+
+from vadose.errors import VadoseError
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+# Outer upper-left corner and the 36 km cell as published; every finer cell is a whole fraction of it.
+_LEFT, _TOP = -17367530.4451615, 7314540.8306386
+_CELL_36KM = 36032.220840584
+_ROWS_36KM, _COLUMNS_36KM = 406, 964
+_CHILDREN = {"36km": 1, "9km": 4, "3km": 12, "1km": 36, "100m": 360}
+
+
+@lru_cache
+def _transformer(crs: str) -> Transformer:
+    return Transformer.from_crs("EPSG:4326", crs, always_xy=True)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A regular grid: rows from north to south, columns from west to east.
+
+    Attributes
+    ----------
+    crs
+        Projection as an authority code, such as ``'EPSG:6933'``.
+    transform
+        (left, top, step): outer upper-left corner and distance of neighbouring cells [m].
+    shape
+        (rows, columns).
+    cell
+        Edge of one cell [m]; smaller than the step where a grid takes only every n-th cell, and
+        then the first cell fills the upper-left corner of the first step.
+
+    Examples
+    --------
+    >>> grid = ease_grid("9km")
+    >>> grid.shape
+    (1624, 3856)
+    >>> row, column = grid.rowcol(40.0, -100.0)
+    >>> int(row), int(column)
+    (289, 856)
+    >>> [round(float(v), 2) for v in grid.latlon(row, column)]
+    [40.0, -100.04]
+    """
+
+    crs: str
+    transform: tuple[float, float, float]
+    shape: tuple[int, int]
+    cell: float
+
+    @property
+    def x(self) -> FloatArray:
+        """Centres of the columns [m], (columns,)."""
+        left, _, step = self.transform
+        return left + self.cell / 2 + step * np.arange(self.shape[1])
+
+    @property
+    def y(self) -> FloatArray:
+        """Centres of the rows [m], (rows,), falling."""
+        _, top, step = self.transform
+        return top - self.cell / 2 - step * np.arange(self.shape[0])
+
+    def latlon(self, row: ArrayLike, column: ArrayLike) -> tuple[FloatArray, FloatArray]:
+        """Latitude and longitude [degree] of cell centres."""
+        left, top, step = self.transform
+        rows, columns = np.broadcast_arrays(np.asarray(row, float), np.asarray(column, float))
+        x, y = left + self.cell / 2 + step * columns, top - self.cell / 2 - step * rows
+        lon, lat = _transformer(self.crs).transform(x, y, direction="INVERSE")
+        return np.asarray(lat), np.asarray(lon)
+
+    def rowcol(self, lat: ArrayLike, lon: ArrayLike) -> tuple[IntArray, IntArray]:
+        """Row and column of the cell that holds each point; -1, -1 where none does."""
+        left, top, step = self.transform
+        x, y = _transformer(self.crs).transform(np.asarray(lon, float), np.asarray(lat, float))
+        across, down = (np.asarray(x) - left) / step, (top - np.asarray(y)) / step
+        finite = np.isfinite(across) & np.isfinite(down)
+        column = np.floor(np.where(finite, across, -1)).astype(np.int64)
+        row = np.floor(np.where(finite, down, -1)).astype(np.int64)
+        share = self.cell / step
+        inside = finite & (row >= 0) & (row < self.shape[0]) & (column >= 0) & (column < self.shape[1])
+        inside &= (across - column < share) & (down - row < share)
+        return np.where(inside, row, -1), np.where(inside, column, -1)
+
+    def part(self, rows: slice, columns: slice) -> "Grid":
+        """The cells of whole-step slices, such as ``part(slice(40, 112, 4), slice(150, 302, 4))``."""
+        r0, r1, dr = rows.indices(self.shape[0])
+        c0, c1, dc = columns.indices(self.shape[1])
+        if dr != dc or dr < 1:
+            raise VadoseError(f"grid part: row step {dr} and column step {dc} have to be equal and positive")
+        shape = (len(range(r0, r1, dr)), len(range(c0, c1, dc)))
+        if 0 in shape:
+            raise VadoseError(f"grid part: rows {rows}, columns {columns} hold no cell of {self.shape}")
+        left, top, step = self.transform
+        return Grid(self.crs, (left + c0 * step, top - r0 * step, step * dr), shape, self.cell)
+
+    def bounding_box(self, west: float, south: float, east: float, north: float) -> "Grid":
+        """The smallest part whose cell centres lie within a box [degree].
+
+        Examples
+        --------
+        >>> ease_grid("9km").bounding_box(-125, 25, -66.5, 49.5).shape
+        (276, 627)
+        """
+        middle = (self.shape[0] // 2, self.shape[1] // 2)
+        lat = self.latlon(np.arange(self.shape[0]), middle[1])[0]
+        lon = self.latlon(middle[0], np.arange(self.shape[1]))[1]
+        rows = np.flatnonzero((lat >= south) & (lat <= north))
+        columns = np.flatnonzero((lon >= west) & (lon <= east))
+        if not (len(rows) and len(columns)):
+            raise VadoseError(
+                f"bounding box west {west}, south {south}, east {east}, north {north}: no cell centre lies "
+                "within it; give degrees with west < east and south < north, inside the grid"
+            )
+        return self.part(slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1))
+
+    def coordinates(self) -> xr.Dataset:
+        """CF coordinates y, x, lat, lon and the grid mapping, to start a dataset with."""
+        rows, columns = np.indices(self.shape)
+        lat, lon = self.latlon(rows, columns)
+        return xr.Dataset(
+            coords={
+                "y": ("y", self.y, {"standard_name": "projection_y_coordinate", "units": "m"}),
+                "x": ("x", self.x, {"standard_name": "projection_x_coordinate", "units": "m"}),
+                "lat": (("y", "x"), lat, {"standard_name": "latitude", "units": "degrees_north"}),
+                "lon": (("y", "x"), lon, {"standard_name": "longitude", "units": "degrees_east"}),
+                "crs": ((), 0, CRS.from_user_input(self.crs).to_cf()),
+            },
+            attrs={"cell_size": self.cell, "grid_step": self.transform[2], "grid_crs": self.crs},
+        )
+
+
+def grid_of(dataset: xr.Dataset) -> Grid:
+    """The grid a dataset made from `Grid.coordinates` lies on.
+
+    Examples
+    --------
+    >>> grid = ease_grid("36km").part(slice(50, 60), slice(150, 170))
+    >>> grid_of(grid.coordinates()).shape
+    (10, 20)
+    """
+    cell, step = float(dataset.attrs["cell_size"]), float(dataset.attrs["grid_step"])
+    left, top = float(dataset.x[0]) - cell / 2, float(dataset.y[0]) + cell / 2
+    return Grid(dataset.attrs["grid_crs"], (left, top, step), (dataset.sizes["y"], dataset.sizes["x"]), cell)
+
+
+def ease_grid(resolution: str) -> Grid:
+    """The global EASE-Grid 2.0 (EPSG:6933), cylindrical and equal-area.
+
+    All five share one corner and nest: a 36 km cell holds 4 x 4 cells of 9 km, and each of those
+    90 x 90 cells of 100 m.
+
+    Parameters
+    ----------
+    resolution
+        ``'36km'``, ``'9km'``, ``'3km'``, ``'1km'`` or ``'100m'``.
+
+    Raises
+    ------
+    VadoseError
+        For another resolution (25 km does not nest).
+
+    References
+    ----------
+    Brodzik et al. (2012), doi:10.3390/ijgi1010032; correction doi:10.3390/ijgi3031154.
+
+    Examples
+    --------
+    >>> round(ease_grid("9km").cell, 6), round(ease_grid("100m").cell, 4)
+    (9008.05521, 100.0895)
+    """
+    if resolution not in _CHILDREN:
+        raise VadoseError(f"EASE-Grid 2.0: resolution {resolution!r} unknown; choose from {list(_CHILDREN)}")
+    n = _CHILDREN[resolution]
+    step = _CELL_36KM / n
+    return Grid("EPSG:6933", (_LEFT, _TOP, step), (_ROWS_36KM * n, _COLUMNS_36KM * n), step)
+
+
+def area_mean(fine: NDArray[np.floating], children: int) -> FloatArray:
+    """Mean of the known fine cells in each coarse cell of a nested grid.
+
+    Cells of an equal-area grid weigh the same, so the mean of a coarse cell is that of its
+    ``children`` x ``children`` fine cells; NaN cells do not count, and a coarse cell without a
+    known fine cell is NaN.
+
+    Examples
+    --------
+    >>> area_mean(np.array([[1.0, 3.0], [5.0, np.nan]]), 2)
+    array([[3.]])
+    """
+    rows, columns = fine.shape
+    if rows % children or columns % children:
+        raise VadoseError(f"area mean: {rows} x {columns} fine cells do not fill blocks of {children} x {children}")
+    blocks = fine.reshape(rows // children, children, columns // children, children).astype(float)
+    known = np.isfinite(blocks)
+    n = known.sum((1, 3))
+    total = np.where(known, blocks, 0.0).sum((1, 3))
+    return np.where(n > 0, total / np.maximum(n, 1), np.nan)
