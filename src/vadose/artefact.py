@@ -78,3 +78,31 @@ def _commit() -> str:
     command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.stdout.strip()
+
+
+def made_from(path: Path) -> dict[str, Any] | None:
+    """Inputs noted in an artefact by `provenance`, or None where there is no whole artefact.
+
+    A Zarr store carries them in its attributes, a folder in ``provenance.json``.
+    """
+    for note, key in ((path / "zarr.json", "attributes"), (path / "provenance.json", None)):
+        if note.exists():
+            values = json.loads(note.read_text())
+            attributes = values.get(key, {}) if key else values
+            return dict(json.loads(attributes["inputs"])) if "inputs" in attributes else None
+    return None
+
+
+def is_current(path: Path, **inputs: Any) -> bool:
+    """Whether the artefact at ``path`` was made from exactly these inputs.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     note = Path(folder) / "provenance.json"
+    ...     _ = note.write_text(json.dumps(provenance(seed=1)))
+    ...     is_current(Path(folder), seed=1), is_current(Path(folder), seed=2)
+    (True, False)
+    """
+    return made_from(path) == json.loads(json.dumps(inputs, sort_keys=True, default=str))

@@ -1,1 +1,51 @@
-"""Forecasting models; torch only."""
+"""Forecasting models: each a torch module that takes `Inputs` and gives physical units."""
+
+from typing import Any
+
+from torch import nn
+
+from vadose.models.baselines import Climatology, DampedPersistence, Persistence
+from vadose.models.blend import Blend
+from vadose.models.convlstm import ConvLSTM
+from vadose.models.inputs import Channels
+from vadose.models.lstm import LSTM
+from vadose.models.trees import Trees
+
+MODELS: dict[str, Any] = {
+    "persistence": Persistence,
+    "damped_persistence": DampedPersistence,
+    "climatology": Climatology,
+    "trees": Trees,
+    "lstm": LSTM,
+    "convlstm": ConvLSTM,
+}
+"""Name in configurations and stores -> class, built as ``MODELS[name](channels, **hyper)``."""
+
+
+def to_checkpoint(name: str, hyper: dict[str, Any], model: nn.Module) -> dict[str, Any]:
+    """A model as plain values and tensors, for ``torch.save``."""
+    channels: Any = model.channels
+    return {"name": name, "hyper": hyper, "channels": channels.to_dict(), "state": model.state_dict()}
+
+
+def from_checkpoint(checkpoint: dict[str, Any]) -> nn.Module:
+    """The model of `to_checkpoint`, or a `Blend` of several, ready to forecast.
+
+    Examples
+    --------
+    >>> channels = Channels(("soil_moisture_filled",), target="soil_moisture_filled")
+    >>> model = MODELS["climatology"](channels, grid=(2, 2))
+    >>> type(from_checkpoint(to_checkpoint("climatology", {"grid": (2, 2)}, model))).__name__
+    'Climatology'
+    """
+    channels = Channels.from_dict(checkpoint["channels"])
+    if checkpoint["name"] == "blend":
+        members = [from_checkpoint(member) for member in checkpoint["members"]]
+        looks = tuple(member["look_back"] for member in checkpoint["members"])
+        model: nn.Module = Blend(channels, members, looks, checkpoint["weights"])
+    else:
+        model = MODELS[checkpoint["name"]](channels, **checkpoint["hyper"])
+        model.load_state_dict(checkpoint["state"])
+    return model.eval()
+
+

@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 
@@ -72,3 +73,32 @@ class Channels:
     def from_dict(cls, values: dict[str, Any]) -> "Channels":
         """The inverse of `to_dict`."""
         return cls(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
+
+
+def season(day: Tensor, height: int, width: int) -> Tensor:
+    """Sine and cosine of the time of year of days since 1970-01-01, as maps (B, 2, H, W).
+
+    Examples
+    --------
+    >>> season(torch.tensor([0]), 1, 1).flatten().tolist()
+    [0.0, 1.0]
+    """
+    angle = 2 * torch.pi * day.to(torch.float32) / 365.2425
+    both = torch.stack([torch.sin(angle), torch.cos(angle)], dim=1)
+    return both[:, :, None, None].expand(-1, -1, height, width)
+
+
+def example_inputs(channels: Channels, *, look_back: int = 3, size: int = 1, batch: int = 2) -> Inputs:
+    """Random inputs of the right shapes, for documentation and tests."""
+    generator = torch.Generator().manual_seed(0)
+
+    def uniform(*shape: int) -> Tensor:
+        return torch.rand(*shape, size, size, generator=generator)
+
+    return Inputs(
+        history=uniform(batch, look_back, len(channels.history)),
+        static=uniform(batch, len(channels.static)),
+        future=uniform(batch, max(channels.leads), len(channels.future)) if channels.future else None,
+        day=torch.arange(16600, 16600 + batch),
+        cell=torch.zeros(batch, 2, dtype=torch.int64),
+    )

@@ -1,0 +1,199 @@
+"""Experiment files: what is read from YAML, checked, and refused when unknown."""
+
+import difflib
+import inspect
+from datetime import date
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from vadose.errors import VadoseError
+from vadose.models import MODELS, Channels
+from vadose.samples import Period
+from vadose.train import Optimisation
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PeriodConfig(_Frozen):
+    """First and last valid day of a split."""
+
+    first: date
+    last: date
+
+    def period(self) -> Period:
+        """As the functions take it."""
+        return Period(self.first.isoformat(), self.last.isoformat())
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "PeriodConfig":
+        if self.last < self.first:
+            raise ValueError(f"last day {self.last} lies before the first, {self.first}")
+        return self
+
+
+class SplitConfig(_Frozen):
+    """Valid days of training, validation and (when the cube holds its observations) test."""
+
+    training: PeriodConfig
+    validation: PeriodConfig
+    test: PeriodConfig
+
+
+class TrainingConfig(_Frozen):
+    """See `vadose.train.Optimisation`."""
+
+    epochs: int = Field(100, ge=1)
+    patience: int = Field(20, ge=1)
+    batch_size: int = Field(32, ge=1)
+    samples_per_epoch: int | None = Field(None, ge=1)
+    learning_rate: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    alpha: float = Field(0.5, ge=0)
+    beta: float = Field(0.5, ge=0)
+    form: str = Field("corrected", pattern="^(corrected|printed)$")
+    clip: float = Field(1.0, gt=0)
+    precision: str = "32-true"
+    seeds: tuple[int, ...] = Field((0,), min_length=1)
+
+    def optimisation(self) -> Optimisation:
+        """As the training loop takes it."""
+        return Optimisation(**self.model_dump())
+
+
+class RunConfig(_Frozen):
+    """One model to train: its class and arguments, its predictors, its window, how it is trained.
+
+    ``history`` has to hold ``soil_moisture_filled``, the last value known. ``future`` names the
+    weather of the days to come that the model is given; empty for none.
+    """
+
+    model: str
+    hyper: dict[str, Any] = {}
+    history: tuple[str, ...] = ("soil_moisture_filled",)
+    static: tuple[str, ...] = ()
+    future: tuple[str, ...] = ()
+    leads: tuple[int, ...] = (1, 3, 7, 14, 30)
+    look_back: int = Field(1, ge=1)
+    window: int = Field(1, ge=1)
+    stride: int = Field(1, ge=1)
+    training: TrainingConfig = TrainingConfig()
+    refit: bool = True
+
+    def channels(self) -> Channels:
+        """Predictors and lead times as models take them."""
+        return Channels(self.history, self.static, self.future, self.leads, target="soil_moisture_filled")
+
+    @model_validator(mode="after")
+    def _known_model(self) -> "RunConfig":
+        if self.model not in MODELS:
+            raise ValueError(f"unknown model '{self.model}'{_nearest(self.model, list(MODELS))}")
+        allowed = [name for name in inspect.signature(MODELS[self.model]).parameters if name not in ("channels", "grid")]
+        for key in self.hyper:
+            if key not in allowed:
+                raise ValueError(f"unknown key 'hyper.{key}' of {self.model}{_nearest(key, allowed)}")
+        if "soil_moisture_filled" not in self.history:
+            raise ValueError("history has to hold 'soil_moisture_filled', the last value known")
+        if not self.leads or min(self.leads) < 1 or list(self.leads) != sorted(set(self.leads)):
+            raise ValueError(f"leads {list(self.leads)} have to be whole days from 1 on, rising")
+        return self
+
+
+class BlendConfig(_Frozen):
+    """The weighted mean of trained runs, by their names."""
+
+    members: tuple[str, ...] = Field(min_length=2)
+    weights: tuple[float, ...] | None = None
+
+
+class Experiment(_Frozen):
+    """A split of time, runs to train on it, and blends of them."""
+
+    split: SplitConfig
+    runs: dict[str, RunConfig]
+    blends: dict[str, BlendConfig] = {}
+    leads: tuple[int, ...] = (1, 3, 7, 14, 30)
+    replicates: int = Field(1000, ge=10)
+
+    @model_validator(mode="after")
+    def _known_members(self) -> "Experiment":
+        for name, blend in self.blends.items():
+            for member in blend.members:
+                if member not in self.runs:
+                    raise ValueError(f"blends.{name}: unknown run '{member}'{_nearest(member, list(self.runs))}")
+            if blend.weights is not None and len(blend.weights) != len(blend.members):
+                raise ValueError(f"blends.{name}: {len(blend.weights)} weights for {len(blend.members)} members")
+        return self
+
+
+def built_in() -> list[str]:
+    """Names of the experiments that come with the package."""
+    return sorted(p.name.removesuffix(".yaml") for p in files("vadose.configs").iterdir() if p.name.endswith(".yaml"))
+
+
+def load_experiment(name: str) -> Experiment:
+    """Read an experiment file, or one of the built-in ones by its name.
+
+    Raises
+    ------
+    VadoseError
+        When there is none, it is no YAML, or a key or value in it is wrong; the message names the
+        file, the key and the nearest key there is.
+
+    Examples
+    --------
+    >>> load_experiment("conus").split.training.first
+    datetime.date(2015, 4, 1)
+    """
+    path = Path(name)
+    if not path.suffix and name in built_in():
+        text = files("vadose.configs").joinpath(f"{name}.yaml").read_text()
+    elif path.exists():
+        text = path.read_text()
+    else:
+        raise VadoseError(f"{name}: no such experiment file, nor one of the built-in {built_in()}")
+    try:
+        return Experiment.model_validate(_without_shared(yaml.safe_load(text)))
+    except yaml.YAMLError as error:
+        raise VadoseError(f"{name}: not YAML: {error}") from error
+    except ValidationError as error:
+        raise VadoseError("\n".join(f"{name}: {_told(e)}" for e in error.errors())) from error
+
+
+def _without_shared(values: Any) -> Any:
+    """Leave out the top-level keys that begin with a point: they hold YAML anchors only."""
+    if not isinstance(values, dict):
+        return values
+    return {key: value for key, value in values.items() if not str(key).startswith(".")}
+
+
+def _told(error: Any) -> str:
+    place = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        return f"unknown key '{place}'{_nearest(str(error['loc'][-1]), _keys_at(error['loc'][:-1]))}"
+    if error["type"] == "missing":
+        return f"key '{place}' is missing"
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{place}: {message}" if place else message
+
+
+def _keys_at(place: tuple[Any, ...]) -> list[str]:
+    """Keys allowed at a place of an experiment file."""
+    model: Any = Experiment
+    for part in place:
+        model = {"split": SplitConfig, "training": TrainingConfig, "runs": RunConfig, "blends": BlendConfig}.get(
+            str(part), model
+        )
+        if part in ("training", "validation", "test") and place[0] == "split":
+            model = PeriodConfig
+    return list(model.model_fields)
+
+
+def _nearest(word: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean '{close[0]}'?" if close else f"; known are {known}"

@@ -1,0 +1,174 @@
+"""Persistence, day-of-year climatology and damped persistence: what every model has to beat."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from vadose.models.inputs import Channels, Inputs
+
+Batches = Iterable[tuple[Inputs, Tensor]]
+
+
+class Persistence(nn.Module):
+    r"""The last known value, :math:`\hat y(t_0 + L) = y(t_0)`; NaN before the first observation.
+
+    Examples
+    --------
+    >>> from vadose.models.inputs import example_inputs
+    >>> channels = Channels(("soil_moisture_filled",), target="soil_moisture_filled")
+    >>> inputs = example_inputs(channels)
+    >>> bool((Persistence(channels)(inputs)[:, 4] == inputs.history[:, -1, 0]).all())
+    True
+    """
+
+    def __init__(self, channels: Channels) -> None:
+        super().__init__()
+        self.channels = channels
+
+    def fit(self, batches: Batches) -> None:
+        """Nothing to learn."""
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        """Soil moisture [m3 m-3] at each lead (B, L, H, W)."""
+        last = inputs.history[:, -1, self.channels.position(self.channels.target)]
+        return last[:, None].repeat(1, len(self.channels.leads), 1, 1)
+
+
+class Climatology(nn.Module):
+    r"""Mean and first annual harmonic of each cell's training observations.
+
+    .. math:: \hat y(d) = a + b \sin(2 \pi d / 365.2425) + c \cos(2 \pi d / 365.2425)
+
+    The harmonic is fitted by ridge regression with ``prior`` observations' weight toward zero,
+    because the training period may not hold a full year; the mean is not shrunk. A cell without a
+    training observation has no climatology: NaN.
+
+    Parameters
+    ----------
+    channels
+        Lead times.
+    grid
+        Rows and columns of the cube.
+    prior
+        Weight of the prior on the harmonic, in observations.
+
+    Examples
+    --------
+    >>> from vadose.models.inputs import example_inputs
+    >>> channels = Channels(("soil_moisture_filled",), leads=(1,), target="soil_moisture_filled")
+    >>> model = Climatology(channels, grid=(1, 1))
+    >>> inputs = example_inputs(channels)
+    >>> model.fit([(inputs, torch.full((2, 1, 1, 1), 0.25))])
+    >>> model(inputs).flatten().tolist()
+    [0.25, 0.25]
+    """
+
+    coefficients: Tensor
+
+    def __init__(self, channels: Channels, grid: tuple[int, int], prior: float = 10.0) -> None:
+        super().__init__()
+        self.channels, self.prior = channels, prior
+        self.register_buffer("coefficients", torch.full((*grid, 3), torch.nan, dtype=torch.float64))
+
+    def fit(self, batches: Batches) -> None:
+        """Fit every cell's three coefficients; each observation counts once, at the first lead."""
+        grid = self.coefficients.shape[:2]
+        normal = torch.zeros(*grid, 3, 3, dtype=torch.float64)
+        right = torch.zeros(*grid, 3, dtype=torch.float64)
+        for inputs, target in batches:
+            rows, columns = _cells(inputs)
+            basis = _harmonic(inputs.day + self.channels.leads[0])[:, None, None].expand(*rows.shape, 3)
+            known = torch.isfinite(target[:, 0])
+            where = (rows[known], columns[known])
+            b, y = basis[known], target[:, 0][known].double()
+            normal.index_put_(where, b[:, :, None] * b[:, None], accumulate=True)
+            right.index_put_(where, b * y[:, None], accumulate=True)
+        some = normal[..., 0, 0] > 0
+        ridge = torch.diag(torch.tensor([0.0, self.prior, self.prior], dtype=torch.float64))
+        solved = torch.linalg.solve(normal[some] + ridge, right[some])
+        self.coefficients.fill_(torch.nan)
+        self.coefficients[some] = solved
+
+    def at(self, inputs: Inputs, days_ahead: Tensor) -> Tensor:
+        """Climatology (B, L, H, W) of the days ``t0 + days_ahead`` (L,) or (B, L)."""
+        rows, columns = _cells(inputs)
+        basis = _harmonic(inputs.day[:, None] + days_ahead)
+        return torch.einsum("bhwk,blk->blhw", self.coefficients[rows, columns], basis).float()
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        """Soil moisture [m3 m-3] at each lead (B, L, H, W)."""
+        return self.at(inputs, torch.tensor(self.channels.leads))
+
+
+class DampedPersistence(nn.Module):
+    r"""Climatology plus the last anomaly, damped by a factor for each lead and cell.
+
+    .. math:: \hat y(t_0 + L) = c(t_0 + L) + \rho_L \, (y(t_0) - c(t_0))
+
+    The factor is the regression of later on earlier anomalies in training, a cell's own shrunk
+    toward that of all cells as if the latter were ``prior`` more pairs.
+
+    Parameters
+    ----------
+    channels
+        Lead times.
+    grid
+        Rows and columns of the cube.
+    prior
+        Weight of all cells' factor in a cell's own, in pairs.
+    """
+
+    factor: Tensor
+
+    def __init__(self, channels: Channels, grid: tuple[int, int], prior: float = 30.0) -> None:
+        super().__init__()
+        self.channels, self.prior = channels, prior
+        self.climatology = Climatology(channels, grid)
+        self.register_buffer("factor", torch.zeros(*grid, len(channels.leads), dtype=torch.float64))
+
+    def fit(self, batches: Batches) -> None:
+        """Fit the climatology, then the factors; goes through the batches twice."""
+        self.climatology.fit(batches)
+        products, squares, pairs = (torch.zeros_like(self.factor) for _ in range(3))
+        for inputs, target in batches:
+            rows, columns = _cells(inputs)
+            now = self._anomaly(inputs)[:, None].expand_as(target)
+            later = target - self.climatology(inputs)
+            known = torch.isfinite(now) & torch.isfinite(later)
+            for lead in range(target.shape[1]):
+                k = known[:, lead]
+                where = (rows[k], columns[k], torch.full_like(rows[k], lead))
+                a, b = now[:, lead][k].double(), later[:, lead][k].double()
+                products.index_put_(where, a * b, accumulate=True)
+                squares.index_put_(where, a * a, accumulate=True)
+                pairs.index_put_(where, torch.ones_like(a), accumulate=True)
+        all_cells = products.sum((0, 1)) / squares.sum((0, 1)).clamp(min=1e-12)
+        mean_square = squares.sum((0, 1)) / pairs.sum((0, 1)).clamp(min=1)
+        weight = self.prior * mean_square
+        self.factor.copy_((products + weight * all_cells) / (squares + weight).clamp(min=1e-12))
+
+    def _anomaly(self, inputs: Inputs) -> Tensor:
+        last = inputs.history[:, -1, self.channels.position(self.channels.target)]
+        return last - self.climatology.at(inputs, torch.tensor([0]))[:, 0]
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        """Soil moisture [m3 m-3] at each lead (B, L, H, W)."""
+        rows, columns = _cells(inputs)
+        factor = self.factor[rows, columns].movedim(-1, 1).float()
+        return self.climatology(inputs) + factor * self._anomaly(inputs)[:, None]
+
+
+def _cells(inputs: Inputs) -> tuple[Tensor, Tensor]:
+    """Row and column (B, H, W) of every cell of the windows."""
+    height, width = inputs.history.shape[-2:]
+    shape = (len(inputs.cell), height, width)
+    rows = inputs.cell[:, 0, None, None] + torch.arange(height)[None, :, None]
+    columns = inputs.cell[:, 1, None, None] + torch.arange(width)[None, None, :]
+    return rows.expand(shape), columns.expand(shape)
+
+
+def _harmonic(day: Tensor) -> Tensor:
+    """1, sine and cosine of the time of year, (..., 3)."""
+    angle = 2 * torch.pi * day.double() / 365.2425
+    return torch.stack([torch.ones_like(angle), torch.sin(angle), torch.cos(angle)], dim=-1)

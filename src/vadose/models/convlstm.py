@@ -1,0 +1,200 @@
+"""Convolutional LSTM with peepholes: windows of maps in, one map a lead time out."""
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from vadose.models.inputs import Channels, Inputs, season
+from vadose.models.normalise import Normalise
+
+WEATHER_MEANS = (1, 3, 7, 30)
+"""Days, ending with the valid day, over which the known-future weather is averaged for the head."""
+
+
+class ConvLSTMCell(nn.Module):
+    r"""One layer of a convolutional LSTM with peepholes, over a whole sequence.
+
+    .. math::
+        i_t &= \sigma(W_{xi} * X_t + W_{hi} * H_{t-1} + W_{ci} \circ C_{t-1} + b_i) \quad (1) \\
+        f_t &= \sigma(W_{xf} * X_t + W_{hf} * H_{t-1} + W_{cf} \circ C_{t-1} + b_f) \quad (2) \\
+        o_t &= \sigma(W_{xo} * X_t + W_{ho} * H_{t-1} + W_{co} \circ C_t + b_o) \quad (3) \\
+        \tilde C_t &= \tanh(W_{xc} * X_t + W_{hc} * H_{t-1} + b_c) \quad (4) \\
+        C_t &= f_t \circ C_{t-1} + i_t \circ \tilde C_t \quad (5) \\
+        H_t &= o_t \circ \tanh(C_t) \quad (6)
+
+    The convolution of the inputs is done for all days at once, and that of the first, zero state
+    is left out: both change nothing but the time taken.
+
+    Parameters
+    ----------
+    inputs, hidden
+        Channels in and out.
+    kernel
+        Edge of the square kernels, odd; padding keeps the size of the map.
+    peephole
+        ``'channel'``: one weight a channel, for maps of any size; ``'position'``: one a channel and
+        cell of a window of ``positions`` cells; ``'none'``.
+
+    References
+    ----------
+    Shi et al. (2015), doi:10.48550/arXiv.1506.04214; Rabiei et al. (2025), doi:10.3390/rs17183219.
+
+    Examples
+    --------
+    >>> ConvLSTMCell(2, 4)(torch.zeros(1, 3, 2, 8, 8)).shape
+    torch.Size([1, 3, 4, 8, 8])
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        hidden: int,
+        kernel: int = 3,
+        peephole: str = "channel",
+        positions: tuple[int, int] = (8, 8),
+    ) -> None:
+        super().__init__()
+        if kernel % 2 == 0:
+            raise ValueError(f"kernel {kernel} is even; 'same' padding wants an odd one")
+        # Gates in the order i, f, candidate, o, as torch.nn.LSTM has them.
+        self.from_input = nn.Conv2d(inputs, 4 * hidden, kernel, padding=kernel // 2)
+        self.from_state = nn.Conv2d(hidden, 4 * hidden, kernel, padding=kernel // 2, bias=False)
+        sizes = {"channel": (3, hidden, 1, 1), "position": (3, hidden, *positions)}
+        if peephole not in (*sizes, "none"):
+            raise ValueError(f"peephole {peephole!r} unknown; choose from {[*sizes, 'none']}")
+        self.peephole = nn.Parameter(torch.zeros(sizes[peephole])) if peephole in sizes else None
+        for layer in (self.from_input, self.from_state):
+            nn.init.xavier_normal_(layer.weight)
+        if self.peephole is not None:
+            nn.init.normal_(self.peephole, std=1 / math.sqrt(hidden))
+        assert self.from_input.bias is not None
+        nn.init.zeros_(self.from_input.bias)
+        nn.init.ones_(self.from_input.bias.data[hidden : 2 * hidden])  # remember, to begin with
+
+    def forward(self, sequence: Tensor) -> Tensor:
+        """(B, T, C, H, W) to the hidden states (B, T, hidden, H, W)."""
+        from_input = self.from_input(sequence.flatten(0, 1)).unflatten(0, sequence.shape[:2])
+        states: list[Tensor] = []
+        cell: Tensor | None = None
+        for t in range(sequence.shape[1]):
+            gates = from_input[:, t] if cell is None else from_input[:, t] + self.from_state(states[-1])
+            to_i, to_f, to_c, to_o = gates.chunk(4, dim=1)
+            if self.peephole is not None and cell is not None:
+                to_i, to_f = to_i + self.peephole[0] * cell, to_f + self.peephole[1] * cell
+            new = torch.sigmoid(to_i) * torch.tanh(to_c)
+            cell = new if cell is None else torch.sigmoid(to_f) * cell + new
+            if self.peephole is not None:
+                to_o = to_o + self.peephole[2] * cell
+            states.append(torch.sigmoid(to_o) * torch.tanh(cell))
+        return torch.stack(states, dim=1)
+
+
+class ConvLSTM(nn.Module):
+    r"""Stacked convolutional LSTM layers and a 1 x 1 convolution on the last hidden state.
+
+    .. math:: Y = W_y * H_T + b_y \quad (7)
+
+    One network gives all lead times. With known-future weather the head also sees, at each lead,
+    its means over the 1, 3, 7 and 30 days up to the valid day (as far as they lie after ``t0``).
+
+    Differs from the paper: Glorot-normal weights and a forget bias of one (the paper says normal);
+    one peephole weight a channel by default, so that a map of any size fits; the season enters as
+    sine and cosine; the head with weather is ours.
+
+    Parameters
+    ----------
+    channels
+        Predictors and lead times.
+    filters
+        Hidden channels of the layers; the paper's are 4, 16, 32, 64, 128, 256.
+    kernel, peephole, positions
+        See `ConvLSTMCell`.
+    dropout
+        Share of channels dropped after every second layer in training.
+
+    References
+    ----------
+    Rabiei et al. (2025), doi:10.3390/rs17183219.
+
+    Examples
+    --------
+    >>> from vadose.models.inputs import example_inputs
+    >>> channels = Channels(("soil_moisture_filled", "precipitation"), target="soil_moisture_filled")
+    >>> ConvLSTM(channels, filters=(4, 8))(example_inputs(channels, look_back=3, size=8)).shape
+    torch.Size([2, 5, 8, 8])
+    """
+
+    def __init__(
+        self,
+        channels: Channels,
+        filters: tuple[int, ...] = (4, 16, 32, 64, 128, 256),
+        kernel: int = 3,
+        peephole: str = "channel",
+        positions: tuple[int, int] = (8, 8),
+        dropout: float = 0.2,
+    ) -> None:
+        super().__init__()
+        self.channels = channels
+        self.history = Normalise(len(channels.history), axis=2)
+        self.static = Normalise(len(channels.static), axis=1)
+        self.future = Normalise(len(channels.future), axis=2)
+        widths = (len(channels.history) + len(channels.static) + 2, *filters)
+        self.layers = nn.ModuleList(
+            ConvLSTMCell(a, b, kernel, peephole, positions) for a, b in zip(widths, widths[1:], strict=False)
+        )
+        self.norms = nn.ModuleList(nn.BatchNorm2d(width) for width in filters)
+        self.dropout = nn.Dropout2d(dropout)
+        if channels.future:
+            extra = len(WEATHER_MEANS) * len(channels.future) + 1
+            self.head: nn.Module = nn.Sequential(
+                nn.Conv2d(filters[-1] + extra, 64, 1), nn.ReLU(), nn.Conv2d(64, 1, 1)
+            )
+        else:
+            self.head = nn.Conv2d(filters[-1], len(channels.leads), 1)
+
+    def fit_normalisation(self, batches: Iterable[tuple[Inputs, Tensor]]) -> None:
+        """Learn the means and standard deviations of the predictors from training batches."""
+        for inputs, _ in batches:
+            self.history.update(inputs.history)
+            self.static.update(inputs.static)
+            if inputs.future is not None:
+                self.future.update(inputs.future)
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        """Soil moisture [m3 m-3] at each lead (B, L, H, W)."""
+        history = self.history(inputs.history)
+        batch, days, _, height, width = history.shape
+        fixed = torch.cat([self.static(inputs.static), season(inputs.day, height, width)], dim=1)
+        sequence = torch.cat([history, fixed[:, None].expand(-1, days, -1, -1, -1)], dim=2)
+        for number, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
+            sequence = layer(sequence)
+            if number + 1 == len(self.layers):
+                sequence = sequence[:, -1:]
+            steps = sequence.shape[:2]
+            sequence = torch.relu(norm(sequence.flatten(0, 1)))
+            if number % 2:
+                sequence = self.dropout(sequence)
+            sequence = sequence.unflatten(0, steps)
+        state = sequence[:, -1]
+        if inputs.future is None:
+            departure = self.head(state)
+        else:
+            weather = self._weather(self.future(inputs.future))
+            repeated = state[:, None].expand(-1, weather.shape[1], -1, -1, -1)
+            joined = torch.cat([repeated, weather], dim=2).flatten(0, 1)
+            departure = self.head(joined).reshape(batch, -1, height, width)
+        return self.history.inverse(departure.float(), self.channels.position(self.channels.target))
+
+    def _weather(self, future: Tensor) -> Tensor:
+        """Means of the future weather up to each lead, and the lead: (B, L, channels, H, W)."""
+        total = torch.cat([torch.zeros_like(future[:, :1]), future.cumsum(dim=1)], dim=1)
+        at_leads = []
+        for lead in self.channels.leads:
+            means = [
+                (total[:, lead] - total[:, max(lead - days, 0)]) / min(days, lead) for days in WEATHER_MEANS
+            ]
+            code = torch.full_like(means[0][:, :1], math.log(lead) / 3)
+            at_leads.append(torch.cat([*means, code], dim=1))
+        return torch.stack(at_leads, dim=1)

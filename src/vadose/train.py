@@ -1,0 +1,345 @@
+"""Fitting models: one explicit loop on Lightning Fabric for networks, ``fit`` for the others."""
+
+import copy
+import csv
+import inspect
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.utilities.seed import seed_everything
+from torch import Tensor, nn
+
+from vadose.artefact import is_current, provenance, remove, writing
+from vadose.errors import VadoseError
+from vadose.losses import rmse_correlation
+from vadose.models import MODELS, to_checkpoint
+from vadose.models.inputs import Channels, Inputs
+from vadose.samples import Period, Samples
+
+Progress = Callable[[str, float], None]
+"""Told what is being done and how far it has come, from 0 to 1."""
+
+
+def silent(what: str, share: float) -> None:
+    """Show no progress."""
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """How a network is trained.
+
+    Attributes
+    ----------
+    epochs, patience
+        At most so many epochs; stop when the validation loss has not fallen for so many.
+    batch_size, samples_per_epoch
+        Samples a step, and drawn anew each epoch; all of them when ``None``.
+    learning_rate, weight_decay
+        Of Adam; the rate falls to a tenth over the epochs along a cosine.
+    alpha, beta, form
+        Of the loss, see `vadose.losses.rmse_correlation`.
+    clip
+        Largest norm of the gradient.
+    precision
+        As Lightning Fabric names it, such as ``'32-true'`` or ``'bf16-mixed'``.
+    seeds
+        Networks trained, one a seed; the forecast is their mean.
+    """
+
+    epochs: int = 100
+    patience: int = 20
+    batch_size: int = 32
+    samples_per_epoch: int | None = None
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    alpha: float = 0.5
+    beta: float = 0.5
+    form: str = "corrected"
+    clip: float = 1.0
+    precision: str = "32-true"
+    seeds: tuple[int, ...] = (0,)
+
+
+class Batches:
+    """The batches of a period in a fixed order, to be gone through as often as wanted."""
+
+    def __init__(self, samples: Samples, period: Period, size: int) -> None:
+        self.samples, self.period, self.size = samples, period, size
+
+    def __iter__(self) -> Iterator[tuple[Inputs, Tensor]]:
+        return self.samples.batches(self.period, size=self.size)
+
+
+def train(
+    samples: Samples,
+    out: Path,
+    *,
+    model: str,
+    hyper: dict[str, Any],
+    training: Period,
+    validation: Period,
+    optimisation: Optimisation,
+    refit: bool = True,
+    attributes: dict[str, str] | None = None,
+    made_of: dict[str, Any] | None = None,
+    progress: Progress = silent,
+) -> Path:
+    """Train one run and write its folder.
+
+    The folder holds ``selected.pt``, fitted on the training days alone with the epoch of the lowest
+    validation loss, and ``final.pt``: with ``refit`` fitted anew on training and validation days,
+    a network for the epochs found before; else the same. Both are self-contained. An interrupted
+    training goes on from its last epoch.
+
+    Parameters
+    ----------
+    samples
+        The cube's samples, in the shape the model takes.
+    out
+        Folder of the run; left alone when it was made from the same inputs already.
+    model, hyper
+        Name in `vadose.models.MODELS`, and the arguments of its class.
+    training, validation
+        Valid days of the targets. Statistics come from the training days only.
+    attributes
+        Noted in the checkpoint and later in its forecasts.
+    made_of
+        What the artefact is made from besides the settings, such as the cube's fingerprint.
+
+    Raises
+    ------
+    VadoseError
+        When training and validation overlap, or the loss stops being a number.
+    """
+    if validation.first <= training.last:
+        raise VadoseError(
+            f"validation begins {validation.first}, training ends {training.last}: they have to follow each other"
+        )
+    if "grid" in inspect.signature(MODELS[model]).parameters:
+        hyper = hyper | {"grid": samples.shape}
+    inputs = {
+        "model": model, "hyper": hyper, "channels": samples.channels.to_dict(), "look_back": samples.look_back,
+        "window": samples.window, "training": asdict(training), "validation": asdict(validation),
+        "optimisation": asdict(optimisation), "refit": refit, **(made_of or {}),
+    }  # fmt: skip
+    if is_current(out, **inputs):
+        return out
+    common = {
+        "channels": samples.channels.to_dict(), "look_back": samples.look_back, "window": samples.window,
+        "attributes": {"model": model, "weather": samples.channels.weather, **(attributes or {})},
+    }  # fmt: skip
+    whole = training.to(validation)
+    resume = out.with_name(f".{out.name}.training")
+    _forget_unless(resume, inputs)
+    log: list[dict[str, Any]] = []
+    if hasattr(MODELS[model], "fit"):
+        periods = (training, whole) if refit else (training,)
+        members = [[_fit(samples, period, model, hyper, progress)] for period in periods]
+    else:
+        members = [[], []] if refit else [[]]
+        for seed in optimisation.seeds:
+            label = f"{out.name}, seed {seed}"
+            place = resume / f"{seed}.pt"
+            best, epochs = _optimise(
+                samples, training, validation, model, hyper, optimisation, seed, place, log, label, progress
+            )
+            members[0].append(best)
+            if refit:
+                place = resume / f"{seed}-refit.pt"
+                fixed = Optimisation(**{**asdict(optimisation), "epochs": epochs})
+                label += " on all days"
+                best, _ = _optimise(samples, whole, None, model, hyper, fixed, seed, place, log, label, progress)
+                members[1].append(best)
+    with writing(out) as scratch:
+        scratch.mkdir()
+        for name, group in zip(("selected", "final"), (members[0], members[-1]), strict=True):
+            torch.save(mean_of(group, common), scratch / f"{name}.pt")
+        if log:
+            with (scratch / "history.csv").open("w", newline="") as stream:
+                writer = csv.DictWriter(stream, log[0])
+                writer.writeheader()
+                writer.writerows(log)
+        (scratch / "provenance.json").write_text(json.dumps(provenance(**inputs), indent=1))
+    remove(resume)
+    return out
+
+
+def blend(runs: list[Path], out: Path, *, weights: tuple[float, ...], leads: tuple[int, ...],
+          attributes: dict[str, str], made_of: dict[str, Any]) -> Path:  # fmt: skip
+    """Join trained runs into one whose forecast is their weighted mean; the members are kept whole.
+
+    Raises
+    ------
+    VadoseError
+        When the runs take windows of different size or different weather.
+    """
+    inputs = {"runs": [run.name for run in runs], "weights": weights, "leads": leads, **made_of}
+    if is_current(out, **inputs):
+        return out
+    with writing(out) as scratch:
+        scratch.mkdir()
+        for name in ("selected.pt", "final.pt"):
+            members = [torch.load(run / name, weights_only=True) for run in runs]
+            for key in ("window",):
+                if len({member[key] for member in members}) > 1:
+                    raise VadoseError(f"{out.name}: its members take windows of different size; blend equal ones")
+            if len({member["attributes"]["weather"] for member in members}) > 1:
+                raise VadoseError(f"{out.name}: some of its members take weather and some do not; blend alike ones")
+            channels = Channels(
+                history=_union(m["channels"]["history"] for m in members),
+                static=_union(m["channels"]["static"] for m in members),
+                future=_union(m["channels"]["future"] for m in members),
+                leads=leads,
+                target=members[0]["channels"]["target"],
+            )
+            checkpoint = {
+                "name": "blend", "members": members, "weights": weights, "channels": channels.to_dict(),
+                "look_back": max(m["look_back"] for m in members), "window": members[0]["window"],
+                "attributes": members[0]["attributes"] | {"model": "blend"} | attributes,
+            }  # fmt: skip
+            torch.save(checkpoint, scratch / name)
+        (scratch / "provenance.json").write_text(json.dumps(provenance(**inputs), indent=1))
+    return out
+
+
+def mean_of(members: list[dict[str, Any]], common: dict[str, Any]) -> dict[str, Any]:
+    """One checkpoint of a model, or of the mean of several trained from different seeds."""
+    if len(members) == 1:
+        return members[0] | common
+    weights = (1.0,) * len(members)
+    return {"name": "blend", "members": [m | common for m in members], "weights": weights} | common
+
+
+def _union(names: Any) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for group in names for name in group))
+
+
+def _fit(samples: Samples, period: Period, model: str, hyper: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    """Fit a model that learns in one go."""
+    progress(f"fitting {model}", 0.0)
+    fitted = MODELS[model](samples.channels, **hyper)
+    fitted.fit(Batches(samples, period, size=4096))
+    progress(f"fitting {model}", 1.0)
+    return to_checkpoint(model, hyper, fitted)
+
+
+def _optimise(
+    samples: Samples,
+    training: Period,
+    validation: Period | None,
+    model: str,
+    hyper: dict[str, Any],
+    how: Optimisation,
+    seed: int,
+    resume: Path,
+    log: list[dict[str, Any]],
+    label: str,
+    progress: Progress,
+) -> tuple[dict[str, Any], int]:
+    """Train one network; the best checkpoint by validation loss (the last without) and its epoch."""
+    fabric = Fabric(precision=how.precision)  # type: ignore[arg-type]
+    seed_everything(seed, verbose=False)
+    network = MODELS[model](samples.channels, **hyper)
+    network.fit_normalisation(Batches(samples, training, size=4096))
+    optimiser = torch.optim.AdamW(network.parameters(), lr=how.learning_rate, weight_decay=how.weight_decay)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimiser, lambda epoch: 0.1 + 0.45 * (1 + np.cos(np.pi * min(epoch / how.epochs, 1.0)))
+    )
+    shadow, wrapped_optimiser = fabric.setup(network, optimiser)
+    best, best_epoch, best_loss, first = copy.deepcopy(network.state_dict()), 0, np.inf, 1
+    own_log: list[dict[str, Any]] = []
+    if resume.exists():
+        kept = torch.load(resume, weights_only=True)
+        network.load_state_dict(kept["network"])
+        optimiser.load_state_dict(kept["optimiser"])
+        schedule.load_state_dict(kept["schedule"])
+        torch.set_rng_state(kept["rng"])
+        best, best_epoch, best_loss, first = kept["best"], kept["best_epoch"], kept["best_loss"], kept["epoch"] + 1
+        own_log = kept["log"]
+    for epoch in range(first, how.epochs + 1):
+        if epoch - 1 - best_epoch >= how.patience and validation is not None:
+            break
+        generator = np.random.default_rng([seed, epoch])
+        shadow.train()
+        batches = samples.batches(training, size=how.batch_size, limit=how.samples_per_epoch, generator=generator)
+        train_loss = _epoch(fabric, shadow, wrapped_optimiser, batches, how)
+        schedule.step()
+        entry = {"run": label, "epoch": epoch, "train_loss": train_loss, "validation_loss": ""}
+        if validation is None:
+            best, best_epoch = copy.deepcopy(network.state_dict()), epoch
+        else:
+            shadow.eval()
+            loss = _validate(shadow, samples, validation, how)
+            entry["validation_loss"] = loss
+            if loss < best_loss:
+                best, best_epoch, best_loss = copy.deepcopy(network.state_dict()), epoch, loss
+        own_log.append(entry)
+        progress(f"training {label}: epoch {epoch}, best {best_epoch}", epoch / how.epochs)
+        with writing(resume) as scratch:
+            state = {
+                "network": network.state_dict(), "optimiser": optimiser.state_dict(),
+                "schedule": schedule.state_dict(), "rng": torch.get_rng_state(), "best": best,
+                "best_epoch": best_epoch, "best_loss": float(best_loss), "epoch": epoch, "log": own_log,
+            }  # fmt: skip
+            torch.save(state, scratch)
+    progress(f"training {label}", 1.0)
+    log.extend(own_log)
+    network.load_state_dict(best)
+    return to_checkpoint(model, hyper, network), best_epoch
+
+
+def _epoch(
+    fabric: Fabric,
+    network: nn.Module,
+    optimiser: Any,
+    batches: Iterator[tuple[Inputs, Tensor]],
+    how: Optimisation,
+) -> float:
+    """One pass over the batches; the mean loss."""
+    losses = []
+    for inputs, observed in batches:
+        inputs, observed = _to(fabric.device, inputs), observed.to(fabric.device)
+        loss = rmse_correlation(network(inputs), observed, alpha=how.alpha, beta=how.beta, form=how.form)
+        if not torch.isfinite(loss):
+            raise VadoseError(
+                f"the training loss is {loss.item()} after {len(losses)} steps of an epoch; "
+                "lower the learning rate or the precision's speed ('32-true')"
+            )
+        optimiser.zero_grad()
+        fabric.backward(loss)
+        fabric.clip_gradients(network, optimiser, max_norm=how.clip, error_if_nonfinite=False)
+        optimiser.step()
+        losses.append(loss.detach())
+    return float(torch.stack(losses).mean())
+
+
+@torch.no_grad()
+def _validate(network: nn.Module, samples: Samples, period: Period, how: Optimisation) -> float:
+    """Mean loss over the samples of a period, at most as many as an epoch of training takes."""
+    device = next(network.parameters()).device
+    size = max(how.batch_size, 1024 // samples.window**2)
+    generator = np.random.default_rng(0)  # the same samples every time
+    batches = samples.batches(period, size=size, limit=how.samples_per_epoch, generator=generator)
+    losses = [
+        rmse_correlation(network(_to(device, i)), o.to(device), alpha=how.alpha, beta=how.beta, form=how.form)
+        for i, o in batches
+    ]
+    return float(torch.stack(losses).mean())
+
+
+def _to(device: torch.device, inputs: Inputs) -> Inputs:
+    return Inputs(*(None if tensor is None else tensor.to(device) for tensor in inputs))  # type: ignore[arg-type]
+
+
+def _forget_unless(resume: Path, inputs: dict[str, Any]) -> None:
+    """Drop what an interrupted training left, unless it was of the same inputs."""
+    if not is_current(resume, **inputs):
+        remove(resume)
+        resume.mkdir(parents=True)
+        (resume / "provenance.json").write_text(json.dumps(provenance(**inputs)))
