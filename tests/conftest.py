@@ -1,9 +1,15 @@
-"""Where the optional real data lie, for the tests that look at them."""
+"""Where the optional real data lie, and a small made-up cube."""
 
 import os
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+import xarray as xr
+
+from vadose.cube import with_antecedents
+from vadose.grid import ease_grid
 
 
 @pytest.fixture(scope="session")
@@ -13,3 +19,41 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}; set VADOSE_DATA to the folder that holds them")
     return folder
+
+
+@pytest.fixture(scope="session")
+def small_cube() -> xr.Dataset:
+    """Made-up moisture that follows made-up rain, 8 x 9 cells, 150 days, 45 % observed."""
+    rng = np.random.default_rng(0)
+    n, rows, columns = 150, 8, 9
+    dataset = ease_grid("36km").part(slice(47, 79, 4), slice(151, 187, 4)).coordinates()
+    dataset = dataset.assign_coords(time=pd.date_range("2015-04-01", periods=n))
+    rain = rng.gamma(0.3, 12.0, (n, rows, columns)).astype(np.float32)
+    moisture = np.full((n, rows, columns), 0.2, np.float32)
+    for t in range(1, n):
+        moisture[t] = 0.06 + 0.9 * (moisture[t - 1] - 0.06) + 0.002 * rain[t] + rng.normal(0, 0.003, (rows, columns))
+    mask = np.ones((rows, columns), bool)
+    mask[0, :2] = False
+    seen = rng.random(moisture.shape) < 0.45
+    daily = ("time", "y", "x")
+    dataset["soil_moisture"] = daily, np.where(seen & mask, moisture, np.nan).astype(np.float32)
+    dataset["precipitation"] = daily, np.where(mask, rain, np.nan)
+    angle = 2 * np.pi * np.arange(n) / 365
+    for name, mean, amplitude in (
+        ("air_temperature", 285, 10),
+        ("specific_humidity", 0.008, 0.003),
+        ("shortwave_radiation", 200, 80),
+        ("longwave_radiation", 300, 40),
+        ("eastward_wind", 0, 2),
+        ("northward_wind", 0, 2),
+    ):
+        values = mean + amplitude * (np.sin(angle)[:, None, None] + 0.3 * rng.normal(size=moisture.shape))
+        dataset[name] = daily, np.where(mask, values, np.nan).astype(np.float32)
+    for name in (
+        "clay_fraction", "sand_fraction", "silt_fraction", "bulk_density", "soil_water_capacity", "ndvi",
+        "albedo", "roughness_coefficient", "water_fraction",
+    ):  # fmt: skip
+        dataset[name] = ("y", "x"), np.where(mask, rng.random((rows, columns)), np.nan).astype(np.float32)
+    dataset["mask"] = ("y", "x"), mask
+    dataset.attrs |= {"dataset": "made up", "layer": "0-10 cm", "simulated": "true"}
+    return with_antecedents(dataset)

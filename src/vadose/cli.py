@@ -1,3 +1,277 @@
-"""placeholder"""
+"""The command line: one sub-command for each step of the road."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
 import typer
-app = typer.Typer()
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from vadose.errors import VadoseError
+
+# The stages are imported where they are called: help and mistakes come at once, torch later.
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from vadose.config import Experiment
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    help="""Soil-moisture forecasts from satellite, weather, soil and terrain data.
+
+The road, each step a command that reads files and writes one artefact:
+
+**build** granules -> cube.zarr · **train** -> a run · **forecast** -> a store · **evaluate** -> scores · **report** -> a page
+
+**study** does all of them and goes on where it was stopped; **demo** shows it on a small simulated world.""",
+)
+console = Console(stderr=True)
+
+Out = Annotated[Path, typer.Option("--out", "-o", help="Where to write.")]
+ExperimentName = Annotated[
+    str, typer.Option("--experiment", "-e", help="Experiment file (YAML), or a built-in one: conus, demo.")
+]
+Cube = Annotated[Path, typer.Argument(help="Cube made by 'vadose build'.")]
+
+
+@app.command()
+def build(
+    source: Annotated[Path, typer.Argument(help="Folder of the data as published.")],
+    out: Out = Path("cube.zarr"),
+    product: Annotated[str, typer.Option(help="Which product the folder holds.")] = "conusv4f1",
+) -> None:
+    """Build the Zarr cube from gridded data as published.
+
+    Example: `vadose build data/conusv4f1 --out cube.zarr`
+    """
+    from vadose.cube import build_cube, open_cube
+
+    with _progress() as tell:
+        tell("building the cube", 0.0)
+        build_cube(source, out, product)
+        tell("building the cube", 1.0)
+    _say(f"{out}: {dict(open_cube(out).sizes)}")
+
+
+@app.command()
+def stations(
+    out: Out = Path("stations.zarr"),
+    uscrn: Annotated[Path | None, typer.Option(help="Folder of USCRN daily01 files, YEAR/CRND0103-*.txt.")] = None,
+    scan: Annotated[Path | None, typer.Option(help="Folder of SCAN daily CSV exports.")] = None,
+    ismn: Annotated[Path | None, typer.Option(help="ISMN archive, folder or zip.")] = None,
+    metadata: Annotated[Path | None, typer.Option(help="Folder of station coordinates and soils.")] = None,
+) -> None:
+    """Build the station store from USCRN, SCAN and ISMN files, with quality flags.
+
+    Example: `vadose stations --uscrn data/uscrn_daily01 --metadata data/station_meta --out stations.zarr`
+    """
+    from vadose.stations import build_stations
+
+    with _progress() as tell:
+        build_stations(out, uscrn=uscrn, scan=scan, ismn=ismn, metadata=metadata, progress=tell)
+    _say(f"{out}: {dict(_open(out).sizes)}")
+
+
+@app.command()
+def train(
+    cube: Cube,
+    experiment: ExperimentName = "conus",
+    run: Annotated[list[str] | None, typer.Option(help="Train only this run; may be repeated.")] = None,
+    out: Out = Path("runs"),
+) -> None:
+    """Train the runs of an experiment; an interrupted training goes on from its last epoch.
+
+    Example: `vadose train cube.zarr --experiment conus --run lstm --out runs`
+    """
+    from vadose.config import load_experiment
+    from vadose.study import train_all
+
+    with _progress() as tell:
+        folders = train_all(load_experiment(experiment), cube, out, names=run, progress=tell)
+    for folder in folders:
+        _say(str(folder))
+
+
+@app.command()
+def forecast(
+    run: Annotated[Path, typer.Argument(help="Folder of a trained run, or one of its checkpoints.")],
+    cube: Cube,
+    first: Annotated[str, typer.Option("--from", help="First day of issue, the last day known: YYYY-MM-DD.")],
+    last: Annotated[str, typer.Option("--to", help="Last day of issue.")],
+    out: Out = Path("forecast.zarr"),
+) -> None:
+    """Forecast soil moisture 1, 3, 7, 14 and 30 days after each day of issue.
+
+    Example: `vadose forecast runs/lstm cube.zarr --from 2016-02-01 --to 2016-03-01 --out lstm.zarr`
+    """
+    from vadose.artefact import made_from
+    from vadose.cube import open_cube
+    from vadose.forecast import forecast as forecast_run
+
+    checkpoint = run if run.suffix == ".pt" else run / "final.pt"
+    with _progress() as tell:
+        forecast_run(
+            checkpoint, open_cube(cube), out, first=_day(first, "--from"), last=_day(last, "--to"),
+            made_of={"cube": made_from(cube)}, progress=tell,
+        )  # fmt: skip
+    _say(str(out))
+
+
+@app.command()
+def evaluate(
+    forecasts: Annotated[list[Path], typer.Argument(help="Stores of 'vadose forecast', scored on identical samples.")],
+    observed: Annotated[Path, typer.Option(help="A cube or a station store with the observations.")],
+    out: Out = Path("evaluation"),
+    first: Annotated[str | None, typer.Option("--from", help="First valid day to score.")] = None,
+    last: Annotated[str | None, typer.Option("--to", help="Last valid day to score.")] = None,
+    min_pairs: Annotated[int, typer.Option(min=3, help="Fewest pairs for a cell or station to count.")] = 60,
+    replicates: Annotated[int, typer.Option(min=10, help="Bootstrap replicates.")] = 1000,
+) -> None:
+    """Score forecasts against observations; give persistence and climatology among them.
+
+    Example: `vadose evaluate lstm.zarr persistence.zarr climatology.zarr --observed cube.zarr`
+    """
+    from vadose.cube import open_cube
+    from vadose.evaluate import evaluate as evaluate_stores
+
+    period = None
+    if first or last:
+        if not (first and last):
+            raise VadoseError("--from and --to go together: give both or neither")
+        period = (_day(first, "--from"), _day(last, "--to"))
+    truth = _open(observed) if (observed / "station").exists() else open_cube(observed)
+    with _progress() as tell:
+        tell("evaluating", 0.0)
+        evaluate_stores(
+            [_open(store) for store in forecasts], truth, out=out, period=period, min_pairs=min_pairs,
+            replicates=replicates,
+        )  # fmt: skip
+        tell("evaluating", 1.0)
+    _say(str(out / "scores.csv"))
+
+
+@app.command()
+def report(
+    evaluations: Annotated[list[Path], typer.Argument(help="Folders of 'vadose evaluate'.")],
+    out: Out = Path("report.html"),
+    title: Annotated[str, typer.Option(help="Heading of the page.")] = "Soil-moisture forecasts",
+) -> None:
+    """Make one HTML page of maps, tables and figures from evaluations.
+
+    Example: `vadose report evaluation --out report.html`
+    """
+    from vadose.report import build_report
+
+    _say(str(build_report(evaluations, out, title=title)))
+
+
+@app.command()
+def study(
+    experiment: Annotated[str, typer.Argument(help="Experiment file, or a built-in one: conus, demo.")],
+    data: Annotated[Path, typer.Option(help="Folder of the database as published.")],
+    out: Out = Path("study"),
+    stations: Annotated[Path | None, typer.Option(help="Station store to score against too.")] = None,
+    small: Annotated[bool, typer.Option("--quick", help="A few steps of everything: to try it, not to use it.")] = False,
+) -> None:
+    """Do the whole road on a database folder, resumable: build, train, forecast, evaluate, report.
+
+    Example: `vadose study conus --data data/conusv4f1 --out study`
+    """
+    from vadose.config import load_experiment, quick
+
+    chosen = load_experiment(experiment)
+    _do_study(quick(chosen) if small else chosen, data, out, stations, title=f"Study {Path(experiment).stem}")
+
+
+@app.command()
+def demo(
+    data: Annotated[Path | None, typer.Option(help="Real database to use instead of the simulated world.")] = None,
+    out: Out = Path("demo"),
+) -> None:
+    """Show the whole road in minutes, on a simulated world where nothing is downloaded.
+
+    Example: `vadose demo` or, on real data, `vadose demo --data data/conusv4f1`
+    """
+    from vadose.config import load_experiment
+    from vadose.stations import build_stations
+    from vadose.twin import build_world
+
+    chosen = load_experiment("demo")
+    if data is not None:
+        _do_study(chosen, data, out, None, title="Demonstration")
+        return
+    world = out / "world"
+    with _progress() as tell:
+        tell("simulating a world", 0.0)
+        if not world.exists():
+            build_world(world)
+        build_stations(out / "stations.zarr", uscrn=world / "uscrn", progress=tell)
+        tell("simulating a world", 1.0)
+    _do_study(chosen, world / "conusv4f1", out, out / "stations.zarr", title="Demonstration on a simulated world")
+
+
+def _do_study(experiment: "Experiment", data: Path, out: Path, stations: Path | None, title: str) -> None:
+    from vadose.study import study as run_study
+
+    with _progress() as tell:
+        page = run_study(experiment, data, out, title=title, stations=stations, progress=tell)
+    _say(f"scores: {out / 'scores.csv'}")
+    _say(f"report: {page.resolve()}")
+
+
+def _open(store: Path) -> "xr.Dataset":
+    import xarray as xr
+
+    if not (store / "zarr.json").exists():
+        raise VadoseError(f"{store}: no Zarr store there; make one with 'vadose forecast' or 'vadose stations'")
+    return xr.open_zarr(store, consolidated=False)
+
+
+def _day(text: str, option: str) -> str:
+    import pandas as pd
+
+    try:
+        return f"{pd.Timestamp(text):%Y-%m-%d}"
+    except ValueError as error:
+        raise VadoseError(f"{option} {text!r}: not a day; write YYYY-MM-DD") from error
+
+
+def _say(text: str) -> None:
+    typer.echo(text)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, float], None]]:
+    """A bar for what is under way, and a line with its seconds for what is done."""
+    bar = Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console, transient=True)
+    started: dict[str, float] = {}
+    with bar:
+        task = bar.add_task("", total=1.0)
+
+        def tell(what: str, share: float) -> None:
+            stage = what.split(":")[0]
+            if stage not in started:
+                started[stage] = time.monotonic()
+                bar.reset(task)
+            bar.update(task, description=what, completed=share)
+            if share >= 1.0 and stage in started:
+                console.print(f"{stage}: {time.monotonic() - started.pop(stage):.0f} s", highlight=False)
+
+        yield tell
+
+
+def main() -> NoReturn:
+    """Run the command line; a problem a user can mend is one message and exit code 2."""
+    try:
+        app()
+    except VadoseError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2)
+    sys.exit(0)

@@ -197,3 +197,21 @@ def _keys_at(place: tuple[Any, ...]) -> list[str]:
 def _nearest(word: str, known: list[str]) -> str:
     close = difflib.get_close_matches(word, known, n=1)
     return f"; did you mean '{close[0]}'?" if close else f"; known are {known}"
+
+
+def quick(experiment: Experiment) -> Experiment:
+    """The same experiment with a few steps of everything: it shows that all runs, not how well.
+
+    Examples
+    --------
+    >>> quick(load_experiment("conus")).runs["convlstm"].training.epochs
+    1
+    """
+    runs = {}
+    for name, run in experiment.runs.items():
+        training = run.training.model_copy(
+            update={"epochs": 1, "samples_per_epoch": 256, "seeds": run.training.seeds[:1]}
+        )
+        hyper = run.hyper | ({"iterations": 5} if run.model == "trees" else {})
+        runs[name] = run.model_copy(update={"training": training, "hyper": hyper})
+    return experiment.model_copy(update={"runs": runs, "replicates": 50})

@@ -29,14 +29,15 @@ def forecast(
     first: str,
     last: str,
     leads: tuple[int, ...] = LEADS,
-    stride: int = 2,
+    stride: int | None = None,
     made_of: dict[str, Any] | None = None,
     progress: Progress = silent,
 ) -> Path:
     """Forecast every day of ``first`` .. ``last`` (the last days known) and write the store.
 
-    A model trained on windows is applied to windows ``stride`` cells apart, and overlaps are
-    averaged with weights that rise toward a window's centre, where errors are smallest.
+    A model trained on windows is applied to windows ``stride`` cells apart (a quarter of their edge
+    when left out), and overlaps are averaged with weights that rise toward a window's centre, where
+    errors are smallest.
 
     Parameters
     ----------
@@ -59,6 +60,7 @@ def forecast(
     channels = Channels.from_dict(kept["channels"])
     if missing := sorted(set(leads) - set(channels.leads)):
         raise VadoseError(f"{checkpoint}: does not forecast leads {missing} days; it has {list(channels.leads)}")
+    stride = stride or max(1, kept["window"] // 4)
     inputs = {"checkpoint": fingerprint([checkpoint]), "first": first, "last": last, "leads": leads,
               "stride": stride, **(made_of or {})}  # fmt: skip
     if is_current(out, **inputs):

@@ -4,6 +4,7 @@ import copy
 import csv
 import inspect
 import json
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -249,10 +250,10 @@ def _optimise(
     network.fit_normalisation(Batches(samples, training, size=4096))
     optimiser = torch.optim.AdamW(network.parameters(), lr=how.learning_rate, weight_decay=how.weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda epoch: 0.1 + 0.45 * (1 + np.cos(np.pi * min(epoch / how.epochs, 1.0)))
+        optimiser, lambda epoch: 0.1 + 0.45 * (1 + math.cos(math.pi * min(epoch / how.epochs, 1.0)))
     )
     shadow, wrapped_optimiser = fabric.setup(network, optimiser)
-    best, best_epoch, best_loss, first = copy.deepcopy(network.state_dict()), 0, np.inf, 1
+    best, best_epoch, best_loss, first = copy.deepcopy(network.state_dict()), 0, math.inf, 1
     own_log: list[dict[str, Any]] = []
     if resume.exists():
         kept = torch.load(resume, weights_only=True)
@@ -285,7 +286,7 @@ def _optimise(
             state = {
                 "network": network.state_dict(), "optimiser": optimiser.state_dict(),
                 "schedule": schedule.state_dict(), "rng": torch.get_rng_state(), "best": best,
-                "best_epoch": best_epoch, "best_loss": float(best_loss), "epoch": epoch, "log": own_log,
+                "best_epoch": best_epoch, "best_loss": best_loss, "epoch": epoch, "log": own_log,
             }  # fmt: skip
             torch.save(state, scratch)
     progress(f"training {label}", 1.0)

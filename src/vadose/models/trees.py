@@ -1,0 +1,182 @@
+"""Gradient-boosted trees: one ensemble a lead time, on sums and means of what is known."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import skops.io
+import torch
+from numpy.typing import NDArray
+from sklearn.ensemble import HistGradientBoostingRegressor
+from torch import Tensor, nn
+
+from vadose.models.inputs import Channels, Inputs
+
+Array = NDArray[np.float32]
+WINDOWS = (1, 3, 7, 14, 30, 90)
+"""Days, ending with ``t0`` or the valid day, over which predictors are averaged."""
+RECESSIONS = (0.85, 0.95)
+"""Daily recessions of the antecedent precipitation indices."""
+TRUSTED = [
+    "sklearn._loss.link.IdentityLink", "sklearn._loss.link.Interval", "sklearn._loss.loss.HalfSquaredError",
+    "sklearn.ensemble._hist_gradient_boosting.binning._BinMapper",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "numpy.dtype", "_loss.CyHalfSquaredError",
+]  # fmt: skip
+"""Types that a saved regressor may hold besides those always trusted."""
+
+
+class Trees(nn.Module):
+    r"""Histogram gradient boosting, a regressor for each lead, on predictors made from the inputs.
+
+    Predictors: the last known moisture, its age and its means over past windows; the means of each
+    weather variable over `WINDOWS` days and the antecedent precipitation indices
+    :math:`A_t = k A_{t-1} + P_t`, up to ``t0`` or, with known-future weather, up to the valid day
+    (and since ``t0``); static fields; the season of the valid day; the cell's row and column.
+    Unknown values are left to the trees, which have a branch for them.
+
+    Parameters
+    ----------
+    channels
+        Predictors and lead times.
+    iterations, learning_rate, leaves, samples_per_leaf, l2, features
+        Of each regressor, see scikit-learn; ``features`` is the share tried at a split.
+
+    References
+    ----------
+    Friedman (2001), doi:10.1214/aos/1013203451; index: Kohler and Linsley (1951), US Weather Bureau
+    Research Paper 34.
+
+    Examples
+    --------
+    >>> from vadose.models.inputs import example_inputs
+    >>> channels = Channels(("soil_moisture_filled",), leads=(1,), target="soil_moisture_filled")
+    >>> model, inputs = Trees(channels, iterations=2), example_inputs(channels)
+    >>> model.fit([(inputs, torch.full((2, 1, 1, 1), 0.25))])
+    >>> model(inputs).flatten().tolist()
+    [0.25, 0.25]
+    """
+
+    def __init__(
+        self,
+        channels: Channels,
+        iterations: int = 300,
+        learning_rate: float = 0.05,
+        leaves: int = 31,
+        samples_per_leaf: int = 50,
+        l2: float = 1.0,
+        features: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.channels = channels
+        self.settings: dict[str, Any] = {
+            "max_iter": iterations,
+            "learning_rate": learning_rate,
+            "max_leaf_nodes": leaves,
+            "min_samples_leaf": samples_per_leaf,
+            "l2_regularization": l2,
+            "max_features": features,
+            "early_stopping": False,
+            "random_state": 0,
+        }
+        self.regressors: list[HistGradientBoostingRegressor] = []
+
+    def fit(self, batches: Iterable[tuple[Inputs, Tensor]]) -> None:
+        """Fit one regressor a lead to all its observed targets."""
+        predictors: list[list[Array]] = [[] for _ in self.channels.leads]
+        targets: list[list[Array]] = [[] for _ in self.channels.leads]
+        for inputs, target in batches:
+            for number, x in enumerate(self._predictors(inputs)):
+                y = target[:, number].flatten().numpy()
+                predictors[number].append(x[np.isfinite(y)])
+                targets[number].append(y[np.isfinite(y)])
+        self.regressors = [
+            HistGradientBoostingRegressor(**self.settings).fit(np.concatenate(x), np.concatenate(y))
+            for x, y in zip(predictors, targets, strict=True)
+        ]
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        """Soil moisture [m3 m-3] at each lead (B, L, H, W)."""
+        batch, _, _, height, width = inputs.history.shape
+        predicted = [
+            regressor.predict(x) for regressor, x in zip(self.regressors, self._predictors(inputs), strict=True)
+        ]
+        stacked = torch.from_numpy(np.stack(predicted).astype(np.float32))
+        return stacked.reshape(len(predicted), batch, height, width).transpose(0, 1)
+
+    def _predictors(self, inputs: Inputs) -> list[Array]:
+        """Predictors (cells, features) of each lead."""
+        channels = self.channels
+        height, width = inputs.history.shape[-2:]
+        history = _by_cell(inputs.history)
+        days = history.shape[1]
+        moisture_names = {channels.target, *(n for n in channels.history if n.endswith(("_observed", "_age")))}
+        weather = [i for i, name in enumerate(channels.history) if name not in moisture_names]
+        daily = history[:, :, weather]
+        rain = channels.history.index("precipitation") if "precipitation" in channels.history else None
+        common = [
+            history[:, -1, [i for i, name in enumerate(channels.history) if name in moisture_names]],
+            *_means(history[:, :, [channels.position(channels.target)]], days, WINDOWS[1:]),
+            _by_cell(inputs.static[:, None])[:, 0],
+        ]
+        place = inputs.cell[:, :, None, None].expand(-1, -1, height, width).clone()
+        place[:, 0] += torch.arange(height)[:, None]
+        place[:, 1] += torch.arange(width)
+        common.append(_by_cell(place[:, None].float())[:, 0])
+        indices: list[Array] = []
+        if inputs.future is not None:
+            # The days ahead continue the history; a variable not known ahead ends unknown.
+            future = np.full((len(history), inputs.future.shape[1], len(weather)), np.nan, np.float32)
+            ahead = _by_cell(inputs.future)
+            for position, name in enumerate(channels.future):
+                future[:, :, weather.index(channels.history.index(name))] = ahead[:, :, position]
+            daily = np.concatenate([daily, future], axis=1)
+        if rain is not None:
+            indices = [_antecedent_index(daily[:, :, weather.index(rain)], k) for k in RECESSIONS]
+        of_leads = []
+        for lead in channels.leads:
+            valid = inputs.day.numpy() + lead
+            angle = 2 * np.pi * np.repeat(valid, height * width) / 365.2425
+            own = [np.stack([np.sin(angle), np.cos(angle)], axis=1)]
+            ends = [days] if inputs.future is None else [days, days + lead]
+            own += [index[:, end - 1 : end] for index in indices for end in ends]
+            own += _means(daily, ends[-1], WINDOWS)
+            if lead > 1 and inputs.future is not None:
+                own += _means(daily, ends[-1], (lead,))
+            of_leads.append(np.concatenate([*common, *own], axis=1).astype(np.float32))
+        return of_leads
+
+    def get_extra_state(self) -> Tensor:
+        """The fitted regressors as bytes, so that a checkpoint is whole."""
+        data = skops.io.dumps(self.regressors)
+        return torch.frombuffer(bytearray(data), dtype=torch.uint8)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Take the regressors back from bytes; types not expected there are refused."""
+        self.regressors = skops.io.loads(state.numpy().tobytes(), trusted=TRUSTED)
+
+
+def _by_cell(values: Tensor) -> Array:
+    """(B, T, C, H, W) to (B * H * W, T, C)."""
+    array: Array = values.permute(0, 3, 4, 1, 2).flatten(0, 2).numpy()
+    return array
+
+
+def _means(daily: Array, end: int, windows: tuple[int, ...]) -> list[Array]:
+    """Means of the known days in windows that end before day ``end`` of (cells, days, channels)."""
+    found = []
+    for window in windows:
+        part = daily[:, max(end - window, 0) : end]
+        known = np.isfinite(part)
+        count = known.sum(axis=1)
+        total = np.where(known, part, 0).sum(axis=1)
+        found.append(np.where(count > 0, total / np.maximum(count, 1), np.nan))
+    return found
+
+
+def _antecedent_index(rain: Array, recession: float) -> Array:
+    """A_t = k A_{t-1} + P_t along the days of (cells, days), unknown days taken as dry."""
+    index = np.nan_to_num(rain, nan=0.0)
+    for t in range(1, index.shape[1]):
+        index[:, t] += recession * index[:, t - 1]
+    return index

@@ -1,0 +1,196 @@
+"""What holds for every model of MODELS: a new one is tested by being there."""
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+from vadose.models import MODELS, from_checkpoint, to_checkpoint
+from vadose.models.inputs import Channels, Inputs, example_inputs
+from vadose.samples import Period, Samples
+from vadose.train import Batches
+
+HISTORY = (
+    "soil_moisture_filled", "soil_moisture_observed", "soil_moisture_age", "precipitation", "air_temperature",
+    "specific_humidity", "shortwave_radiation", "longwave_radiation", "eastward_wind", "northward_wind",
+)  # fmt: skip
+STATIC = ("clay_fraction", "sand_fraction", "ndvi")
+SMALL: dict[str, dict[str, Any]] = {
+    "convlstm": {"filters": (4, 6), "dropout": 0.0},
+    "lstm": {"hidden": 8, "dropout": 0.0},
+    "trees": {"iterations": 20},
+}
+LOOK_BACK = 20
+ALL = Period("2015-04-01", "2015-08-28")
+WEATHERS = ["none", "perfect"]
+
+
+def channels_for(weather: str) -> Channels:
+    return Channels(
+        HISTORY, STATIC, HISTORY[3:] if weather == "perfect" else (), leads=(1, 3, 7), target=HISTORY[0]
+    )
+
+
+def samples_of(cube: xr.Dataset, weather: str) -> Samples:
+    return Samples(cube, channels_for(weather), look_back=LOOK_BACK)
+
+
+def built(name: str, weather: str, grid: tuple[int, int] = (8, 9)) -> tuple[torch.nn.Module, dict[str, Any]]:
+    torch.manual_seed(0)
+    hyper = dict(SMALL.get(name, {}))
+    if name in ("climatology", "damped_persistence"):
+        hyper["grid"] = grid
+    return MODELS[name](channels_for(weather), **hyper), hyper
+
+
+@pytest.fixture(scope="module")
+def trained(small_cube: xr.Dataset) -> dict[tuple[str, str], tuple[torch.nn.Module, dict[str, Any]]]:
+    """Every model with and without weather, fitted or with its statistics set."""
+    models = {}
+    for name in MODELS:
+        for weather in WEATHERS:
+            model, hyper = built(name, weather)
+            batches = Batches(samples_of(small_cube, weather), ALL, 2048)
+            model.fit(batches) if hasattr(model, "fit") else model.fit_normalisation(batches)
+            models[name, weather] = model.eval(), hyper
+    return models
+
+
+every = pytest.mark.parametrize(("name", "weather"), [(n, w) for n in MODELS for w in WEATHERS])
+networks = pytest.mark.parametrize(
+    ("name", "weather"), [(n, w) for n in MODELS for w in WEATHERS if not hasattr(MODELS[n], "fit")]
+)
+
+
+@every
+def test_shape_and_range(name: str, weather: str, trained: Any, small_cube: xr.Dataset) -> None:
+    model, _ = trained[name, weather]
+    samples = samples_of(small_cube, weather)
+    with torch.no_grad():
+        predicted = model(samples.inputs(samples.all_windows(100)))
+    assert predicted.shape == (8 * 9 - 2, 3, 1, 1)
+    assert predicted.dtype == torch.float32
+    if hasattr(MODELS[name], "fit"):
+        assert predicted.min() > 0
+        assert predicted.max() < 0.6
+
+
+@every
+def test_any_size_of_window(name: str, weather: str, trained: Any) -> None:
+    model, _ = trained[name, weather]
+    with torch.no_grad():
+        inputs = example_inputs(channels_for(weather), look_back=LOOK_BACK, size=4, batch=3)
+        assert model(inputs).shape == (3, 3, 4, 4)
+
+
+@every
+def test_unknown_predictors_leave_forecasts_finite(
+    name: str, weather: str, trained: Any, small_cube: xr.Dataset
+) -> None:
+    if name in ("persistence", "damped_persistence"):
+        pytest.skip("without a last observation persistence is undefined: NaN, as documented")
+    model, _ = trained[name, weather]
+    samples = samples_of(small_cube, weather)
+    inputs = samples.inputs(samples.all_windows(60))
+    history = inputs.history.clone()
+    history[: len(history) // 2] = torch.nan
+    history[:, :5, 1:] = torch.nan
+    with torch.no_grad():
+        assert torch.isfinite(model(inputs._replace(history=history))).all()
+
+
+@every
+def test_saved_and_loaded_it_forecasts_the_same(
+    name: str, weather: str, trained: Any, small_cube: xr.Dataset
+) -> None:
+    model, hyper = trained[name, weather]
+    stream = io.BytesIO()
+    torch.save(to_checkpoint(name, hyper, model), stream)
+    stream.seek(0)
+    again = from_checkpoint(torch.load(stream, weights_only=True))
+    samples = samples_of(small_cube, weather)
+    inputs = samples.inputs(samples.all_windows(80))
+    with torch.no_grad():
+        assert torch.equal(again(inputs), model(inputs))
+
+
+@networks
+def test_every_parameter_gets_a_gradient(name: str, weather: str, small_cube: xr.Dataset) -> None:
+    model, _ = built(name, weather)
+    samples = samples_of(small_cube, weather)
+    batches = Batches(samples, ALL, 256)
+    model.fit_normalisation(batches)
+    inputs, _ = next(iter(batches))
+    inputs = samples.inputs(samples.all_windows(90))
+    model(inputs).square().sum().backward()
+    without = [key for key, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert without == []
+
+
+@networks
+def test_it_overfits_one_batch(name: str, weather: str, small_cube: xr.Dataset) -> None:
+    model, _ = built(name, weather)
+    samples = samples_of(small_cube, weather)
+    batches = Batches(samples, ALL, 4096)
+    model.fit_normalisation(batches)
+    index = samples.index(ALL)[4000:4032]
+    inputs, observed = samples.inputs(index), samples.targets(index, ALL)
+    known = torch.isfinite(observed)
+    optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
+    losses = []
+    for _ in range(250):
+        loss = (model(inputs) - observed)[known].square().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.05 * observed[known].var().item()
+
+
+def changed_after(cube: xr.Dataset, day: int, keep: tuple[str, ...] = ()) -> xr.Dataset:
+    """The cube with every daily value after a position changed, but those to keep."""
+    other = cube.copy(deep=True)
+    for name in map(str, other.data_vars):
+        if "time" in other[name].dims and name not in keep:
+            values = other[name].values
+            values[day + 1 :] = np.where(np.isfinite(values[day + 1 :]), 7.0, 3.0)
+    return other
+
+
+@every
+def test_nothing_after_t0_reaches_a_forecast(name: str, weather: str, trained: Any, small_cube: xr.Dataset) -> None:
+    model, _ = trained[name, weather]
+    keep = HISTORY[3:] if weather == "perfect" else ()
+    inputs: list[Inputs] = []
+    for cube in (small_cube, changed_after(small_cube, 80, keep)):
+        samples = samples_of(cube, weather)
+        inputs.append(samples.inputs(samples.all_windows(80)))
+    with torch.no_grad():
+        before, after = (model(i) for i in inputs)
+    assert torch.equal(before, after)
+    changed_on_t0 = samples_of(changed_after(small_cube, 79, keep), weather)
+    if name != "climatology":  # what it would take for the test to see a leak
+        with torch.no_grad():
+            assert not torch.equal(before, model(changed_on_t0.inputs(changed_on_t0.all_windows(80))))
+
+
+@every
+def test_no_weather_after_the_valid_day_reaches_a_forecast(
+    name: str, weather: str, trained: Any, small_cube: xr.Dataset
+) -> None:
+    if weather == "none":
+        pytest.skip("takes no weather of the days ahead")
+    model, _ = trained[name, weather]
+    samples = samples_of(small_cube, weather)
+    inputs = samples.inputs(samples.all_windows(80))
+    assert inputs.future is not None
+    future = inputs.future.clone()
+    future[:, 3:] = future[:, 3:] * 2 + 1
+    with torch.no_grad():
+        before, after = model(inputs), model(inputs._replace(future=future))
+    assert torch.allclose(before[:, :2], after[:, :2], atol=1e-6)
+    if name in ("trees", "lstm", "convlstm"):
+        assert not torch.allclose(before[:, 2], after[:, 2])

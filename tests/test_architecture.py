@@ -1,0 +1,92 @@
+"""Stages import only what the data flow allows: the table is walked over the AST of every file."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "src" / "vadose"
+
+# Stage -> stages it may import; its own stage always.
+MAY_IMPORT: dict[str, set[str]] = {
+    "__init__": set(),
+    "errors": set(),
+    "variables": set(),
+    "artefact": {"errors"},
+    "grid": {"errors"},
+    "products": {"errors", "variables", "grid"},
+    "features": {"errors"},
+    "gapfill": {"errors"},
+    "cube": {"errors", "artefact", "products", "grid", "features", "gapfill", "variables"},
+    "stations": {"errors", "artefact", "products", "variables"},
+    "models": set(),
+    "losses": set(),
+    "samples": {"errors", "models"},
+    "train": {"errors", "artefact", "models", "losses", "samples"},
+    "forecast": {"errors", "artefact", "models", "samples", "train", "variables"},
+    "evaluate": {"errors", "artefact", "variables", "grid"},
+    "report": {"errors", "artefact", "evaluate"},
+    "twin": {"errors", "artefact", "variables", "grid"},
+    "configs": set(),
+    "config": {"errors", "models", "samples", "train"},
+    "study": {
+        "errors", "artefact", "config", "cube", "samples", "train", "forecast", "evaluate", "report",
+    },
+    "cli": {
+        "errors", "artefact", "config", "cube", "stations", "train", "forecast", "evaluate", "report", "study", "twin",
+    },
+}  # fmt: skip
+# Libraries that only these stages may know.
+ONLY_IN = {"torch": {"models", "losses", "samples", "train", "forecast"}, "pydantic": {"config"}, "typer": {"cli"}}
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def stage_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            assert node.level == 0, f"{path}: import by the full name"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def violations(path: Path) -> list[str]:
+    stage, wrong = stage_of(path), []
+    for name in imports(path):
+        parts = name.split(".")
+        if parts[0] == "vadose" and len(parts) > 1 and parts[1] not in MAY_IMPORT[stage] | {stage}:
+            wrong.append(name)
+        if parts[0] in ONLY_IN and stage not in ONLY_IN[parts[0]]:
+            wrong.append(name)
+    return wrong
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_follow_the_data_flow(path: Path) -> None:
+    assert violations(path) == []
+
+
+def test_the_table_holds_exactly_the_stages_there_are() -> None:
+    assert {stage_of(path) for path in FILES} == set(MAY_IMPORT)
+
+
+def test_stages_form_no_cycle() -> None:
+    done: set[str] = set()
+    while rest := {stage for stage in MAY_IMPORT if stage not in done}:
+        free = {stage for stage in rest if not (MAY_IMPORT[stage] & rest)}
+        assert free, f"cycle among {sorted(rest)}"
+        done |= free
+
+
+def test_a_wrong_import_would_be_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("test_architecture.PACKAGE", tmp_path)
+    wrong = tmp_path / "evaluate" / "bad.py"
+    wrong.parent.mkdir()
+    wrong.write_text("import torch\nfrom vadose.models import MODELS\n")
+    assert sorted(violations(wrong)) == ["torch", "vadose.models.MODELS"]

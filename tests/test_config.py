@@ -1,0 +1,64 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from vadose.config import built_in, load_experiment
+from vadose.errors import VadoseError
+
+SMALL = """
+split:
+  training: {first: 2015-04-01, last: 2016-01-31}
+  validation: {first: 2016-02-01, last: 2016-03-31}
+  test: {first: 2016-04-01, last: 2017-03-31}
+runs:
+  convlstm: {model: convlstm, hyper: {filters: [4]}, training: {epochs: 2}}
+  persistence: {model: persistence}
+"""
+
+
+@pytest.mark.parametrize("name", built_in())
+def test_every_built_in_experiment_is_valid_and_has_all_models_and_baselines(name: str) -> None:
+    experiment = load_experiment(name)
+    models = {run.model for run in experiment.runs.values()}
+    assert models == {"persistence", "damped_persistence", "climatology", "trees", "lstm", "convlstm"}
+    assert experiment.blends
+    # One row of a score table is one model with one weather.
+    rows = [(run.model, bool(run.future)) for run in experiment.runs.values()]
+    assert len(rows) == len(set(rows))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("filters", "filterz", "unknown key 'hyper.filterz' of convlstm; did you mean 'filters'?"),
+        ("epochs: 2", "epocs: 2", "unknown key 'runs.convlstm.training.epocs'; did you mean 'epochs'?"),
+        ("model: persistence", "model: persistance", "unknown model 'persistance'; did you mean 'persistence'?"),
+        ("epochs: 2", "epochs: 0", "runs.convlstm.training.epochs: Input should be greater than or equal to 1"),
+        ("epochs: 2", "epochs: many", "runs.convlstm.training.epochs: Input should be a valid integer"),
+        ("runs:", "blends: {b: {members: [convlstm, conv]}}\nruns:", "blends.b: unknown run 'conv'"),
+        ("runs:", "blend: {}\nruns:", "unknown key 'blend'; did you mean 'blends'?"),
+        ("last: 2016-01-31", "last: 2014-01-31", "last day 2014-01-31 lies before the first"),
+        ("last: 2016-01-31", "lats: 2016-01-31", "unknown key 'split.training.lats'; did you mean 'last'?"),
+        ("{model: persistence}", "{model: persistence, leads: [3, 1]}", "have to be whole days from 1 on, rising"),
+        ("{model: persistence}", "{model: persistence, history: [ndvi]}", "has to hold 'soil_moisture_filled'"),
+        ("runs:", "runs: [", "not YAML"),
+    ],
+)
+def test_a_mistake_is_named_with_file_and_key(tmp_path: Path, old: str, new: str, message: str) -> None:
+    path = tmp_path / "mine.yaml"
+    assert old in SMALL
+    path.write_text(SMALL.replace(old, new))
+    with pytest.raises(VadoseError) as error:
+        load_experiment(str(path))
+    assert message in str(error.value)
+    assert "mine.yaml" in str(error.value)
+
+
+def test_a_missing_part_and_a_missing_file_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump({"runs": {}}))
+    with pytest.raises(VadoseError, match="key 'split' is missing"):
+        load_experiment(str(path))
+    with pytest.raises(VadoseError, match="no such experiment file, nor one of the built-in"):
+        load_experiment("connus")

@@ -1,0 +1,77 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from vadose.errors import VadoseError
+from vadose.forecast import forecast
+from vadose.models.inputs import Channels
+from vadose.samples import Period, Samples
+from vadose.train import Optimisation, train
+
+TRAINING, VALIDATION = Period("2015-04-10", "2015-07-20"), Period("2015-07-21", "2015-08-28")
+FILLED = "soil_moisture_filled"
+
+
+@pytest.fixture(scope="module")
+def runs(small_cube: xr.Dataset, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("runs")
+    persistence = Samples(small_cube, Channels((FILLED,), leads=(1, 3), target=FILLED), look_back=1)
+    weather = Channels((FILLED,), (), ("precipitation",), (1, 3), FILLED)
+    maps = Samples(small_cube, weather, look_back=2, window=4, stride=2)
+    how = Optimisation(epochs=1, batch_size=32, samples_per_epoch=64)
+    split = {"training": TRAINING, "validation": VALIDATION, "refit": False}
+    return {
+        "persistence": train(persistence, folder / "p", model="persistence", hyper={}, optimisation=how, **split),
+        "convlstm": train(
+            maps, folder / "c", model="convlstm", hyper={"filters": (3,)}, optimisation=how, **split
+        ),
+    }  # type: ignore[arg-type]
+
+
+def test_a_store_says_what_it_is(runs: dict[str, Path], small_cube: xr.Dataset, tmp_path: Path) -> None:
+    out = forecast(
+        runs["persistence"] / "final.pt", small_cube, tmp_path / "p.zarr", first="2015-07-01", last="2015-07-09",
+        leads=(1, 3),
+    )  # fmt: skip
+    store = xr.open_zarr(out, consolidated=False)
+    assert dict(store.sizes) == {"init_time": 9, "lead_time": 2, "y": 8, "x": 9}
+    assert store.lead_time.dt.days.values.tolist() == [1, 3]
+    expected = {"model": "persistence", "weather": "none", "layer": "0-10 cm", "simulated": "true", "causal": "true"}
+    assert {key: store.attrs[key] for key in expected} == expected
+    known = small_cube.soil_moisture_filled.sel(time=slice("2015-07-01", "2015-07-09")).values
+    np.testing.assert_array_equal(store.soil_moisture.values[:, 0], known)
+
+
+def test_overlapping_windows_make_one_map(runs: dict[str, Path], small_cube: xr.Dataset, tmp_path: Path) -> None:
+    out = forecast(
+        runs["convlstm"] / "final.pt", small_cube, tmp_path / "c.zarr", first="2015-07-01", last="2015-07-02",
+        leads=(1,),
+    )  # fmt: skip
+    values = xr.open_zarr(out, consolidated=False).soil_moisture.values[:, 0]
+    mask = small_cube.mask.values
+    assert np.isfinite(values[:, mask]).all()
+    assert np.isnan(values[:, ~mask]).all()
+
+
+@pytest.mark.parametrize(
+    ("run", "change", "message"),
+    [
+        ("persistence", {"leads": (1, 2)}, r"does not forecast leads \[2\]"),
+        ("persistence", {"last": "2016-07-01"}, "the cube allows 2015-04-01 .. 2015-08-28"),
+        ("convlstm", {"last": "2015-08-27"}, r"allows 2015-04-01 .. 2015-08-25 \(it has to hold the weather of 3"),
+    ],
+)
+def test_what_cannot_be_forecast_is_refused(
+    runs: dict[str, Path], small_cube: xr.Dataset, tmp_path: Path, run: str, change: dict[str, object], message: str
+) -> None:
+    arguments = {"first": "2015-07-01", "last": "2015-07-02", "leads": (1,)} | change
+    with pytest.raises(VadoseError, match=message):
+        forecast(runs[run] / "final.pt", small_cube, tmp_path / "f.zarr", **arguments)  # type: ignore[arg-type]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_checkpoint_is_named(small_cube: xr.Dataset, tmp_path: Path) -> None:
+    with pytest.raises(VadoseError, match=r"nothing.pt: no such checkpoint"):
+        forecast(tmp_path / "nothing.pt", small_cube, tmp_path / "f.zarr", first="2015-07-01", last="2015-07-02")

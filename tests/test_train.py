@@ -1,0 +1,172 @@
+"""The training loop on the small made-up cube."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import xarray as xr
+
+from vadose.errors import VadoseError
+from vadose.models import from_checkpoint
+from vadose.models.inputs import Channels
+from vadose.samples import Period, Samples
+from vadose.train import Optimisation, blend, train
+
+TRAINING, VALIDATION = Period("2015-04-10", "2015-07-20"), Period("2015-07-21", "2015-08-28")
+QUICK = Optimisation(epochs=3, patience=3, batch_size=32, samples_per_epoch=128, learning_rate=1e-2)
+
+
+@pytest.fixture
+def samples(small_cube: xr.Dataset) -> Samples:
+    channels = Channels(("soil_moisture_filled", "precipitation"), leads=(1, 3), target="soil_moisture_filled")
+    return Samples(small_cube, channels, look_back=3, window=4, stride=2)
+
+
+def trained(samples: Samples, out: Path, **changes: Any) -> Path:
+    arguments: dict[str, Any] = {
+        "model": "convlstm", "hyper": {"filters": (4,)}, "training": TRAINING, "validation": VALIDATION,
+        "optimisation": QUICK,
+    }  # fmt: skip
+    return train(samples, out, **arguments | changes)
+
+
+def history_of(run: Path) -> list[dict[str, str]]:
+    with (run / "history.csv").open() as stream:
+        return list(csv.DictReader(stream))
+
+
+def weights_of(checkpoint: Path) -> torch.Tensor:
+    return torch.cat([p.flatten() for p in from_checkpoint(torch.load(checkpoint, weights_only=True)).parameters()])
+
+
+def test_a_run_holds_two_checkpoints_and_its_history(samples: Samples, tmp_path: Path) -> None:
+    run = trained(samples, tmp_path / "run")
+    assert sorted(p.name for p in run.iterdir()) == ["final.pt", "history.csv", "provenance.json", "selected.pt"]
+    rows = history_of(run)
+    losses = [float(r["validation_loss"]) for r in rows if r["validation_loss"]]
+    assert len(losses) == 3
+    assert min(losses) < losses[0]
+    # The refit takes as many epochs as the selected network had, and no validation.
+    best = 1 + losses.index(min(losses))
+    assert [r["validation_loss"] for r in rows[3:]] == [""] * best
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]
+
+
+def test_the_same_seed_gives_the_same_network(samples: Samples, tmp_path: Path) -> None:
+    one, two = (trained(samples, tmp_path / name, refit=False) / "final.pt" for name in ("a", "b"))
+    assert torch.equal(weights_of(one), weights_of(two))
+
+
+def test_statistics_come_from_the_training_days_alone(small_cube: xr.Dataset, tmp_path: Path) -> None:
+    spoilt = small_cube.copy(deep=True)
+    late = spoilt.time > xr.DataArray(spoilt.time.sel(time="2015-07-21").values)
+    for name in ("soil_moisture", "soil_moisture_filled", "precipitation"):
+        spoilt[name] = spoilt[name].where(~late, spoilt[name] + 5)
+    channels = Channels(("soil_moisture_filled", "precipitation"), leads=(1, 3), target="soil_moisture_filled")
+    found = []
+    for number, cube in enumerate((small_cube, spoilt)):
+        run = trained(Samples(cube, channels, look_back=3, window=4, stride=2), tmp_path / f"{number}", refit=False)
+        model: Any = from_checkpoint(torch.load(run / "selected.pt", weights_only=True))
+        found.append((model.history.mean, model.history.std))
+    assert torch.equal(found[0][0], found[1][0])
+    assert torch.equal(found[0][1], found[1][1])
+
+
+def test_an_interrupted_training_goes_on_to_the_same_end(
+    samples: Samples, tmp_path: Path
+) -> None:
+    whole = trained(samples, tmp_path / "whole")
+    told: list[str] = []
+
+    def stop_in_epoch_2(what: str, share: float) -> None:
+        told.append(what)
+        if "epoch 2" in what:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trained(samples, tmp_path / "broken", progress=stop_in_epoch_2)
+    assert not (tmp_path / "broken").exists()
+    resumed: list[str] = []
+    trained(samples, tmp_path / "broken", progress=lambda what, share: resumed.append(what))
+    assert any("epoch 1" in what for what in told)
+    assert not any("seed 0: epoch 1" in what for what in resumed)
+    assert torch.allclose(weights_of(tmp_path / "broken/final.pt"), weights_of(whole / "final.pt"), atol=1e-6)
+    assert not (tmp_path / ".broken.training").exists()
+
+
+def test_what_is_left_of_other_settings_is_not_resumed(samples: Samples, tmp_path: Path) -> None:
+    def stop(what: str, share: float) -> None:
+        if "epoch 2" in what:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trained(samples, tmp_path / "run", progress=stop)
+    told: list[str] = []
+    trained(samples, tmp_path / "run", hyper={"filters": (5,)}, progress=lambda what, share: told.append(what))
+    assert any("seed 0: epoch 1" in what for what in told)
+
+
+def test_a_finished_run_is_left_alone_and_another_made_anew(samples: Samples, tmp_path: Path) -> None:
+    told: list[str] = []
+
+    def tell(what: str, share: float) -> None:
+        told.append(what)
+
+    trained(samples, tmp_path / "run", refit=False)
+    trained(samples, tmp_path / "run", refit=False, progress=tell)
+    assert told == []
+    trained(samples, tmp_path / "run", refit=False, hyper={"filters": (5,)}, progress=tell)
+    assert told
+
+
+def test_training_stops_early(samples: Samples, tmp_path: Path) -> None:
+    how = Optimisation(epochs=50, patience=1, batch_size=32, samples_per_epoch=32, learning_rate=0.5)
+    run = trained(samples, tmp_path / "run", optimisation=how, refit=False)
+    rows = history_of(run)
+    losses = [float(r["validation_loss"]) for r in rows]
+    assert len(rows) < 50
+    assert losses.index(min(losses)) == len(losses) - 2
+
+
+def test_several_seeds_forecast_their_mean(samples: Samples, tmp_path: Path) -> None:
+    how = Optimisation(**{**QUICK.__dict__, "seeds": (0, 1), "epochs": 1})
+    run = trained(samples, tmp_path / "run", optimisation=how, refit=False)
+    model: Any = from_checkpoint(torch.load(run / "final.pt", weights_only=True))
+    inputs = samples.inputs(samples.index(VALIDATION)[:4])
+    with torch.no_grad():
+        members = [member(inputs) for member in model.members]
+        assert not torch.allclose(*members)
+        assert torch.allclose(model(inputs), (members[0] + members[1]) / 2)
+
+
+def test_a_blend_is_the_weighted_mean_of_runs_with_other_predictors(small_cube: xr.Dataset, tmp_path: Path) -> None:
+    one = Channels(("soil_moisture_filled",), leads=(1, 3), target="soil_moisture_filled")
+    two = Channels(("precipitation", "soil_moisture_filled"), ("ndvi",), leads=(1, 2, 3), target="soil_moisture_filled")
+    runs = []
+    for name, channels, look_back in (("one", one, 1), ("two", two, 4)):
+        samples = Samples(small_cube, channels, look_back=look_back)
+        runs.append(trained(samples, tmp_path / name, hyper={"filters": (3,), "kernel": 1}, refit=False))
+    joined = blend(
+        runs, tmp_path / "blend", weights=(3.0, 1.0), leads=(1, 3), attributes={}, made_of={}
+    )
+    kept = torch.load(joined / "final.pt", weights_only=True)
+    samples = Samples(small_cube, Channels.from_dict(kept["channels"]), look_back=kept["look_back"])
+    index = samples.index(VALIDATION)[:6]
+    with torch.no_grad():
+        found = from_checkpoint(kept)(samples.inputs(index))
+        parts = []
+        for run, channels, look_back in zip(runs, (one, two), (1, 4), strict=True):
+            model = from_checkpoint(torch.load(run / "final.pt", weights_only=True))
+            predicted = model(Samples(small_cube, channels, look_back=look_back).inputs(index))
+            parts.append(predicted[:, [channels.leads.index(lead) for lead in (1, 3)]])
+    assert torch.allclose(found, 0.75 * parts[0] + 0.25 * parts[1], atol=1e-6)
+
+
+def test_wrong_splits_and_broken_losses_are_refused(samples: Samples, tmp_path: Path) -> None:
+    with pytest.raises(VadoseError, match="have to follow each other"):
+        trained(samples, tmp_path / "run", validation=Period("2015-07-01", "2015-08-01"))
+    with pytest.raises(VadoseError, match="the training loss is"):
+        trained(samples, tmp_path / "run", optimisation=Optimisation(**{**QUICK.__dict__, "learning_rate": 1e30}))
+    assert not (tmp_path / "run").exists()
