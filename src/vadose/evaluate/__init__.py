@@ -1,1 +1,6 @@
-"""Scoring of any store of predictions; knows no model."""
+"""Scoring any store of predictions against observations; no model is known here."""
+
+from vadose.evaluate.metrics import METRICS
+from vadose.evaluate.scores import evaluate
+
+__all__ = ["METRICS", "evaluate"]

@@ -116,7 +116,7 @@ class Trees(nn.Module):
         rain = channels.history.index("precipitation") if "precipitation" in channels.history else None
         common = [
             history[:, -1, [i for i, name in enumerate(channels.history) if name in moisture_names]],
-            *_means(history[:, :, [channels.position(channels.target)]], days, WINDOWS[1:]),
+            *_Sums(history[:, :, [channels.position(channels.target)]]).means(days, WINDOWS[1:]),
             _by_cell(inputs.static[:, None])[:, 0],
         ]
         place = inputs.cell[:, :, None, None].expand(-1, -1, height, width).clone()
@@ -133,16 +133,16 @@ class Trees(nn.Module):
             daily = np.concatenate([daily, future], axis=1)
         if rain is not None:
             indices = [_antecedent_index(daily[:, :, weather.index(rain)], k) for k in RECESSIONS]
-        of_leads = []
+        sums, of_leads = _Sums(daily), []
         for lead in channels.leads:
             valid = inputs.day.numpy() + lead
             angle = 2 * np.pi * np.repeat(valid, height * width) / 365.2425
             own = [np.stack([np.sin(angle), np.cos(angle)], axis=1)]
             ends = [days] if inputs.future is None else [days, days + lead]
             own += [index[:, end - 1 : end] for index in indices for end in ends]
-            own += _means(daily, ends[-1], WINDOWS)
+            own += sums.means(ends[-1], WINDOWS)
             if lead > 1 and inputs.future is not None:
-                own += _means(daily, ends[-1], (lead,))
+                own += sums.means(ends[-1], (lead,))
             of_leads.append(np.concatenate([*common, *own], axis=1).astype(np.float32))
         return of_leads
 
@@ -162,16 +162,24 @@ def _by_cell(values: Tensor) -> Array:
     return array
 
 
-def _means(daily: Array, end: int, windows: tuple[int, ...]) -> list[Array]:
-    """Means of the known days in windows that end before day ``end`` of (cells, days, channels)."""
-    found = []
-    for window in windows:
-        part = daily[:, max(end - window, 0) : end]
-        known = np.isfinite(part)
-        count = known.sum(axis=1)
-        total = np.where(known, part, 0).sum(axis=1)
-        found.append(np.where(count > 0, total / np.maximum(count, 1), np.nan))
-    return found
+class _Sums:
+    """Running sums along the days of (cells, days, channels), to average any window at once."""
+
+    def __init__(self, daily: Array) -> None:
+        known = np.isfinite(daily)
+        first = np.zeros_like(daily[:, :1], dtype=np.float64)
+        self.total = np.concatenate([first, np.where(known, daily, 0).cumsum(axis=1, dtype=np.float64)], axis=1)
+        self.count = np.concatenate([first, known.cumsum(axis=1, dtype=np.float64)], axis=1)
+
+    def means(self, end: int, windows: tuple[int, ...]) -> list[NDArray[np.float64]]:
+        """Means of the known days in windows that end before day ``end``; NaN where none is known."""
+        found = []
+        for window in windows:
+            start = max(end - window, 0)
+            count = self.count[:, end] - self.count[:, start]
+            total = self.total[:, end] - self.total[:, start]
+            found.append(np.where(count > 0, total / np.maximum(count, 1), np.nan))
+        return found
 
 
 def _antecedent_index(rain: Array, recession: float) -> Array:

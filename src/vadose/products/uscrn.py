@@ -1,0 +1,1 @@
+"""USCRN daily station files (CRND0103)."""
