@@ -115,10 +115,11 @@ def forecast(
     from vadose.cube import open_cube
     from vadose.forecast import forecast as forecast_run
 
+    begin, end = _day(first, "--from"), _day(last, "--to")
     checkpoint = run if run.suffix == ".pt" else run / "final.pt"
     with _progress() as tell:
         forecast_run(
-            checkpoint, open_cube(cube), out, first=_day(first, "--from"), last=_day(last, "--to"),
+            checkpoint, open_cube(cube), out, first=begin, last=end,
             made_of={"cube": made_from(cube)}, progress=tell,
         )  # fmt: skip
     _say(str(out))

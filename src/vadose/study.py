@@ -17,7 +17,7 @@ from vadose.report import build_report
 from vadose.samples import Period, Samples
 from vadose.train import Progress, blend, silent, train
 
-MIN_PAIRS = {"validation": 15, "test": 60}
+MIN_PAIRS = {"validation": 10, "test": 60}
 """Fewest pairs for a cell or station to count; two months of validation hold fewer than a year."""
 
 

@@ -1,1 +1,223 @@
-"""USCRN daily station files (CRND0103)."""
+"""USCRN daily files (CRND0103) and the soils of their stations.
+
+Published by NOAA NCEI, doi:10.7289/V5MS3QR9. A file is one station and year, a line a day without header:
+28 fields apart by blanks. Days run from local standard midnight to midnight.
+"""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from vadose.errors import VadoseError
+from vadose.variables import describe
+
+COLUMNS = (
+    "WBANNO", "LST_DATE", "CRX_VN", "LONGITUDE", "LATITUDE", "T_DAILY_MAX", "T_DAILY_MIN", "T_DAILY_MEAN",
+    "T_DAILY_AVG", "P_DAILY_CALC", "SOLARAD_DAILY", "SUR_TEMP_DAILY_TYPE", "SUR_TEMP_DAILY_MAX",
+    "SUR_TEMP_DAILY_MIN", "SUR_TEMP_DAILY_AVG", "RH_DAILY_MAX", "RH_DAILY_MIN", "RH_DAILY_AVG",
+    "SOIL_MOISTURE_5_DAILY", "SOIL_MOISTURE_10_DAILY", "SOIL_MOISTURE_20_DAILY", "SOIL_MOISTURE_50_DAILY",
+    "SOIL_MOISTURE_100_DAILY", "SOIL_TEMP_5_DAILY", "SOIL_TEMP_10_DAILY", "SOIL_TEMP_20_DAILY",
+    "SOIL_TEMP_50_DAILY", "SOIL_TEMP_100_DAILY",
+)  # fmt: skip
+DEPTHS = (5.0, 10.0, 20.0, 50.0, 100.0)
+# Column -> our name, factor and offset into our units; solar radiation is MJ m-2 a day.
+WEATHER = {
+    "P_DAILY_CALC": ("precipitation", 1.0, 0.0),
+    "T_DAILY_AVG": ("air_temperature", 1.0, 273.15),
+    "T_DAILY_MAX": ("air_temperature_max", 1.0, 273.15),
+    "T_DAILY_MIN": ("air_temperature_min", 1.0, 273.15),
+    "RH_DAILY_AVG": ("relative_humidity", 1.0, 0.0),
+    "SOLARAD_DAILY": ("shortwave_radiation", 1e6 / 86400, 0.0),
+    "SUR_TEMP_DAILY_AVG": ("surface_temperature", 1.0, 273.15),
+}
+MISSING = -9999.0
+MISSING_MOISTURE = -99.0
+TEXT = ("SUR_TEMP_DAILY_TYPE",)
+NAME = re.compile(r"CRND0103-(?P<year>\d{4})-(?P<station>[A-Z]{2}_.+)\.txt")
+METRES_A_FOOT = 0.3048
+SITE_INFO = "crn_site_info.csv"
+
+
+def read_uscrn(path: Path) -> xr.Dataset:
+    """Read one year of one station in our names and units.
+
+    Air temperature is the mean of the day's 5-minute values (T_DAILY_AVG), not the mean of its extremes.
+
+    Parameters
+    ----------
+    path
+        File named as published, such as ``CRND0103-2019-AL_Fairhope_3_NE.txt``.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``soil_moisture`` [m3 m-3] and ``soil_temperature`` [K], (time, depth), and weather (time), NaN where
+        missing; depth [cm]. Nothing is screened.
+
+    Raises
+    ------
+    VadoseError
+        When the file's name or a line of it is not as published; the line is named.
+
+    References
+    ----------
+    Diamond et al. (2013), doi:10.1175/BAMS-D-12-00170.1; soil sensors: Bell et al. (2013),
+    doi:10.1175/JHM-D-12-0146.1.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> line = (
+    ...     "63869 20190101  2.622  -87.88   30.55 24.2 17.1 20.6 20.3 2.7 6.00 C 27.8 17.1 20.7 95.7 80.2 92.8 "
+    ...     "0.140 -99.000 0.150 0.160 0.170 15.0 15.5 16.0 17.0 -9999.0"
+    ... )
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "CRND0103-2019-AL_Fairhope_3_NE.txt"
+    ...     _ = path.write_text(line)
+    ...     day = read_uscrn(path).isel(time=0)
+    >>> day.soil_moisture.values.tolist(), round(float(day.shortwave_radiation), 2)
+    ([0.14, nan, 0.15, 0.16, 0.17], 69.44)
+    """
+    named = NAME.fullmatch(path.name)
+    if not named:
+        raise VadoseError(f"{path}: not the name of a USCRN daily file, CRND0103-YEAR-ST_Name.txt; keep names as published")
+    rows, lines = _rows(path)
+    table = {name: rows[:, i] for i, name in enumerate(COLUMNS)}
+    numbers = {name: _numbers(path, name, v, lines) for name, v in table.items() if name not in TEXT}
+    days = pd.to_datetime(pd.Series(table["LST_DATE"]), format="%Y%m%d", errors="coerce")
+    wrong = (days.dt.year != int(named["year"])) | ~(days.diff().dt.days.fillna(1) >= 1)
+    if wrong.any():
+        k = int(wrong.to_numpy().argmax())
+        raise VadoseError(
+            f"{path}: line {lines[k]}: found day {table['LST_DATE'][k]}; days have to be of {named['year']}, as "
+            "YYYYMMDD, each once and in order"
+        )
+    for name in ("WBANNO", "LONGITUDE", "LATITUDE"):
+        if (moved := table[name] != table[name][0]).any():
+            k = int(moved.argmax())
+            raise VadoseError(
+                f"{path}: line {lines[k]}: {name} {table[name][k]} differs from {table[name][0]} above; "
+                "a file is of one station"
+            )
+
+    def by_depth(kind: str, missing: tuple[float, ...], offset: float) -> NDArray[np.float64]:
+        values = np.column_stack([numbers[f"{kind}_{depth:.0f}_DAILY"] for depth in DEPTHS])
+        return np.where(np.isin(values, missing), np.nan, values + offset)
+
+    dataset = xr.Dataset(
+        {
+            "soil_moisture": (
+                ("time", "depth"),
+                by_depth("SOIL_MOISTURE", (MISSING_MOISTURE, MISSING), 0.0),
+            ),
+            "soil_temperature": (("time", "depth"), by_depth("SOIL_TEMP", (MISSING,), 273.15)),
+            **{
+                ours: ("time", np.where(numbers[name] == MISSING, np.nan, numbers[name] * factor + offset))
+                for name, (ours, factor, offset) in WEATHER.items()
+            },
+        },
+        coords={"time": pd.DatetimeIndex(days), "depth": ("depth", list(DEPTHS), {"units": "cm"})},
+        attrs={
+            "network": "USCRN",
+            "station": named["station"],
+            "station_name": named["station"][3:].replace("_", " "),
+            "wban": str(table["WBANNO"][0]),
+            "lat": float(numbers["LATITUDE"][0]),
+            "lon": float(numbers["LONGITUDE"][0]),
+            "day_boundary": "local standard midnight to midnight",
+        },
+    )
+    return describe(dataset)
+
+
+def read_uscrn_soils(path: Path) -> pd.DataFrame:
+    """Read ``crn_site_info.csv``: soil at the sensors of each station, a row for each station and depth.
+
+    The file is latin-1, its elevation is in feet, and a bulk density may be a range, of which the middle
+    is taken.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Returns
+    -------
+    pandas.DataFrame
+        name, lat, lon, elevation [m], depth [cm], sand_fraction, silt_fraction, clay_fraction [1],
+        bulk_density [g cm-3].
+
+    Raises
+    ------
+    VadoseError
+        When the file is missing or lacks the columns.
+    """
+    try:
+        table = pd.read_csv(path, encoding="latin-1", dtype=str)
+    except (OSError, ValueError) as error:
+        raise VadoseError(f"{path}: {error}; it is a CSV table with a line for each USCRN station") from error
+    needed = ["StationName", "Latitude", "Longitude", "Elevation", "Depth1(cm)", "PercentSand1"]
+    if lacking := [name for name in needed if name not in table]:
+        raise VadoseError(f"{path}: no columns {lacking}; is it the table of USCRN sites and soils?")
+    parts = []
+    for k in range(1, 10):
+        if f"Depth{k}(cm)" not in table:
+            break
+        parts.append(
+            pd.DataFrame(
+                {
+                    "name": table["StationName"].str.strip(),
+                    "lat": _middle(table["Latitude"]),
+                    "lon": _middle(table["Longitude"]),
+                    "elevation": _middle(table["Elevation"]) * METRES_A_FOOT,
+                    "depth": _middle(table[f"Depth{k}(cm)"]),
+                    "sand_fraction": _middle(table[f"PercentSand{k}"]) / 100,
+                    "silt_fraction": _middle(table[f"PercentSilt{k}"]) / 100,
+                    "clay_fraction": _middle(table[f"PercentClay{k}"]) / 100,
+                    "bulk_density": _middle(table[f"BulkDensity{k}(g/cc)"]),
+                }
+            )
+        )
+    return pd.concat(parts).dropna(subset=["depth"]).reset_index(drop=True)
+
+
+def _rows(path: Path) -> tuple[NDArray[np.str_], list[int]]:
+    """Fields of every line, and the lines' numbers."""
+    try:
+        text = path.read_text("ascii")
+    except (OSError, UnicodeDecodeError) as error:
+        raise VadoseError(f"{path}: {error}; the file is not plain text as published, download it again") from error
+    rows, lines = [], []
+    for number, line in enumerate(text.split("\n"), 1):
+        if fields := line.split():
+            if len(fields) != len(COLUMNS):
+                raise VadoseError(
+                    f"{path}: line {number}: found {len(fields)} fields, a USCRN daily line has {len(COLUMNS)}; "
+                    "the file is cut short, damaged, or of another product"
+                )
+            rows.append(fields)
+            lines.append(number)
+    if not rows:
+        raise VadoseError(f"{path}: the file is empty; download it again")
+    return np.array(rows), lines
+
+
+def _numbers(path: Path, name: str, values: NDArray[np.str_], lines: list[int]) -> NDArray[np.float64]:
+    try:
+        numbers = values.astype(float)
+    except ValueError:
+        numbers = pd.to_numeric(pd.Series(values), errors="coerce").to_numpy(float)
+    if not np.isfinite(numbers).all():
+        k = int(np.argmin(np.isfinite(numbers)))
+        raise VadoseError(f"{path}: line {lines[k]}: {name} is {str(values[k])!r}, not a number; download it again")
+    return numbers
+
+
+def _middle(text: "pd.Series[str]") -> "pd.Series[float]":
+    """Numbers of a column, the middle where it holds a range such as 1.10-1.30."""
+    parts = text.str.strip().str.extract(r"^(-?\d*\.?\d+)(?:-(\d*\.?\d+))?$").astype(float)
+    return parts.mean(axis=1)

@@ -1,0 +1,242 @@
+"""SCAN daily CSV exports, one station a file, and where the stations are.
+
+Published by USDA NRCS. Days run from local standard midnight to midnight; moisture is in percent of volume
+at depths in inches; solar radiation is a day's total in langley.
+"""
+
+import csv
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from vadose.errors import VadoseError
+from vadose.variables import describe
+
+CM_AN_INCH = 2.54
+METRES_A_FOOT = 0.3048
+JOULES_A_LANGLEY = 41840.0  # 1 cal cm-2, thermochemical
+LABELS = ("Date", "Station Id", "Station Name")
+# Pattern of a column -> our name; what follows the unit says how the day's value came about.
+PATTERNS = {
+    re.compile(r"Precipitation Increment \((?P<unit>mm|in)\)"): "precipitation",
+    re.compile(r"Air Temperature Average \((?P<unit>degC|degF)\)"): "air_temperature",
+    re.compile(r"Air Temperature Maximum \((?P<unit>degC|degF)\)"): "air_temperature_max",
+    re.compile(r"Air Temperature Minimum \((?P<unit>degC|degF)\)"): "air_temperature_min",
+    re.compile(r"Relative Humidity \((?P<unit>pct)\) Mean of Hourly Values"): "relative_humidity",
+    re.compile(r"Solar Radiation/langley Total \((?P<unit>langley)\)"): "shortwave_radiation",
+    re.compile(r"Soil Moisture Percent -(?P<inches>\d+)in \((?P<unit>pct)\) Mean of Hourly Values"): "soil_moisture",
+    re.compile(
+        r"Soil Temperature Observed -(?P<inches>\d+)in \((?P<unit>degC|degF)\) Mean of Hourly Values"
+    ): "soil_temperature",
+}
+# Unit -> factor and offset into ours; percent of soil moisture is a fraction here, that of humidity is not.
+UNITS = {
+    "mm": (1.0, 0.0), "in": (25.4, 0.0), "degC": (1.0, 273.15), "degF": (5 / 9, 273.15 - 160 / 9),
+    "pct": (1.0, 0.0), "langley": (JOULES_A_LANGLEY / 86400, 0.0),
+}  # fmt: skip
+
+
+def read_scan(path: Path) -> xr.Dataset:
+    """Read the daily series of one station in our names and units.
+
+    Parameters
+    ----------
+    path
+        CSV export of daily values, metric or English units, with a header that names each column; lines
+        that begin with ``#`` before it are passed over.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``soil_moisture`` [m3 m-3] and ``soil_temperature`` [K], (time, depth), and weather (time), NaN where
+        missing; depth [cm]. A file with a header alone is a series of no days. Nothing is screened, and
+        the file does not say where the station is: see `read_scan_stations`.
+
+    Raises
+    ------
+    VadoseError
+        When a column is not known, none holds soil moisture, or a line is not as published; it is named.
+
+    References
+    ----------
+    Schaefer et al. (2007), doi:10.1175/2007JTECHA930.1.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "2057.csv"
+    ...     _ = path.write_text(
+    ...         "Date,Station Id,Station Name,Soil Moisture Percent -2in (pct) Mean of Hourly Values,"
+    ...         "Solar Radiation/langley Total (langley)\\n2018-12-31,2057,AAMU-JTG,30.1,100.0\\n"
+    ...     )
+    ...     day = read_scan(path).isel(time=0)
+    >>> day.depth.values.tolist(), round(float(day.soil_moisture[0]), 3), round(float(day.shortwave_radiation), 2)
+    ([5.08], 0.301, 48.43)
+    """
+    header, rows, lines = _table(path)
+    columns = _columns(path, header)
+    labels = {name: header.index(name) for name in LABELS}
+    days = pd.to_datetime(pd.Series([row[labels["Date"]] for row in rows], dtype=str), format="%Y-%m-%d", errors="coerce")
+    if (wrong := ~(days.diff().dt.days.fillna(1) >= 1) | days.isna()).any():
+        k = int(wrong.to_numpy().argmax())
+        raise VadoseError(
+            f"{path}: line {lines[k]}: found day {rows[k][labels['Date']]!r}; days have to be YYYY-MM-DD, each once "
+            "and in order"
+        )
+    if len(ids := sorted({row[labels["Station Id"]] for row in rows})) > 1:
+        raise VadoseError(f"{path}: holds stations {ids[:5]}; a file has to be of one station, split it")
+    values: dict[str, Any] = {}
+    depths = sorted({inches for _, inches, _ in columns.values() if inches})
+    for name in ("soil_moisture", "soil_temperature"):
+        values[name] = ("time", "depth"), np.full((len(rows), len(depths)), np.nan)
+    for i, (name, inches, unit) in columns.items():
+        factor, offset = UNITS[unit]
+        if name == "soil_moisture":
+            factor = 0.01
+        series = _numbers(path, header[i], [row[i] for row in rows], lines) * factor + offset
+        if inches:
+            values[name][1][:, depths.index(inches)] = series
+        else:
+            values[name] = "time", series
+    station = ids[0] if ids else path.stem
+    dataset = xr.Dataset(
+        values,
+        coords={
+            "time": pd.DatetimeIndex(days),
+            "depth": ("depth", [round(inches * CM_AN_INCH, 2) for inches in depths], {"units": "cm"}),
+        },
+        attrs={
+            "network": "SCAN",
+            "station": station,
+            "station_name": rows[0][labels["Station Name"]] if rows else station,
+            "day_boundary": "local standard midnight to midnight",
+        },
+    )
+    return describe(dataset)
+
+
+def read_scan_stations(folder: Path) -> pd.DataFrame:
+    """Read where SCAN stations are, from ``station-metadata.csv`` and, where it lacks one, ``scan_stations.csv``.
+
+    The first has coordinates to 5 decimals, the second to 2; both have elevations in feet.
+
+    Parameters
+    ----------
+    folder
+        Folder that holds one of the files or both.
+
+    Returns
+    -------
+    pandas.DataFrame
+        lat, lon [degree], elevation [m], index the station's number as text.
+
+    Raises
+    ------
+    VadoseError
+        When both files are missing, or one is not such a table.
+    """
+    parts = []
+    exact, listed = folder / "station-metadata.csv", folder / "scan_stations.csv"
+    if exact.exists():
+        table = _station_table(exact, ",", ("Site", "Network", "Latitude", "Longitude", "Elevation_ft"))
+        table = table[table["Network"] == "SCAN"]
+        parts.append(_places(exact, table["Site"], table["Latitude"], table["Longitude"], table["Elevation_ft"]))
+    if listed.exists():
+        table = _station_table(listed, ";", ("Name", "Lat", "Long", "Elv"))
+        numbers = table["Name"].str.extract(r"\((\d+)\)\s*$")[0]
+        parts.append(_places(listed, numbers, table["Lat"], table["Long"], table["Elv"]))
+    if not parts:
+        raise VadoseError(f"{folder}: holds neither '{exact.name}' nor '{listed.name}', which say where SCAN stations are")
+    places = pd.concat(parts)
+    return places[~places.index.duplicated()]
+
+
+def _station_table(path: Path, separator: str, needed: tuple[str, ...]) -> pd.DataFrame:
+    try:
+        # utf-8-sig: one of the files begins with a byte-order mark.
+        table = pd.read_csv(path, sep=separator, encoding="utf-8-sig", dtype=str)
+    except (OSError, ValueError) as error:
+        raise VadoseError(f"{path}: {error}; it is a table of SCAN stations") from error
+    if lacking := [name for name in needed if name not in table]:
+        raise VadoseError(f"{path}: no columns {lacking} (found {list(table)[:8]}); is it the table of SCAN stations?")
+    return table
+
+
+def _places(path: Path, number: Any, lat: Any, lon: Any, feet: Any) -> pd.DataFrame:
+    places = pd.DataFrame({"lat": lat, "lon": lon, "elevation": feet}).apply(pd.to_numeric, errors="coerce")
+    places["elevation"] *= METRES_A_FOOT
+    places.index = pd.Index(number, name="station")
+    places = places[places.index.notna() & places["lat"].notna() & places["lon"].notna()]
+    if (off := (places["lat"].abs() > 90) | (places["lon"].abs() > 180)).any():
+        raise VadoseError(f"{path}: station {places.index[off][0]} lies off the globe; is a column of another unit?")
+    return places
+
+
+def _table(path: Path) -> tuple[list[str], list[list[str]], list[int]]:
+    """Header, rows, and the rows' line numbers."""
+    header: list[str] = []
+    rows: list[list[str]] = []
+    lines: list[int] = []
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.reader(stream)
+            for row in reader:
+                if not row or (not header and row[0].startswith("#")):
+                    continue
+                if not header:
+                    header = row
+                elif len(row) != len(header):
+                    raise VadoseError(
+                        f"{path}: line {reader.line_num}: found {len(row)} fields, the header has {len(header)}; "
+                        "the file is cut short or damaged, export it again"
+                    )
+                else:
+                    rows.append(row)
+                    lines.append(reader.line_num)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise VadoseError(f"{path}: {error}; the file is not a SCAN export in CSV") from error
+    if not header:
+        raise VadoseError(f"{path}: the file is empty, without a header even; export it again")
+    return header, rows, lines
+
+
+def _columns(path: Path, header: list[str]) -> dict[int, tuple[str, int, str]]:
+    """Position of every column of values -> our name, depth in inches (0 where it has none), unit."""
+    found: dict[int, tuple[str, int, str]] = {}
+    unknown = []
+    for i, label in enumerate(header):
+        for pattern, name in PATTERNS.items():
+            if match := pattern.fullmatch(label.strip()):
+                parts = match.groupdict()
+                found[i] = name, int(parts.get("inches") or 0), parts["unit"]
+        # A column without name, first of all, is the row's number in an export made with pandas.
+        if i not in found and label not in LABELS and not (i == 0 and not label):
+            unknown.append(label)
+    if unknown:
+        raise VadoseError(
+            f"{path}: unknown columns {unknown}; export daily means of hourly values, with units in the header, "
+            "or drop these columns"
+        )
+    if lacking := [name for name in LABELS if name not in header]:
+        raise VadoseError(f"{path}: no columns {lacking}; export the station's id and name with the values")
+    if not any(name == "soil_moisture" for name, _, _ in found.values()):
+        raise VadoseError(f"{path}: no column 'Soil Moisture Percent -2in (pct) Mean of Hourly Values' or deeper")
+    if len(set(found.values())) < len(found):
+        raise VadoseError(f"{path}: a quantity has two columns at one depth; keep the sensor to use")
+    return found
+
+
+def _numbers(path: Path, label: str, texts: list[str], lines: list[int]) -> NDArray[np.float64]:
+    """Numbers of a column, NaN where it is blank."""
+    column = pd.Series(texts, dtype=object)
+    numbers: NDArray[np.float64] = pd.to_numeric(column, errors="coerce").to_numpy(float)
+    if (wrong := ~np.isfinite(numbers) & (column != "").to_numpy(bool)).any():
+        k = int(wrong.argmax())
+        raise VadoseError(f"{path}: line {lines[k]}: {label!r} is {texts[k]!r}, not a number; blank is missing")
+    return numbers
