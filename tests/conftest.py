@@ -3,6 +3,9 @@
 import os
 from pathlib import Path
 
+# Several test processes share few cores: one thread each, set before any library starts its own.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import numpy as np
 import pandas as pd
 import pytest

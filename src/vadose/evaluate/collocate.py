@@ -44,7 +44,7 @@ def at_stations(
         raise VadoseError(f"none of the {len(rows)} stations lies in a cell of the predictions")
     chosen = stations[variable].sel(layer=layer).isel(station=inside).transpose("time", "station")
     found = chosen.rename(station="site").reset_coords(drop=True).assign_coords(
-        site=stations.station.values[inside].astype(str),
+        site=[str(name) for name in stations.station.values[inside]],
         lat=("site", stations.lat.values[inside]),
         lon=("site", stations.lon.values[inside]),
     )

@@ -62,9 +62,9 @@ def read_ismn(path: Path) -> list[xr.Dataset]:
     Returns
     -------
     list of xarray.Dataset
-        One a station: ``soil_moisture`` and ``soil_moisture_unflagged`` [m3 m-3], ``soil_temperature`` [K], each
-        (time, depth); ``saturation`` [m3 m-3] and texture (depth) where the archive has them; coordinates depth
-        (the middle) [cm], depth_from and depth_to [m].
+        One a station: ``soil_moisture`` and ``soil_moisture_unflagged`` [m3 m-3], ``soil_temperature`` [K],
+        (time, depth) each; ``saturation`` [m3 m-3] and texture (depth) where the archive has them;
+        coordinates depth (the middle) [cm], depth_from and depth_to [m].
 
     Raises
     ------
@@ -115,9 +115,13 @@ def read_ismn(path: Path) -> list[xr.Dataset]:
                     file = DataFile(root, name, temp_root=scratch)
                     days = _daily(file.read_data())
                 place = {key: float(file.metadata[key].val) for key in ("latitude", "longitude", "elevation")}
-                stations[sensor.network, sensor.station].append((sensor, days, (place, soils.get(name.parent))))
+                stations[sensor.network, sensor.station].append(
+                    (sensor, days, (place, soils.get(name.parent)))
+                )
         root.close()
-        return [_station(*key, sensors) for key, sensors in sorted(stations.items(), key=lambda item: item[0])]
+        return [
+            _station(*key, sensors) for key, sensors in sorted(stations.items(), key=lambda item: item[0])
+        ]
 
 
 @contextmanager
@@ -134,10 +138,18 @@ def _naming(path: Path) -> Iterator[None]:
     """Name the file whatever the package stumbles over in it."""
     try:
         yield
-    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        IndexError,
+        TypeError,
+        AttributeError,
+        zipfile.BadZipFile,
+    ) as error:
+        what = (str(error).splitlines() or [type(error).__name__])[0]
         raise VadoseError(
-            f"{path}: {str(error).splitlines()[0] if str(error) else type(error).__name__}; not an ISMN file as "
-            "published, or cut short; download the archive again"
+            f"{path}: {what}; not an ISMN file as published, or cut short; download the archive again"
         ) from error
 
 
@@ -168,17 +180,18 @@ def _sensor(path: Path, name: PurePath) -> Sensor:
 def _daily(hours: pd.DataFrame) -> pd.DataFrame:
     """Daily means of the good and of the unflagged hours, columns ``good`` and ``unflagged``."""
     value, flag = pd.to_numeric(hours.iloc[:, 0], errors="coerce"), hours.iloc[:, 1].astype(str).str.strip()
-    if (wrong := (value.isna() & hours.iloc[:, 0].notna()) | hours.index.isna()).any():
+    if (wrong := (value.isna() & hours.iloc[:, 0].notna()) | pd.isna(hours.index.to_numpy())).any():
         k = int(wrong.to_numpy().argmax())
-        raise ValueError(f"row {k + 1} of the data is {hours.index[k]} {hours.iloc[k, 0]!r}, not a time and a number")
-    value = value.where(value > MISSING_BELOW).dropna()
-    flag = flag[value.index] if value.index.is_unique else flag.loc[~flag.index.duplicated()]
-    value = value[~value.index.duplicated()]
-    day = pd.DatetimeIndex(value.index).normalize()
-    readings = value.groupby(day).size()
+        raise ValueError(
+            f"row {k + 1} of the data is {hours.index[k]} {hours.iloc[k, 0]!r}, not a time and a number"
+        )
+    table = pd.DataFrame({"value": value, "flag": flag})[(value > MISSING_BELOW).to_numpy()]
+    table = table[~table.index.duplicated()]
+    day = pd.DatetimeIndex(table.index).normalize()
+    readings = table["value"].groupby(day).size()
     means = {}
     for name, wanted in (("good", GOOD), ("unflagged", UNFLAGGED)):
-        chosen = value.where(flag.reindex(value.index) == wanted).groupby(day)
+        chosen = table["value"].where(table["flag"] == wanted).groupby(day)
         means[name] = chosen.mean().where(chosen.count() >= SHARE_OF_DAY * readings)
     return pd.DataFrame(means)
 
@@ -191,8 +204,8 @@ def _station(network: str, station: str, sensors: list[tuple[Sensor, pd.DataFram
         if key not in fullest or days.notna().to_numpy().sum() > fullest[key].notna().to_numpy().sum():
             fullest[key] = days
     depths = sorted({key[1:] for key in fullest})
-    begin, end = min(days.index.min() for days in fullest.values()), max(days.index.max() for days in fullest.values())
-    time = pd.date_range(begin, end)
+    ends = [day for days in fullest.values() if len(days) for day in days.index[[0, -1]]]
+    time = pd.date_range(min(ends), max(ends)) if ends else pd.DatetimeIndex([])
     dims = ("time", "depth")
     values: dict[str, Any] = {}
     for name, variable, column, offset in (
@@ -211,7 +224,7 @@ def _station(network: str, station: str, sensors: list[tuple[Sensor, pd.DataFram
 
         at = [soil.best_meta_for_depth(Depth(*depth)) for depth in depths]
         for name in SOILS:
-            found = [float(m[name].val) if name in m.keys() and m[name].val is not None else np.nan for m in at]  # noqa: SIM118
+            found = [float(m[name].val) if name in m and m[name].val is not None else np.nan for m in at]
             values[name] = "depth", np.array(found) / (1 if name == "saturation" else 100)
     dataset = xr.Dataset(
         values,

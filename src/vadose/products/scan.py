@@ -29,7 +29,9 @@ PATTERNS = {
     re.compile(r"Air Temperature Minimum \((?P<unit>degC|degF)\)"): "air_temperature_min",
     re.compile(r"Relative Humidity \((?P<unit>pct)\) Mean of Hourly Values"): "relative_humidity",
     re.compile(r"Solar Radiation/langley Total \((?P<unit>langley)\)"): "shortwave_radiation",
-    re.compile(r"Soil Moisture Percent -(?P<inches>\d+)in \((?P<unit>pct)\) Mean of Hourly Values"): "soil_moisture",
+    re.compile(
+        r"Soil Moisture Percent -(?P<inches>\d+)in \((?P<unit>pct)\) Mean of Hourly Values"
+    ): "soil_moisture",
     re.compile(
         r"Soil Temperature Observed -(?P<inches>\d+)in \((?P<unit>degC|degF)\) Mean of Hourly Values"
     ): "soil_temperature",
@@ -76,18 +78,20 @@ def read_scan(path: Path) -> xr.Dataset:
     ...         "Solar Radiation/langley Total (langley)\\n2018-12-31,2057,AAMU-JTG,30.1,100.0\\n"
     ...     )
     ...     day = read_scan(path).isel(time=0)
-    >>> day.depth.values.tolist(), round(float(day.soil_moisture[0]), 3), round(float(day.shortwave_radiation), 2)
-    ([5.08], 0.301, 48.43)
+    >>> day.depth.values.tolist(), round(float(day.soil_moisture[0]), 3), int(day.shortwave_radiation)
+    ([5.08], 0.301, 48)
     """
     header, rows, lines = _table(path)
     columns = _columns(path, header)
     labels = {name: header.index(name) for name in LABELS}
-    days = pd.to_datetime(pd.Series([row[labels["Date"]] for row in rows], dtype=str), format="%Y-%m-%d", errors="coerce")
+    days = pd.to_datetime(
+        pd.Series([row[labels["Date"]] for row in rows], dtype=str), format="%Y-%m-%d", errors="coerce"
+    )
     if (wrong := ~(days.diff().dt.days.fillna(1) >= 1) | days.isna()).any():
         k = int(wrong.to_numpy().argmax())
         raise VadoseError(
-            f"{path}: line {lines[k]}: found day {rows[k][labels['Date']]!r}; days have to be YYYY-MM-DD, each once "
-            "and in order"
+            f"{path}: line {lines[k]}: found day {rows[k][labels['Date']]!r}; days have to be YYYY-MM-DD, "
+            "each once and in order"
         )
     if len(ids := sorted({row[labels["Station Id"]] for row in rows})) > 1:
         raise VadoseError(f"{path}: holds stations {ids[:5]}; a file has to be of one station, split it")
@@ -122,9 +126,10 @@ def read_scan(path: Path) -> xr.Dataset:
 
 
 def read_scan_stations(folder: Path) -> pd.DataFrame:
-    """Read where SCAN stations are, from ``station-metadata.csv`` and, where it lacks one, ``scan_stations.csv``.
+    """Read where SCAN stations are, from ``station-metadata.csv``, then from ``scan_stations.csv``.
 
-    The first has coordinates to 5 decimals, the second to 2; both have elevations in feet.
+    The first has coordinates to 5 decimals and goes before the second, which has 2; both have elevations in
+    feet.
 
     Parameters
     ----------
@@ -146,13 +151,17 @@ def read_scan_stations(folder: Path) -> pd.DataFrame:
     if exact.exists():
         table = _station_table(exact, ",", ("Site", "Network", "Latitude", "Longitude", "Elevation_ft"))
         table = table[table["Network"] == "SCAN"]
-        parts.append(_places(exact, table["Site"], table["Latitude"], table["Longitude"], table["Elevation_ft"]))
+        parts.append(
+            _places(exact, table["Site"], table["Latitude"], table["Longitude"], table["Elevation_ft"])
+        )
     if listed.exists():
         table = _station_table(listed, ";", ("Name", "Lat", "Long", "Elv"))
         numbers = table["Name"].str.extract(r"\((\d+)\)\s*$")[0]
         parts.append(_places(listed, numbers, table["Lat"], table["Long"], table["Elv"]))
     if not parts:
-        raise VadoseError(f"{folder}: holds neither '{exact.name}' nor '{listed.name}', which say where SCAN stations are")
+        raise VadoseError(
+            f"{folder}: holds neither '{exact.name}' nor '{listed.name}', which say where SCAN stations are"
+        )
     places = pd.concat(parts)
     return places[~places.index.duplicated()]
 
@@ -164,7 +173,9 @@ def _station_table(path: Path, separator: str, needed: tuple[str, ...]) -> pd.Da
     except (OSError, ValueError) as error:
         raise VadoseError(f"{path}: {error}; it is a table of SCAN stations") from error
     if lacking := [name for name in needed if name not in table]:
-        raise VadoseError(f"{path}: no columns {lacking} (found {list(table)[:8]}); is it the table of SCAN stations?")
+        raise VadoseError(
+            f"{path}: no columns {lacking} (found {list(table)[:8]}); is it the table of SCAN stations?"
+        )
     return table
 
 
@@ -173,9 +184,12 @@ def _places(path: Path, number: Any, lat: Any, lon: Any, feet: Any) -> pd.DataFr
     places["elevation"] *= METRES_A_FOOT
     places.index = pd.Index(number, name="station")
     places = places[places.index.notna() & places["lat"].notna() & places["lon"].notna()]
-    if (off := (places["lat"].abs() > 90) | (places["lon"].abs() > 180)).any():
-        raise VadoseError(f"{path}: station {places.index[off][0]} lies off the globe; is a column of another unit?")
-    return places
+    off = (places["lat"].abs() > 90) | (places["lon"].abs() > 180)
+    if off.any():
+        raise VadoseError(
+            f"{path}: station {places.index[off][0]} lies off the globe; is a column of another unit?"
+        )
+    return pd.DataFrame(places)
 
 
 def _table(path: Path) -> tuple[list[str], list[list[str]], list[int]]:
@@ -193,8 +207,8 @@ def _table(path: Path) -> tuple[list[str], list[list[str]], list[int]]:
                     header = row
                 elif len(row) != len(header):
                     raise VadoseError(
-                        f"{path}: line {reader.line_num}: found {len(row)} fields, the header has {len(header)}; "
-                        "the file is cut short or damaged, export it again"
+                        f"{path}: line {reader.line_num}: found {len(row)} fields, the header has "
+                        f"{len(header)}; the file is cut short or damaged, export it again"
                     )
                 else:
                     rows.append(row)
@@ -220,13 +234,15 @@ def _columns(path: Path, header: list[str]) -> dict[int, tuple[str, int, str]]:
             unknown.append(label)
     if unknown:
         raise VadoseError(
-            f"{path}: unknown columns {unknown}; export daily means of hourly values, with units in the header, "
-            "or drop these columns"
+            f"{path}: unknown columns {unknown}; export daily means of hourly values, with units in the "
+            "header, or drop these columns"
         )
     if lacking := [name for name in LABELS if name not in header]:
         raise VadoseError(f"{path}: no columns {lacking}; export the station's id and name with the values")
     if not any(name == "soil_moisture" for name, _, _ in found.values()):
-        raise VadoseError(f"{path}: no column 'Soil Moisture Percent -2in (pct) Mean of Hourly Values' or deeper")
+        raise VadoseError(
+            f"{path}: no column 'Soil Moisture Percent -2in (pct) Mean of Hourly Values' or deeper"
+        )
     if len(set(found.values())) < len(found):
         raise VadoseError(f"{path}: a quantity has two columns at one depth; keep the sensor to use")
     return found
@@ -238,5 +254,7 @@ def _numbers(path: Path, label: str, texts: list[str], lines: list[int]) -> NDAr
     numbers: NDArray[np.float64] = pd.to_numeric(column, errors="coerce").to_numpy(float)
     if (wrong := ~np.isfinite(numbers) & (column != "").to_numpy(bool)).any():
         k = int(wrong.argmax())
-        raise VadoseError(f"{path}: line {lines[k]}: {label!r} is {texts[k]!r}, not a number; blank is missing")
+        raise VadoseError(
+            f"{path}: line {lines[k]}: {label!r} is {texts[k]!r}, not a number; blank is missing"
+        )
     return numbers

@@ -72,8 +72,8 @@ def read_uscrn(path: Path) -> xr.Dataset:
     --------
     >>> from tempfile import TemporaryDirectory
     >>> line = (
-    ...     "63869 20190101  2.622  -87.88   30.55 24.2 17.1 20.6 20.3 2.7 6.00 C 27.8 17.1 20.7 95.7 80.2 92.8 "
-    ...     "0.140 -99.000 0.150 0.160 0.170 15.0 15.5 16.0 17.0 -9999.0"
+    ...     "63869 20190101  2.622  -87.88   30.55 24.2 17.1 20.6 20.3 2.7 6.00 C 27.8 17.1 20.7 95.7 "
+    ...     "80.2 92.8 0.140 -99.000 0.150 0.160 0.170 15.0 15.5 16.0 17.0 -9999.0"
     ... )
     >>> with TemporaryDirectory() as folder:
     ...     path = Path(folder) / "CRND0103-2019-AL_Fairhope_3_NE.txt"
@@ -84,7 +84,9 @@ def read_uscrn(path: Path) -> xr.Dataset:
     """
     named = NAME.fullmatch(path.name)
     if not named:
-        raise VadoseError(f"{path}: not the name of a USCRN daily file, CRND0103-YEAR-ST_Name.txt; keep names as published")
+        raise VadoseError(
+            f"{path}: not the name of a USCRN daily file, CRND0103-YEAR-ST_Name.txt; keep names as published"
+        )
     rows, lines = _rows(path)
     table = {name: rows[:, i] for i, name in enumerate(COLUMNS)}
     numbers = {name: _numbers(path, name, v, lines) for name, v in table.items() if name not in TEXT}
@@ -93,8 +95,8 @@ def read_uscrn(path: Path) -> xr.Dataset:
     if wrong.any():
         k = int(wrong.to_numpy().argmax())
         raise VadoseError(
-            f"{path}: line {lines[k]}: found day {table['LST_DATE'][k]}; days have to be of {named['year']}, as "
-            "YYYYMMDD, each once and in order"
+            f"{path}: line {lines[k]}: found day {table['LST_DATE'][k]}; days have to be of {named['year']}, "
+            "as YYYYMMDD, each once and in order"
         )
     for name in ("WBANNO", "LONGITUDE", "LATITUDE"):
         if (moved := table[name] != table[name][0]).any():
@@ -190,14 +192,16 @@ def _rows(path: Path) -> tuple[NDArray[np.str_], list[int]]:
     try:
         text = path.read_text("ascii")
     except (OSError, UnicodeDecodeError) as error:
-        raise VadoseError(f"{path}: {error}; the file is not plain text as published, download it again") from error
+        raise VadoseError(
+            f"{path}: {error}; the file is not plain text as published, download it again"
+        ) from error
     rows, lines = [], []
     for number, line in enumerate(text.split("\n"), 1):
         if fields := line.split():
             if len(fields) != len(COLUMNS):
                 raise VadoseError(
-                    f"{path}: line {number}: found {len(fields)} fields, a USCRN daily line has {len(COLUMNS)}; "
-                    "the file is cut short, damaged, or of another product"
+                    f"{path}: line {number}: found {len(fields)} fields, a USCRN daily line has "
+                    f"{len(COLUMNS)}; the file is cut short, damaged, or of another product"
                 )
             rows.append(fields)
             lines.append(number)
@@ -213,7 +217,9 @@ def _numbers(path: Path, name: str, values: NDArray[np.str_], lines: list[int]) 
         numbers = pd.to_numeric(pd.Series(values), errors="coerce").to_numpy(float)
     if not np.isfinite(numbers).all():
         k = int(np.argmin(np.isfinite(numbers)))
-        raise VadoseError(f"{path}: line {lines[k]}: {name} is {str(values[k])!r}, not a number; download it again")
+        raise VadoseError(
+            f"{path}: line {lines[k]}: {name} is {str(values[k])!r}, not a number; download it again"
+        )
     return numbers
 
 

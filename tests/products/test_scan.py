@@ -1,0 +1,147 @@
+"""SCAN exports written here as published, and real ones where they are."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vadose.errors import VadoseError
+from vadose.products.scan import read_scan, read_scan_stations
+
+MOISTURE = "Soil Moisture Percent -{}in (pct) Mean of Hourly Values"
+TEMPERATURE = "Soil Temperature Observed -{}in (degC) Mean of Hourly Values"
+HEADER = ",".join(
+    ["", "Date", "Station Id", "Station Name", "Precipitation Increment (mm)",
+     "Air Temperature Average (degC)", MOISTURE.format(2), MOISTURE.format(40), TEMPERATURE.format(2),
+     TEMPERATURE.format(40), "Relative Humidity (pct) Mean of Hourly Values",
+     "Solar Radiation/langley Total (langley)"]
+)  # fmt: skip
+ROWS = [
+    '2810,2018-12-30,2057,"AAMU, JTG",0.0,10.2,28.5,44.2,9.4,10.4,86.0,100.8',
+    '2811,2018-12-31,2057,"AAMU, JTG",15.0,17.5,30.1,,13.9,10.6,91.0,41.25',
+    '2812,2019-01-01,2057,"AAMU, JTG",,11.6,30.7,48.2,12.4,,91.0,',
+]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "2057.csv"
+    path.write_text("\n".join([HEADER, *ROWS]) + "\n")
+    return path
+
+
+def test_values_are_in_our_units(file: Path) -> None:
+    dataset = read_scan(file)
+    assert dict(dataset.sizes) == {"time": 3, "depth": 2}
+    assert dataset.depth.values.tolist() == [5.08, 101.6]
+    day = dataset.sel(time="2018-12-31")
+    assert day.soil_moisture.values == pytest.approx([0.301, np.nan], nan_ok=True)
+    assert day.soil_temperature.values == pytest.approx([287.05, 283.75])
+    assert float(day.precipitation) == 15.0
+    assert float(day.air_temperature) == pytest.approx(290.65)
+    assert float(day.relative_humidity) == 91.0
+    assert float(day.shortwave_radiation) == pytest.approx(41.25 * 41840 / 86400)
+    assert np.isnan(dataset.shortwave_radiation.values[2])
+    assert np.isnan(dataset.precipitation.values[2])
+    assert dataset.attrs["station"] == "2057"
+    assert dataset.attrs["station_name"] == "AAMU, JTG"
+
+
+def test_english_units_and_leading_comments(file: Path) -> None:
+    text = file.read_text().replace("(degC)", "(degF)").replace("(mm)", "(in)")
+    file.write_text("# USDA\n#\n" + text)
+    day = read_scan(file).isel(time=1)
+    assert float(day.precipitation) == pytest.approx(381.0)
+    assert float(day.air_temperature) == pytest.approx((17.5 - 32) / 1.8 + 273.15)
+
+
+def test_a_header_alone_is_an_empty_series(file: Path) -> None:
+    file.write_text(HEADER + "\n")
+    dataset = read_scan(file)
+    assert dict(dataset.sizes) == {"time": 0, "depth": 2}
+    assert dataset.attrs["station"] == "2057"
+
+
+def _swap(old: str, new: str) -> Callable[[Path], object]:
+    return lambda path: path.write_text(path.read_text().replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (_swap("Relative Humidity (pct)", "Wind Speed (mph)"), r"unknown columns \['Wind Speed"),
+        (_swap("-2in (pct) Mean of Hourly", "-2in (pct) Start of Day"), "unknown columns.*Start of Day"),
+        (_swap("Soil Moisture Percent", "Soil Temperature Observed"), "unknown columns"),
+        (_swap("Station Id", "Id"), "unknown columns"),
+        (_swap(MOISTURE.format(40), MOISTURE.format(2)), "two columns at one depth"),
+        (_swap("30.1,,13.9", "30.1,13.9"), "line 3: found 11 fields, the header has 12"),
+        (_swap("30.1,,13.9", "30.1,,,13.9"), "line 3: found 13 fields"),
+        (_swap("30.1,,", "n/a,,"), "line 3: 'Soil Moisture Percent -2in .* is 'n/a', not a number"),
+        (_swap("30.7,", "inf,"), "line 4: .* is 'inf', not a number"),
+        (_swap("2018-12-31", "31.12.2018"), "line 3: found day '31.12.2018'"),
+        (_swap("2018-12-31", "2018-12-30"), "line 3: found day '2018-12-30'"),
+        (_swap("2019-01-01,2057", "2019-01-01,2058"), r"stations \['2057', '2058'\]"),
+        (lambda p: p.write_text(""), "without a header"),
+        (lambda p: p.write_bytes(b"\xff\xfe\x00"), "not a SCAN export"),
+        (Path.unlink, "not a SCAN export"),
+    ],
+)  # fmt: skip
+def test_damage_is_named_with_file_and_line(
+    file: Path, damage: Callable[[Path], object], message: str
+) -> None:
+    damage(file)
+    with pytest.raises(VadoseError, match=message) as error:
+        read_scan(file)
+    assert "2057.csv" in str(error.value)
+
+
+def test_missing_columns_are_named(file: Path) -> None:
+    file.write_text("Date,Station Id,Station Name,Precipitation Increment (mm)\n2018-12-31,2057,A,1\n")
+    with pytest.raises(VadoseError, match="no column 'Soil Moisture Percent"):
+        read_scan(file)
+    file.write_text(f"Date,{MOISTURE.format(2)}\n2018-12-31,20\n")
+    with pytest.raises(VadoseError, match=r"no columns \['Station Id', 'Station Name'\]"):
+        read_scan(file)
+
+
+def test_places_come_from_either_table_and_the_exact_one_first(tmp_path: Path) -> None:
+    listed = tmp_path / "scan_stations.csv"
+    listed.write_bytes(
+        "\ufeffName;Start;Lat;Long;Elv;county\r\nStarkville (2064);1995-May;33.63;-88.77;340;Oktibbeha\r\n"
+        "Aniak (2065);2002-July;61.58;-159.58;80;Bethel\r\n".encode()
+    )
+    places = read_scan_stations(tmp_path)
+    assert places.loc["2064"].tolist() == pytest.approx([33.63, -88.77, 340 * 0.3048])
+    (tmp_path / "station-metadata.csv").write_text(
+        '"Site","Network","Latitude","Longitude","Elevation_ft"\n"2064","SCAN",33.47094,-88.78051,270\n'
+        '"2065","SNTL",1,1,1\n'
+    )
+    places = read_scan_stations(tmp_path)
+    assert places.loc["2064"].tolist() == pytest.approx([33.47094, -88.78051, 270 * 0.3048])
+    assert places.loc["2065", "lat"] == 61.58
+    listed.write_text("Name;Start;Lat;Long;Elv;county\nA (1);;1159.6;33;80;B\n")
+    with pytest.raises(VadoseError, match=r"scan_stations.csv: station 1 lies off the globe"):
+        read_scan_stations(tmp_path)
+    listed.write_text("Name,Lat\n")
+    with pytest.raises(VadoseError, match=r"scan_stations.csv: no columns \['Name'"):
+        read_scan_stations(tmp_path)
+    with pytest.raises(VadoseError, match="holds neither"):
+        read_scan_stations(tmp_path / "nothing")
+
+
+def test_a_real_file(real_data: Path) -> None:
+    dataset = read_scan(real_data / "scan_daily/2057.csv")
+    assert dataset.sizes["time"] == 3288
+    day = dataset.sel(time="2018-12-31")
+    assert day.soil_moisture.values == pytest.approx([0.301, 0.378, 0.405, 0.418, 0.437])
+    assert day.soil_temperature.values == pytest.approx(np.array([13.9, 13.3, 11.8, 10.0, 10.6]) + 273.15)
+    assert float(day.air_temperature_max) == pytest.approx(296.15)
+    assert float(day.shortwave_radiation) == pytest.approx(19.976, abs=1e-3)
+    assert read_scan(real_data / "scan_daily/2228.csv").sizes["time"] == 0
+
+
+def test_the_real_tables_know_every_real_station(real_data: Path) -> None:
+    places = read_scan_stations(real_data / "station_meta")
+    assert {path.stem for path in (real_data / "scan_daily").glob("*.csv")} <= set(places.index)
+    assert places.loc["2057"].tolist() == pytest.approx([34.78534, -86.55906, 243.84])

@@ -1,0 +1,137 @@
+"""USCRN files written here as published, and real ones where they are."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vadose.errors import VadoseError
+from vadose.products.uscrn import read_uscrn, read_uscrn_soils
+
+# Codes of a missing value differ by column within one line.
+LINE = (
+    "03047 {day}  2.622 -102.81   31.62    24.2    17.1    20.6    20.3     2.7     6.00 C    27.8    17.1"
+    "    20.7 -9999.0 -9999.0 -9999.0   0.140 -99.000   0.150   0.160   0.170    15.0    -2.5    16.0    17.0"
+    " -9999.0\n"
+)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "CRND0103-2019-MT_St._Mary_1_SSW.txt"
+    path.write_text("".join(LINE.format(day=f"201901{d:02d}") for d in range(1, 5)))
+    return path
+
+
+def test_values_are_in_our_units(file: Path) -> None:
+    dataset = read_uscrn(file)
+    assert dict(dataset.sizes) == {"time": 4, "depth": 5}
+    assert dataset.depth.values.tolist() == [5, 10, 20, 50, 100]
+    day = dataset.isel(time=0)
+    assert day.soil_moisture.values == pytest.approx([0.14, np.nan, 0.15, 0.16, 0.17], nan_ok=True)
+    assert day.soil_temperature.values == pytest.approx([288.15, 270.65, 289.15, 290.15, np.nan], nan_ok=True)
+    assert float(day.air_temperature) == pytest.approx(293.45)
+    assert float(day.precipitation) == 2.7
+    assert float(day.shortwave_radiation) == pytest.approx(6.0e6 / 86400)
+    assert float(day.surface_temperature) == pytest.approx(293.85)
+    assert np.isnan(day.relative_humidity)
+    assert dataset.soil_moisture.attrs["units"] == "m3 m-3"
+
+
+def test_who_and_where_the_station_is(file: Path) -> None:
+    attrs = read_uscrn(file).attrs
+    assert (attrs["network"], attrs["station"], attrs["wban"]) == ("USCRN", "MT_St._Mary_1_SSW", "03047")
+    assert (attrs["lat"], attrs["lon"]) == (31.62, -102.81)
+    assert "local standard" in attrs["day_boundary"]
+
+
+def _line(number: int, change: Callable[[str], str]) -> Callable[[Path], object]:
+    def damage(path: Path) -> None:
+        lines = path.read_text().splitlines(keepends=True)
+        lines[number - 1] = change(lines[number - 1])
+        path.write_text("".join(lines))
+
+    return damage
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (_line(3, lambda s: s[:60] + "\n"), r"line 3: found \d+ fields, a USCRN daily line has 28"),
+        (_line(2, lambda s: s.rstrip() + " 1.0\n"), "line 2: found 29 fields"),
+        (
+            _line(4, lambda s: s.replace("0.150", "wet")),
+            "line 4: SOIL_MOISTURE_20_DAILY is 'wet', not a number",
+        ),
+        (
+            _line(4, lambda s: s.replace("0.150", "inf")),
+            "line 4: SOIL_MOISTURE_20_DAILY is 'inf', not a number",
+        ),
+        (_line(4, lambda s: s.replace("24.2", "\0\0.2")), "line 4: T_DAILY_MAX"),
+        (_line(2, lambda s: s.replace("20190102", "20190101")), "line 2: found day 20190101"),
+        (_line(2, lambda s: s.replace("20190102", "20180102")), "line 2: found day 20180102"),
+        (_line(2, lambda s: s.replace("20190102", "20190230")), "line 2: found day 20190230"),
+        (_line(3, lambda s: s.replace("03047", "03048")), "line 3: WBANNO 03048 differs"),
+        (_line(1, lambda s: s.replace("03047", "\xe9")), "not plain text"),
+        (lambda p: p.write_text(""), "empty"),
+    ],
+)
+def test_damage_is_named_with_file_and_line(
+    file: Path, damage: Callable[[Path], object], message: str
+) -> None:
+    damage(file)
+    with pytest.raises(VadoseError, match=message) as error:
+        read_uscrn(file)
+    assert file.name in str(error.value)
+
+
+def test_a_file_of_another_name_is_refused(file: Path) -> None:
+    with pytest.raises(VadoseError, match="not the name of a USCRN daily file"):
+        read_uscrn(file.rename(file.with_name("CRNH0203-2019-AL_Troy_2_W.txt")))
+    with pytest.raises(VadoseError, match="CRND0103-2019-AL_Troy_2_W"):
+        read_uscrn(file.with_name("CRND0103-2019-AL_Troy_2_W.txt"))
+
+
+def test_soils_of_the_site_table(tmp_path: Path) -> None:
+    path = tmp_path / "crn_site_info.csv"
+    layers = ",".join(
+        f"Depth{k}(cm),PercentSand{k},PercentSilt{k},PercentClay{k},BulkDensity{k}(g/cc)" for k in (1, 2)
+    )
+    text = f"StationName,Latitude,Longitude,{layers},Elevation,Notes\n"
+    text += "Yuma 27 ENE,32.835,-114.1884,5,30.1,54.9,15.0,1.10-1.30,20,,,,,620,ca\xf1on\n"
+    text += "A 1 N,40,-100,5,50,30,20,1.5,,,,,,10,\n"
+    path.write_bytes(text.encode("latin-1"))
+    soils = read_uscrn_soils(path)
+    assert soils["name"].tolist() == ["Yuma 27 ENE", "A 1 N", "Yuma 27 ENE"]
+    first = soils.iloc[0]
+    assert first[["depth", "sand_fraction", "bulk_density"]].tolist() == pytest.approx([5, 0.301, 1.2])
+    assert first["elevation"] == pytest.approx(620 * 0.3048)
+    assert np.isnan(soils.iloc[2]["bulk_density"])
+
+
+def test_a_wrong_site_table_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "crn_site_info.csv"
+    with pytest.raises(VadoseError, match="crn_site_info"):
+        read_uscrn_soils(path)
+    path.write_text("a,b\n1,2\n")
+    with pytest.raises(VadoseError, match=r"crn_site_info.csv: no columns \['StationName'"):
+        read_uscrn_soils(path)
+
+
+def test_a_real_file(real_data: Path) -> None:
+    dataset = read_uscrn(real_data / "uscrn_daily01/2019/CRND0103-2019-CA_Stovepipe_Wells_1_SW.txt")
+    assert dataset.sizes["time"] == 365
+    day = dataset.sel(time="2019-07-19")
+    assert day.soil_moisture.values == pytest.approx([0.024, 0.018, np.nan, np.nan, np.nan], nan_ok=True)
+    assert float(day.soil_temperature[0]) == pytest.approx(44.4 + 273.15)
+    assert float(day.air_temperature) == pytest.approx(38.1 + 273.15)
+    assert float(day.shortwave_radiation) == pytest.approx(27.87 / 0.0864)
+    assert float(day.relative_humidity) == 10.5
+
+
+def test_the_real_site_table(real_data: Path) -> None:
+    soils = read_uscrn_soils(real_data / "station_meta/crn_site_info.csv").set_index(["name", "depth"])
+    assert len(soils.index.get_level_values("name").unique()) == 114
+    assert soils.loc[("Gadsden 19 N", 50), "clay_fraction"] == pytest.approx(0.125)
+    assert soils.loc[("Gadsden 19 N", 50), "elevation"] == pytest.approx(351.1, abs=0.1)

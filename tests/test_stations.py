@@ -1,0 +1,482 @@
+"""The station store: screening of made-up series, stores of small folders, and the real ones."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from vadose.errors import VadoseError
+from vadose.stations import BIT, FLAGS, LAYER_DEPTHS, LEFT_OUT, build_stations, screen
+
+MISSING_SOIL = "-99.000 -99.000 -99.000 -99.000 -99.000"
+
+
+def station(days: int = 60, **change: object) -> xr.Dataset:
+    """A sound dry-down at two depths, warm and without rain."""
+    fall = 0.30 - 0.001 * np.arange(days)
+    dataset = xr.Dataset(
+        {
+            "soil_moisture": (("time", "depth"), np.stack([fall, fall + 0.05], axis=1)),
+            "soil_temperature": (("time", "depth"), np.full((days, 2), 290.0)),
+            "precipitation": ("time", np.zeros(days)),
+        },
+        coords={"time": pd.date_range("2020-05-01", periods=days), "depth": [5, 20]},
+    )
+    return dataset.assign(change)
+
+
+def flagged(dataset: xr.Dataset, depth: int = 5) -> dict[int, list[str]]:
+    """Days -> names of their flags."""
+    values = screen(dataset).sel(depth=depth).values
+    return {k: [name for name in FLAGS if values[k] & BIT[name]] for k in np.flatnonzero(values).tolist()}
+
+
+def test_a_sound_series_has_no_flag() -> None:
+    flags = screen(station())
+    assert flags.dtype == np.int32
+    assert not flags.any()
+    assert flags.attrs["flag_masks"] == [1 << i for i in range(len(FLAGS))]
+    assert flags.attrs["flag_meanings"].split() == list(FLAGS)
+
+
+@pytest.mark.parametrize(
+    ("value", "names"),
+    [
+        (-0.01, ["range_low"]),
+        (0.0, ["zero"]),
+        (0.601, ["range_high"]),
+        (0.60, []),
+        (448.17, ["range_high"]),
+        (np.nan, []),
+    ],
+)
+def test_single_values(value: float, names: list[str]) -> None:
+    dataset = station()
+    dataset.soil_moisture[30, 0] = value
+    found = flagged(dataset)
+    assert [name for name in found.get(30, []) if name != "spike"] == names
+    assert set(found) <= {30}
+    assert not screen(dataset).sel(depth=20).any()
+
+
+def test_saturation_marks_but_does_not_leave_out() -> None:
+    dataset = station(saturation=("depth", np.array([0.295, np.nan])))
+    found = flagged(dataset)
+    assert found == {k: ["above_saturation"] for k in range(5)}
+    assert not flagged(dataset, depth=20)
+    assert [name for name in FLAGS if not BIT[name] & LEFT_OUT] == ["above_saturation"]
+
+
+def test_frozen_is_at_zero_degrees_and_below() -> None:
+    dataset = station()
+    dataset.soil_temperature[10:13, 0] = np.array([273.15, 273.25, 270.0])
+    assert flagged(dataset) == {10: ["frozen"], 12: ["frozen"]}
+    dataset.soil_moisture[10, 0] = np.nan
+    assert flagged(dataset) == {12: ["frozen"]}
+
+
+def _spike(size: float) -> xr.Dataset:
+    dataset = station()
+    dataset.soil_moisture[30, 0] += size
+    return dataset
+
+
+@pytest.mark.parametrize("size", [0.06, -0.06, 0.2])
+def test_a_day_apart_without_water_is_a_spike(size: float) -> None:
+    assert flagged(_spike(size)) == {30: ["spike"]}
+
+
+def _rain(day: int, amount: float) -> Callable[[xr.Dataset], None]:
+    def fall(dataset: xr.Dataset) -> None:
+        dataset.precipitation[day] = amount
+
+    return fall
+
+
+def _below(dataset: xr.Dataset) -> None:
+    dataset.soil_moisture[30:, 1] += 0.03
+
+
+def _cold(dataset: xr.Dataset) -> None:
+    dataset.soil_temperature[31, 0] = 273.9
+
+
+def _gauge_fails_and_no_other_sensor(dataset: xr.Dataset) -> None:
+    dataset.precipitation[:] = np.nan
+    dataset.soil_moisture[:, 1] = np.nan
+
+
+@pytest.mark.parametrize(
+    "explain", [_rain(29, 2.0), _rain(30, 2.0), _below, _cold, _gauge_fails_and_no_other_sensor]
+)
+def test_what_may_be_water_is_neither_spike_nor_break(explain: Callable[[xr.Dataset], None]) -> None:
+    for dataset in (_spike(0.06), _jump(0.15)):
+        explain(dataset)
+        assert flagged(dataset) == {}
+
+
+def test_another_sensor_stands_in_for_the_gauge_and_drizzle_is_no_rain() -> None:
+    dataset = _spike(0.06)
+    dataset.precipitation[:] = np.nan
+    assert flagged(dataset) == {30: ["spike"]}
+    dataset = _spike(0.06)
+    _rain(30, 0.5)(dataset)
+    assert flagged(dataset) == {30: ["spike"]}
+
+
+def test_small_or_lasting_departures_are_no_spikes() -> None:
+    assert flagged(_spike(0.04)) == {}
+    dataset = _spike(0.08)
+    dataset.soil_moisture[31, 0] += 0.06
+    assert flagged(dataset) == {}
+
+
+def _jump(size: float) -> xr.Dataset:
+    dataset = station()
+    dataset.soil_moisture[30:, 0] += size
+    return dataset
+
+
+def test_jumps_that_stay_are_breaks() -> None:
+    assert flagged(_jump(0.15)) == {30: ["break"]}
+    assert flagged(_jump(-0.15)) == {30: ["break"]}
+    assert flagged(_jump(0.08)) == {}
+    assert flagged(_jump(-0.08)) == {}
+
+
+def test_a_fall_from_an_unsteady_level_or_of_all_sensors_is_drainage() -> None:
+    dataset = _jump(-0.15)
+    dataset.soil_moisture[27, 0] += 0.04
+    assert flagged(dataset) == {}
+    dataset = _jump(-0.15)
+    dataset.soil_moisture[30:, 1] -= 0.05
+    assert flagged(dataset) == {}
+
+
+@pytest.mark.parametrize(("depth", "days"), [(5, 16), (20, 32)])
+def test_one_value_for_too_long_is_constant(depth: int, days: int) -> None:
+    for length in (days - 1, days):
+        dataset = station(days=200)
+        column = {5: 0, 20: 1}[depth]
+        dataset.soil_moisture[10 : 10 + length, column] = dataset.soil_moisture[10, column].item()
+        found = flagged(dataset, depth)
+        assert [k for k, names in found.items() if "constant" in names] == (
+            list(range(10, 10 + length)) if length == days else []
+        )
+
+
+def test_one_value_through_rain_is_constant_on_warm_soil_near_the_surface() -> None:
+    dataset = station(days=100)
+    dataset.soil_moisture[10:18] = dataset.soil_moisture[10].values
+    assert flagged(dataset) == {}
+    _rain(14, 25.0)(dataset)
+    assert flagged(dataset) == {k: ["constant"] for k in range(10, 18)}
+    assert flagged(dataset, depth=20) == {}
+    dataset.soil_temperature[12, 0] = 275.0
+    assert flagged(dataset) == {}
+
+
+def _plateau(before: float) -> xr.Dataset:
+    dataset = station(days=100)
+    dataset.soil_moisture[20:30, 0] = 0.45 + 0.0002 * np.arange(10)
+    dataset.soil_moisture[30:33, 0] = np.array([0.39, 0.34, 0.30])
+    dataset.soil_moisture[19, 0] = before
+    dataset.precipitation[18:21] = 50.0
+    return dataset
+
+
+def test_a_sudden_steady_top_is_a_plateau() -> None:
+    assert flagged(_plateau(before=0.28)) == {k: ["plateau"] for k in range(20, 30)}
+    dataset = _plateau(before=0.28)
+    dataset.soil_moisture[60, 0] = 0.55
+    dataset.precipitation[60] = 50.0
+    assert flagged(dataset) == {}  # far below the highest value
+
+
+def test_a_top_reached_step_by_step_is_none() -> None:
+    dataset = _plateau(before=0.44)
+    dataset.soil_moisture[10:20, 0] = 0.43
+    dataset.soil_moisture[10:20, 0] += 0.001 * np.arange(10)
+    dataset.precipitation[9:12] = 50.0
+    assert flagged(dataset) == {}
+
+
+def test_a_sensor_mostly_wrong_is_unreliable() -> None:
+    dataset = station(days=100)
+    dataset.soil_moisture[0:50:2, 0] = 0.65
+    dataset.precipitation[:] = 5.0
+    assert set(flagged(dataset)) == set(range(0, 50, 2))
+    dataset.soil_moisture[51, 0] = 0.65
+    assert all("unreliable" in names for names in flagged(dataset).values())
+    assert len(flagged(dataset)) == 100
+    assert flagged(dataset, depth=20) == {}
+
+
+def test_gaps_in_the_days_are_refused() -> None:
+    with pytest.raises(VadoseError, match="days are missing"):
+        screen(station().isel(time=[0, 1, 3]))
+
+
+def uscrn_line(day: pd.Timestamp, moisture: str, temperature: str = "15.0") -> str:
+    return (
+        f"63869 {day:%Y%m%d} 2.622 -87.88 30.55 24.2 17.1 20.6 20.3 0.0 6.00 C 27.8 17.1 20.7 95.7 "
+        f"80.2 92.8 {moisture} " + " ".join([temperature] * 5) + "\n"
+    )
+
+
+def moisture_of(number: int) -> str:
+    return " ".join(f"{0.3 - 0.001 * number + 0.02 * k:.3f}" for k in range(5))
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> dict[str, Path]:
+    """Two USCRN years, three SCAN stations of which one is known and full, and the tables."""
+    uscrn, scan, metadata = tmp_path / "uscrn", tmp_path / "scan", tmp_path / "metadata"
+    for year, begin in ((2019, "2019-12-20"), (2020, "2020-01-03")):
+        folder = uscrn / str(year)
+        folder.mkdir(parents=True)
+        days = pd.date_range(begin, periods=12)
+        lines = [uscrn_line(day, moisture_of(k), "-1.0" if k == 2 else "15.0") for k, day in enumerate(days)]
+        (folder / f"CRND0103-{year}-AL_Fairhope_3_NE.txt").write_text("".join(lines))
+    days = pd.date_range("2020-01-01", periods=3)
+    bare = "".join(uscrn_line(day, MISSING_SOIL) for day in days)
+    (uscrn / "2020/CRND0103-2020-AL_Troy_2_W.txt").write_text(bare)
+    scan.mkdir()
+    header = "Date,Station Id,Station Name,Soil Moisture Percent -2in (pct) Mean of Hourly Values,"
+    header += "Solar Radiation/langley Total (langley)\n"
+    days, rest = pd.date_range("2020-01-01", periods=7), ("29.9", "29.8", "29.7", "29.6")
+    for number in ("2057", "2099"):
+        columns = zip(days, ("30.0", "", "65.0", *rest), ("100", "5083.8", "-9", *[""] * 4), strict=True)
+        rows = [f"{day:%Y-%m-%d},{number},Hill,{value},{solar}\n" for day, value, solar in columns]
+        (scan / f"{number}.csv").write_text(header + "".join(rows))
+    (scan / "2228.csv").write_text(header)
+    metadata.mkdir()
+    (metadata / "scan_stations.csv").write_text("\ufeffName;Lat;Long;Elv\r\nHill (2057);34.78;-86.56;800\r\n")
+    (metadata / "crn_site_info.csv").write_bytes(
+        b"StationName,Latitude,Longitude,Depth1(cm),PercentSand1,PercentSilt1,PercentClay1,BulkDensity1(g/cc),"
+        b"Depth2(cm),PercentSand2,PercentSilt2,PercentClay2,BulkDensity2(g/cc),Elevation,Notes\n"
+        b"Fairhope 3NE,30.5485,-87.8757,5,78.1,16.6,5.3,1.9610,31,80,10,10,1.3,95,ca\xf1on\n"
+    )
+    return {"uscrn": uscrn, "scan": scan, "metadata": metadata}
+
+
+def test_the_store_holds_what_the_files_say(folders: dict[str, Path], tmp_path: Path) -> None:
+    told: list[tuple[str, float]] = []
+    out = build_stations(
+        tmp_path / "s.zarr", **folders, progress=lambda what, share: told.append((what, share))
+    )
+    store = xr.open_zarr(out, consolidated=False).load()
+    assert store.station.values.tolist() == ["USCRN:AL_Fairhope_3_NE", "SCAN:2057"]
+    assert store.layer.values.tolist() == list(LAYER_DEPTHS)
+    assert store.soil_moisture.dims == ("station", "layer", "time")
+    assert store.soil_moisture_sensor.dims == ("station", "depth", "time")
+    assert store.soil_moisture.dtype == np.float32
+    assert (str(store.time.values[0])[:10], store.sizes["time"]) == ("2019-12-20", 26)
+    fairhope, hill = store.isel(station=0), store.isel(station=1)
+    assert fairhope.soil_moisture_sensor.sel(time="2020-01-04").values == pytest.approx(
+        [0.299, 0.319, 0.339, 0.359, 0.379]
+    )
+    assert fairhope.soil_moisture.sel(time="2020-01-04").values == pytest.approx([0.299, 0.339, 0.359])
+    assert np.isnan(fairhope.soil_moisture.sel(time=["2020-01-01", "2020-01-05"])).all()
+    assert int(fairhope.soil_moisture_flag.sel(time="2020-01-05", depth=5)) & BIT["frozen"]
+    assert fairhope.soil_moisture_sensor.sel(time="2020-01-05", depth=5) == pytest.approx(0.298)
+    assert float(fairhope.soil_temperature.sel(time="2020-01-04", depth=100)) == pytest.approx(288.15)
+    assert float(fairhope.elevation) == pytest.approx(95 * 0.3048)
+    assert fairhope.sand_fraction.values == pytest.approx([0.781, *[np.nan] * 4], nan_ok=True)
+    assert float(fairhope.saturation[0]) == pytest.approx(0.26)
+    assert int(fairhope.soil_moisture_flag.sel(time="2020-01-04", depth=5)) == BIT["above_saturation"]
+    assert hill.soil_moisture.sel(layer="0-10 cm", time="2020-01-01") == pytest.approx(0.3)
+    assert (float(hill.lat), float(hill.lon)) == (34.78, -86.56)
+    assert np.isfinite(hill.shortwave_radiation).sum() == 1
+    assert np.isnan(hill.air_temperature).all()
+    assert told[-1] == ("writing the station store", 1.0)
+
+
+def test_the_store_says_what_it_left_out_and_flagged(folders: dict[str, Path], tmp_path: Path) -> None:
+    store = xr.open_zarr(build_stations(tmp_path / "s.zarr", **folders), consolidated=False)
+    left_out = json.loads(store.attrs["left_out"])
+    assert set(left_out) == {"SCAN:2099", "SCAN:2228", "USCRN:AL_Troy_2_W"}
+    assert "no coordinates" in left_out["SCAN:2099"]
+    assert "header alone" in left_out["SCAN:2228"]
+    assert "every soil moisture is missing" in left_out["USCRN:AL_Troy_2_W"]
+    counts = json.loads(store.attrs["flagged"])
+    assert counts["USCRN"]["frozen"] == 10
+    assert counts["USCRN"]["days"] == 120
+    assert counts["SCAN"]["range_high"] == 1
+    assert json.loads(store.attrs["out_of_range"]) == {"shortwave_radiation": 2}
+    assert set(json.loads(store.attrs["day_boundary"])) == {"SCAN", "USCRN"}
+    assert (store.attrs["dataset"], store.attrs["simulated"]) == ("SCAN+USCRN", "false")
+    assert store.soil_moisture.attrs["units"] == "m3 m-3"
+    assert store.soil_moisture_flag.attrs["flag_meanings"].split() == list(FLAGS)
+
+
+def test_a_marker_makes_it_simulated(folders: dict[str, Path], tmp_path: Path) -> None:
+    (folders["uscrn"] / "SIMULATED.txt").write_text("simulated")
+    out = build_stations(tmp_path / "s.zarr", uscrn=folders["uscrn"])
+    store = xr.open_zarr(out, consolidated=False)
+    assert store.attrs["simulated"] == "true"
+    assert "saturation" not in store
+    assert np.isnan(store.elevation).all()
+
+
+def test_built_once_for_the_same_files(folders: dict[str, Path], tmp_path: Path) -> None:
+    out = build_stations(tmp_path / "s.zarr", **folders)
+    written = (out / "zarr.json").stat().st_mtime_ns
+    assert build_stations(out, **folders) == out
+    assert (out / "zarr.json").stat().st_mtime_ns == written
+    (folders["scan"] / "2228.csv").unlink()
+    build_stations(out, **folders)
+    assert (out / "zarr.json").stat().st_mtime_ns != written
+
+
+def test_a_period_cuts_days(folders: dict[str, Path], tmp_path: Path) -> None:
+    out = build_stations(tmp_path / "s.zarr", uscrn=folders["uscrn"], period=("2020-01-04", "2020-01-06"))
+    assert xr.open_zarr(out, consolidated=False).sizes["time"] == 3
+    with pytest.raises(VadoseError, match="no station has a day in it"):
+        build_stations(tmp_path / "t.zarr", uscrn=folders["uscrn"], period=("2030-01-01", "2030-01-02"))
+    with pytest.raises(VadoseError, match="YYYY-MM-DD"):
+        build_stations(tmp_path / "t.zarr", uscrn=folders["uscrn"], period=("spring", "2030-01-02"))
+
+
+def ismn_archive(root: Path, network: str, depths: tuple[str, str], flag: str = "G") -> Path:
+    folder = root / network / "Hill"
+    folder.mkdir(parents=True)
+    name = f"{network}_{network}_Hill_sm_{depths[0]}_{depths[1]}_Probe_20200101_20200103.stm"
+    lines = [f"2020/01/0{day} {hour:02d}:00 0.2{day} {flag} M" for day in (1, 2, 3) for hour in range(24)]
+    (folder / name).write_text(
+        f"{network} {network} Hill 40.0 -100.0 700.0 0.0 0.0 Probe\n" + "\n".join(lines)
+    )
+    return root
+
+
+def test_ismn_stations_join_and_their_unflagged_days_are_marked(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
+    archive = ismn_archive(tmp_path / "ismn", "NET", ("0.000000", "0.050000"))
+    ismn_archive(archive, "OLD", ("0.050000", "0.050000"), flag="U")
+    store = xr.open_zarr(
+        build_stations(tmp_path / "s.zarr", **folders, ismn=archive), consolidated=False
+    ).load()
+    net = store.sel(station="NET:Hill", time=["2020-01-02"])
+    assert net.soil_moisture.values[:, 0] == pytest.approx([0.22, np.nan, np.nan], nan_ok=True)
+    old = store.sel(station="OLD:Hill", time="2020-01-02")
+    assert np.isnan(old.soil_moisture).all()
+    assert float(old.soil_moisture_sensor.sel(depth=5)) == pytest.approx(0.22)
+    assert int(old.soil_moisture_flag.sel(depth=5)) == BIT["unflagged"]
+
+
+def test_probes_that_average_over_depth_are_at_no_depth(tmp_path: Path) -> None:
+    archive = ismn_archive(tmp_path / "ismn", "COSMOS", ("0.000000", "0.190000"))
+    with pytest.raises(
+        VadoseError, match=r"no station is left of 1 \(COSMOS:Hill: no sensor near .* 0-19 cm"
+    ):
+        build_stations(tmp_path / "s.zarr", ismn=archive)
+
+
+def _break_line(folders: dict[str, Path]) -> None:
+    path = folders["uscrn"] / "2020/CRND0103-2020-AL_Fairhope_3_NE.txt"
+    path.write_text(path.read_text().replace("0.299", "0.2.9"))
+
+
+def _copy_year(folders: dict[str, Path]) -> None:
+    path = folders["uscrn"] / "2020/CRND0103-2020-AL_Fairhope_3_NE.txt"
+    (folders["uscrn"] / path.name).write_text(path.read_text())
+
+
+def _copy_scan(folders: dict[str, Path]) -> None:
+    (folders["scan"] / "copy.csv").write_text((folders["scan"] / "2057.csv").read_text())
+
+
+def _misname(folders: dict[str, Path]) -> None:
+    (folders["uscrn"] / "CRND0103-2020-.txt").write_text("")
+
+
+def _empty(name: str) -> Callable[[dict[str, Path]], None]:
+    def empty(folders: dict[str, Path]) -> None:
+        for path in folders[name].rglob("*.*"):
+            path.unlink()
+
+    return empty
+
+
+def _no_metadata(folders: dict[str, Path]) -> None:
+    del folders["metadata"]
+
+
+def _no_folder(folders: dict[str, Path]) -> None:
+    folders["scan"] = folders["scan"] / "elsewhere"
+
+
+def _twice(folders: dict[str, Path]) -> None:
+    folders["ismn"] = ismn_archive(folders["scan"].parent / "ismn", "SCAN", ("0.050000", "0.050000"))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (_break_line, r"CRND0103-2020-AL_Fairhope_3_NE\.txt: line 2: SOIL_MOISTURE_5_DAILY is '0\.2\.9'"),
+        (_copy_year, "a day is in two of these files"),
+        (_copy_scan, "station SCAN:2057 comes from two files"),
+        (_misname, r"CRND0103-2020-\.txt: not named as published"),
+        (_empty("uscrn"), "uscrn: no file CRND0103"),
+        (_empty("scan"), r"scan: no \.csv file"),
+        (_empty("metadata"), "metadata: holds neither"),
+        (_no_metadata, "do not say where their stations are"),
+        (_no_folder, "elsewhere: no such folder"),
+        (_twice, "holds SCAN, whose files are given besides"),
+        (dict.clear, "no station files given"),
+    ],
+)
+def test_what_is_wrong_is_named_and_an_older_store_stays(
+    folders: dict[str, Path], tmp_path: Path, damage: Callable[[dict[str, Path]], None], message: str
+) -> None:
+    out = build_stations(tmp_path / "out/s.zarr", uscrn=folders["uscrn"])
+    before = (out / "zarr.json").read_text()
+    damage(folders)
+    with pytest.raises(VadoseError, match=message):
+        build_stations(out, **folders)
+    assert (out / "zarr.json").read_text() == before
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["s.zarr"]
+
+
+def test_real_stations(real_data: Path, tmp_path: Path) -> None:
+    """A stuck sensor, a plateau above 0.60, clipped zeros, one impossible value and a sound station."""
+    scan, uscrn = tmp_path / "scan", tmp_path / "uscrn"
+    scan.mkdir()
+    uscrn.mkdir()
+    for number in ("2057", "2085", "2092", "2110", "2162", "2228"):
+        (scan / f"{number}.csv").symlink_to(real_data / f"scan_daily/{number}.csv")
+    for year in (2018, 2019):
+        name = f"CRND0103-{year}-CA_Stovepipe_Wells_1_SW.txt"
+        (uscrn / name).symlink_to(real_data / f"uscrn_daily01/{year}/{name}")
+    out = build_stations(tmp_path / "s.zarr", uscrn=uscrn, scan=scan, metadata=real_data / "station_meta")
+    store = xr.open_zarr(out, consolidated=False).load()
+    flag, sensor = store.soil_moisture_flag, store.soil_moisture_sensor
+
+    def share(name: str, station: str, depth: int) -> float:
+        at = {"station": station, "depth": depth}
+        return float(((flag.sel(at) & BIT[name]) > 0).sum() / np.isfinite(sensor.sel(at)).sum())
+
+    assert list(json.loads(store.attrs["left_out"])) == ["SCAN:2228"]
+    assert share("range_high", "SCAN:2110", 100) == pytest.approx(0.959, abs=0.001)
+    assert share("unreliable", "SCAN:2110", 100) == 1
+    assert share("zero", "SCAN:2162", 5) == pytest.approx(1220 / 3186)
+    assert np.isnan(store.soil_moisture.sel(station="SCAN:2162", layer="0-10 cm")).all()
+    stuck = flag.sel(station="SCAN:2092", depth=10, time=slice("2018-07-22", "2018-09-08"))
+    assert ((stuck & BIT["constant"]) > 0).all()
+    impossible = {"station": "SCAN:2085", "depth": 10, "time": "2016-03-13"}
+    assert float(sensor.sel(impossible)) == pytest.approx(448.17)
+    assert int(flag.sel(impossible)) & BIT["range_high"]
+    for name, station in (("2-in", "SCAN:2057"), ("5 cm", "USCRN:CA_Stovepipe_Wells_1_SW")):
+        kept = np.isfinite(store.soil_moisture.sel(station=station, layer="0-10 cm")).sum()
+        assert kept > 0.97 * np.isfinite(sensor.sel(station=station, depth=5)).sum(), name
+    day = store.sel(station="SCAN:2057", time="2018-12-31")
+    assert day.soil_moisture.values == pytest.approx([0.301, 0.405, 0.418])
+    assert float(store.elevation.sel(station="SCAN:2057")) == pytest.approx(243.84)
+    death_valley = store.sel(station="USCRN:CA_Stovepipe_Wells_1_SW")
+    assert float(death_valley.soil_moisture.sel(layer="0-10 cm", time="2019-07-19")) == pytest.approx(0.024)
+    assert np.isfinite(death_valley.sand_fraction.sel(depth=5))
