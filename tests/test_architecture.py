@@ -37,7 +37,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
 }  # fmt: skip
 # Libraries that only these stages may know.
-ONLY_IN = {"torch": {"models", "losses", "samples", "train", "forecast"}, "pydantic": {"config"}, "typer": {"cli"}}
+ONLY_IN = {
+    "torch": {"models", "losses", "samples", "train", "forecast"},
+    "pydantic": {"config"},
+    "typer": {"cli"},
+}
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

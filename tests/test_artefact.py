@@ -10,9 +10,14 @@ from vadose.artefact import fingerprint, is_current, made_from, provenance, writ
 def test_after_an_error_nothing_is_left_and_the_old_stays(tmp_path: Path) -> None:
     old = tmp_path / "a"
     old.write_text("old")
-    with pytest.raises(KeyboardInterrupt), writing(old) as scratch:
-        scratch.write_text("half")
-        raise KeyboardInterrupt
+
+    def stopped() -> None:
+        with writing(old) as scratch:
+            scratch.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped()
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
     assert old.read_text() == "old"
 

@@ -36,10 +36,16 @@ def test_help_comes_without_loading_torch() -> None:
     ("arguments", "message"),
     [
         (["build", "nowhere"], "nowhere: no such file or folder"),
-        (["train", "cube.zarr", "--experiment", "connus"], "no such experiment file, nor one of the built-in"),
+        (
+            ["train", "cube.zarr", "--experiment", "connus"],
+            "no such experiment file, nor one of the built-in",
+        ),
         (["train", "cube.zarr", "--run", "lstmm"], "unknown run ['lstmm']; the experiment has"),
         (["forecast", "run", "cube.zarr", "--from", "2016-01-01", "--to", "2016-01-02"], "no cube there"),
-        (["forecast", "run", "cube.zarr", "--from", "tomorrow-ish", "--to", "2016-01-02"], "not a day; write YYYY"),
+        (
+            ["forecast", "run", "cube.zarr", "--from", "tomorrow-ish", "--to", "2016-01-02"],
+            "not a day; write YYYY",
+        ),
         (["evaluate", "a.zarr", "--observed", "cube.zarr", "--from", "2016-01-01"], "go together"),
         (["evaluate", "a.zarr", "--observed", "cube.zarr"], "no cube there"),
         (["report", "nothing"], "nothing: no evaluation there"),
@@ -48,7 +54,11 @@ def test_help_comes_without_loading_torch() -> None:
     ],
 )
 def test_a_mistake_is_one_message_and_code_2(
-    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["vadose", *arguments])

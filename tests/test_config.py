@@ -33,15 +33,41 @@ def test_every_built_in_experiment_is_valid_and_has_all_models_and_baselines(nam
     [
         ("filters", "filterz", "unknown key 'hyper.filterz' of convlstm; did you mean 'filters'?"),
         ("epochs: 2", "epocs: 2", "unknown key 'runs.convlstm.training.epocs'; did you mean 'epochs'?"),
-        ("model: persistence", "model: persistance", "unknown model 'persistance'; did you mean 'persistence'?"),
-        ("epochs: 2", "epochs: 0", "runs.convlstm.training.epochs: Input should be greater than or equal to 1"),
+        (
+            "model: persistence",
+            "model: persistance",
+            "unknown model 'persistance'; did you mean 'persistence'?",
+        ),
+        (
+            "epochs: 2",
+            "epochs: 0",
+            "runs.convlstm.training.epochs: Input should be greater than or equal to 1",
+        ),
         ("epochs: 2", "epochs: many", "runs.convlstm.training.epochs: Input should be a valid integer"),
         ("runs:", "blends: {b: {members: [convlstm, conv]}}\nruns:", "blends.b: unknown run 'conv'"),
+        (
+            "runs:",
+            "blends: {b: {members: [convlstm, persistence], weights: {1: [1, 1]}}}\nruns:",
+            "weights for leads [1], forecasts are of [1, 3, 7, 14, 30]",
+        ),
+        (
+            "runs:",
+            "leads: [1]\nblends: {b: {members: [convlstm, persistence], weights: {1: [1]}}}\nruns:",
+            "lead 1 wants 2 weights",
+        ),
         ("runs:", "blend: {}\nruns:", "unknown key 'blend'; did you mean 'blends'?"),
         ("last: 2016-01-31", "last: 2014-01-31", "last day 2014-01-31 lies before the first"),
         ("last: 2016-01-31", "lats: 2016-01-31", "unknown key 'split.training.lats'; did you mean 'last'?"),
-        ("{model: persistence}", "{model: persistence, leads: [3, 1]}", "have to be whole days from 1 on, rising"),
-        ("{model: persistence}", "{model: persistence, history: [ndvi]}", "has to hold 'soil_moisture_filled'"),
+        (
+            "{model: persistence}",
+            "{model: persistence, leads: [3, 1]}",
+            "have to be whole days from 1 on, rising",
+        ),
+        (
+            "{model: persistence}",
+            "{model: persistence, history: [ndvi]}",
+            "has to hold 'soil_moisture_filled'",
+        ),
         ("runs:", "runs: [", "not YAML"),
     ],
 )

@@ -24,9 +24,7 @@ def runs(small_cube: xr.Dataset, tmp_path_factory: pytest.TempPathFactory) -> di
     split = {"training": TRAINING, "validation": VALIDATION, "refit": False}
     return {
         "persistence": train(persistence, folder / "p", model="persistence", hyper={}, optimisation=how, **split),
-        "convlstm": train(
-            maps, folder / "c", model="convlstm", hyper={"filters": (3,)}, optimisation=how, **split
-        ),
+        "convlstm": train(maps, folder / "c", model="convlstm", hyper={"filters": (3,)}, optimisation=how, **split),
     }  # type: ignore[arg-type]
 
 
@@ -38,7 +36,13 @@ def test_a_store_says_what_it_is(runs: dict[str, Path], small_cube: xr.Dataset, 
     store = xr.open_zarr(out, consolidated=False)
     assert dict(store.sizes) == {"init_time": 9, "lead_time": 2, "y": 8, "x": 9}
     assert store.lead_time.dt.days.values.tolist() == [1, 3]
-    expected = {"model": "persistence", "weather": "none", "layer": "0-10 cm", "simulated": "true", "causal": "true"}
+    expected = {
+        "model": "persistence",
+        "weather": "none",
+        "layer": "0-10 cm",
+        "simulated": "true",
+        "causal": "true",
+    }
     assert {key: store.attrs[key] for key in expected} == expected
     known = small_cube.soil_moisture_filled.sel(time=slice("2015-07-01", "2015-07-09")).values
     np.testing.assert_array_equal(store.soil_moisture.values[:, 0], known)
@@ -60,11 +64,20 @@ def test_overlapping_windows_make_one_map(runs: dict[str, Path], small_cube: xr.
     [
         ("persistence", {"leads": (1, 2)}, r"does not forecast leads \[2\]"),
         ("persistence", {"last": "2016-07-01"}, "the cube allows 2015-04-01 .. 2015-08-28"),
-        ("convlstm", {"last": "2015-08-27"}, r"allows 2015-04-01 .. 2015-08-25 \(it has to hold the weather of 3"),
+        (
+            "convlstm",
+            {"last": "2015-08-27"},
+            r"allows 2015-04-01 .. 2015-08-25 \(it has to hold the weather of 3",
+        ),
     ],
 )
 def test_what_cannot_be_forecast_is_refused(
-    runs: dict[str, Path], small_cube: xr.Dataset, tmp_path: Path, run: str, change: dict[str, object], message: str
+    runs: dict[str, Path],
+    small_cube: xr.Dataset,
+    tmp_path: Path,
+    run: str,
+    change: dict[str, object],
+    message: str,
 ) -> None:
     arguments = {"first": "2015-07-01", "last": "2015-07-02", "leads": (1,)} | change
     with pytest.raises(VadoseError, match=message):

@@ -21,11 +21,18 @@ def evaluation(cube: xr.Dataset, out: Path, simulated: str = "true") -> Path:
     truth = flat.reshape(cube.soil_moisture.shape)
     rng = np.random.default_rng(0)
     stores = []
-    runs = (("persistence", "none", 0.05), ("climatology", "none", 0.04), ("lstm", "none", 0.03), ("lstm", "perfect", 0.01))
+    runs = (
+        ("persistence", "none", 0.05),
+        ("climatology", "none", 0.04),
+        ("lstm", "none", 0.03),
+        ("lstm", "perfect", 0.01),
+    )
     for model, weather, error in runs:
         values = np.stack([truth[20 + lead : 110 + lead] for lead in LEADS], axis=1)
         values = values + error * rng.normal(size=values.shape)
-        attrs = {key: cube.attrs[key] for key in ("cell_size", "grid_step", "grid_crs", "dataset", "layer", "simulated")}
+        attrs = {
+            key: cube.attrs[key] for key in ("cell_size", "grid_step", "grid_crs", "dataset", "layer", "simulated")
+        }
         attrs |= {"model": model, "weather": weather, "scenario": "all", "causal": "true"}
         coords = {"init_time": days, "lead_time": pd.to_timedelta(LEADS, unit="D"), "lat": cube.lat, "lon": cube.lon,
                   "y": cube.y, "x": cube.x}  # fmt: skip

@@ -110,9 +110,7 @@ def _gauge_fails_and_no_other_sensor(dataset: xr.Dataset) -> None:
     dataset.soil_moisture[:, 1] = np.nan
 
 
-@pytest.mark.parametrize(
-    "explain", [_rain(29, 2.0), _rain(30, 2.0), _below, _cold, _gauge_fails_and_no_other_sensor]
-)
+@pytest.mark.parametrize("explain", [_rain(29, 2.0), _rain(30, 2.0), _below, _cold, _gauge_fails_and_no_other_sensor])
 def test_what_may_be_water_is_neither_spike_nor_break(explain: Callable[[xr.Dataset], None]) -> None:
     for dataset in (_spike(0.06), _jump(0.15)):
         explain(dataset)
@@ -130,8 +128,8 @@ def test_another_sensor_stands_in_for_the_gauge_and_drizzle_is_no_rain() -> None
 
 def test_small_or_lasting_departures_are_no_spikes() -> None:
     assert flagged(_spike(0.04)) == {}
-    dataset = _spike(0.08)
-    dataset.soil_moisture[31, 0] += 0.06
+    dataset = _spike(0.095)
+    dataset.soil_moisture[31, 0] += 0.04
     assert flagged(dataset) == {}
 
 
@@ -146,6 +144,13 @@ def test_jumps_that_stay_are_breaks() -> None:
     assert flagged(_jump(-0.15)) == {30: ["break"]}
     assert flagged(_jump(0.08)) == {}
     assert flagged(_jump(-0.08)) == {}
+
+
+def test_a_fall_to_zero_is_a_break_from_a_low_level_too() -> None:
+    dataset = station()
+    dataset.soil_moisture[:, 0] -= 0.23
+    dataset.soil_moisture[5:8, 0] = 0
+    assert flagged(dataset) == {5: ["zero", "break"], 6: ["zero"], 7: ["zero"]}
 
 
 def test_a_fall_from_an_unsteady_level_or_of_all_sensors_is_drainage() -> None:
@@ -195,6 +200,8 @@ def test_a_sudden_steady_top_is_a_plateau() -> None:
     dataset.soil_moisture[60, 0] = 0.55
     dataset.precipitation[60] = 50.0
     assert flagged(dataset) == {}  # far below the highest value
+    dataset.soil_temperature[60, 0] = 270.0
+    assert [k for k, names in flagged(dataset).items() if "plateau" in names] == list(range(20, 30))
 
 
 def test_a_top_reached_step_by_step_is_none() -> None:
@@ -266,9 +273,7 @@ def folders(tmp_path: Path) -> dict[str, Path]:
 
 def test_the_store_holds_what_the_files_say(folders: dict[str, Path], tmp_path: Path) -> None:
     told: list[tuple[str, float]] = []
-    out = build_stations(
-        tmp_path / "s.zarr", **folders, progress=lambda what, share: told.append((what, share))
-    )
+    out = build_stations(tmp_path / "s.zarr", **folders, progress=lambda what, share: told.append((what, share)))
     store = xr.open_zarr(out, consolidated=False).load()
     assert store.station.values.tolist() == ["USCRN:AL_Fairhope_3_NE", "SCAN:2057"]
     assert store.layer.values.tolist() == list(LAYER_DEPTHS)
@@ -323,6 +328,15 @@ def test_a_marker_makes_it_simulated(folders: dict[str, Path], tmp_path: Path) -
     assert np.isnan(store.elevation).all()
 
 
+def test_soils_of_another_place_are_not_taken(folders: dict[str, Path], tmp_path: Path) -> None:
+    table = folders["metadata"] / "crn_site_info.csv"
+    table.write_bytes(table.read_bytes().replace(b"30.5485", b"30.6"))
+    out = build_stations(tmp_path / "s.zarr", uscrn=folders["uscrn"], metadata=folders["metadata"])
+    store = xr.open_zarr(out, consolidated=False)
+    assert "sand_fraction" not in store
+    assert np.isnan(store.elevation).all()
+
+
 def test_built_once_for_the_same_files(folders: dict[str, Path], tmp_path: Path) -> None:
     out = build_stations(tmp_path / "s.zarr", **folders)
     written = (out / "zarr.json").stat().st_mtime_ns
@@ -347,20 +361,14 @@ def ismn_archive(root: Path, network: str, depths: tuple[str, str], flag: str = 
     folder.mkdir(parents=True)
     name = f"{network}_{network}_Hill_sm_{depths[0]}_{depths[1]}_Probe_20200101_20200103.stm"
     lines = [f"2020/01/0{day} {hour:02d}:00 0.2{day} {flag} M" for day in (1, 2, 3) for hour in range(24)]
-    (folder / name).write_text(
-        f"{network} {network} Hill 40.0 -100.0 700.0 0.0 0.0 Probe\n" + "\n".join(lines)
-    )
+    (folder / name).write_text(f"{network} {network} Hill 40.0 -100.0 700.0 0.0 0.0 Probe\n" + "\n".join(lines))
     return root
 
 
-def test_ismn_stations_join_and_their_unflagged_days_are_marked(
-    folders: dict[str, Path], tmp_path: Path
-) -> None:
+def test_ismn_stations_join_and_their_unflagged_days_are_marked(folders: dict[str, Path], tmp_path: Path) -> None:
     archive = ismn_archive(tmp_path / "ismn", "NET", ("0.000000", "0.050000"))
     ismn_archive(archive, "OLD", ("0.050000", "0.050000"), flag="U")
-    store = xr.open_zarr(
-        build_stations(tmp_path / "s.zarr", **folders, ismn=archive), consolidated=False
-    ).load()
+    store = xr.open_zarr(build_stations(tmp_path / "s.zarr", **folders, ismn=archive), consolidated=False).load()
     net = store.sel(station="NET:Hill", time=["2020-01-02"])
     assert net.soil_moisture.values[:, 0] == pytest.approx([0.22, np.nan, np.nan], nan_ok=True)
     old = store.sel(station="OLD:Hill", time="2020-01-02")
@@ -371,9 +379,7 @@ def test_ismn_stations_join_and_their_unflagged_days_are_marked(
 
 def test_probes_that_average_over_depth_are_at_no_depth(tmp_path: Path) -> None:
     archive = ismn_archive(tmp_path / "ismn", "COSMOS", ("0.000000", "0.190000"))
-    with pytest.raises(
-        VadoseError, match=r"no station is left of 1 \(COSMOS:Hill: no sensor near .* 0-19 cm"
-    ):
+    with pytest.raises(VadoseError, match=r"no station is left of 1 \(COSMOS:Hill: no sensor near .* 0-19 cm"):
         build_stations(tmp_path / "s.zarr", ismn=archive)
 
 
@@ -411,8 +417,11 @@ def _no_folder(folders: dict[str, Path]) -> None:
     folders["scan"] = folders["scan"] / "elsewhere"
 
 
-def _twice(folders: dict[str, Path]) -> None:
-    folders["ismn"] = ismn_archive(folders["scan"].parent / "ismn", "SCAN", ("0.050000", "0.050000"))
+def _twice(network: str) -> Callable[[dict[str, Path]], None]:
+    def archive(folders: dict[str, Path]) -> None:
+        folders["ismn"] = ismn_archive(folders["scan"].parent / "ismn", network, ("0.050000", "0.050000"))
+
+    return archive
 
 
 @pytest.mark.parametrize(
@@ -427,7 +436,8 @@ def _twice(folders: dict[str, Path]) -> None:
         (_empty("metadata"), "metadata: holds neither"),
         (_no_metadata, "do not say where their stations are"),
         (_no_folder, "elsewhere: no such folder"),
-        (_twice, "holds SCAN, whose files are given besides"),
+        (_twice("SCAN"), "holds SCAN, whose files are given besides"),
+        (_twice("USCRN"), "holds USCRN, whose files are given besides"),
         (dict.clear, "no station files given"),
     ],
 )

@@ -43,7 +43,12 @@ def weights_of(checkpoint: Path) -> torch.Tensor:
 
 def test_a_run_holds_two_checkpoints_and_its_history(samples: Samples, tmp_path: Path) -> None:
     run = trained(samples, tmp_path / "run")
-    assert sorted(p.name for p in run.iterdir()) == ["final.pt", "history.csv", "provenance.json", "selected.pt"]
+    assert sorted(p.name for p in run.iterdir()) == [
+        "final.pt",
+        "history.csv",
+        "provenance.json",
+        "selected.pt",
+    ]
     rows = history_of(run)
     losses = [float(r["validation_loss"]) for r in rows if r["validation_loss"]]
     assert len(losses) == 3
@@ -74,9 +79,7 @@ def test_statistics_come_from_the_training_days_alone(small_cube: xr.Dataset, tm
     assert torch.equal(found[0][1], found[1][1])
 
 
-def test_an_interrupted_training_goes_on_to_the_same_end(
-    samples: Samples, tmp_path: Path
-) -> None:
+def test_an_interrupted_training_goes_on_to_the_same_end(samples: Samples, tmp_path: Path) -> None:
     whole = trained(samples, tmp_path / "whole")
     told: list[str] = []
 
@@ -148,9 +151,7 @@ def test_a_blend_is_the_weighted_mean_of_runs_with_other_predictors(small_cube: 
     for name, channels, look_back in (("one", one, 1), ("two", two, 4)):
         samples = Samples(small_cube, channels, look_back=look_back)
         runs.append(trained(samples, tmp_path / name, hyper={"filters": (3,), "kernel": 1}, refit=False))
-    joined = blend(
-        runs, tmp_path / "blend", weights=(3.0, 1.0), leads=(1, 3), attributes={}, made_of={}
-    )
+    joined = blend(runs, tmp_path / "blend", weights=((3.0, 0.0), (1.0, 2.0)), leads=(1, 3), attributes={}, made_of={})
     kept = torch.load(joined / "final.pt", weights_only=True)
     samples = Samples(small_cube, Channels.from_dict(kept["channels"]), look_back=kept["look_back"])
     index = samples.index(VALIDATION)[:6]
@@ -161,7 +162,8 @@ def test_a_blend_is_the_weighted_mean_of_runs_with_other_predictors(small_cube: 
             model = from_checkpoint(torch.load(run / "final.pt", weights_only=True))
             predicted = model(Samples(small_cube, channels, look_back=look_back).inputs(index))
             parts.append(predicted[:, [channels.leads.index(lead) for lead in (1, 3)]])
-    assert torch.allclose(found, 0.75 * parts[0] + 0.25 * parts[1], atol=1e-6)
+    expected = torch.stack([0.75 * parts[0][:, 0] + 0.25 * parts[1][:, 0], parts[1][:, 1]], dim=1)
+    assert torch.allclose(found, expected, atol=1e-6)
 
 
 def test_wrong_splits_and_broken_losses_are_refused(samples: Samples, tmp_path: Path) -> None:

@@ -105,4 +105,4 @@ def is_current(path: Path, **inputs: Any) -> bool:
     ...     is_current(Path(folder), seed=1), is_current(Path(folder), seed=2)
     (True, False)
     """
-    return made_from(path) == json.loads(json.dumps(inputs, sort_keys=True, default=str))
+    return made_from(path) == dict(json.loads(json.dumps(inputs, sort_keys=True, default=str)))

@@ -28,7 +28,7 @@ app = typer.Typer(
 
 The road, each step a command that reads files and writes one artefact:
 
-**build** granules -> cube.zarr · **train** -> a run · **forecast** -> a store · **evaluate** -> scores · **report** -> a page
+**build** -> a cube · **train** -> a run · **forecast** -> a store · **evaluate** -> scores · **report** -> a page
 
 **study** does all of them and goes on where it was stopped; **demo** shows it on a small simulated world.""",
 )
@@ -179,7 +179,9 @@ def study(
     data: Annotated[Path, typer.Option(help="Folder of the database as published.")],
     out: Out = Path("study"),
     stations: Annotated[Path | None, typer.Option(help="Station store to score against too.")] = None,
-    small: Annotated[bool, typer.Option("--quick", help="A few steps of everything: to try it, not to use it.")] = False,
+    small: Annotated[
+        bool, typer.Option("--quick", help="A few steps of everything: to try it, not to use it.")
+    ] = False,
 ) -> None:
     """Do the whole road on a database folder, resumable: build, train, forecast, evaluate, report.
 
@@ -232,7 +234,8 @@ def _open(store: Path) -> "xr.Dataset":
 
     if not (store / "zarr.json").exists():
         raise VadoseError(f"{store}: no Zarr store there; make one with 'vadose forecast' or 'vadose stations'")
-    return xr.open_zarr(store, consolidated=False)
+    dataset: xr.Dataset = xr.open_zarr(store, consolidated=False)
+    return dataset
 
 
 def _day(text: str, option: str) -> str:

@@ -11,7 +11,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from vadose.errors import VadoseError
-from vadose.models import MODELS, Channels
+from vadose.models import MODELS
+from vadose.models.inputs import Channels
 from vadose.samples import Period
 from vadose.train import Optimisation
 
@@ -93,7 +94,9 @@ class RunConfig(_Frozen):
     def _known_model(self) -> "RunConfig":
         if self.model not in MODELS:
             raise ValueError(f"unknown model '{self.model}'{_nearest(self.model, list(MODELS))}")
-        allowed = [name for name in inspect.signature(MODELS[self.model]).parameters if name not in ("channels", "grid")]
+        allowed = [
+            name for name in inspect.signature(MODELS[self.model]).parameters if name not in ("channels", "grid")
+        ]
         for key in self.hyper:
             if key not in allowed:
                 raise ValueError(f"unknown key 'hyper.{key}' of {self.model}{_nearest(key, allowed)}")
@@ -105,10 +108,34 @@ class RunConfig(_Frozen):
 
 
 class BlendConfig(_Frozen):
-    """The weighted mean of trained runs, by their names."""
+    """The weighted mean of trained runs, by their names.
+
+    ``weights`` gives, for each lead, a weight a member; equal ones when left out.
+    """
 
     members: tuple[str, ...] = Field(min_length=2)
-    weights: tuple[float, ...] | None = None
+    weights: dict[int, tuple[float, ...]] | None = None
+
+    def by_member(self, leads: tuple[int, ...]) -> tuple[tuple[float, ...], ...] | None:
+        """A row of weights a member, a column a lead, as blends take them."""
+        if self.weights is None:
+            return None
+        return tuple(tuple(self.weights[lead][m] for lead in leads) for m in range(len(self.members)))
+
+    def check(self, name: str, runs: list[str], leads: tuple[int, ...]) -> None:
+        """Refuse members that are no runs, and weights that do not fit members and leads."""
+        for member in self.members:
+            if member not in runs:
+                raise ValueError(f"blends.{name}: unknown run '{member}'{_nearest(member, runs)}")
+        if self.weights is None:
+            return
+        if set(self.weights) != set(leads):
+            raise ValueError(f"blends.{name}: weights for leads {list(self.weights)}, forecasts are of {list(leads)}")
+        for lead, of_lead in self.weights.items():
+            if len(of_lead) != len(self.members) or min(of_lead) < 0 or sum(of_lead) <= 0:
+                raise ValueError(
+                    f"blends.{name}: lead {lead} wants {len(self.members)} weights, none below 0, not all 0"
+                )
 
 
 class Experiment(_Frozen):
@@ -123,11 +150,7 @@ class Experiment(_Frozen):
     @model_validator(mode="after")
     def _known_members(self) -> "Experiment":
         for name, blend in self.blends.items():
-            for member in blend.members:
-                if member not in self.runs:
-                    raise ValueError(f"blends.{name}: unknown run '{member}'{_nearest(member, list(self.runs))}")
-            if blend.weights is not None and len(blend.weights) != len(blend.members):
-                raise ValueError(f"blends.{name}: {len(blend.weights)} weights for {len(blend.members)} members")
+            blend.check(name, list(self.runs), self.leads)
         return self
 
 
@@ -186,9 +209,12 @@ def _keys_at(place: tuple[Any, ...]) -> list[str]:
     """Keys allowed at a place of an experiment file."""
     model: Any = Experiment
     for part in place:
-        model = {"split": SplitConfig, "training": TrainingConfig, "runs": RunConfig, "blends": BlendConfig}.get(
-            str(part), model
-        )
+        model = {
+            "split": SplitConfig,
+            "training": TrainingConfig,
+            "runs": RunConfig,
+            "blends": BlendConfig,
+        }.get(str(part), model)
         if part in ("training", "validation", "test") and place[0] == "split":
             model = PeriodConfig
     return list(model.model_fields)

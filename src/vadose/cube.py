@@ -73,6 +73,7 @@ def open_cube(path: Path, group: str | None = None) -> xr.Dataset:
     groups = sorted(p.parent.name for p in path.glob("*/zarr.json") if (p.parent / "lat").exists())
     if not groups:
         raise VadoseError(f"{path}: no cube there; make one with: vadose build FOLDER --out {path}")
-    if group is None and len(groups) > 1 or group is not None and group not in groups:
+    if (group is None and len(groups) > 1) or (group is not None and group not in groups):
         raise VadoseError(f"{path}: grid {group!r} asked for, found {groups}; name one of them")
-    return xr.open_zarr(path, group=group or groups[0], consolidated=False)
+    cube: xr.Dataset = xr.open_zarr(path, group=group or groups[0], consolidated=False)
+    return cube

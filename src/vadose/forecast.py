@@ -85,7 +85,10 @@ def forecast(
         | {"scenario": "all", **kept["attributes"], "causal": "true"}
         | provenance(**inputs),
     )  # fmt: skip
-    store.init_time.attrs = {"standard_name": "forecast_reference_time", "long_name": "last day known to the forecast"}
+    store.init_time.attrs = {
+        "standard_name": "forecast_reference_time",
+        "long_name": "last day known to the forecast",
+    }
     store.lead_time.attrs = {"standard_name": "forecast_period"}
     with writing(out) as scratch:
         describe(store).chunk({"init_time": 64}).to_zarr(scratch, mode="w", zarr_format=3, consolidated=False)

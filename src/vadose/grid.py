@@ -10,7 +10,7 @@ from pyproj import CRS, Transformer
 
 from vadose.errors import VadoseError
 
-FloatArray = NDArray[np.float64]
+FloatArray = NDArray[np.floating]
 IntArray = NDArray[np.int64]
 
 # Outer upper-left corner and the 36 km cell as published; every finer cell is a whole fraction of it.

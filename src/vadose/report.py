@@ -71,7 +71,9 @@ class _Evaluation:
         self.scores = xr.open_zarr(folder / "scores.zarr", consolidated=False).load()
         self.pairs = xr.open_zarr(folder / "pairs.zarr", consolidated=False).load()
         self.leads = [int(lead) for lead in self.scores.lead_days.values]
-        self.runs = [(str(m), str(w)) for m, w in zip(self.scores.model.values, self.scores.weather.values, strict=True)]
+        self.runs = [
+            (str(m), str(w)) for m, w in zip(self.scores.model.values, self.scores.weather.values, strict=True)
+        ]
         self.best = self._best()
 
     def _best(self) -> str:
@@ -212,7 +214,14 @@ def plot_maps(scores: xr.Dataset, run: str) -> Figure:
         for row, lead in enumerate(shown):
             axis = axes[row, column]
             drawn = axis.scatter(
-                scores.lon, scores.lat, c=values.sel(lead_days=lead), s=size, marker="s", cmap=colours, vmin=low, vmax=high
+                scores.lon,
+                scores.lat,
+                c=values.sel(lead_days=lead),
+                s=size,
+                marker="s",
+                cmap=colours,
+                vmin=low,
+                vmax=high,
             )
             axis.set_aspect(1.25)
             axis.set_title(f"{name}, {lead} d" if row == 0 else f"{lead} d", fontsize=9)
@@ -230,7 +239,8 @@ def plot_boxes(scores: xr.Dataset) -> Figure:
     leads = scores.lead_days.values
     figure = Figure(figsize=(12, 0.32 * scores.sizes["run"] + 1.1), layout="constrained")
     axes = figure.subplots(1, len(leads), sharey=True, squeeze=False)[0]
-    names = [f"{_pretty(str(m))}{' + weather' if w == 'perfect' else ''}" for m, w in zip(scores.model.values, scores.weather.values, strict=True)]  # fmt: skip
+    runs = zip(scores.model.values, scores.weather.values, strict=True)
+    names = [f"{_pretty(str(model))}{' + weather' if weather == 'perfect' else ''}" for model, weather in runs]
     for axis, lead in zip(axes, leads, strict=True):
         values = scores.value.sel(lead_days=lead, metric="pearson_r").values
         boxes = axis.boxplot(
@@ -261,7 +271,9 @@ def plot_density(pairs: xr.Dataset, run: str) -> Figure:
         p, o = p[known], o[known]
         edges = np.linspace(0, top, 70)
         counts, _, _ = np.histogram2d(o, p, bins=[edges, edges])
-        drawn = axis.pcolormesh(edges, edges, np.where(counts.T > 0, counts.T, np.nan), norm=LogNorm(1, max(counts.max(), 2)))
+        drawn = axis.pcolormesh(
+            edges, edges, np.where(counts.T > 0, counts.T, np.nan), norm=LogNorm(1, max(counts.max(), 2))
+        )
         axis.plot([0, top], [0, top], color="black", linewidth=0.8)
         text = f"R {np.corrcoef(o, p)[0, 1]:.2f}\nRMSE {np.sqrt(np.mean((p - o) ** 2)):.3f}\nn {len(p):,}"
         axis.text(0.04, 0.96, text, transform=axis.transAxes, va="top", fontsize=7)
@@ -284,7 +296,13 @@ def plot_series(pairs: xr.Dataset, scores: xr.Dataset, run: str, leads: Sequence
     for axis, site in zip(axes, chosen, strict=True):
         at = pairs.isel(site=site)
         for lead, colour in zip(leads, ("#0072B2", "#D55E00"), strict=True):
-            axis.plot(at.time, at.predicted.sel(run=run, lead_days=lead), color=colour, linewidth=1.1, label=f"{lead} d ahead")
+            axis.plot(
+                at.time,
+                at.predicted.sel(run=run, lead_days=lead),
+                color=colour,
+                linewidth=1.1,
+                label=f"{lead} d ahead",
+            )
         axis.plot(at.time, at.observed, ".", color="black", markersize=4, label="observed")
         place = f"{at.site.item()} ({float(at.lat):.2f}° N, {float(at.lon):.2f}° E), R at {leads[-1]} d: {r[site]:.2f}"
         axis.set_title(place, fontsize=9, loc="left")

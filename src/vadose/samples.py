@@ -103,7 +103,8 @@ class Samples:
         first, last = self._span(period)
         known = np.isfinite(self._target)
         known[:first] = known[last + 1 :] = False
-        any_cell = sliding_window_view(known, (self.window, self.window), axis=(1, 2)).any((-2, -1))
+        windows: NDArray[np.bool_] = sliding_window_view(known, (self.window, self.window), axis=(1, 2))
+        any_cell = np.any(windows, axis=(-2, -1))
         at_corners = any_cell[:, self._corners[:, 0], self._corners[:, 1]]
         useful = np.zeros((self.n_days, len(self._corners)), bool)
         for lead in self.channels.leads:

@@ -129,8 +129,7 @@ def build_stations(
             raise VadoseError(f"{path}: no such folder; give the folder of the station files")
     if scan is not None and metadata is None:
         raise VadoseError(
-            f"{scan}: SCAN files do not say where their stations are; give the folder of scan_stations.csv "
-            "(--metadata)"
+            f"{scan}: SCAN files do not say where their stations are; give the folder of scan_stations.csv (--metadata)"
         )
     files = sources | ({"metadata": metadata} if metadata else {})
     inputs: dict[str, Any] = {
@@ -155,9 +154,7 @@ def build_stations(
             found[name] = at_depths.assign(soil_moisture_flag=screen(at_depths))
     if not found:
         some = "; ".join(f"{name}: {why}" for name, why in list(left_out.items())[:3])
-        raise VadoseError(
-            f"{', '.join(map(str, sources.values()))}: no station is left of {len(left_out)} ({some})"
-        )
+        raise VadoseError(f"{', '.join(map(str, sources.values()))}: no station is left of {len(left_out)} ({some})")
     store = _store(found, period)
     simulated = any((path / SIMULATED_MARKER).exists() for path in sources.values())
     store.attrs |= {"left_out": json.dumps(left_out, sort_keys=True), "simulated": str(simulated).lower()}
@@ -234,9 +231,7 @@ def screen(station: xr.Dataset) -> xr.DataArray:
     moisture: Array = station.soil_moisture.transpose("time", "depth").values.astype(float)
     none = np.full(moisture.shape, np.nan)
     temperature: Array = (
-        station.get("soil_temperature", xr.DataArray(none, dims=("time", "depth")))
-        .transpose("time", "depth")
-        .values
+        station.get("soil_temperature", xr.DataArray(none, dims=("time", "depth"))).transpose("time", "depth").values
     )
     rain: Array = station["precipitation"].values if "precipitation" in station else none[:, 0]
     saturation = station["saturation"].values if "saturation" in station else none[0]
@@ -252,9 +247,7 @@ def screen(station: xr.Dataset) -> xr.DataArray:
     for i, depth in enumerate(station.depth.values):
         series, sound = moisture[:, i], moisture[:, i] <= 0.60
         flagged["constant"][:, i] = _constant(series, temperature[:, i], rain, float(depth))
-        flagged["plateau"][:, i] = _plateau(
-            series, np.where(sound & ~flagged["frozen"][:, i], series, np.nan)
-        )
+        flagged["plateau"][:, i] = _plateau(series, np.where(sound & ~flagged["frozen"][:, i], series, np.nan))
     wrong = np.any([flagged[k] for k in ("range_low", "range_high", "zero", "constant", "plateau")], axis=0)
     measured = np.isfinite(moisture)
     flagged["unreliable"][:, wrong.sum(axis=0) > UNRELIABLE_SHARE * measured.sum(axis=0)] = True
@@ -266,7 +259,7 @@ def screen(station: xr.Dataset) -> xr.DataArray:
         coords={"time": station.time, "depth": station.depth},
         attrs={
             "long_name": "what is wrong with soil moisture",
-            "flag_masks": np.array(list(BIT.values()), np.int32).tolist(),
+            "flag_masks": list(BIT.values()),
             "flag_meanings": " ".join(FLAGS),
             "comment": json.dumps(FLAGS),
         },
@@ -340,9 +333,7 @@ def _plateau(series: Array, sound: Array) -> Mask:
     if len(series) < days or not np.isfinite(sound).any():
         return mask
     windows = sliding_window_view(series, days)
-    flat = (windows.max(axis=1) - windows.min(axis=1) <= spread) & (
-        windows.mean(axis=1) >= share * np.nanmax(sound)
-    )
+    flat = (windows.max(axis=1) - windows.min(axis=1) <= spread) & (windows.mean(axis=1) >= share * np.nanmax(sound))
     for begin, end in _runs(flat):
         before = series[max(0, begin - STEADY[0]) : begin]
         if np.isfinite(before).any() and series[begin] - np.nanmin(before) > rise:
@@ -376,9 +367,7 @@ def _read(
                 raise VadoseError(f"{path}: not named as published, CRND0103-YEAR-ST_Name.txt")
             by_station[named["station"]].append(path)
         if not by_station:
-            raise VadoseError(
-                f"{uscrn}: no file CRND0103-YEAR-ST_Name.txt in it; give the folder of USCRN daily files"
-            )
+            raise VadoseError(f"{uscrn}: no file CRND0103-YEAR-ST_Name.txt in it; give the folder of USCRN daily files")
         table = metadata / SITE_INFO if metadata else None
         soils = read_uscrn_soils(table) if table and table.exists() else None
         for k, paths in enumerate(by_station.values()):
@@ -404,9 +393,7 @@ def _read(
     if ismn is not None:
         progress("reading ISMN", 0.0)
         for dataset in read_ismn(ismn):
-            if (uscrn and dataset.attrs["network"] == "USCRN") or (
-                scan and dataset.attrs["network"] == "SCAN"
-            ):
+            if (uscrn and dataset.attrs["network"] == "USCRN") or (scan and dataset.attrs["network"] == "SCAN"):
                 raise VadoseError(
                     f"{ismn}: holds {dataset.attrs['network']}, whose files are given besides; leave one out"
                 )
@@ -421,14 +408,10 @@ def _years(paths: list[Path]) -> xr.Dataset:
     years = [read_uscrn(path) for path in paths]
     days = np.concatenate([year.time.values for year in years])
     if len(np.unique(days)) < len(days):
-        raise VadoseError(
-            f"{', '.join(map(str, paths))}: a day is in two of these files; keep one file a year"
-        )
+        raise VadoseError(f"{', '.join(map(str, paths))}: a day is in two of these files; keep one file a year")
     # Coordinates of a station were refined over the years: the last ones hold.
     return _daily(
-        xr.concat(years, "time", join="exact", combine_attrs="override")
-        .sortby("time")
-        .assign_attrs(years[-1].attrs)
+        xr.concat(years, "time", join="exact", combine_attrs="override").sortby("time").assign_attrs(years[-1].attrs)
     )
 
 
@@ -448,7 +431,6 @@ def _with_soil(dataset: xr.Dataset, soils: pd.DataFrame | None) -> xr.Dataset:
     if apart.min() > SAME_SITE:
         return dataset
     site = soils[soils["name"] == soils["name"].iloc[int(apart.argmin())]].set_index("depth")
-    site = site[~site.index.duplicated()]
     position = {depth: _nearest(site.index.to_numpy(), depth) for depth in dataset.depth.values}
     for name in ("sand_fraction", "silt_fraction", "clay_fraction", "bulk_density"):
         values = site[name].to_numpy()
@@ -501,9 +483,7 @@ def _chunks(store: xr.Dataset) -> dict[str, Any]:
     """Whole series of up to 64 stations at one depth: what is read is a layer's series."""
     size = {"station": min(64, store.sizes["station"]), "time": store.sizes["time"], "layer": 1, "depth": 1}
     return {
-        str(n): {"chunks": tuple(size[str(d)] for d in v.dims)}
-        for n, v in store.data_vars.items()
-        if "time" in v.dims
+        str(n): {"chunks": tuple(size[str(d)] for d in v.dims)} for n, v in store.data_vars.items() if "time" in v.dims
     }
 
 
@@ -521,9 +501,7 @@ def _store(found: dict[str, xr.Dataset], period: tuple[str, str] | None) -> xr.D
         try:
             begin, end = max(begin, np.datetime64(period[0])), min(end, np.datetime64(period[1]))
         except ValueError as error:
-            raise VadoseError(
-                f"period {period[0]} .. {period[1]}: {error}; write days as YYYY-MM-DD"
-            ) from error
+            raise VadoseError(f"period {period[0]} .. {period[1]}: {error}; write days as YYYY-MM-DD") from error
         if end < begin:
             raise VadoseError(f"period {period[0]} .. {period[1]}: no station has a day in it")
     time = pd.date_range(begin, end)

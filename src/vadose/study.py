@@ -86,7 +86,7 @@ def study(
             )
             for run in runs
         ]
-        observations = {"": cube} | ({"-stations": xr.open_zarr(stations)} if stations else {})
+        observations = {"": cube} | ({"-stations": xr.open_zarr(stations, consolidated=False)} if stations else {})
         for suffix, observed in observations.items():
             folder = out / "evaluation" / f"{phase}{suffix}"
             progress(f"evaluating {folder.name}", 0.0)
@@ -102,7 +102,9 @@ def study(
             evaluations.append(folder)
             tables.append(folder / "scores.csv")
     with writing(out / "scores.csv") as scratch:
-        pd.concat([pd.read_csv(table, dtype=str, keep_default_na=False) for table in tables]).to_csv(scratch, index=False)
+        pd.concat([pd.read_csv(table, dtype=str, keep_default_na=False) for table in tables]).to_csv(
+            scratch, index=False
+        )
     # The last phase is what counts: it comes first in the report.
     return build_report(evaluations[::-1], out / "report.html", title=title)
 
@@ -151,7 +153,7 @@ def train_all(
             blend(
                 members,
                 out / name,
-                weights=join.weights or (1.0,) * len(members),
+                weights=join.by_member(experiment.leads),
                 leads=experiment.leads,
                 attributes={"scenario": "all"},
                 made_of={"members": fingerprint([member / "final.pt" for member in members])},

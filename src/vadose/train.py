@@ -171,7 +171,7 @@ def train(
     return out
 
 
-def blend(runs: list[Path], out: Path, *, weights: tuple[float, ...], leads: tuple[int, ...],
+def blend(runs: list[Path], out: Path, *, weights: tuple[tuple[float, ...], ...] | None, leads: tuple[int, ...],
           attributes: dict[str, str], made_of: dict[str, Any]) -> Path:  # fmt: skip
     """Join trained runs into one whose forecast is their weighted mean; the members are kept whole.
 
@@ -187,9 +187,8 @@ def blend(runs: list[Path], out: Path, *, weights: tuple[float, ...], leads: tup
         scratch.mkdir()
         for name in ("selected.pt", "final.pt"):
             members = [torch.load(run / name, weights_only=True) for run in runs]
-            for key in ("window",):
-                if len({member[key] for member in members}) > 1:
-                    raise VadoseError(f"{out.name}: its members take windows of different size; blend equal ones")
+            if len({member["window"] for member in members}) > 1:
+                raise VadoseError(f"{out.name}: its members take windows of different size; blend equal ones")
             if len({member["attributes"]["weather"] for member in members}) > 1:
                 raise VadoseError(f"{out.name}: some of its members take weather and some do not; blend alike ones")
             channels = Channels(
@@ -213,8 +212,7 @@ def mean_of(members: list[dict[str, Any]], common: dict[str, Any]) -> dict[str, 
     """One checkpoint of a model, or of the mean of several trained from different seeds."""
     if len(members) == 1:
         return members[0] | common
-    weights = (1.0,) * len(members)
-    return {"name": "blend", "members": [m | common for m in members], "weights": weights} | common
+    return {"name": "blend", "members": [m | common for m in members], "weights": None} | common
 
 
 def _union(names: Any) -> tuple[str, ...]:
@@ -261,7 +259,12 @@ def _optimise(
         optimiser.load_state_dict(kept["optimiser"])
         schedule.load_state_dict(kept["schedule"])
         torch.set_rng_state(kept["rng"])
-        best, best_epoch, best_loss, first = kept["best"], kept["best_epoch"], kept["best_loss"], kept["epoch"] + 1
+        best, best_epoch, best_loss, first = (
+            kept["best"],
+            kept["best_epoch"],
+            kept["best_loss"],
+            kept["epoch"] + 1,
+        )
         own_log = kept["log"]
     for epoch in range(first, how.epochs + 1):
         if epoch - 1 - best_epoch >= how.patience and validation is not None:
@@ -303,7 +306,7 @@ def _epoch(
     how: Optimisation,
 ) -> float:
     """One pass over the batches; the mean loss."""
-    losses = []
+    losses: list[Tensor] = []
     for inputs, observed in batches:
         inputs, observed = _to(fabric.device, inputs), observed.to(fabric.device)
         loss = rmse_correlation(network(inputs), observed, alpha=how.alpha, beta=how.beta, form=how.form)

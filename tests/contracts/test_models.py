@@ -29,9 +29,7 @@ WEATHERS = ["none", "perfect"]
 
 
 def channels_for(weather: str) -> Channels:
-    return Channels(
-        HISTORY, STATIC, HISTORY[3:] if weather == "perfect" else (), leads=(1, 3, 7), target=HISTORY[0]
-    )
+    return Channels(HISTORY, STATIC, HISTORY[3:] if weather == "perfect" else (), leads=(1, 3, 7), target=HISTORY[0])
 
 
 def samples_of(cube: xr.Dataset, weather: str) -> Samples:
@@ -103,9 +101,7 @@ def test_unknown_predictors_leave_forecasts_finite(
 
 
 @every
-def test_saved_and_loaded_it_forecasts_the_same(
-    name: str, weather: str, trained: Any, small_cube: xr.Dataset
-) -> None:
+def test_saved_and_loaded_it_forecasts_the_same(name: str, weather: str, trained: Any, small_cube: xr.Dataset) -> None:
     model, hyper = trained[name, weather]
     stream = io.BytesIO()
     torch.save(to_checkpoint(name, hyper, model), stream)

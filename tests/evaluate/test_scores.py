@@ -51,7 +51,14 @@ def run(stores: list[xr.Dataset], observed: xr.Dataset, out: Path, **options: An
 def test_the_table_is_tidy_and_right(stores: list[xr.Dataset], small_cube: xr.Dataset, tmp_path: Path) -> None:
     table = run(stores, small_cube, tmp_path / "e")
     assert list(table.columns) == COLUMNS
-    assert set(table.metric) == {"pearson_r", "rmse", "bias", "ubrmse", "skill_persistence", "skill_climatology"}
+    assert set(table.metric) == {
+        "pearson_r",
+        "rmse",
+        "bias",
+        "ubrmse",
+        "skill_persistence",
+        "skill_climatology",
+    }
     assert len(table) == 3 * 2 * 6
     assert (table.n_sites == 70).all()
     rmse = table[table.metric == "rmse"].set_index(["model", "lead_days"])["median"]

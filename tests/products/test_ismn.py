@@ -39,15 +39,14 @@ def write(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{network}_{network}_{station}_static_variables.csv").write_text(STATIC)
     name = f"{network}_{network}_{station}_{variable}_{depth}_{depth}_{sensor}_20200101_20200103.stm"
-    header = (
-        f"{network} {network} {station} 40.5 -100.25 700.0 {float(depth):.2f} {float(depth):.2f} {sensor}"
-    )
+    header = f"{network} {network} {station} 40.5 -100.25 700.0 {float(depth):.2f} {float(depth):.2f} {sensor}"
     (folder / name).write_bytes((end.join([header, *lines]) + end).encode())
     return folder / name
 
 
 GOOD_DAY = [
     ("2020/01/01 00:00", 0.20, "G"),
+    ("2020/01/01 00:00", 0.90, "G"),
     ("2020/01/01 06:00", 0.30, "G"),
     ("2020/01/01 12:00", 0.70, "C02"),
     ("2020/01/01 18:00", -9999.0, "G"),
@@ -119,9 +118,10 @@ def test_ceop_lines_that_end_with_carriage_returns(tmp_path: Path) -> None:
     assert station.attrs["elevation"] == 112.0
 
 
-def test_of_two_sensors_at_a_depth_the_fuller_is_kept(tmp_path: Path) -> None:
-    write(tmp_path, hours(LAST_DAY), sensor="Probe-A")
-    write(tmp_path, DAYS, sensor="Probe-B")
+@pytest.mark.parametrize("fuller", ["Probe-A", "Probe-B"])
+def test_of_two_sensors_at_a_depth_the_fuller_is_kept(tmp_path: Path, fuller: str) -> None:
+    for sensor in ("Probe-A", "Probe-B"):
+        write(tmp_path, DAYS if sensor == fuller else hours(LAST_DAY), sensor=sensor)
     (station,) = read_ismn(tmp_path)
     assert station.sizes["depth"] == 1
     assert np.isfinite(station.soil_moisture).sum() == 2

@@ -48,9 +48,9 @@ def test_values_are_in_our_units(file: Path) -> None:
     assert dataset.attrs["station_name"] == "AAMU, JTG"
 
 
-def test_english_units_and_leading_comments(file: Path) -> None:
+def test_english_units_comments_and_a_byte_order_mark(file: Path) -> None:
     text = file.read_text().replace("(degC)", "(degF)").replace("(mm)", "(in)")
-    file.write_text("# USDA\n#\n" + text)
+    file.write_text("\ufeff# USDA\n#\n" + text)
     day = read_scan(file).isel(time=1)
     assert float(day.precipitation) == pytest.approx(381.0)
     assert float(day.air_temperature) == pytest.approx((17.5 - 32) / 1.8 + 273.15)
@@ -87,9 +87,7 @@ def _swap(old: str, new: str) -> Callable[[Path], object]:
         (Path.unlink, "not a SCAN export"),
     ],
 )  # fmt: skip
-def test_damage_is_named_with_file_and_line(
-    file: Path, damage: Callable[[Path], object], message: str
-) -> None:
+def test_damage_is_named_with_file_and_line(file: Path, damage: Callable[[Path], object], message: str) -> None:
     damage(file)
     with pytest.raises(VadoseError, match=message) as error:
         read_scan(file)

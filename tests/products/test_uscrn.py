@@ -77,9 +77,7 @@ def _line(number: int, change: Callable[[str], str]) -> Callable[[Path], object]
         (lambda p: p.write_text(""), "empty"),
     ],
 )
-def test_damage_is_named_with_file_and_line(
-    file: Path, damage: Callable[[Path], object], message: str
-) -> None:
+def test_damage_is_named_with_file_and_line(file: Path, damage: Callable[[Path], object], message: str) -> None:
     damage(file)
     with pytest.raises(VadoseError, match=message) as error:
         read_uscrn(file)
@@ -95,9 +93,7 @@ def test_a_file_of_another_name_is_refused(file: Path) -> None:
 
 def test_soils_of_the_site_table(tmp_path: Path) -> None:
     path = tmp_path / "crn_site_info.csv"
-    layers = ",".join(
-        f"Depth{k}(cm),PercentSand{k},PercentSilt{k},PercentClay{k},BulkDensity{k}(g/cc)" for k in (1, 2)
-    )
+    layers = ",".join(f"Depth{k}(cm),PercentSand{k},PercentSilt{k},PercentClay{k},BulkDensity{k}(g/cc)" for k in (1, 2))
     text = f"StationName,Latitude,Longitude,{layers},Elevation,Notes\n"
     text += "Yuma 27 ENE,32.835,-114.1884,5,30.1,54.9,15.0,1.10-1.30,20,,,,,620,ca\xf1on\n"
     text += "A 1 N,40,-100,5,50,30,20,1.5,,,,,,10,\n"

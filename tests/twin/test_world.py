@@ -55,7 +55,9 @@ def test_the_satellite_sees_the_truth_on_about_two_days_of_five(world: Path) -> 
 def test_moisture_is_remembered_for_days_and_forgotten_in_weeks(world: Path) -> None:
     truth = xr.open_zarr(world / "truth.zarr", consolidated=False).soil_moisture.isel(layer=0).values
     anomalies = truth - truth.mean(axis=0)
-    r = [float(np.mean([np.corrcoef(a[:-lag], a[lag:])[0, 1] for a in anomalies.reshape(366, -1).T])) for lag in (1, 30)]
+    r = [
+        float(np.mean([np.corrcoef(a[:-lag], a[lag:])[0, 1] for a in anomalies.reshape(366, -1).T])) for lag in (1, 30)
+    ]
     assert r[0] > 0.6
     assert r[1] < 0.4
 

@@ -57,7 +57,8 @@ def resample(daily: Array, drawn: Resampling) -> Array:
     total = np.concatenate([np.zeros((1, *daily.shape[1:])), daily.cumsum(axis=0)])
     of_blocks = total[drawn.block :] - total[: -drawn.block]
     flat = drawn.counts @ of_blocks.reshape(len(of_blocks), -1)
-    return flat.reshape(len(drawn.counts), *daily.shape[1:])
+    moments: Array = flat.reshape(len(drawn.counts), *daily.shape[1:])
+    return moments
 
 
 def median_interval(values: Array, drawn: Resampling) -> tuple[float, float]:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-N, P, O, PP, OO, PO = range(6)
-"""Places in an array of moments (..., 6): count, sums of p, o, p p, o o and p o."""
+N, P, Q, PP, QQ, PQ = range(6)
+"""Places in an array of moments (..., 6): count, sums of p, o, p p, o o and p o (o is Q: no zero)."""
 
 
 def moments(predicted: Array, observed: Array) -> Array:
@@ -35,12 +35,12 @@ def moments(predicted: Array, observed: Array) -> Array:
 
 def bias(m: Array) -> Array:
     """Mean of predicted minus observed."""
-    return _quiet(m[..., P] - m[..., O], m[..., N])
+    return _quiet(m[..., P] - m[..., Q], m[..., N])
 
 
 def mean_square(m: Array) -> Array:
     """Mean squared error."""
-    return np.maximum(_quiet(m[..., PP] - 2 * m[..., PO] + m[..., OO], m[..., N]), 0.0)
+    return np.maximum(_quiet(m[..., PP] - 2 * m[..., PQ] + m[..., QQ], m[..., N]), 0.0)
 
 
 def rmse(m: Array) -> Array:
@@ -63,12 +63,12 @@ def pearson_r(m: Array) -> Array:
     1.0
     """
     n = np.where(m[..., N] > 0, m[..., N], np.nan)
-    p, o = m[..., P] / n, m[..., O] / n
-    var_p, var_o = m[..., PP] / n - p * p, m[..., OO] / n - o * o
+    p, o = m[..., P] / n, m[..., Q] / n
+    var_p, var_o = m[..., PP] / n - p * p, m[..., QQ] / n - o * o
     # Rounding leaves a spread of about 1e-17 where there is none.
-    tiny = 1e-13 * np.maximum(np.abs(m[..., PP]), np.abs(m[..., OO])) / n + 1e-18
+    tiny = 1e-13 * np.maximum(np.abs(m[..., PP]), np.abs(m[..., QQ])) / n + 1e-18
     varies = (var_p > tiny) & (var_o > tiny)
-    return _quiet(m[..., PO] / n - p * o, np.sqrt(np.where(varies, var_p * var_o, np.nan)))
+    return _quiet(m[..., PQ] / n - p * o, np.sqrt(np.where(varies, var_p * var_o, np.nan)))
 
 
 def skill(m: Array, reference: Array) -> Array:
@@ -97,4 +97,5 @@ BETTER: dict[str, Callable[[Array], Array]] = {
 
 def _quiet(a: Array, b: Array) -> Array:
     """a / b, NaN where b is zero or unknown."""
-    return np.divide(a, b, out=np.full(np.broadcast_shapes(a.shape, b.shape), np.nan), where=np.asarray(b) > 0)
+    ratio: Array = np.divide(a, b, out=np.full(np.broadcast_shapes(a.shape, b.shape), np.nan), where=np.asarray(b) > 0)
+    return ratio

@@ -13,7 +13,7 @@ from vadose.artefact import provenance, writing
 from vadose.errors import VadoseError
 from vadose.evaluate import intervals
 from vadose.evaluate.collocate import at_cells, at_stations
-from vadose.evaluate.metrics import BETTER, METRICS, N, moments, skill
+from vadose.evaluate.metrics import BETTER, METRICS, moments, skill
 
 VARIABLE = "soil_moisture"
 BASELINES = ("persistence", "damped_persistence", "climatology", "trees")
@@ -99,7 +99,11 @@ def evaluate(
         whole = [_scores(m.sum(axis=0), [d.sum(axis=0) for d in daily], references) for m in daily]
         again = [intervals.resample(m, drawn) for m in daily]
         replicated = [_scores(m, again, references).astype(np.float32) for m in again]
-        size = {"lead_days": int(lead), "n_sites": int(counts[k].sum()), "n_pairs": int(pairs[k][counts[k]].sum())}
+        size = {
+            "lead_days": int(lead),
+            "n_sites": int(counts[k].sum()),
+            "n_pairs": int(pairs[k][counts[k]].sum()),
+        }
         for r, run in enumerate(runs):
             value[r, k] = np.where(counts[k][:, None], whole[r], np.nan)
             named = labels | dict(zip(KEYS, run, strict=True)) | size
@@ -152,7 +156,9 @@ def evaluate(
         scores.to_zarr(scratch / "scores.zarr", zarr_format=3, consolidated=False)
         series_store.to_zarr(scratch / "pairs.zarr", zarr_format=3, consolidated=False)
         pd.DataFrame(table)[COLUMNS].to_csv(scratch / "scores.csv", index=False, float_format="%.6g")
-        frame = pd.DataFrame(comparisons, columns=[*COLUMNS[:4], "baseline", "baseline_weather", *COLUMNS[4:], "share_better"])
+        frame = pd.DataFrame(
+            comparisons, columns=[*COLUMNS[:4], "baseline", "baseline_weather", *COLUMNS[4:], "share_better"]
+        )
         frame.to_csv(scratch / "comparisons.csv", index=False, float_format="%.6g")
     return out
 
@@ -203,10 +209,15 @@ def _agree(predictions: Sequence[xr.Dataset], runs: list[tuple[str, str, str]]) 
 
 
 def _days(
-    predictions: Sequence[xr.Dataset], leads: NDArray[np.int64], series: xr.DataArray, period: tuple[str, str] | None
+    predictions: Sequence[xr.Dataset],
+    leads: NDArray[np.int64],
+    series: xr.DataArray,
+    period: tuple[str, str] | None,
 ) -> pd.DatetimeIndex:
     """Valid days to score: those of the period, or all that were predicted and may be observed."""
-    begin = max(pd.Timestamp(store.init_time.values.min()) for store in predictions) + pd.Timedelta(days=int(min(leads)))
+    begin = max(pd.Timestamp(store.init_time.values.min()) for store in predictions) + pd.Timedelta(
+        days=int(min(leads))
+    )
     end = min(pd.Timestamp(store.init_time.values.max()) for store in predictions) + pd.Timedelta(days=int(max(leads)))
     begin = max(begin, pd.Timestamp(series.time.values[0]))
     end = min(end, pd.Timestamp(series.time.values[-1]))

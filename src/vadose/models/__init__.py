@@ -47,5 +47,3 @@ def from_checkpoint(checkpoint: dict[str, Any]) -> nn.Module:
         model = MODELS[checkpoint["name"]](channels, **checkpoint["hyper"])
         model.load_state_dict(checkpoint["state"])
     return model.eval()
-
-

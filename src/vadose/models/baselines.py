@@ -156,7 +156,8 @@ class DampedPersistence(nn.Module):
         """Soil moisture [m3 m-3] at each lead (B, L, H, W)."""
         rows, columns = _cells(inputs)
         factor = self.factor[rows, columns].movedim(-1, 1).float()
-        return self.climatology(inputs) + factor * self._anomaly(inputs)[:, None]
+        normal: Tensor = self.climatology(inputs)
+        return normal + factor * self._anomaly(inputs)[:, None]
 
 
 def _cells(inputs: Inputs) -> tuple[Tensor, Tensor]:

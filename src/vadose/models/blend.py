@@ -1,6 +1,6 @@
 """The mean of several trained models."""
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,9 @@ from vadose.models.inputs import Channels, Inputs
 
 
 class Blend(nn.Module):
-    r"""The weighted mean of its members, :math:`\hat y = \sum_m w_m \hat y_m / \sum_m w_m`.
+    r"""The weighted mean of its members, :math:`\hat y_L = \sum_m w_{mL} \hat y_{mL} / \sum_m w_{mL}`.
+
+    It is NaN where a member is.
 
     Parameters
     ----------
@@ -20,7 +22,7 @@ class Blend(nn.Module):
     look_backs
         Days of history each member takes; it is given the last ones.
     weights
-        One a member; equal when left out.
+        A row a member, a column a lead; equal when left out.
 
     Examples
     --------
@@ -38,19 +40,21 @@ class Blend(nn.Module):
         channels: Channels,
         members: list[Any],
         look_backs: tuple[int, ...],
-        weights: tuple[float, ...] | None = None,
+        weights: tuple[tuple[float, ...], ...] | None = None,
     ) -> None:
         super().__init__()
         self.channels = channels
         self.members = nn.ModuleList(members)
         self.look_backs = look_backs
-        self.weights = weights or (1.0,) * len(members)
+        equal = torch.ones(len(members), len(channels.leads))
+        self.weights = equal if weights is None else torch.tensor(weights, dtype=torch.float32)
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Soil moisture [m3 m-3] at each lead (B, L, H, W)."""
         total = torch.zeros(())
-        for member, look_back, weight in zip(self.members, self.look_backs, self.weights, strict=True):
-            wants: Channels = member.channels
+        shares = self.weights / self.weights.sum(dim=0)
+        for member, look_back, weight in zip(self.members, self.look_backs, shares, strict=True):
+            wants = cast(Channels, member.channels)
             future = inputs.future
             given = Inputs(
                 history=inputs.history[:, -look_back:, _positions(wants.history, self.channels.history)],
@@ -60,7 +64,7 @@ class Blend(nn.Module):
                 cell=inputs.cell,
             )
             leads = _positions(self.channels.leads, wants.leads)
-            total = total + weight / sum(self.weights) * member(given)[:, leads]
+            total = total + weight[:, None, None] * member(given)[:, leads]
         return total
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -75,7 +76,7 @@ class ConvLSTMCell(nn.Module):
 
     def forward(self, sequence: Tensor) -> Tensor:
         """(B, T, C, H, W) to the hidden states (B, T, hidden, H, W)."""
-        from_input = self.from_input(sequence.flatten(0, 1)).unflatten(0, sequence.shape[:2])
+        from_input = _days(self.from_input(sequence.flatten(0, 1)), sequence.shape[1])
         states: list[Tensor] = []
         cell: Tensor | None = None
         for t in range(sequence.shape[1]):
@@ -141,16 +142,12 @@ class ConvLSTM(nn.Module):
         self.static = Normalise(len(channels.static), axis=1)
         self.future = Normalise(len(channels.future), axis=2)
         widths = (len(channels.history) + len(channels.static) + 2, *filters)
-        self.layers = nn.ModuleList(
-            ConvLSTMCell(a, b, kernel, peephole, positions) for a, b in zip(widths, widths[1:], strict=False)
-        )
+        self.layers = nn.ModuleList(ConvLSTMCell(a, b, kernel, peephole, positions) for a, b in pairwise(widths))
         self.norms = nn.ModuleList(nn.BatchNorm2d(width) for width in filters)
         self.dropout = nn.Dropout2d(dropout)
         if channels.future:
             extra = len(WEATHER_MEANS) * len(channels.future) + 1
-            self.head: nn.Module = nn.Sequential(
-                nn.Conv2d(filters[-1] + extra, 64, 1), nn.ReLU(), nn.Conv2d(64, 1, 1)
-            )
+            self.head: nn.Module = nn.Sequential(nn.Conv2d(filters[-1] + extra, 64, 1), nn.ReLU(), nn.Conv2d(64, 1, 1))
         else:
             self.head = nn.Conv2d(filters[-1], len(channels.leads), 1)
 
@@ -171,12 +168,11 @@ class ConvLSTM(nn.Module):
         for number, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
             sequence = layer(sequence)
             if number + 1 == len(self.layers):
-                sequence = sequence[:, -1:]
-            steps = sequence.shape[:2]
+                sequence, days = sequence[:, -1:], 1
             sequence = torch.relu(norm(sequence.flatten(0, 1)))
             if number % 2:
                 sequence = self.dropout(sequence)
-            sequence = sequence.unflatten(0, steps)
+            sequence = _days(sequence, days)
         state = sequence[:, -1]
         if inputs.future is None:
             departure = self.head(state)
@@ -192,9 +188,12 @@ class ConvLSTM(nn.Module):
         total = torch.cat([torch.zeros_like(future[:, :1]), future.cumsum(dim=1)], dim=1)
         at_leads = []
         for lead in self.channels.leads:
-            means = [
-                (total[:, lead] - total[:, max(lead - days, 0)]) / min(days, lead) for days in WEATHER_MEANS
-            ]
+            means = [(total[:, lead] - total[:, max(lead - days, 0)]) / min(days, lead) for days in WEATHER_MEANS]
             code = torch.full_like(means[0][:, :1], math.log(lead) / 3)
             at_leads.append(torch.cat([*means, code], dim=1))
         return torch.stack(at_leads, dim=1)
+
+
+def _days(maps: Tensor, days: int) -> Tensor:
+    """(B * T, C, H, W) back to (B, T, C, H, W)."""
+    return maps.reshape(-1, days, *maps.shape[1:])

@@ -72,7 +72,8 @@ class Channels:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Channels":
         """The inverse of `to_dict`."""
-        return cls(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
+        known: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+        return cls(**known)
 
 
 def season(day: Tensor, height: int, width: int) -> Tensor:

@@ -55,6 +55,7 @@ class LSTM(nn.Module):
         self.head = nn.Linear(hidden, 1 if channels.future else len(channels.leads))
         with torch.no_grad():
             for bias in (self.lstm.bias_ih_l0, self.lstm.bias_hh_l0):
+                assert isinstance(bias, Tensor)
                 bias[hidden : 2 * hidden].fill_(1.5)  # remember, to begin with
 
     def fit_normalisation(self, batches: Iterable[tuple[Inputs, Tensor]]) -> None:
@@ -70,7 +71,8 @@ class LSTM(nn.Module):
         static = self.static(inputs.static)
         ahead = daily.shape[1] - days
         steps = torch.arange(1 - days, 1 + ahead)
-        time_of_year = season((inputs.day[:, None] + steps).flatten(), height, width).unflatten(0, (batch, -1))
+        time_of_year = season((inputs.day[:, None] + steps).flatten(), height, width)
+        time_of_year = time_of_year.reshape(batch, -1, 2, height, width)
         fixed = static[:, None].expand(-1, daily.shape[1], -1, -1, -1)
         sequence = torch.cat([daily, time_of_year, fixed], dim=2).permute(0, 3, 4, 1, 2).flatten(0, 2)
         states, _ = self.lstm(self.embed(sequence))

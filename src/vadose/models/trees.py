@@ -110,7 +110,10 @@ class Trees(nn.Module):
         height, width = inputs.history.shape[-2:]
         history = _by_cell(inputs.history)
         days = history.shape[1]
-        moisture_names = {channels.target, *(n for n in channels.history if n.endswith(("_observed", "_age")))}
+        moisture_names = {
+            channels.target,
+            *(n for n in channels.history if n.endswith(("_observed", "_age"))),
+        }
         weather = [i for i, name in enumerate(channels.history) if name not in moisture_names]
         daily = history[:, :, weather]
         rain = channels.history.index("precipitation") if "precipitation" in channels.history else None

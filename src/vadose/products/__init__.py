@@ -24,7 +24,9 @@ class Product:
 PRODUCTS: dict[str, Product] = {
     "conusv4f1": Product(
         "hydroDL CSV database: SMAP L3 and NLDAS-2 at every fourth 36 km cell of CONUS",
-        "grid", "10.1002/2017GL075619", read_conusv4f1,
+        "grid",
+        "10.1002/2017GL075619",
+        read_conusv4f1,
     ),
     "uscrn": Product("U.S. Climate Reference Network, daily", "station", "10.7289/V5H13007", read_uscrn),
     "scan": Product("Soil Climate Analysis Network, daily", "station", "10.1175/2007JTECHA930.1", read_scan),

@@ -163,8 +163,9 @@ def _days(folder: Path, year: int) -> pd.DatetimeIndex:
     expected = pd.date_range(f"{year}-04-01", f"{year + 1}-03-31")
     if not days.equals(expected):
         found = f"{len(days)} days" + (f", {days[0]:%Y-%m-%d} to {days[-1]:%Y-%m-%d}" if len(days) else "")
-        raise VadoseError(f"{path}: found {found}; expected every day from {expected[0]:%Y-%m-%d} to "
-                          f"{expected[-1]:%Y-%m-%d}")
+        raise VadoseError(
+            f"{path}: found {found}; expected every day from {expected[0]:%Y-%m-%d} to {expected[-1]:%Y-%m-%d}"
+        )
     return days
 
 

@@ -115,13 +115,9 @@ def read_ismn(path: Path) -> list[xr.Dataset]:
                     file = DataFile(root, name, temp_root=scratch)
                     days = _daily(file.read_data())
                 place = {key: float(file.metadata[key].val) for key in ("latitude", "longitude", "elevation")}
-                stations[sensor.network, sensor.station].append(
-                    (sensor, days, (place, soils.get(name.parent)))
-                )
+                stations[sensor.network, sensor.station].append((sensor, days, (place, soils.get(name.parent))))
         root.close()
-        return [
-            _station(*key, sensors) for key, sensors in sorted(stations.items(), key=lambda item: item[0])
-        ]
+        return [_station(*key, sensors) for key, sensors in sorted(stations.items(), key=lambda item: item[0])]
 
 
 @contextmanager
@@ -182,9 +178,7 @@ def _daily(hours: pd.DataFrame) -> pd.DataFrame:
     value, flag = pd.to_numeric(hours.iloc[:, 0], errors="coerce"), hours.iloc[:, 1].astype(str).str.strip()
     if (wrong := (value.isna() & hours.iloc[:, 0].notna()) | pd.isna(hours.index.to_numpy())).any():
         k = int(wrong.to_numpy().argmax())
-        raise ValueError(
-            f"row {k + 1} of the data is {hours.index[k]} {hours.iloc[k, 0]!r}, not a time and a number"
-        )
+        raise ValueError(f"row {k + 1} of the data is {hours.index[k]} {hours.iloc[k, 0]!r}, not a time and a number")
     table = pd.DataFrame({"value": value, "flag": flag})[(value > MISSING_BELOW).to_numpy()]
     table = table[~table.index.duplicated()]
     day = pd.DatetimeIndex(table.index).normalize()

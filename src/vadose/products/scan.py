@@ -29,9 +29,7 @@ PATTERNS = {
     re.compile(r"Air Temperature Minimum \((?P<unit>degC|degF)\)"): "air_temperature_min",
     re.compile(r"Relative Humidity \((?P<unit>pct)\) Mean of Hourly Values"): "relative_humidity",
     re.compile(r"Solar Radiation/langley Total \((?P<unit>langley)\)"): "shortwave_radiation",
-    re.compile(
-        r"Soil Moisture Percent -(?P<inches>\d+)in \((?P<unit>pct)\) Mean of Hourly Values"
-    ): "soil_moisture",
+    re.compile(r"Soil Moisture Percent -(?P<inches>\d+)in \((?P<unit>pct)\) Mean of Hourly Values"): "soil_moisture",
     re.compile(
         r"Soil Temperature Observed -(?P<inches>\d+)in \((?P<unit>degC|degF)\) Mean of Hourly Values"
     ): "soil_temperature",
@@ -151,9 +149,7 @@ def read_scan_stations(folder: Path) -> pd.DataFrame:
     if exact.exists():
         table = _station_table(exact, ",", ("Site", "Network", "Latitude", "Longitude", "Elevation_ft"))
         table = table[table["Network"] == "SCAN"]
-        parts.append(
-            _places(exact, table["Site"], table["Latitude"], table["Longitude"], table["Elevation_ft"])
-        )
+        parts.append(_places(exact, table["Site"], table["Latitude"], table["Longitude"], table["Elevation_ft"]))
     if listed.exists():
         table = _station_table(listed, ";", ("Name", "Lat", "Long", "Elv"))
         numbers = table["Name"].str.extract(r"\((\d+)\)\s*$")[0]
@@ -168,14 +164,11 @@ def read_scan_stations(folder: Path) -> pd.DataFrame:
 
 def _station_table(path: Path, separator: str, needed: tuple[str, ...]) -> pd.DataFrame:
     try:
-        # utf-8-sig: one of the files begins with a byte-order mark.
-        table = pd.read_csv(path, sep=separator, encoding="utf-8-sig", dtype=str)
+        table = pd.read_csv(path, sep=separator, dtype=str)
     except (OSError, ValueError) as error:
         raise VadoseError(f"{path}: {error}; it is a table of SCAN stations") from error
     if lacking := [name for name in needed if name not in table]:
-        raise VadoseError(
-            f"{path}: no columns {lacking} (found {list(table)[:8]}); is it the table of SCAN stations?"
-        )
+        raise VadoseError(f"{path}: no columns {lacking} (found {list(table)[:8]}); is it the table of SCAN stations?")
     return table
 
 
@@ -186,9 +179,7 @@ def _places(path: Path, number: Any, lat: Any, lon: Any, feet: Any) -> pd.DataFr
     places = places[places.index.notna() & places["lat"].notna() & places["lon"].notna()]
     off = (places["lat"].abs() > 90) | (places["lon"].abs() > 180)
     if off.any():
-        raise VadoseError(
-            f"{path}: station {places.index[off][0]} lies off the globe; is a column of another unit?"
-        )
+        raise VadoseError(f"{path}: station {places.index[off][0]} lies off the globe; is a column of another unit?")
     return pd.DataFrame(places)
 
 
@@ -240,9 +231,7 @@ def _columns(path: Path, header: list[str]) -> dict[int, tuple[str, int, str]]:
     if lacking := [name for name in LABELS if name not in header]:
         raise VadoseError(f"{path}: no columns {lacking}; export the station's id and name with the values")
     if not any(name == "soil_moisture" for name, _, _ in found.values()):
-        raise VadoseError(
-            f"{path}: no column 'Soil Moisture Percent -2in (pct) Mean of Hourly Values' or deeper"
-        )
+        raise VadoseError(f"{path}: no column 'Soil Moisture Percent -2in (pct) Mean of Hourly Values' or deeper")
     if len(set(found.values())) < len(found):
         raise VadoseError(f"{path}: a quantity has two columns at one depth; keep the sensor to use")
     return found
@@ -254,7 +243,5 @@ def _numbers(path: Path, label: str, texts: list[str], lines: list[int]) -> NDAr
     numbers: NDArray[np.float64] = pd.to_numeric(column, errors="coerce").to_numpy(float)
     if (wrong := ~np.isfinite(numbers) & (column != "").to_numpy(bool)).any():
         k = int(wrong.argmax())
-        raise VadoseError(
-            f"{path}: line {lines[k]}: {label!r} is {texts[k]!r}, not a number; blank is missing"
-        )
+        raise VadoseError(f"{path}: line {lines[k]}: {label!r} is {texts[k]!r}, not a number; blank is missing")
     return numbers

@@ -192,9 +192,7 @@ def _rows(path: Path) -> tuple[NDArray[np.str_], list[int]]:
     try:
         text = path.read_text("ascii")
     except (OSError, UnicodeDecodeError) as error:
-        raise VadoseError(
-            f"{path}: {error}; the file is not plain text as published, download it again"
-        ) from error
+        raise VadoseError(f"{path}: {error}; the file is not plain text as published, download it again") from error
     rows, lines = [], []
     for number, line in enumerate(text.split("\n"), 1):
         if fields := line.split():
@@ -217,9 +215,7 @@ def _numbers(path: Path, name: str, values: NDArray[np.str_], lines: list[int]) 
         numbers = pd.to_numeric(pd.Series(values), errors="coerce").to_numpy(float)
     if not np.isfinite(numbers).all():
         k = int(np.argmin(np.isfinite(numbers)))
-        raise VadoseError(
-            f"{path}: line {lines[k]}: {name} is {str(values[k])!r}, not a number; download it again"
-        )
+        raise VadoseError(f"{path}: line {lines[k]}: {name} is {str(values[k])!r}, not a number; download it again")
     return numbers
 
 

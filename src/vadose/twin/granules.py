@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import xarray as xr
 from numpy.typing import NDArray
 
 from vadose.artefact import provenance, writing
@@ -14,7 +13,7 @@ from vadose.twin.soil import Water, simulate_water, soil_of
 from vadose.twin.weather import simulate_weather
 from vadose.variables import describe
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating]
 
 ROWS, COLUMNS = slice(71, 71 + 4 * 8, 4), slice(211, 211 + 4 * 10, 4)
 """Every fourth 36 km cell, as in the real database, from the Rocky Mountains to the Mississippi."""
@@ -128,7 +127,7 @@ def _write_database(
     for name, values in constants.items():
         np.savetxt(root / "const" / f"{name}.csv", values[at], fmt="%.8g")
     for year in sorted({day.year - (day.month < 4) for day in time}):
-        days = (time >= f"{year}-04-01") & (time <= f"{year + 1}-03-31")
+        days = (time >= pd.Timestamp(year, 4, 1)) & (time <= pd.Timestamp(year + 1, 3, 31))
         folder = root / str(year)
         folder.mkdir()
         (folder / "timeStr.csv").write_text("\n".join(time[days].strftime("%Y-%m-%d")) + "\n")

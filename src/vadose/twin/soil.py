@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating]
 
 THICKNESS = np.array([100.0, 300.0, 600.0])
 """Of the layers 0-10, 10-40, 40-100 cm [mm]."""

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating]
 
 
 def simulate_weather(day_of_year: Array, lat: Array, lon: Array, generator: np.random.Generator) -> dict[str, Array]:
@@ -12,7 +12,8 @@ def simulate_weather(day_of_year: Array, lat: Array, lon: Array, generator: np.r
 
     Temperature and radiation follow the season at their latitude with AR(1) departures. Rain falls
     by a two-state Markov chain, more often in the east and in spells of some weeks, with exponential
-    amounts, drawn through a smooth Gaussian field so that neighbours are alike (Richardson 1981). Humidity is that of air at 60-95 % of saturation (Magnus).
+    amounts, drawn through a smooth Gaussian field so that neighbours are alike (Richardson 1981).
+    Humidity is that of air at 60-95 % of saturation (Magnus).
 
     Parameters
     ----------
@@ -77,7 +78,8 @@ def _smooth_field(shape: tuple[int, ...], generator: np.random.Generator) -> Arr
 
 def _uniform_field(shape: tuple[int, ...], generator: np.random.Generator) -> Array:
     """A field of uniform values 0..1, alike over about two cells."""
-    return 1 / (1 + np.exp(-1.702 * _smooth_field(shape, generator)))
+    uniform: Array = 1 / (1 + np.exp(-1.702 * _smooth_field(shape, generator)))
+    return uniform
 
 
 def _red_noise(days: int, shape: tuple[int, ...], memory: float, generator: np.random.Generator) -> Array:

@@ -1,0 +1,162 @@
+"""The whole road, small: on a simulated world always, on the real data where they are."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from vadose.cli import main
+from vadose.config import Experiment, load_experiment, quick
+from vadose.errors import VadoseError
+from vadose.evaluate.scores import COLUMNS
+from vadose.stations import build_stations
+from vadose.study import study
+from vadose.twin import build_world
+
+MODELS = {"persistence", "damped_persistence", "climatology", "trees", "lstm", "convlstm", "blend"}
+
+
+def small(only: set[str] | None = None) -> Experiment:
+    """The demonstration in a few steps; its test period cut to three months."""
+    experiment = quick(load_experiment("demo"))
+    split = experiment.split.model_dump() | {"test": {"first": "2016-04-01", "last": "2016-07-31"}}
+    update: dict[str, Any] = {"split": type(experiment.split).model_validate(split)}
+    if only:
+        update |= {"runs": {n: r for n, r in experiment.runs.items() if n in only}, "blends": {}}
+    return experiment.model_copy(update=update)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_world(tmp_path_factory.mktemp("world") / "world", years=3, stations=6)
+
+
+@pytest.fixture(scope="module")
+def done(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("study")
+    stations = build_stations(out / "stations.zarr", uscrn=world / "uscrn")
+    study(small(), world / "conusv4f1", out, title="Small study", stations=stations)
+    return out
+
+
+def test_every_model_is_scored_with_every_metric_at_every_lead(done: Path) -> None:
+    table = pd.read_csv(done / "scores.csv", keep_default_na=False, na_values=[""])
+    assert list(table.columns) == COLUMNS
+    assert set(table[table.weather == "none"].model) == MODELS
+    assert set(table[table.weather == "perfect"].model) == {"trees", "lstm", "convlstm", "blend"}
+    assert set(table.lead_days) == {1, 3, 7, 14, 30}
+    # Eleven models, five leads, six metrics, at cells and at stations.
+    assert len(table) == 11 * 5 * 6 * 2
+    assert {d.split(":")[0] for d in table.dataset} == {"conusv4f1", "stations"}
+    cells = table[(table.dataset == "conusv4f1") & (table.metric == "rmse")]
+    assert np.isfinite(cells["median"]).all()
+    assert cells.groupby("lead_days").n_pairs.nunique().eq(1).all()
+
+
+def test_both_phases_are_evaluated_and_reported_as_simulated(done: Path) -> None:
+    assert sorted(p.name for p in (done / "evaluation").iterdir()) == [
+        "test", "test-stations", "validation", "validation-stations",
+    ]  # fmt: skip
+    html = (done / "report.html").read_text()
+    assert "SIMULATED" in html
+    assert html.count("<h2>") == 5
+
+
+def test_the_test_phase_uses_the_networks_fitted_on_all_days(done: Path) -> None:
+    for phase, name in (("validation", "selected.pt"), ("test", "final.pt")):
+        attrs = xr.open_zarr(done / "forecasts" / phase / "lstm.zarr", consolidated=False).attrs
+        from vadose.artefact import fingerprint
+
+        assert json.loads(attrs["inputs"])["checkpoint"] == fingerprint([done / "runs" / "lstm" / name])
+
+
+def test_a_finished_study_is_not_done_again(done: Path, world: Path) -> None:
+    before = {p: p.stat().st_mtime_ns for p in (done / "runs").rglob("*.pt")}
+    told: list[str] = []
+    study(
+        small(),
+        world / "conusv4f1",
+        done,
+        title="Small study",
+        progress=lambda what, share: told.append(what),
+    )
+    assert {p: p.stat().st_mtime_ns for p in (done / "runs").rglob("*.pt")} == before
+    assert not [what for what in told if what.startswith(("training", "fitting", "forecasting"))]
+
+
+def test_changing_the_future_changes_no_forecast_of_the_road(world: Path, tmp_path: Path) -> None:
+    """Observations after the last training day, spoilt on disk, leave every earlier forecast as it was."""
+    spoilt = tmp_path / "spoilt"
+    shutil.copytree(world / "conusv4f1", spoilt)
+    for name in ("SMAP_AM", "APCP_FORA", "TMP_2_FORA"):
+        path = spoilt / "CONUSv4f1" / "2016" / f"{name}.csv"
+        values = np.loadtxt(path, delimiter=",")
+        np.savetxt(path, np.where(values == -9999, -9999, values * 0.9), fmt="%.8g", delimiter=",")
+    # The spoilt days begin on 2016-04-01; forecasts issued before know nothing of them.
+    forecasts = []
+    for number, data in enumerate((world / "conusv4f1", spoilt)):
+        out = tmp_path / f"out{number}"
+        study(small({"persistence", "climatology", "trees", "lstm"}), data, out, title="t")
+        stores = sorted((out / "forecasts" / "test").iterdir())
+        forecasts.append(
+            [xr.open_zarr(s, consolidated=False).soil_moisture.sel(init_time=slice(None, "2016-03-31")) for s in stores]
+        )
+    for before, after in zip(*forecasts, strict=True):
+        assert before.sizes["init_time"] == 30
+        np.testing.assert_array_equal(before.values, after.values)
+
+
+def test_data_without_the_test_year_are_validated_only(world: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(world / "conusv4f1", data)
+    for year in (2016, 2017):
+        (data / "CONUSv4f1" / str(year) / "SMAP_AM.csv").unlink()
+    study(small({"persistence", "climatology"}), data, tmp_path / "out", title="t")
+    assert [p.name for p in (tmp_path / "out" / "evaluation").iterdir()] == ["validation"]
+    assert set(pd.read_csv(tmp_path / "out" / "scores.csv").model) == {"persistence", "climatology"}
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda root: (root / "2016/APCP_FORA.csv").write_text("1,2\n"), "APCP_FORA.csv"),
+        (lambda root: shutil.rmtree(root / "2016"), r"no folder for \[2016\]"),
+    ],
+)
+def test_broken_data_stop_the_road_and_leave_nothing(world: Path, tmp_path: Path, damage: Any, message: str) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(world / "conusv4f1", data)
+    damage(data / "CONUSv4f1")
+    with pytest.raises(VadoseError, match=message):
+        study(small(), data, tmp_path / "out", title="t")
+    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
+
+
+def test_the_quick_study_of_the_real_data(
+    real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "study"
+    command = [
+        "vadose",
+        "study",
+        "conus",
+        "--data",
+        str(real_data / "conusv4f1"),
+        "--out",
+        str(out),
+        "--quick",
+    ]
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code in (0, None)
+    assert f"report: {out / 'report.html'}" in capsys.readouterr().out
+    table = pd.read_csv(out / "scores.csv", keep_default_na=False, na_values=[""])
+    assert set(table.model) == MODELS
+    assert "SIMULATED" not in (out / "report.html").read_text()
