@@ -256,17 +256,21 @@ def _progress() -> Iterator[Callable[[str, float], None]]:
     """A bar for what is under way, and a line with its seconds for what is done."""
     bar = Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console, transient=True)
     started: dict[str, float] = {}
+    finished: set[str] = set()
     with bar:
         task = bar.add_task("", total=1.0)
 
         def tell(what: str, share: float) -> None:
             stage = what.split(":")[0]
+            if stage in finished:
+                return
             if stage not in started:
                 started[stage] = time.monotonic()
                 bar.reset(task)
             bar.update(task, description=what, completed=share)
-            if share >= 1.0 and stage in started:
-                console.print(f"{stage}: {time.monotonic() - started.pop(stage):.0f} s", highlight=False)
+            if share >= 1.0:
+                finished.add(stage)
+                console.print(f"{stage}: {time.monotonic() - started[stage]:.0f} s", highlight=False)
 
         yield tell
 

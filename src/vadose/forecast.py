@@ -73,7 +73,7 @@ def forecast(
     values = np.full((len(days), len(leads), *samples.shape), np.nan, np.float32)
     for number, day in enumerate(days):
         values[number] = _map(model, samples, day, columns, weight)
-        progress(f"forecasting {out.stem}", (number + 1) / len(days))
+        progress(f"forecasting {out.parent.name} {out.stem}", (number + 1) / len(days))
     store = xr.Dataset(
         {"soil_moisture": (("init_time", "lead_time", "y", "x"), values)},
         coords={

@@ -141,7 +141,7 @@ def train(
     log: list[dict[str, Any]] = []
     if hasattr(MODELS[model], "fit"):
         periods = (training, whole) if refit else (training,)
-        members = [[_fit(samples, period, model, hyper, progress)] for period in periods]
+        members = [[_fit(samples, period, model, hyper, out.name, progress)] for period in periods]
     else:
         members = [[], []] if refit else [[]]
         for seed in optimisation.seeds:
@@ -219,12 +219,15 @@ def _union(names: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for group in names for name in group))
 
 
-def _fit(samples: Samples, period: Period, model: str, hyper: dict[str, Any], progress: Progress) -> dict[str, Any]:
+def _fit(
+    samples: Samples, period: Period, model: str, hyper: dict[str, Any], label: str, progress: Progress
+) -> dict[str, Any]:
     """Fit a model that learns in one go."""
-    progress(f"fitting {model}", 0.0)
+    what = f"fitting {label} on {period.first} .. {period.last}"
+    progress(what, 0.0)
     fitted = MODELS[model](samples.channels, **hyper)
     fitted.fit(Batches(samples, period, size=4096))
-    progress(f"fitting {model}", 1.0)
+    progress(what, 1.0)
     return to_checkpoint(model, hyper, fitted)
 
 
@@ -253,6 +256,7 @@ def _optimise(
     shadow, wrapped_optimiser = fabric.setup(network, optimiser)
     best, best_epoch, best_loss, first = copy.deepcopy(network.state_dict()), 0, math.inf, 1
     own_log: list[dict[str, Any]] = []
+    progress(f"training {label}", 0.0)
     if resume.exists():
         kept = torch.load(resume, weights_only=True)
         network.load_state_dict(kept["network"])
@@ -284,7 +288,7 @@ def _optimise(
             if loss < best_loss:
                 best, best_epoch, best_loss = copy.deepcopy(network.state_dict()), epoch, loss
         own_log.append(entry)
-        progress(f"training {label}: epoch {epoch}, best {best_epoch}", epoch / how.epochs)
+        progress(f"training {label}: epoch {epoch}, best {best_epoch}", 0.99 * epoch / how.epochs)
         with writing(resume) as scratch:
             state = {
                 "network": network.state_dict(), "optimiser": optimiser.state_dict(),
