@@ -133,6 +133,14 @@ def test_training_stops_early(samples: Samples, tmp_path: Path) -> None:
     assert losses.index(min(losses)) == len(losses) - 2
 
 
+def test_without_patience_the_last_epoch_is_kept(samples: Samples, tmp_path: Path) -> None:
+    how = Optimisation(**{**QUICK.__dict__, "learning_rate": 0.5, "patience": None, "epochs": 4})
+    run = trained(samples, tmp_path / "run", optimisation=how)
+    losses = [float(r["validation_loss"]) for r in history_of(run)[:4]]
+    assert losses.index(min(losses)) < 3  # an early stop would have kept another
+    assert len(history_of(run)) == 8
+
+
 def test_several_seeds_forecast_their_mean(samples: Samples, tmp_path: Path) -> None:
     how = Optimisation(**{**QUICK.__dict__, "seeds": (0, 1), "epochs": 1})
     run = trained(samples, tmp_path / "run", optimisation=how, refit=False)

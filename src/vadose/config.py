@@ -50,7 +50,7 @@ class TrainingConfig(_Frozen):
     """See `vadose.train.Optimisation`."""
 
     epochs: int = Field(100, ge=1)
-    patience: int = Field(20, ge=1)
+    patience: int | None = Field(20, ge=1)
     batch_size: int = Field(32, ge=1)
     samples_per_epoch: int | None = Field(None, ge=1)
     learning_rate: float = Field(1e-3, gt=0)

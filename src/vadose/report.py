@@ -134,6 +134,8 @@ def _score_table(e: _Evaluation, metrics: list[str]) -> str:
             size = wide.abs() if metric == "bias" else wide
             best = size.idxmin() if metric in ("rmse", "ubrmse", "bias") else size.idxmax()
             for model in wide.index:
+                if metric == f"skill_{model}":
+                    continue  # against itself
                 cells = []
                 for lead in e.leads:
                     row = rows[(rows.model == model) & (rows.lead_days == lead)].iloc[0]

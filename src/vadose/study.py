@@ -62,15 +62,14 @@ def study(
     cube_path = build_cube(data, out / "cube.zarr")
     cube = open_cube(cube_path).load()
     runs = train_all(experiment, cube_path, out / "runs", progress=progress)
-    tables: list[Path] = []
-    evaluations: list[Path] = []
+    phases: list[list[Path]] = []
     for phase, checkpoint in (("validation", "selected.pt"), ("test", "final.pt")):
         period: Period = getattr(experiment.split, phase).period()
         if not _has_observations(cube, period):
             if phase == "validation":
                 raise VadoseError(f"{data}: no soil moisture between {period.first} and {period.last}")
             continue
-        tables = []
+        phases.append([])
         first = max(pd.Timestamp(period.first) - pd.Timedelta(days=max(experiment.leads)), _first_day(cube))
         last = pd.Timestamp(period.last) - pd.Timedelta(days=min(experiment.leads))
         stores = [
@@ -99,14 +98,12 @@ def study(
                 replicates=experiment.replicates,
             )
             progress(f"evaluating {folder.name}", 1.0)
-            evaluations.append(folder)
-            tables.append(folder / "scores.csv")
+            phases[-1].append(folder)
     with writing(out / "scores.csv") as scratch:
-        pd.concat([pd.read_csv(table, dtype=str, keep_default_na=False) for table in tables]).to_csv(
-            scratch, index=False
-        )
+        tables = [pd.read_csv(folder / "scores.csv", dtype=str, keep_default_na=False) for folder in phases[-1]]
+        pd.concat(tables).to_csv(scratch, index=False)
     # The last phase is what counts: it comes first in the report.
-    return build_report(evaluations[::-1], out / "report.html", title=title)
+    return build_report([folder for phase in phases[::-1] for folder in phase], out / "report.html", title=title)
 
 
 def train_all(

@@ -38,7 +38,9 @@ class Optimisation:
     Attributes
     ----------
     epochs, patience
-        At most so many epochs; stop when the validation loss has not fallen for so many.
+        At most so many epochs; stop when the validation loss has not fallen for so many and keep
+        the epoch where it was lowest. With a patience of ``None`` all epochs are run and the last
+        one is kept: for a number of epochs settled otherwise, the validation loss only logged.
     batch_size, samples_per_epoch
         Samples a step, and drawn anew each epoch; all of them when ``None``.
     learning_rate, weight_decay
@@ -54,7 +56,7 @@ class Optimisation:
     """
 
     epochs: int = 100
-    patience: int = 20
+    patience: int | None = 20
     batch_size: int = 32
     samples_per_epoch: int | None = None
     learning_rate: float = 1e-3
@@ -256,6 +258,7 @@ def _optimise(
     shadow, wrapped_optimiser = fabric.setup(network, optimiser)
     best, best_epoch, best_loss, first = copy.deepcopy(network.state_dict()), 0, math.inf, 1
     own_log: list[dict[str, Any]] = []
+    early = validation is not None and how.patience is not None
     progress(f"training {label}", 0.0)
     if resume.exists():
         kept = torch.load(resume, weights_only=True)
@@ -271,7 +274,7 @@ def _optimise(
         )
         own_log = kept["log"]
     for epoch in range(first, how.epochs + 1):
-        if epoch - 1 - best_epoch >= how.patience and validation is not None:
+        if early and how.patience is not None and epoch - 1 - best_epoch >= how.patience:
             break
         generator = np.random.default_rng([seed, epoch])
         shadow.train()
@@ -285,7 +288,7 @@ def _optimise(
             shadow.eval()
             loss = _validate(shadow, samples, validation, how)
             entry["validation_loss"] = loss
-            if loss < best_loss:
+            if loss < best_loss or not early:
                 best, best_epoch, best_loss = copy.deepcopy(network.state_dict()), epoch, loss
         own_log.append(entry)
         progress(f"training {label}: epoch {epoch}, best {best_epoch}", 0.99 * epoch / how.epochs)

@@ -53,7 +53,7 @@ def test_every_model_is_scored_with_every_metric_at_every_lead(done: Path) -> No
     assert set(table.lead_days) == {1, 3, 7, 14, 30}
     # Eleven models, five leads, six metrics, at cells and at stations.
     assert len(table) == 11 * 5 * 6 * 2
-    assert {d.split(":")[0] for d in table.dataset} == {"conusv4f1", "stations"}
+    assert set(table.dataset) == {"conusv4f1", "USCRN"}
     cells = table[(table.dataset == "conusv4f1") & (table.metric == "rmse")]
     assert np.isfinite(cells["median"]).all()
     assert cells.groupby("lead_days").n_pairs.nunique().eq(1).all()
