@@ -10,7 +10,8 @@ import pytest
 import xarray as xr
 
 from vadose.errors import VadoseError
-from vadose.stations import BIT, FLAGS, LAYER_DEPTHS, LEFT_OUT, build_stations, screen
+from vadose.screening import BIT, FLAGS, LEFT_OUT, screen
+from vadose.stations import LAYER_DEPTHS, build_stations
 
 MISSING_SOIL = "-99.000 -99.000 -99.000 -99.000 -99.000"
 

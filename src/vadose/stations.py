@@ -1,7 +1,6 @@
 """Station files of USCRN, SCAN and ISMN to one screened Zarr store."""
 
 import json
-import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xarray as xr
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from vadose.artefact import fingerprint, is_current, provenance, writing
@@ -18,6 +16,7 @@ from vadose.errors import VadoseError
 from vadose.products.ismn import read_ismn
 from vadose.products.scan import read_scan, read_scan_stations
 from vadose.products.uscrn import NAME, SITE_INFO, read_uscrn, read_uscrn_soils
+from vadose.screening import BIT, LEFT_OUT, screen
 from vadose.variables import VARIABLES, describe
 
 # Depths of the store, and how far from each the middle of its sensor may lie [cm].
@@ -36,42 +35,10 @@ RANGES = {name: v.valid_range for name, v in VARIABLES.items()} | {"shortwave_ra
 SIMULATED_MARKER = "SIMULATED.txt"
 SAME_SITE = 0.02  # degree, between the coordinates of a USCRN file and of its soil table
 
-# Flag -> what it means; its bit is its place here.
-FLAGS = {
-    "range_low": "below 0 m3 m-3 (ISMN C01)",
-    "range_high": "above 0.60 m3 m-3 (ISMN C02)",
-    "above_saturation": "above the pore space known for the sensor (ISMN C03)",
-    "frozen": "soil temperature at the sensor at or below 0 degC",
-    "zero": "exactly 0: below what the sensor resolves",
-    "spike": "a day apart from both its neighbours, and no water came",
-    "break": "a jump no water explains, or a sudden fall from a steady level, or to 0",
-    "constant": "the same value for longer than soils hold it, or through rain",
-    "plateau": "steady near the highest value, reached at a stroke",
-    "unreliable": "sensor with too many values out of range, 0, constant or on a plateau",
-    "unflagged": "ISMN series that its network never flagged",
-}
-BIT = {name: 1 << i for i, name in enumerate(FLAGS)}
-# Bulk densities are of few samples, and some sensors read above their pore space for years: kept, but marked.
-KEPT = ("above_saturation",)
-LEFT_OUT = sum(bit for name, bit in BIT.items() if name not in KEPT)
-
-FREEZING = 273.15
-THAWED = 274.15  # K; next to 0 degC a part of the water may freeze and thaw again
-WARM = 278.15  # K; above it what falls is rain, not snow
 QUARTZ = 2.65  # g cm-3, density of soil grains
-RAIN = 1.0  # kg m-2 of a day that may wet the soil
-SPIKE = 0.05  # m3 m-3
-JUMP = 0.10  # m3 m-3
-RESPONSE = 0.02  # m3 m-3, a change in another sensor of the station that day or the days beside it
-STEADY = (5, 0.03)  # days, m3 m-3
-# Days of one value: more than the longest run at any of 107 USCRN stations in 2015-2021, by depth.
-CONSTANT_DAYS = {5: 16, 10: 25, 20: 32, 50: 35, 100: 49}
-CONSTANT_IN_RAIN = (7, 20.0, 12.5)  # days, kg m-2 meanwhile, down to [cm]
-PLATEAU = (7, 0.002, 0.95, 0.03)  # days, spread, share of the highest value, rise in the STEADY days before
-UNRELIABLE_SHARE = 0.25
 
 Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
+
 Progress = Callable[[str, float], None]
 
 
@@ -164,195 +131,6 @@ def build_stations(
         store.to_zarr(scratch, zarr_format=3, consolidated=False, encoding=_chunks(store))
     progress("writing the station store", 1.0)
     return out
-
-
-def screen(station: xr.Dataset) -> xr.DataArray:
-    """Flag what is wrong with the soil moisture of one station: a bit mask by day and depth.
-
-    Range and saturation are the ISMN's checks C01, C02 and C03, run by ``flagit``; they look at single values
-    and hold at any step. Its other checks do not: spikes (D06: 15 % there and back, over 25 readings), breaks
-    (D07, D08: derivatives over 25 readings), low constant values (D09: 13 readings) and saturated plateaus
-    (D10: 12 readings) have windows and thresholds meant for hourly readings; on daily means an ordinary
-    rain is a "spike" and a dry fortnight "constant". Checks of this package take their place, for daily
-    means. They call on what an hourly check lacks, the other sensors of the station: water that comes or goes
-    shows in more than one of them, or in the rain gauge. Where neither can be asked a rise is not judged.
-
-    ==================  ====================================================================================
-    range_low, _high    below 0, above 0.60 m3 m-3
-    above_saturation    above ``saturation``, where known
-    frozen              soil temperature at the same depth <= 0 degC; not set where it is missing
-    zero                exactly 0
-    spike               > 0.05 from both neighbours, which agree within half of that; thawed; no rain
-                        >= 1 kg m-2 within a day, no rise > 0.02 in another sensor
-    break               rise > 0.10 under the same conditions that stays; fall > 0.10 after 5 days within
-                        0.03, in this sensor alone, thawed; fall > 0.05 to exactly 0
-    constant            one value for 16, 25, 32, 35, 49 days at 5, 10, 20, 50, 100 cm; or for 7 days in
-                        which >= 20 kg m-2 of rain fell on warm soil, to 12.5 cm
-    plateau             >= 7 days within 0.002, from 0.95 of the sensor's highest value on, after a rise
-                        > 0.03 within 5 days
-    unreliable          all values of a sensor, when > 25 % of them are out of range, zero, constant, plateau
-    unflagged           value stems from ISMN hours without any flag
-    ==================  ====================================================================================
-
-    Parameters
-    ----------
-    station
-        ``soil_moisture`` [m3 m-3] (time, depth), consecutive days; ``soil_temperature`` [K],
-        ``precipitation`` [kg m-2] (time), ``saturation`` [m3 m-3] (depth) and ``unflagged`` where known.
-
-    Returns
-    -------
-    xarray.DataArray
-        int32 (time, depth), 0 where nothing is wrong or nothing was measured; CF ``flag_masks`` and
-        ``flag_meanings``.
-
-    Raises
-    ------
-    VadoseError
-        When days are missing or out of order.
-
-    References
-    ----------
-    Dorigo et al. (2013), doi:10.2136/vzj2012.0097.
-
-    Examples
-    --------
-    >>> days = pd.date_range("2020-06-01", periods=30)
-    >>> moisture = 0.20 - 0.001 * np.arange(30)
-    >>> moisture[[9, 19]] = 0.65, 0.0
-    >>> series = xr.DataArray(moisture[:, None], {"time": days, "depth": [5]}, name="soil_moisture")
-    >>> flags = screen(series.to_dataset()).values[:, 0]
-    >>> {k: [name for name in FLAGS if flags[k] & BIT[name]] for k in flags.nonzero()[0].tolist()}
-    {9: ['range_high'], 19: ['zero', 'break']}
-    """
-    if (np.diff(station.time.values) != np.timedelta64(1, "D")).any():
-        name = station.attrs.get("station", "")
-        raise VadoseError(f"station {name}: days are missing or out of order; give every day once")
-    moisture: Array = station.soil_moisture.transpose("time", "depth").values.astype(float)
-    none = np.full(moisture.shape, np.nan)
-    temperature: Array = (
-        station.get("soil_temperature", xr.DataArray(none, dims=("time", "depth"))).transpose("time", "depth").values
-    )
-    rain: Array = station["precipitation"].values if "precipitation" in station else none[:, 0]
-    saturation = station["saturation"].values if "saturation" in station else none[0]
-    unflagged = station["unflagged"].values if "unflagged" in station else np.zeros(moisture.shape, bool)
-
-    flagged = {name: np.zeros(moisture.shape, bool) for name in FLAGS}
-    for i in range(moisture.shape[1]):
-        for name, mask in zip(FLAGS, _plausible(moisture[:, i], float(saturation[i])), strict=False):
-            flagged[name][:, i] = mask
-    flagged["frozen"] = temperature <= FREEZING
-    flagged["zero"] = moisture == 0
-    flagged["spike"], flagged["break"] = _steps(moisture, temperature, rain)
-    for i, depth in enumerate(station.depth.values):
-        series, sound = moisture[:, i], moisture[:, i] <= 0.60
-        flagged["constant"][:, i] = _constant(series, temperature[:, i], rain, float(depth))
-        flagged["plateau"][:, i] = _plateau(series, np.where(sound & ~flagged["frozen"][:, i], series, np.nan))
-    wrong = np.any([flagged[k] for k in ("range_low", "range_high", "zero", "constant", "plateau")], axis=0)
-    measured = np.isfinite(moisture)
-    flagged["unreliable"][:, wrong.sum(axis=0) > UNRELIABLE_SHARE * measured.sum(axis=0)] = True
-    flagged["unflagged"] = unflagged
-    bits = sum(np.where(mask & measured, BIT[name], 0) for name, mask in flagged.items())
-    return xr.DataArray(
-        np.asarray(bits, np.int32),
-        dims=("time", "depth"),
-        coords={"time": station.time, "depth": station.depth},
-        attrs={
-            "long_name": "what is wrong with soil moisture",
-            "flag_masks": list(BIT.values()),
-            "flag_meanings": " ".join(FLAGS),
-            "comment": json.dumps(FLAGS),
-        },
-    )
-
-
-def _plausible(series: Array, saturation: float) -> list[Mask]:
-    """C01, C02, C03 of one sensor by flagit, which works in percent of volume."""
-    with warnings.catch_warnings():
-        # It imports pkg_resources, which warns of its end; requirements pin a setuptools that has it.
-        warnings.filterwarnings("ignore", message=".*pkg_resources", category=Warning)
-        from flagit.flagit import Interface
-    checks = ["C01", "C02", "C03"]
-    masks = [np.zeros(len(series), bool) for _ in checks]
-    at = np.flatnonzero(np.isfinite(series))
-    if len(at):
-        percent = pd.DataFrame({"soil_moisture": np.round(100 * series[at], 6)})
-        limit = 100 * saturation if np.isfinite(saturation) else None
-        tags = Interface(percent, sat_point=limit).run(name=checks)["qflag"]
-        for mask, check in zip(masks, checks, strict=True):
-            mask[at] = [check in tag for tag in tags]
-    return masks
-
-
-def _steps(moisture: Array, temperature: Array, rain: Array) -> tuple[Mask, Mask]:
-    """Spikes and breaks, (time, depth) each."""
-    step = np.diff(moisture, axis=0, prepend=np.nan)
-    after = np.diff(moisture, axis=0, append=np.nan)
-    wet = _near((rain >= RAIN)[:, None])
-    gauge = ~_near(np.isnan(rain)[:, None])
-    cold = _near(temperature <= THAWED)
-    rises, falls, known = step > RESPONSE, step < -RESPONSE, np.isfinite(step)
-    others = [np.arange(moisture.shape[1]) != i for i in range(moisture.shape[1])]
-
-    def elsewhere(mask: Mask) -> Mask:
-        return np.column_stack([mask[:, other].any(axis=1) for other in others])
-
-    dry = ~wet & ~_near(elsewhere(rises)) & (gauge | elsewhere(known)) & ~cold
-    apart = np.where(np.sign(step) == -np.sign(after), np.fmin(np.abs(step), np.abs(after)), 0.0)
-    spike = dry & (apart > SPIKE) & (np.abs(step + after) <= apart / 2)
-    # The day after a spike is a step too, back to where it was.
-    back = np.roll(spike, 1, axis=0)
-    jump = dry & (step > JUMP)
-    days, spread = STEADY
-    steady = np.zeros(moisture.shape, bool)
-    if len(moisture) > days:
-        windows = sliding_window_view(moisture, days, axis=0)[:-1]
-        steady[days:] = windows.max(axis=-1) - windows.min(axis=-1) < spread
-    fall = (step < -JUMP) & steady & ~cold & ~_near(elsewhere(falls))
-    to_zero = (step < -SPIKE) & (moisture == 0)
-    return spike, (jump | fall | to_zero) & ~spike & ~back
-
-
-def _constant(series: Array, temperature: Array, rain: Array, depth: float) -> Mask:
-    """Runs of one value: too long for the depth, or through rain on warm soil."""
-    mask = np.zeros(len(series), bool)
-    days, amount, deepest = CONSTANT_IN_RAIN
-    longest = np.interp(depth, list(CONSTANT_DAYS), list(CONSTANT_DAYS.values()))
-    for begin, end in _runs(np.abs(np.diff(series)) < 5e-5):
-        first, last = begin, end + 1  # a run of n equal steps is n + 1 values
-        rained = depth <= deepest and last - first >= days and np.nansum(rain[first + 1 : last]) >= amount
-        if last - first >= longest or (rained and np.min(temperature[first:last]) > WARM):
-            mask[first:last] = True
-    return mask
-
-
-def _plateau(series: Array, sound: Array) -> Mask:
-    """Steady stretches near the highest sound value that begin with a sharp rise."""
-    mask = np.zeros(len(series), bool)
-    days, spread, share, rise = PLATEAU
-    if len(series) < days or not np.isfinite(sound).any():
-        return mask
-    windows = sliding_window_view(series, days)
-    flat = (windows.max(axis=1) - windows.min(axis=1) <= spread) & (windows.mean(axis=1) >= share * np.nanmax(sound))
-    for begin, end in _runs(flat):
-        before = series[max(0, begin - STEADY[0]) : begin]
-        if np.isfinite(before).any() and series[begin] - np.nanmin(before) > rise:
-            mask[begin : end + days - 1] = True
-    return mask
-
-
-def _near(mask: Mask) -> Mask:
-    """Whether it is so on the day, the day before or the day after."""
-    wide = mask.copy()
-    wide[1:] |= mask[:-1]
-    wide[:-1] |= mask[1:]
-    return wide
-
-
-def _runs(mask: Mask) -> list[tuple[int, int]]:
-    """First and one past last place of every stretch that is true."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(int)))
-    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
 def _read(

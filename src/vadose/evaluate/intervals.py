@@ -61,20 +61,28 @@ def resample(daily: Array, drawn: Resampling) -> Array:
     return moments
 
 
-def median_interval(values: Array, drawn: Resampling) -> tuple[float, float]:
-    """2.5 and 97.5 % of the median over sites, days and sites resampled: values (replicates, sites)."""
+def median_interval(values: Array, drawn: Resampling, estimate: float) -> tuple[float, float]:
+    """95 % interval of the median over sites, days and sites resampled: values (replicates, sites).
+
+    The 2.5 and 97.5 % quantiles of the replicates, moved by what the estimate lies apart from their
+    median: over a few months a resampled correlation is lower than the whole one, and the interval
+    would miss its own estimate.
+    """
     medians = _nanmedian(np.take_along_axis(values, drawn.sites, axis=1))
     known = medians[np.isfinite(medians)]
     if not len(known):
         return np.nan, np.nan
-    lower, upper = np.percentile(known, [2.5, 97.5])
-    return float(lower), float(upper)
+    lower, middle, upper = np.percentile(known, [2.5, 50, 97.5])
+    return float(lower - middle + estimate), float(upper - middle + estimate)
 
 
-def site_interval(values: Array) -> tuple[Array, Array]:
-    """2.5 and 97.5 % of each site's score: values (replicates, sites); NaN where it is ever undefined."""
-    lower, upper = np.percentile(values, [2.5, 97.5], axis=0)
-    return lower, upper
+def site_interval(values: Array, estimate: Array) -> tuple[Array, Array]:
+    """95 % interval of each site's score, moved as in `median_interval`: values (replicates, sites).
+
+    NaN where a replicate is undefined.
+    """
+    lower, middle, upper = np.percentile(values, [2.5, 50, 97.5], axis=0)
+    return lower - middle + estimate, upper - middle + estimate
 
 
 def _nanmedian(values: Array) -> Array:

@@ -109,9 +109,8 @@ def evaluate(
             named = labels | dict(zip(KEYS, run, strict=True)) | size
             for m, metric in enumerate(metrics):
                 samples = np.where(counts[k], replicated[r][..., m], np.nan)
-                lower[r, k, :, m], upper[r, k, :, m] = intervals.site_interval(samples)
-                interval = intervals.median_interval(samples, drawn)
-                table.append(named | _row(metric, value[r, k, :, m], interval))
+                lower[r, k, :, m], upper[r, k, :, m] = intervals.site_interval(samples, value[r, k, :, m])
+                table.append(named | _row(metric, value[r, k, :, m], samples, drawn))
         for b in [i for i, run in enumerate(runs) if run[0] in BASELINES]:
             for r, run in enumerate(runs):
                 if r == b:
@@ -120,11 +119,10 @@ def evaluate(
                 named |= {"baseline": runs[b][0], "baseline_weather": runs[b][1]}
                 for m, metric in enumerate(METRICS):
                     samples = np.where(counts[k], replicated[r][..., m] - replicated[b][..., m], np.nan)
-                    interval = intervals.median_interval(samples, drawn)
                     apart = value[r, k, :, m] - value[b, k, :, m]
                     gain = BETTER[metric](value[r, k, :, m]) - BETTER[metric](value[b, k, :, m])
                     share = float(np.mean(gain[np.isfinite(gain)] > 0)) if np.isfinite(gain).any() else np.nan
-                    comparisons.append(named | _row(metric, apart, interval) | {"share_better": share})
+                    comparisons.append(named | _row(metric, apart, samples, drawn) | {"share_better": share})
     attributes = {
         **labels,
         **{key: first.attrs[key] for key in ("simulated", "causal", "cell_size", "grid_step")},
@@ -170,10 +168,12 @@ def _scores(m: Array, of_runs: list[Array], references: dict[str, int]) -> Array
     return np.stack(found, axis=-1)
 
 
-def _row(metric: str, values: Array, interval: tuple[float, float]) -> dict[str, Any]:
+def _row(metric: str, values: Array, replicates: Array, drawn: intervals.Resampling) -> dict[str, Any]:
+    """Median over sites and its interval, as columns of a table."""
     known = values[np.isfinite(values)]
     median = float(np.median(known)) if len(known) else np.nan
-    return {"metric": metric, "median": median, "lower": interval[0], "upper": interval[1]}
+    lower, upper = intervals.median_interval(replicates, drawn, median)
+    return {"metric": metric, "median": median, "lower": lower, "upper": upper}
 
 
 def _text(words: Iterable[Any]) -> NDArray[np.object_]:
