@@ -88,3 +88,18 @@ def test_what_cannot_be_forecast_is_refused(
 def test_a_missing_checkpoint_is_named(small_cube: xr.Dataset, tmp_path: Path) -> None:
     with pytest.raises(VadoseError, match=r"nothing.pt: no such checkpoint"):
         forecast(tmp_path / "nothing.pt", small_cube, tmp_path / "f.zarr", first="2015-07-01", last="2015-07-02")
+
+
+def test_beyond_the_known_weather_there_is_no_forecast(
+    runs: dict[str, Path], small_cube: xr.Dataset, tmp_path: Path
+) -> None:
+    out = forecast(
+        runs["convlstm"] / "final.pt",
+        small_cube,
+        tmp_path / "f.zarr",
+        first="2015-08-25",
+        last="2015-08-27",
+        leads=(1, 3),
+    )
+    known = xr.open_zarr(out, consolidated=False).soil_moisture.notnull().any(("y", "x")).values
+    assert known.tolist() == [[True, True], [True, False], [True, False]]

@@ -51,8 +51,8 @@ def forecast(
     Raises
     ------
     VadoseError
-        When the model lacks a lead asked for, or the days are not in the cube, or the weather of
-        the days ahead is not.
+        When the model lacks a lead asked for, or the days are not in the cube, or no weather of the
+        days ahead is. Leads beyond the weather of the cube are NaN.
     """
     if not checkpoint.exists():
         raise VadoseError(f"{checkpoint}: no such checkpoint; make one with: vadose train")
@@ -67,12 +67,15 @@ def forecast(
         return out
     model = from_checkpoint(kept)
     samples = Samples(cube, channels, look_back=kept["look_back"], window=kept["window"], stride=stride)
-    days = _positions(cube, first, last, max(channels.leads) if channels.future else 0)
+    days = _positions(cube, first, last, min(leads) if channels.future else 0)
     columns = [channels.leads.index(lead) for lead in leads]
     weight = _window_weight(kept["window"])
     values = np.full((len(days), len(leads), *samples.shape), np.nan, np.float32)
     for number, day in enumerate(days):
         values[number] = _map(model, samples, day, columns, weight)
+        if channels.future:
+            # No forecast without the weather up to its valid day.
+            values[number, [day + lead >= samples.n_days for lead in leads]] = np.nan
         progress(f"forecasting {out.parent.name} {out.stem}", (number + 1) / len(days))
     store = xr.Dataset(
         {"soil_moisture": (("init_time", "lead_time", "y", "x"), values)},
@@ -129,6 +132,6 @@ def _positions(cube: xr.Dataset, first: str, last: str, ahead: int) -> NDArray[n
         until = time[-1] - pd.Timedelta(days=ahead)
         raise VadoseError(
             f"forecasts of {first} .. {last}: the cube allows {time[0]:%Y-%m-%d} .. {until:%Y-%m-%d}"
-            + (f" (it has to hold the weather of {ahead} days ahead)" if ahead else "")
+            + (f" (it has to hold the weather of the days ahead, {ahead} at least)" if ahead else "")
         )
     return np.flatnonzero((time >= begin) & (time <= end))

@@ -1,6 +1,6 @@
 """Stores of predictions to tables of scores, all models on identical samples."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -111,21 +111,11 @@ def evaluate(
                 samples = np.where(counts[k], replicated[r][..., m], np.nan)
                 lower[r, k, :, m], upper[r, k, :, m] = intervals.site_interval(samples, value[r, k, :, m])
                 table.append(named | _row(metric, value[r, k, :, m], samples, drawn))
-        for b in [i for i, run in enumerate(runs) if run[0] in BASELINES]:
-            for r, run in enumerate(runs):
-                if r == b:
-                    continue
-                named = labels | dict(zip(KEYS, run, strict=True)) | size
-                named |= {"baseline": runs[b][0], "baseline_weather": runs[b][1]}
-                for m, metric in enumerate(METRICS):
-                    samples = np.where(counts[k], replicated[r][..., m] - replicated[b][..., m], np.nan)
-                    apart = value[r, k, :, m] - value[b, k, :, m]
-                    gain = BETTER[metric](value[r, k, :, m]) - BETTER[metric](value[b, k, :, m])
-                    share = float(np.mean(gain[np.isfinite(gain)] > 0)) if np.isfinite(gain).any() else np.nan
-                    comparisons.append(named | _row(metric, apart, samples, drawn) | {"share_better": share})
+        comparisons += [labels | size | row for row in _compared(runs, value[:, k], replicated, counts[k], drawn)]
     attributes = {
         **labels,
-        **{key: first.attrs[key] for key in ("simulated", "causal", "cell_size", "grid_step")},
+        **{key: first.attrs[key] for key in ("simulated", "cell_size", "grid_step")},
+        "causal": "true" if all(store.attrs["causal"] == "true" for store in predictions) else "false",
         "observed": "cube" if is_cube else "stations",
         "stations_outside": str(series.attrs.get("stations_outside", 0)),
         "first_day": f"{days[0]:%Y-%m-%d}", "last_day": f"{days[-1]:%Y-%m-%d}",
@@ -166,6 +156,26 @@ def _scores(m: Array, of_runs: list[Array], references: dict[str, int]) -> Array
     found = [function(m) for function in METRICS.values()]
     found += [skill(m, of_runs[r]) for r in references.values()]
     return np.stack(found, axis=-1)
+
+
+def _compared(
+    runs: list[tuple[str, str, str]],
+    value: Array,
+    replicated: list[NDArray[np.float32]],
+    counts: Any,
+    drawn: intervals.Resampling,
+) -> Iterator[dict[str, Any]]:
+    """Every run minus every baseline at one lead: value (run, site, metric), replicates of each run."""
+    for b in [i for i, run in enumerate(runs) if run[0] in BASELINES]:
+        for r in [i for i in range(len(runs)) if i != b]:
+            named = dict(zip(KEYS, runs[r], strict=True)) | {"baseline": runs[b][0], "baseline_weather": runs[b][1]}
+            for m, metric in enumerate(METRICS):
+                apart = value[r, :, m] - value[b, :, m]
+                replicates = np.where(counts, replicated[r][..., m] - replicated[b][..., m], np.nan)
+                gain = BETTER[metric](value[r, :, m]) - BETTER[metric](value[b, :, m])
+                gain = gain[np.isfinite(gain)]
+                share = {"share_better": float(np.mean(gain > 0)) if len(gain) else np.nan}
+                yield named | _row(metric, apart, replicates, drawn) | share
 
 
 def _row(metric: str, values: Array, replicates: Array, drawn: intervals.Resampling) -> dict[str, Any]:
