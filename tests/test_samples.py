@@ -82,7 +82,7 @@ def test_random_batches_are_drawn_without_repetition_and_repeat_by_seed(samples:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"channels": Channels(("snow",))}, r"no variable \['snow'\]"),
+        ({"channels": Channels(("snow",))}, r"the cube: no variable \['snow'\]; found"),
         ({"window": 99}, "does not fit the grid of 8 x 9"),
     ],
 )

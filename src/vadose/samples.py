@@ -62,7 +62,8 @@ class Samples:
     ) -> None:
         wanted = {*channels.history, *channels.static, *channels.future, OBSERVED, "mask"}
         if missing := sorted(wanted - set(map(str, cube.variables))):
-            raise VadoseError(f"the cube has no variable {missing}; it has {sorted(map(str, cube.data_vars))}")
+            place = cube.encoding.get("source", "the cube")
+            raise VadoseError(f"{place}: no variable {missing}; found {sorted(map(str, cube.data_vars))}")
         rows, columns = cube.sizes["y"], cube.sizes["x"]
         if window > min(rows, columns):
             raise VadoseError(f"window of {window} x {window} cells does not fit the grid of {rows} x {columns}")

@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+import skops.io
+import torch
+
+from vadose.models.inputs import Channels, Inputs
+from vadose.models.trees import RECESSIONS, Trees, _antecedent_index, _Sums
+
+
+def series(n: int = 40, lead: int = 2, weather: bool = True) -> tuple[Channels, Inputs]:
+    """One cell: rain on day k is k, moisture 0.2."""
+    future = ("precipitation",) if weather else ()
+    channels = Channels(("soil_moisture_filled", "precipitation"), (), future, (1, lead), "soil_moisture_filled")
+    rain = torch.arange(n, dtype=torch.float32)
+    history = torch.stack([torch.full((n,), 0.2), rain], dim=1)[None, :, :, None, None]
+    ahead = torch.arange(n, n + lead, dtype=torch.float32).reshape(1, lead, 1, 1, 1) if weather else None
+    inputs = Inputs(history, torch.empty(1, 0, 1, 1), ahead, torch.tensor([16600]), torch.tensor([[3, 5]]))
+    return channels, inputs
+
+
+def test_predictors_by_hand() -> None:
+    channels, inputs = series()
+    of_lead = Trees(channels)._predictors(inputs)[1][0]
+    # Last moisture and its means; row and column; season; indices on t0 and the valid day; rain means.
+    assert of_lead[:6].tolist() == pytest.approx([0.2] * 6)
+    assert of_lead[6:8].tolist() == [3, 5]
+    angle = 2 * np.pi * 16602 / 365.2425
+    assert of_lead[8:10].tolist() == pytest.approx([np.sin(angle), np.cos(angle)], abs=1e-5)
+    rain = np.arange(42.0)
+    for place, (k, end) in enumerate(
+        [(RECESSIONS[0], 40), (RECESSIONS[0], 42), (RECESSIONS[1], 40), (RECESSIONS[1], 42)]
+    ):
+        expected = sum(k ** (end - 1 - t) * rain[t] for t in range(end))
+        assert of_lead[10 + place] == pytest.approx(expected, rel=1e-5)
+    # Means over 1, 3, 7, 14, 30 and 90 days (42 known) that end with the valid day, then since t0.
+    windows = [rain[-w:].mean() for w in (1, 3, 7, 14, 30, 42)]
+    assert of_lead[14:].tolist() == pytest.approx([*windows, rain[-2:].mean()], rel=1e-5)
+
+
+def test_without_weather_predictors_end_with_t0() -> None:
+    channels, inputs = series(weather=False)
+    first, second = (p[0] for p in Trees(channels)._predictors(inputs))
+    assert len(first) == len(second)
+    changed = np.flatnonzero(first != second)
+    assert set(changed) <= {8, 9}  # the season of the valid day alone
+
+
+def test_means_leave_unknown_days_out() -> None:
+    daily = np.array([[[1.0], [np.nan], [4.0]]], np.float32)
+    assert [m.item() for m in _Sums(daily).means(3, (1, 2, 3))] == pytest.approx([4.0, 4.0, 2.5])
+    assert np.isnan(_Sums(np.full((1, 3, 1), np.nan, np.float32)).means(3, (2,))[0]).all()
+
+
+def test_the_antecedent_index_takes_unknown_days_as_dry() -> None:
+    found = _antecedent_index(np.array([[1.0, np.nan, 2.0]], np.float32), 0.5)
+    assert found.tolist() == [[1.0, 0.5, 2.25]]
+
+
+def test_a_checkpoint_with_foreign_types_is_refused() -> None:
+    model = Trees(series()[0])
+    foreign = torch.frombuffer(bytearray(skops.io.dumps(np.random.default_rng)), dtype=torch.uint8)
+    with pytest.raises(Exception, match=r"[Uu]ntrusted|trusted"):
+        model.set_extra_state(foreign)
+
+
+def test_trees_learn_a_rule() -> None:
+    channels = Channels(("soil_moisture_filled",), leads=(1,), target="soil_moisture_filled")
+    generator = torch.Generator().manual_seed(0)
+    history = torch.rand(2000, 1, 1, 1, 1, generator=generator)
+    cell = torch.zeros(2000, 2, dtype=torch.int64)
+    inputs = Inputs(history, torch.empty(2000, 0, 1, 1), None, torch.arange(2000), cell)
+    target = torch.where(history[:, :, 0] > 0.5, 0.4, 0.1)
+    model = Trees(channels, iterations=50)
+    model.fit([(inputs, target)])
+    assert (model(inputs) - target).abs().mean() < 0.02
