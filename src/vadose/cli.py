@@ -1,5 +1,6 @@
 """The command line: one sub-command for each step of the road."""
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -277,6 +278,8 @@ def _progress() -> Iterator[Callable[[str, float], None]]:
 
 def main() -> NoReturn:
     """Run the command line; a problem a user can mend is one message and exit code 2."""
+    # Threads that spin while they wait slow each other down where cores are shared.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app()
     except VadoseError as error:
