@@ -11,8 +11,8 @@ test: .venv/ready lint
 	$(BIN)/pytest -n 2
 
 lint: .venv/ready
-	$(BIN)/ruff check src tests
-	$(BIN)/ruff format --check src tests
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/mypy
 
 # torch comes first and alone: whichever build of that version is at hand is kept by what follows.

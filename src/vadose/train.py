@@ -86,7 +86,7 @@ def train(
     model: str,
     hyper: dict[str, Any],
     training: Period,
-    validation: Period,
+    validation: Period | None,
     optimisation: Optimisation,
     refit: bool = True,
     attributes: dict[str, str] | None = None,
@@ -109,7 +109,8 @@ def train(
     model, hyper
         Name in `vadose.models.MODELS`, and the arguments of its class.
     training, validation
-        Valid days of the targets. Statistics come from the training days only.
+        Valid days of the targets. Statistics come from the training days only. Without validation all
+        epochs are run, and there is nothing to refit with.
     attributes
         Noted in the checkpoint and later in its forecasts.
     made_of
@@ -120,7 +121,9 @@ def train(
     VadoseError
         When training and validation overlap, or the loss stops being a number.
     """
-    if validation.first <= training.last:
+    if validation is None:
+        refit = False
+    elif validation.first <= training.last:
         raise VadoseError(
             f"validation begins {validation.first}, training ends {training.last}: they have to follow each other"
         )
@@ -128,7 +131,7 @@ def train(
         hyper = hyper | {"grid": samples.shape}
     inputs = {
         "model": model, "hyper": hyper, "channels": samples.channels.to_dict(), "look_back": samples.look_back,
-        "window": samples.window, "training": asdict(training), "validation": asdict(validation),
+        "window": samples.window, "training": asdict(training), "validation": validation and asdict(validation),
         "optimisation": asdict(optimisation), "refit": refit, **(made_of or {}),
     }  # fmt: skip
     if is_current(out, **inputs):
@@ -137,7 +140,7 @@ def train(
         "channels": samples.channels.to_dict(), "look_back": samples.look_back, "window": samples.window,
         "attributes": {"model": model, "weather": samples.channels.weather, **(attributes or {})},
     }  # fmt: skip
-    whole = training.to(validation)
+    whole = training.to(validation) if validation else training
     resume = out.with_name(f".{out.name}.training")
     _forget_unless(resume, inputs)
     log: list[dict[str, Any]] = []
