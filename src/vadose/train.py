@@ -165,7 +165,7 @@ def train(
     with writing(out) as scratch:
         scratch.mkdir()
         for name, group in zip(("selected", "final"), (members[0], members[-1]), strict=True):
-            torch.save(mean_of(group, common), scratch / f"{name}.pt")
+            torch.save(_mean_of(group, common), scratch / f"{name}.pt")
         if log:
             with (scratch / "history.csv").open("w", newline="") as stream:
                 writer = csv.DictWriter(stream, log[0])
@@ -213,7 +213,7 @@ def blend(runs: list[Path], out: Path, *, weights: tuple[tuple[float, ...], ...]
     return out
 
 
-def mean_of(members: list[dict[str, Any]], common: dict[str, Any]) -> dict[str, Any]:
+def _mean_of(members: list[dict[str, Any]], common: dict[str, Any]) -> dict[str, Any]:
     """One checkpoint of a model, or of the mean of several trained from different seeds."""
     if len(members) == 1:
         return members[0] | common
