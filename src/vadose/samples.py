@@ -125,7 +125,6 @@ class Samples:
         history = np.moveaxis(self._history[t0, :, row, column], 2, 1)
         future = None
         if self._future is not None:
-            # The last t0 of the record has no view of its own once its future is all unknown.
             future = torch.from_numpy(np.moveaxis(self._future[t0, :, row, column], 2, 1).copy())
         return Inputs(
             history=torch.from_numpy(history.copy()),
