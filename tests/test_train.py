@@ -111,7 +111,9 @@ def test_what_is_left_of_other_settings_is_not_resumed(samples: Samples, tmp_pat
     assert any("seed 0: epoch 1" in what for what in told)
 
 
-def test_a_finished_run_is_left_alone_and_another_made_anew(samples: Samples, tmp_path: Path) -> None:
+def test_a_finished_run_is_left_alone_and_another_made_anew(
+    samples: Samples, small_cube: xr.Dataset, tmp_path: Path
+) -> None:
     told: list[str] = []
 
     def tell(what: str, share: float) -> None:
@@ -121,6 +123,10 @@ def test_a_finished_run_is_left_alone_and_another_made_anew(samples: Samples, tm
     trained(samples, tmp_path / "run", refit=False, progress=tell)
     assert told == []
     trained(samples, tmp_path / "run", refit=False, hyper={"filters": (5,)}, progress=tell)
+    assert told
+    told.clear()
+    denser = Samples(small_cube, samples.channels, look_back=3, window=4, stride=1)
+    trained(denser, tmp_path / "run", refit=False, hyper={"filters": (5,)}, progress=tell)
     assert told
 
 

@@ -67,7 +67,7 @@ class Samples:
         rows, columns = cube.sizes["y"], cube.sizes["x"]
         if window > min(rows, columns):
             raise VadoseError(f"window of {window} x {window} cells does not fit the grid of {rows} x {columns}")
-        self.channels, self.look_back, self.window = channels, look_back, window
+        self.channels, self.look_back, self.window, self.stride = channels, look_back, window, stride
         self.days = cube.time.values.astype("datetime64[D]").astype(np.int64)
         self.n_days = len(self.days)
         self.shape = (rows, columns)

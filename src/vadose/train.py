@@ -131,8 +131,9 @@ def train(
         hyper = hyper | {"grid": samples.shape}
     inputs = {
         "model": model, "hyper": hyper, "channels": samples.channels.to_dict(), "look_back": samples.look_back,
-        "window": samples.window, "training": asdict(training), "validation": validation and asdict(validation),
-        "optimisation": asdict(optimisation), "refit": refit, **(made_of or {}),
+        "window": samples.window, "stride": samples.stride, "training": asdict(training),
+        "validation": validation and asdict(validation), "optimisation": asdict(optimisation), "refit": refit,
+        **(made_of or {}),
     }  # fmt: skip
     if is_current(out, **inputs):
         return out
