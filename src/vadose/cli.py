@@ -203,6 +203,8 @@ def demo(
 
     Example: `vadose demo` or, on real data, `vadose demo --data data/conusv4f1`
     """
+    # Models this small are slower on several threads; libraries read it when they are imported.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     from vadose.config import load_experiment
     from vadose.stations import build_stations
     from vadose.twin import build_world
