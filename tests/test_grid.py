@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vadose.errors import VadoseError
-from vadose.grid import Grid, area_mean, ease_grid, grid_of
+from vadose.grid import Grid, ease_grid, grid_of
 
 # Published by NSIDC: rows x columns, cell [m], first cell centre (lon, lat).
 PUBLISHED = {
@@ -60,18 +60,6 @@ def test_a_dataset_knows_its_grid() -> None:
     found = grid_of(lattice.coordinates())
     assert (found.crs, found.shape, found.cell) == (lattice.crs, lattice.shape, lattice.cell)
     assert found.transform == pytest.approx(lattice.transform)
-
-
-@given(st.integers(1, 4), st.integers(1, 4), st.integers(1, 5), st.integers(0, 2**32 - 1))
-def test_area_mean_keeps_the_mean_of_a_whole_field(rows: int, columns: int, n: int, seed: int) -> None:
-    fine = np.random.default_rng(seed).normal(size=(rows * n, columns * n))
-    assert area_mean(fine, n).mean() == pytest.approx(fine.mean())
-
-
-def test_area_mean_of_unknown_cells() -> None:
-    assert np.isnan(area_mean(np.full((2, 2), np.nan), 2)).all()
-    with pytest.raises(VadoseError, match="do not fill"):
-        area_mean(np.zeros((3, 4)), 2)
 
 
 @pytest.mark.parametrize(

@@ -183,25 +183,3 @@ def ease_grid(resolution: str) -> Grid:
     n = _CHILDREN[resolution]
     step = _CELL_36KM / n
     return Grid("EPSG:6933", (_LEFT, _TOP, step), (_ROWS_36KM * n, _COLUMNS_36KM * n), step)
-
-
-def area_mean(fine: NDArray[np.floating], children: int) -> FloatArray:
-    """Mean of the known fine cells in each coarse cell of a nested grid.
-
-    Cells of an equal-area grid weigh the same, so the mean of a coarse cell is that of its
-    ``children`` x ``children`` fine cells; NaN cells do not count, and a coarse cell without a
-    known fine cell is NaN.
-
-    Examples
-    --------
-    >>> area_mean(np.array([[1.0, 3.0], [5.0, np.nan]]), 2)
-    array([[3.]])
-    """
-    rows, columns = fine.shape
-    if rows % children or columns % children:
-        raise VadoseError(f"area mean: {rows} x {columns} fine cells do not fill blocks of {children} x {children}")
-    blocks = fine.reshape(rows // children, children, columns // children, children).astype(float)
-    known = np.isfinite(blocks)
-    n = known.sum((1, 3))
-    total = np.where(known, blocks, 0.0).sum((1, 3))
-    return np.where(n > 0, total / np.maximum(n, 1), np.nan)

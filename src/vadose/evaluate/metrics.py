@@ -89,8 +89,6 @@ BETTER: dict[str, Callable[[Array], Array]] = {
     "rmse": lambda v: -v,
     "bias": lambda v: -np.abs(v),
     "ubrmse": lambda v: -v,
-    "skill_persistence": lambda v: v,
-    "skill_climatology": lambda v: v,
 }
 """Name -> function of the score that grows as the score gets better."""
 
