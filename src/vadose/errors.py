@@ -7,3 +7,7 @@ class VadoseError(Exception):
     The message names the file or setting, what is wrong with it, what was found there
     and what to do about it.
     """
+
+
+class OutsideError(VadoseError):
+    """A file that lies outside the area asked for: an error for one file, no matter among many tiles."""

@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 from pyproj import CRS, Transformer
 
-from vadose.errors import VadoseError
+from vadose.errors import OutsideError, VadoseError
 
 FloatArray = NDArray[np.floating]
 IntArray = NDArray[np.int64]
@@ -60,15 +62,15 @@ class Grid:
 
     @property
     def x(self) -> FloatArray:
-        """Centres of the columns [m], (columns,)."""
+        """Centres of the columns [m], (columns,); rounded, so that any two parts agree on a cell's."""
         left, _, step = self.transform
-        return left + self.cell / 2 + step * np.arange(self.shape[1])
+        return np.round(left + self.cell / 2 + step * np.arange(self.shape[1]), 4)
 
     @property
     def y(self) -> FloatArray:
-        """Centres of the rows [m], (rows,), falling."""
+        """Centres of the rows [m], (rows,), falling; rounded as `x` is."""
         _, top, step = self.transform
-        return top - self.cell / 2 - step * np.arange(self.shape[0])
+        return np.round(top - self.cell / 2 - step * np.arange(self.shape[0]), 4)
 
     def latlon(self, row: ArrayLike, column: ArrayLike) -> tuple[FloatArray, FloatArray]:
         """Latitude and longitude [degree] of cell centres."""
@@ -125,15 +127,19 @@ class Grid:
 
     def coordinates(self) -> xr.Dataset:
         """CF coordinates y, x, lat, lon and the grid mapping, to start a dataset with."""
-        rows, columns = np.indices(self.shape)
-        lat, lon = self.latlon(rows, columns)
+        if self.crs == "EPSG:6933":
+            # Cylindrical: a row has one latitude, a column one longitude.
+            lat = np.broadcast_to(self.latlon(np.arange(self.shape[0]), 0)[0][:, None], self.shape)
+            lon = np.broadcast_to(self.latlon(0, np.arange(self.shape[1]))[1], self.shape)
+        else:
+            lat, lon = self.latlon(*np.indices(self.shape))
         return xr.Dataset(
             coords={
                 "y": ("y", self.y, {"standard_name": "projection_y_coordinate", "units": "m"}),
                 "x": ("x", self.x, {"standard_name": "projection_x_coordinate", "units": "m"}),
                 "lat": (("y", "x"), lat, {"standard_name": "latitude", "units": "degrees_north"}),
                 "lon": (("y", "x"), lon, {"standard_name": "longitude", "units": "degrees_east"}),
-                "crs": ((), 0, CRS.from_user_input(self.crs).to_cf()),
+                "crs": ((), 0, _cf(CRS.from_user_input(self.crs).to_wkt())),
             },
             attrs={"cell_size": self.cell, "grid_step": self.transform[2], "grid_crs": self.crs},
         )
@@ -183,3 +189,109 @@ def ease_grid(resolution: str) -> Grid:
     n = _CHILDREN[resolution]
     step = _CELL_36KM / n
     return Grid("EPSG:6933", (_LEFT, _TOP, step), (_ROWS_36KM * n, _COLUMNS_36KM * n), step)
+
+
+def raster_coordinates(crs: Any, transform: tuple[float, float, float, float], shape: tuple[int, ...]) -> xr.Dataset:
+    """CF coordinates of a north-up raster in any projection, to start a dataset with.
+
+    Parameters
+    ----------
+    crs
+        What pyproj understands: an authority code, WKT, a PROJ string, a rasterio CRS.
+    transform
+        (left, top, dx, dy): outer upper-left corner and cell size, both positive.
+    shape
+        (rows, columns).
+
+    Returns
+    -------
+    xarray.Dataset
+        Centres as ``lat``, ``lon`` (geographic) or ``y``, ``x`` (projected), and the grid mapping
+        ``crs``.
+
+    Examples
+    --------
+    >>> list(raster_coordinates("EPSG:4326", (-100.0, 40.0, 0.5, 0.5), (1, 2)).lon.values)
+    [np.float64(-99.75), np.float64(-99.25)]
+    """
+    left, top, dx, dy = transform
+    rows, columns = top - dy * (np.arange(shape[0]) + 0.5), left + dx * (np.arange(shape[1]) + 0.5)
+    found = _crs(crs)
+    if found.is_geographic:
+        coordinates = {
+            "lat": ("lat", rows, {"standard_name": "latitude", "units": "degrees_north"}),
+            "lon": ("lon", columns, {"standard_name": "longitude", "units": "degrees_east"}),
+        }
+    else:
+        coordinates = {
+            "y": ("y", rows, {"standard_name": "projection_y_coordinate", "units": "m"}),
+            "x": ("x", columns, {"standard_name": "projection_x_coordinate", "units": "m"}),
+        }
+    return xr.Dataset(coords={**coordinates, "crs": ((), 0, _cf(found.to_wkt()))})
+
+
+def raster_window(
+    crs: Any,
+    transform: tuple[float, float, float, float],
+    shape: tuple[int, ...],
+    bbox: tuple[float, float, float, float] | None,
+    source: Path | str,
+) -> tuple[slice, slice]:
+    """Rows and columns of a north-up raster whose cell centres lie within a box [degree].
+
+    For a projected raster the box is that of its outline in the projection. ``transform`` is as in
+    `raster_coordinates`, ``source`` is named in errors.
+
+    Raises
+    ------
+    VadoseError
+        When the box holds nothing; `vadose.errors.OutsideError` when it lies outside the raster.
+
+    Examples
+    --------
+    >>> raster_window("EPSG:4326", (-180, 90, 1, 1), (180, 360), (-100, 30, -98, 33), "here")
+    (slice(57, 60, None), slice(80, 82, None))
+    """
+    if bbox is None:
+        return slice(0, shape[0]), slice(0, shape[1])
+    west, south, east, north = bbox
+    if not (west < east and south < north):
+        raise VadoseError(f"{source}: box {bbox} holds nothing; give west < east and south < north in degrees")
+    left, top, dx, dy = transform
+    found = _crs(crs)
+    x0, y0, x1, y1 = west, south, east, north
+    if not found.is_geographic:
+        x0, y0, x1, y1 = _to(found.to_wkt()).transform_bounds(west, south, east, north, densify_pts=21)
+    first_column, last_column = np.ceil((x0 - left) / dx - 0.5), np.floor((x1 - left) / dx - 0.5)
+    first_row, last_row = np.ceil((top - y1) / dy - 0.5), np.floor((top - y0) / dy - 0.5)
+    rows = slice(int(max(first_row, 0)), int(min(last_row + 1, shape[0])))
+    columns = slice(int(max(first_column, 0)), int(min(last_column + 1, shape[1])))
+    if rows.start >= rows.stop or columns.start >= columns.stop:
+        bottom, right = top - dy * shape[0], left + dx * shape[1]
+        if not found.is_geographic:
+            left, bottom, right, top = _to(found.to_wkt()).transform_bounds(
+                left, bottom, right, top, densify_pts=21, direction="INVERSE"
+            )
+        raise OutsideError(
+            f"{source}: box west {west:g}, south {south:g}, east {east:g}, north {north:g} lies outside the file "
+            f"(west {left:.4g}, south {bottom:.4g}, east {right:.4g}, north {top:.4g}); take another file or box"
+        )
+    return rows, columns
+
+
+@lru_cache
+def _cf(wkt: str) -> dict[str, Any]:
+    """CF attributes of a grid mapping."""
+    attributes: dict[str, Any] = CRS.from_wkt(wkt).to_cf()
+    return attributes
+
+
+def _crs(crs: Any) -> CRS:
+    # A rasterio CRS is given over as WKT: its authority code may be only a likeness.
+    return CRS.from_user_input(crs.to_wkt() if hasattr(crs, "to_wkt") else crs)
+
+
+@lru_cache
+def _to(wkt: str) -> Transformer:
+    """From longitude, latitude to the projection."""
+    return Transformer.from_crs("EPSG:4326", wkt, always_xy=True)
