@@ -119,6 +119,11 @@ def read_conusv4f1(path: Path) -> xr.Dataset:
     return describe(dataset)
 
 
+def is_conusv4f1(path: Path) -> bool:
+    """Whether a folder holds the database."""
+    return (path / "CONUSv4f1").is_dir()
+
+
 def _table(path: Path, columns: int, rows: int | None = None) -> NDArray[np.float64]:
     """Numbers of a CSV file without header, checked for their count."""
     if not path.exists():

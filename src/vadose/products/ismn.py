@@ -19,6 +19,7 @@ import pandas as pd
 import xarray as xr
 
 from vadose.errors import VadoseError
+from vadose.products.containers import container_of
 from vadose.variables import describe
 
 GOOD, UNFLAGGED = "G", "U"
@@ -33,6 +34,9 @@ REST = re.compile(
     r"(?P<station>.+)_(?P<variable>[a-z0-9]+)_(?P<depth_from>-?\d+\.\d+)_(?P<depth_to>-?\d+\.\d+)_(?P<sensor>.+)"
     r"_\d{8}_\d{8}\.stm"
 )
+
+
+SERIES = re.compile(r".+_[a-z0-9]+_-?\d+\.\d{6}_-?\d+\.\d{6}_.+_\d{8}_\d{8}\.stm")
 
 
 class Sensor(NamedTuple):
@@ -57,7 +61,7 @@ def read_ismn(path: Path) -> list[xr.Dataset]:
     Parameters
     ----------
     path
-        Folder that holds a folder for each network, or the zip file as downloaded.
+        Folder that holds a folder for each network, or the zip file as downloaded; or one series (``.stm``).
 
     Returns
     -------
@@ -92,6 +96,8 @@ def read_ismn(path: Path) -> list[xr.Dataset]:
     """
     if not path.exists():
         raise VadoseError(f"{path}: no such file or folder; give an ISMN download, unpacked or as zip")
+    if path.suffix == ".stm" and container_of(path) == "text":
+        return _alone(path)
     if not path.is_dir() and not zipfile.is_zipfile(path):
         raise VadoseError(f"{path}: neither a folder nor a whole zip file; download the archive again")
     stations: dict[tuple[str, str], list[tuple[Sensor, pd.DataFrame, Any]]] = defaultdict(list)
@@ -118,6 +124,30 @@ def read_ismn(path: Path) -> list[xr.Dataset]:
                 stations[sensor.network, sensor.station].append((sensor, days, (place, soils.get(name.parent))))
         root.close()
         return [_station(*key, sensors) for key, sensors in sorted(stations.items(), key=lambda item: item[0])]
+
+
+def is_ismn(path: Path) -> bool:
+    """Whether a folder or zip file holds series (``.stm``) of the archive, or a file is one."""
+    container = container_of(path)
+    if container == "text":
+        return SERIES.match(path.name) is not None
+    if container == "zip":
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith(".stm") for name in archive.namelist())
+    return container == "folder" and any(path.glob("*/*.stm")) | any(path.glob("*/*/*.stm"))
+
+
+def _alone(path: Path) -> list[xr.Dataset]:
+    """Read one series as an archive of its own, with the static variables beside it."""
+    with TemporaryDirectory() as folder:
+        home = Path(folder) / path.parent.parent.name / path.parent.name
+        home.mkdir(parents=True)
+        for file in (path, *path.parent.glob("*_static_variables.csv")):
+            (home / file.name).symlink_to(file.resolve())
+        try:
+            return read_ismn(Path(folder))
+        except VadoseError as error:
+            raise VadoseError(str(error).replace(str(home), str(path.parent))) from error
 
 
 @contextmanager

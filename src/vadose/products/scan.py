@@ -15,6 +15,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from vadose.errors import VadoseError
+from vadose.products.containers import container_of
 from vadose.variables import describe
 
 CM_AN_INCH = 2.54
@@ -121,6 +122,15 @@ def read_scan(path: Path) -> xr.Dataset:
         },
     )
     return describe(dataset)
+
+
+def is_scan(path: Path) -> bool:
+    """Whether a text file's header names SCAN's soil moisture."""
+    if container_of(path) != "text":
+        return False
+    with path.open(encoding="utf-8-sig", errors="replace") as stream:
+        header = next((line for line in stream if not line.startswith("#")), "")
+    return "Soil Moisture Percent -" in header
 
 
 def read_scan_stations(folder: Path) -> pd.DataFrame:

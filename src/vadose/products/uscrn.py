@@ -13,6 +13,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from vadose.errors import VadoseError
+from vadose.products.containers import container_of
 from vadose.variables import describe
 
 COLUMNS = (
@@ -134,6 +135,15 @@ def read_uscrn(path: Path) -> xr.Dataset:
         },
     )
     return describe(dataset)
+
+
+def is_uscrn(path: Path) -> bool:
+    """Whether a text file's first line is one of USCRN's daily lines, whatever its name."""
+    if container_of(path) != "text":
+        return False
+    with path.open(encoding="ascii", errors="replace") as stream:
+        fields = stream.readline(4096).split()
+    return len(fields) == len(COLUMNS) and fields[0].isdigit() and re.fullmatch(r"\d{8}", fields[1]) is not None
 
 
 def read_uscrn_soils(path: Path) -> pd.DataFrame:

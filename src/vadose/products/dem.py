@@ -1,0 +1,210 @@
+"""Elevation: SRTM v4.1 of CGIAR (3 arc seconds) and the seamless 3DEP of the USGS (1 and 1/3 arc second).
+
+SRTM v4.1, Jarvis et al. (2008), https://srtm.csi.cgiar.org, comes in tiles of 5 degrees, ``srtm_XX_YY.tif``:
+16-bit metres above EGM96, WGS84. Two editions share the names: 6000 pixels a side with the tile's edges at
+whole multiples of 5 degrees, and 6001 pixels whose centres lie there, so that neighbours share a line. Sea is
+missing, -32768, but 255 in 25 tiles of low islands, which say so in their nodata tag.
+
+3DEP, doi:10.5066/F7DF6PQS, comes in tiles of 1 degree named after their north-west corner,
+``USGS_1_n41w106.tif`` (1 arc second) or ``USGS_13_n41w106.tif`` (a third), each with 6 pixels more on every
+side: float32 metres above NAVD88, NAD83, missing -999999.
+"""
+
+import re
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from xarray import Dataset
+
+from vadose.errors import VadoseError
+from vadose.products.containers import BBox, as_float, container_of, open_raster, simulated_mark
+from vadose.products.tiles import Decode, read_tiles
+from vadose.variables import VARIABLES, describe
+
+SRTM_FILE_NAME = re.compile(r"srtm_(?P<xx>\d{2})_(?P<yy>\d{2})\.(?:tif|zip)", re.IGNORECASE)
+USGS_3DEP_FILE_NAME = re.compile(
+    r"USGS_(?P<resolution>1|13)_(?P<corner>[ns]\d{2}[ew]\d{3})(?:_(?P<date>\d{8}))?\.tif", re.IGNORECASE
+)
+_SRTM_STEP = 1 / 1200
+_3DEP_STEPS = {"1 arc second": 1 / 3600, "1/3 arc second": 1 / 10800}
+_SRTM_FILL, _SRTM_ISLAND_FILL, _3DEP_FILL = -32768, 255, -999999.0
+_LOWEST, _HIGHEST = VARIABLES["elevation"].valid_range
+
+
+def read_srtm(path: Path, *, bbox: BBox | None = None) -> Dataset:
+    """Read a tile of SRTM v4.1, or all tiles of a folder as one.
+
+    A tile that declares 255 as missing is believed as long as it has no land above that: so are the island
+    tiles. Otherwise 255 m is a height like others.
+
+    Parameters
+    ----------
+    path
+        File, or folder of ``srtm_XX_YY.tif`` of one edition.
+    bbox
+        West, south, east, north [degree].
+
+    Returns
+    -------
+    xarray.Dataset
+        ``elevation`` [m above EGM96] (lat, lon), NaN in the sea.
+
+    Raises
+    ------
+    VadoseError
+        When a file is damaged, not in degrees, not of numbers that can be metres, or misses the box.
+
+    References
+    ----------
+    Jarvis et al. (2008), https://srtm.csi.cgiar.org; Reuter et al. (2007), doi:10.1080/13658810601169899.
+    """
+    paths = _files(path, SRTM_FILE_NAME, "srtm_XX_YY.tif")
+    notes: dict[str, str] = {}
+    dataset = _read(paths, bbox, partial(_srtm_metres, notes=notes))
+    with open_raster(paths[0]) as file:
+        edition = _edition(file.transform.c, file.transform.a)
+    dataset.attrs |= {"product": "SRTM", "version": "unknown", "edition": edition, "vertical_datum": "EGM96"} | notes
+    return dataset
+
+
+def is_srtm(path: Path) -> bool:
+    """Whether a file, or each raster of a folder, is a tile of SRTM by name, projection, type and pixel size."""
+    return _each_is(path, lambda f: "srtm" in f.name.lower(), (_SRTM_STEP,), "iu")
+
+
+def read_3dep(path: Path, *, bbox: BBox | None = None) -> Dataset:
+    """Read a tile of the seamless 3DEP elevation, or all tiles of a folder as one.
+
+    Parameters
+    ----------
+    path
+        File, or folder of ``USGS_1_nNNwWWW.tif`` (or ``USGS_13_...``) of one resolution.
+    bbox
+        West, south, east, north [degree].
+
+    Returns
+    -------
+    xarray.Dataset
+        ``elevation`` [m above NAVD88] (lat, lon), NaN where missing; the datum of the coordinates is NAD83.
+
+    Raises
+    ------
+    VadoseError
+        When a file is damaged, not in degrees, not of numbers that can be metres, or misses the box.
+
+    References
+    ----------
+    U.S. Geological Survey, 3D Elevation Program, doi:10.5066/F7DF6PQS.
+    """
+    paths = _files(path, USGS_3DEP_FILE_NAME, "USGS_1_nNNwWWW.tif")
+    dataset = _read(paths, bbox, _3dep_metres)
+    with open_raster(paths[0]) as file:
+        step = file.transform.a
+    near = (name for name, known in _3DEP_STEPS.items() if abs(step - known) < 1e-3 * known)
+    dates = {m["date"] for p in paths if (m := USGS_3DEP_FILE_NAME.fullmatch(p.name)) and m["date"]}
+    dataset.attrs |= {
+        "product": "3DEP",
+        "version": ", ".join(sorted(dates)) or "unknown",
+        "resolution": next(near, f"{step:.6g} degree, not as published"),
+        "vertical_datum": "NAVD88",
+    }
+    return dataset
+
+
+def is_3dep(path: Path) -> bool:
+    """Whether a file, or each raster of a folder, is a 3DEP tile by datum, type and pixel size; any name will do."""
+    return _each_is(path, lambda f: True, tuple(_3DEP_STEPS.values()), "f", epsg=4269)
+
+
+def _files(path: Path, name: re.Pattern[str], example: str) -> list[Path]:
+    container = container_of(path)
+    if container == "zip":
+        raise VadoseError(f"{path}: a zip archive, as tiles of SRTM are served; unpack it and give the .tif in it")
+    if container != "folder":
+        return [path]
+    found = sorted(p for p in path.iterdir() if name.fullmatch(p.name) and p.suffix.lower() == ".tif")
+    if not found:
+        raise VadoseError(f"{path}: no file named {example} in the folder; give a tile, or a folder of them")
+    return found
+
+
+def _read(paths: list[Path], bbox: BBox | None, metres: Decode) -> Dataset:
+    """Elevation of all tiles, checked for its projection and range, with the attributes both products share."""
+    simulated = set()
+    for path in paths:
+        with open_raster(path) as file:
+            if file.crs is not None and not file.crs.is_geographic:
+                raise VadoseError(f"{path}: found a raster in {file.crs}, not in degrees as published; was it warped?")
+            if file.count != 1 or np.dtype(file.dtypes[0]).itemsize < 2:
+                raise VadoseError(f"{path}: found {file.count} bands of {file.dtypes[0]}, not metres; a picture?")
+            simulated.add(simulated_mark(file.tags()))
+    values, dataset = read_tiles(paths, bbox, metres)
+    low, high = _LOWEST, _HIGHEST
+    if (bad := int(((values < low) | (values > high)).sum())) or np.isnan(values).all():
+        found = f"{bad} heights outside {low:g} .. {high:g} m" if bad else "no height at all, all is missing"
+        raise VadoseError(f"{paths[0]}: {found}; another unit, another box or a damaged file?")
+    dataset["elevation"] = ("lat", "lon"), values
+    dataset.attrs |= {
+        "granule": ", ".join(p.name for p in paths),
+        "quality": "none: the product carries no quality flag",
+        "simulated": "true" if "true" in simulated else "false",
+    }
+    return describe(dataset)
+
+
+def _srtm_metres(
+    path: Path, stored: NDArray[Any], nodata: float | int | None, notes: dict[str, str]
+) -> NDArray[np.float32]:
+    values = as_float(stored, nodata if nodata != _SRTM_ISLAND_FILL else None)
+    values[stored == _SRTM_FILL] = np.nan
+    if nodata == _SRTM_ISLAND_FILL:
+        # The 25 tiles hold low islands only: land above 255 m means that the tag is a mistake of some tool.
+        if believed := not (values > _SRTM_ISLAND_FILL).any():
+            values[stored == _SRTM_ISLAND_FILL] = np.nan
+        notes["nodata_255"] = f"{path.name}: 255 is declared missing, and " + (
+            "taken so (tile of low islands)" if believed else "kept as a height, as land above it shows"
+        )
+    return values
+
+
+def _3dep_metres(path: Path, stored: NDArray[Any], nodata: float | int | None) -> NDArray[np.float32]:
+    values = as_float(stored, nodata)
+    values[stored == _3DEP_FILL] = np.nan
+    return values
+
+
+def _edition(left: float, step: float) -> str:
+    """Which edition an SRTM raster comes from: its edges, or its centres, lie on multiples of the step."""
+    if abs(step - _SRTM_STEP) > 1e-3 * _SRTM_STEP:
+        return f"unknown: pixels of {step:.6g} degree, resampled"
+    place = (left / _SRTM_STEP) % 1
+    if min(place, 1 - place) < 0.1:
+        return "6000 pixels a tile: edges on multiples of 3 arc seconds"
+    return "6001 pixels a tile: centres on multiples of 3 arc seconds" if abs(place - 0.5) < 0.1 else "unknown: shifted"
+
+
+def _each_is(
+    path: Path, named: Callable[[Path], bool], steps: tuple[float, ...], kinds: str, epsg: int | None = None
+) -> bool:
+    if path.is_dir():
+        files = sorted(path.glob("*.tif"))
+        return bool(files) and all(_each_is(f, named, steps, kinds, epsg) for f in files)
+    try:
+        if container_of(path) != "tiff" or not named(path):
+            return False
+        with open_raster(path) as file:
+            return bool(
+                file.count == 1
+                and file.crs is not None
+                and file.crs.is_geographic
+                and (epsg is None or file.crs.to_epsg() == epsg)
+                and np.dtype(file.dtypes[0]).kind in kinds
+                and np.dtype(file.dtypes[0]).itemsize >= 2
+                and any(abs(file.transform.a - step) < 1e-3 * step for step in steps)
+            )
+    except VadoseError:
+        return False

@@ -1,0 +1,114 @@
+"""NLCD land cover of the United States, 30 m: the Annual NLCD (Collection 1) and the legacy epochs 2001 to 2021.
+
+Annual: doi:10.5066/P94UXNTS, ``Annual_NLCD_LndCov_2019_CU_C1V1.tif``, background 250. Legacy:
+doi:10.5066/P9JZ7AO3, ``nlcd_2019_land_cover_l48_20210604``, background 0 (127 after some tools). Both lie on an
+Albers projection of the datum WGS84: EPSG:5070 has NAD83 and is another one, so the file's own is kept.
+"""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from vadose.errors import VadoseError
+from vadose.products.containers import BBox, as_float, container_of, open_raster, read_raster, simulated_mark
+from vadose.variables import describe
+
+CLASSES = {
+    11: "open water", 12: "perennial ice or snow", 21: "developed, open space", 22: "developed, low intensity",
+    23: "developed, medium intensity", 24: "developed, high intensity", 31: "barren", 41: "deciduous forest",
+    42: "evergreen forest", 43: "mixed forest", 45: "shrub forest", 46: "herbaceous forest", 51: "dwarf scrub",
+    52: "shrub or scrub", 71: "grassland", 72: "sedge", 73: "lichens", 74: "moss", 81: "pasture or hay",
+    82: "cultivated crops", 90: "woody wetlands", 95: "emergent herbaceous wetlands",
+}  # fmt: skip
+BACKGROUND = (0, 127, 250)
+FILE_NAME = re.compile(
+    r"Annual_NLCD_LndCov_(?P<annual>\d{4})_(?:CU|AK|HI|PR)_C(?P<collection>\d+)V(?P<version>\d+)\.tiff?"
+    r"|nlcd_(?P<epoch>\d{4})_land_cover_(?:l48|ak|hi|pr)_(?P<release>\d{8})\.tiff?",
+    re.IGNORECASE,
+)
+_YEAR = re.compile(r"(?<!\d)(?:19[89]\d|20[0-4]\d)(?!\d)")
+
+
+def read_nlcd(path: Path, *, bbox: BBox | None = None) -> xr.Dataset:
+    """Read land cover on the file's own grid.
+
+    Parameters
+    ----------
+    path
+        GeoTIFF, whole or a cut of one, in any projection.
+    bbox
+        West, south, east, north [degree].
+
+    Returns
+    -------
+    xarray.Dataset
+        ``land_cover_nlcd`` (y, x): the published codes 11 to 95 as float32, NaN for background. The attribute
+        ``year`` is there when the name tells it.
+
+    Raises
+    ------
+    VadoseError
+        When the file holds codes that NLCD land cover does not have (impervious surface, another map), or the
+        box lies outside it.
+
+    References
+    ----------
+    U.S. Geological Survey (2024), Annual NLCD, doi:10.5066/P94UXNTS; Dewitz (2023), doi:10.5066/P9JZ7AO3.
+    """
+    with open_raster(path) as file:
+        kind, mark = np.dtype(file.dtypes[0]), simulated_mark(file.tags())
+        if file.count != 1 or kind.kind not in "iu":
+            raise VadoseError(f"{path}: found {file.count} bands of {kind}, not one of land-cover codes; a picture?")
+    stored, dataset, nodata = read_raster(path, bbox)
+    codes = as_float(stored, nodata, *(v for v in BACKGROUND if v <= np.iinfo(kind).max))
+    found = np.unique(codes[~np.isnan(codes)]).astype(int).tolist()
+    if unknown := [code for code in found if code not in CLASSES]:
+        raise VadoseError(f"{path}: codes {unknown[:8]} are none of NLCD land cover; another layer or map?")
+    if not found:
+        raise VadoseError(f"{path}: no land cover at all, all is background; another box or a damaged file?")
+    dataset["land_cover_nlcd"] = ("y", "x") if "y" in dataset.coords else ("lat", "lon"), codes
+    dataset.attrs |= _named(path) | {
+        "granule": path.name,
+        "quality": "none: the product carries no quality flag",
+        "simulated": mark,
+    }
+    dataset = describe(dataset)
+    dataset["land_cover_nlcd"].attrs |= {
+        "flag_values": list(CLASSES),
+        "flag_meanings": " ".join(re.sub(r"\W+", "_", text) for text in CLASSES.values()),
+    }
+    return dataset
+
+
+def is_nlcd(path: Path) -> bool:
+    """Whether a file is NLCD land cover: by its name and type, or by pixels of 30 m that hold NLCD codes alone."""
+    try:
+        if container_of(path) != "tiff":
+            return False
+        with open_raster(path) as file:
+            if file.count != 1 or file.dtypes[0] != "uint8" or file.crs is None:
+                return False
+            # The middle of the raster, where a map cut to a region has something to show.
+            row, column = max(file.height // 2 - 128, 0), max(file.width // 2 - 128, 0)
+            window = ((row, min(row + 256, file.height)), (column, min(column + 256, file.width)))
+            codes = set(np.unique(file.read(1, window=window)).tolist()) - {*BACKGROUND, file.nodata}
+            thirty_metres = file.crs.is_projected and 25 < file.transform.a < 35
+    except VadoseError:
+        return False
+    if not codes <= set(CLASSES):
+        return False
+    return "nlcd" in path.name.lower() or (thirty_metres and len(codes) >= 3)
+
+
+def _named(path: Path) -> dict[str, str | int]:
+    """Product, version and year as far as the name tells them."""
+    named = FILE_NAME.fullmatch(path.name)
+    if named and named["annual"]:
+        version = f"Collection {named['collection']} Version {named['version']}"
+        return {"product": "Annual NLCD", "version": version, "year": int(named["annual"])}
+    if named:
+        return {"product": "NLCD", "version": f"released {named['release']}", "year": int(named["epoch"])}
+    years = _YEAR.findall(path.stem)
+    return {"product": "NLCD", "version": "unknown"} | ({"year": int(years[0])} if len(years) == 1 else {})

@@ -1,0 +1,223 @@
+"""One hour of NLDAS-2 out of either container: netCDF (2.0, or made from 002 elsewhere) and GRIB-1 (002).
+
+What is not told alike everywhere is checked in the file and told in the attributes: the direction of rows, the
+form of an axis of depth, and the hour, of which the file's name and its variable ``time`` may differ.
+"""
+
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from vadose.errors import VadoseError
+from vadose.products.containers import BBox, container_of, open_netcdf, simulated_mark
+from vadose.products.grib import Array, axes, messages, north_up, valid_time
+from vadose.variables import VARIABLES
+
+LAYERS = ((0, 10), (10, 40), (40, 100), (100, 200))
+"""Top and bottom of the layers of Noah [cm]."""
+FILLS = (-9999.0, 9999.0)
+SIMULATED_MARKER = "SIMULATED.txt"
+_STEP = 0.125
+
+
+class Field(NamedTuple):
+    """Where a variable lies in netCDF (2.0, or made from 002 with the layer on an axis) and in GRIB-1."""
+
+    names: tuple[str, ...]
+    by_depth: str
+    parameter: int
+    level: tuple[int, int, int]  # kind, top, bottom
+    units: tuple[str, ...]
+    factor: float = 1.0
+
+
+def read_hour(
+    path: Path, bbox: BBox | None, fields: dict[str, Field], file_name: re.Pattern[str], optional: tuple[str, ...] = ()
+) -> xr.Dataset:
+    """One hour, in our units, refused where values are out of range or a variable is missing."""
+    from_grib = container_of(path) == "grib"
+    found, where, time, notes = (_from_grib if from_grib else _from_netcdf)(path, bbox, fields)
+    if missing := [name for name in fields if name not in found and name not in optional]:
+        raise VadoseError(f"{path}: holds no {', '.join(missing)}; is it another product, cut short or a subset?")
+    named = file_name.fullmatch(path.name)
+    stamp = pd.to_datetime(named[1] + named[2], format="%Y%m%d%H%M") if named else time
+    if stamp is None:
+        raise VadoseError(f"{path}: neither its name nor a variable 'time' tells the hour; give its published name")
+    if time is not None and time != stamp:
+        if abs(time - stamp) > pd.Timedelta(hours=1):
+            raise VadoseError(f"{path}: holds {time:%Y-%m-%d %H:%M}, its name says {stamp:%Y-%m-%d %H:%M}; renamed?")
+        notes["time_note"] = f"the file says {time:%Y-%m-%d %H:%M}, the name's stamp is kept"
+    dataset = where.assign_coords(time=pd.DatetimeIndex([stamp]).as_unit("ns"))
+    for name in (n for n in fields if n in found):
+        raw = found[name]
+        raw[np.isin(raw, FILLS) | (np.abs(raw) > 1e15)] = np.nan
+        values = (raw * fields[name].factor).astype(np.float32)
+        variable = VARIABLES[name]
+        low, high = variable.valid_range
+        if bad := int(((values < low) | (values > high)).sum()):
+            raise VadoseError(
+                f"{path}: {bad} values of {name} lie outside {low:g} .. {high:g} {variable.units} (found "
+                f"{np.nanmin(values):g} .. {np.nanmax(values):g}); another unit or a damaged file?"
+            )
+        dataset[name] = ("time", "lat", "lon"), values[None]
+    if all(np.isnan(dataset[name].values).all() for name in dataset.data_vars):
+        raise VadoseError(f"{path}: every value is missing; is the box over water only, or the download damaged?")
+    version = {"002": "002", "020": "2.0"}[named[3]] if named else ("002" if from_grib else "unknown")
+    dataset.attrs |= {
+        "version": version,
+        "granule": path.name,
+        "quality": "none: the product carries no quality flag",
+        "simulated": "true" if (path.parent / SIMULATED_MARKER).exists() else "false",
+    } | notes
+    return dataset
+
+
+_Found = tuple[dict[str, Array], xr.Dataset, pd.Timestamp | None, dict[str, str]]
+
+
+def _from_grib(path: Path, bbox: BBox | None, fields: dict[str, Field]) -> _Found:
+    named: dict[tuple[int, ...], str] = {(f.parameter, *f.level): name for name, f in fields.items()}
+    found: dict[str, Array] = {}
+    lattice = north = time = None
+    for keys, values in messages(path, _KEYS, lambda keys: _place(keys) in named):
+        name = named[_place(keys)]
+        if name in found:
+            raise VadoseError(f"{path}: holds {name} twice; a granule is one hour, split the file")
+        lat, lon = _snapped(*axes(path, keys))
+        if lattice is None or north is None:
+            lattice, north = (lat, lon), north_up(path, lat, lon, bbox)
+        elif not (np.array_equal(lat, lattice[0]) and np.array_equal(lon, lattice[1])):
+            raise VadoseError(f"{path}: {name} lies on another grid than the messages before it")
+        found[name] = values()[np.ix_(north[0], north[1])]
+        time = valid_time(keys) if time is None else max(time, valid_time(keys))
+    if north is None:
+        raise VadoseError(f"{path}: no message holds any of {', '.join(fields)}; is it another product?")
+    return found, north[2], time, {}
+
+
+_KEYS = (
+    "edition", "indicatorOfParameter", "indicatorOfTypeOfLevel:i", "topLevel", "bottomLevel", "level",
+    "validityDate", "validityTime",
+)  # fmt: skip
+
+
+def _place(keys: dict[str, Any]) -> tuple[int, ...]:
+    """Parameter, kind of level, top and bottom of an edition-1 message; of edition 2 nothing fits."""
+    if keys["edition"] != 1:
+        return ()
+    parameter, kind = keys["indicatorOfParameter"], keys["indicatorOfTypeOfLevel:i"]
+    if kind == 112:
+        return parameter, kind, keys["topLevel"], keys["bottomLevel"]
+    level = 0 if kind == 1 else keys["level"]
+    return parameter, kind, level, level
+
+
+def _from_netcdf(path: Path, bbox: BBox | None, fields: dict[str, Field]) -> _Found:
+    with open_netcdf(path) as raw:
+        if missing := [name for name in ("lat", "lon") if name not in raw.variables]:
+            raise VadoseError(f"{path}: no variable {missing} (found: {list(raw.variables)[:8]}); it cannot be placed")
+        lat, lon = (np.asarray(raw[name].values, float) for name in ("lat", "lon"))
+        rows, columns, where = north_up(path, *_snapped(lat, lon), bbox)
+        notes = {"simulated": simulated_mark(raw.attrs)} if simulated_mark(raw.attrs) == "true" else {}
+        found = {}
+        for name, field in fields.items():
+            variable = next((raw[n] for n in field.names if n in raw), None)
+            if variable is None and field.by_depth in raw:
+                variable, notes["depth_note"] = _layer(path, raw, field)
+            if variable is not None:
+                found[name] = _unpacked(path, variable.isel(lat=rows, lon=columns), field)
+        return found, where, _hour(path, raw), notes
+
+
+def _layer(path: Path, raw: xr.Dataset, field: Field) -> tuple[xr.DataArray, str]:
+    """The part of a variable with an axis of depth that is one layer, by the axis's bounds or values."""
+    variable = raw[field.by_depth]
+    axis = next((str(d) for d in variable.dims if d not in ("time", "lat", "lon")), None)
+    if axis is None or axis not in raw.variables:
+        raise VadoseError(f"{path}: {field.by_depth} {variable.dims} has no axis of depth with values; layers unknown")
+    centimetres = {"cm": 1.0, "centimeters": 1.0, "m": 100.0, "meters": 100.0}.get(raw[axis].attrs.get("units", ""))
+    if centimetres is None:
+        raise VadoseError(f"{path}: {axis} is in {raw[axis].attrs.get('units', 'no unit')!r}; cm or m tells layers")
+    top, bottom = field.level[1:]
+    values = np.asarray(raw[axis].values, float) * centimetres
+    bounds = raw[axis].attrs.get("bounds", "")
+    if bounds in raw:
+        edges = np.asarray(raw[bounds].values, float) * centimetres
+        at, note = np.flatnonzero(np.isclose(edges, (top, bottom)).all(axis=1)), "bounds"
+    else:
+        # Without bounds a value may be a layer's middle, bottom or top; the whole axis has to fit one of them.
+        layers = np.array(LAYERS, float)
+        forms = {"middles": layers.mean(axis=1), "bottoms": layers[:, 1], "tops": layers[:, 0]}
+        note = next((k for k, form in forms.items() if len(values) == 4 and np.allclose(values, form)), "")
+        if not note and np.isin(forms["middles"], values).all():
+            note = "middles"
+        here = forms[note][LAYERS.index((top, bottom))] if note else np.nan
+        at = np.flatnonzero(np.isclose(values, here))
+    if len(at) != 1:
+        raise VadoseError(f"{path}: {axis} {values.tolist()} cm does not tell which layer is {top}-{bottom} cm")
+    return variable.isel({axis: int(at[0])}), f"layers told by the {note} of the axis {axis}"
+
+
+def _unpacked(path: Path, variable: xr.DataArray, field: Field) -> Array:
+    """Values (lat, lon) of one hour in the file's unit, which has to be the published one, NaN where missing."""
+    units = re.sub(r"[\s^*]", "", str(variable.attrs.get("units", field.units[0])))
+    if units not in field.units:
+        raise VadoseError(
+            f"{path}: {variable.name} is in {variable.attrs['units']!r}, published in {field.units[0]!r}; "
+            "convert it back or fetch the granule again"
+        )
+    if (hours := variable.sizes.get("time", 1)) != 1:
+        raise VadoseError(f"{path}: holds {hours} hours; a granule is one, split the file")
+    variable = variable.squeeze([d for d in variable.dims if d not in ("lat", "lon")]).transpose("lat", "lon")
+    values = np.asarray(variable.values, float)
+    for key in ("_FillValue", "missing_value"):
+        values[values == variable.attrs.get(key, np.nan)] = np.nan
+    scale, offset = (float(variable.attrs.get(key, other)) for key, other in (("scale_factor", 1), ("add_offset", 0)))
+    return np.where(np.isin(values, FILLS), np.nan, values * scale + offset)
+
+
+def _hour(path: Path, raw: xr.Dataset) -> pd.Timestamp | None:
+    """The hour by the variable ``time``, to the minute; None without one."""
+    if "time" not in raw.variables or "units" not in raw["time"].attrs:
+        return None
+    time = xr.decode_cf(raw[["time"]].drop_attrs(deep=False)).time.values.ravel()
+    try:
+        return pd.Timestamp(time[0]).round("min")
+    except (IndexError, TypeError, ValueError) as error:
+        raise VadoseError(f"{path}: the variable 'time' is no time ({error}); is the file damaged?") from error
+
+
+def _snapped(lat: Array, lon: Array) -> tuple[Array, Array]:
+    """Centres on the published lattice, where they are but for rounding: GRIB-1 keeps a thousandth of a degree."""
+
+    def snap(values: Array) -> Array:
+        exact = (np.round(values / _STEP - 0.5) + 0.5) * _STEP
+        return exact if np.abs(values - exact).max() < 0.001 else values
+
+    return snap(lat), snap(lon)
+
+
+def holds(path: Path, fields: dict[str, Field], needed: tuple[str, ...]) -> bool:
+    """Whether a file's variables or messages are those of a product on NLDAS's lattice."""
+    container = container_of(path)
+    if container == "grib":
+        named: dict[tuple[int, ...], str] = {(f.parameter, *f.level): name for name, f in fields.items()}
+        found: set[str] = set()
+        for keys, _ in messages(path, _KEYS, lambda keys: _place(keys) in named):
+            _, lon = _snapped(*axes(path, keys))
+            if len(lon) < 2 or not np.isclose(np.abs(np.diff(lon)[0]), _STEP, atol=1e-6):
+                return False
+            found.add(named[_place(keys)])
+        return set(needed) <= found
+    if container not in ("hdf5", "netcdf3"):
+        return False
+    with open_netcdf(path) as raw:
+        if "lat" not in raw.variables or "lon" not in raw.variables:
+            return False
+        return all(
+            any(n in raw for n in fields[name].names) or (fields[name].by_depth or "-") in raw for name in needed
+        )

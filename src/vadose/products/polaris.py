@@ -1,0 +1,197 @@
+"""POLARIS v1.0: soil properties of CONUS at 1 arc second in six layers, with their distribution.
+
+Chaney et al. (2019), doi:10.1029/2018WR022797. A file is one property, statistic, layer and tile of 1 degree,
+and its own name tells the tile only: ``clay/mean/0_5/lat4142_lon-88-87.tif``. Files hold float32; missing is
+-9999, as a rule without a nodata tag. Hydraulic conductivity, organic matter, bubbling pressure and alpha are
+stored as decimal logarithms.
+"""
+
+import re
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from vadose.errors import VadoseError
+from vadose.products.containers import BBox, as_float, choose, container_of, open_raster, simulated_mark
+from vadose.products.tiles import read_tiles
+from vadose.variables import VARIABLES, describe
+
+# Property -> our name, factor from the published unit to ours, whether stored as a decimal logarithm.
+PROPERTIES = {
+    "clay": ("clay_fraction", 0.01, False),
+    "sand": ("sand_fraction", 0.01, False),
+    "silt": ("silt_fraction", 0.01, False),
+    "bd": ("bulk_density", 1.0, False),
+    "theta_s": ("porosity", 1.0, False),
+    "theta_r": ("residual_water_content", 1.0, False),
+    "ph": ("ph", 1.0, False),
+    "om": ("organic_matter", 1.0, True),
+    "ksat": ("saturated_hydraulic_conductivity", 0.01 / 3600, True),  # cm h-1 -> m s-1
+    "hb": ("bubbling_pressure", 1.0, True),
+    "alpha": ("van_genuchten_alpha", 1.0, True),
+    "lambda": ("pore_size_index", 1.0, False),
+    "n": ("van_genuchten_n", 1.0, False),
+}
+STATISTICS = ("mean", "mode", "p5", "p50", "p95")
+DEPTHS = ("0_5", "5_15", "15_30", "30_60", "60_100", "100_200")
+FILE_NAME = re.compile(r"lat(?P<south>\d{2})(?P<north>\d{2})_lon(?P<west>-\d{2,3})(?P<east>-\d{2,3})\.tif")
+_FILL = -9999.0
+# As folders, clay/mean/0_5/..., or in one name as the published mosaics have it, clay_mean_0_5.
+_TOLD = re.compile(
+    rf"(?:^|[/_])({'|'.join(PROPERTIES)})[/_]({'|'.join(STATISTICS)})[/_]({'|'.join(reversed(DEPTHS))})(?=[/_.])"
+)
+
+
+class _Part(NamedTuple):
+    property: str
+    statistic: str
+    depth: str
+
+
+def read_polaris(
+    path: Path,
+    *,
+    bbox: BBox | None = None,
+    property: str | None = None,
+    statistic: str | None = None,
+    depth: str | None = None,
+) -> xr.Dataset:
+    """Read a tile, or all tiles below a folder put together, in our names and units and never as logarithms.
+
+    What a file holds is told by its folders, ``clay/mean/0_5/``, or its name, ``clay_mean_0_5.tif``. Where it is
+    told, ``property``, ``statistic`` and ``depth`` select; where not (a file moved away), they tell it.
+
+    Parameters
+    ----------
+    path
+        File, or a folder with tiles at any level below.
+    bbox
+        West, south, east, north [degree].
+    property, statistic, depth
+        In the words of POLARIS, such as ``'ksat'``, ``'mean'``, ``'0_5'``.
+
+    Returns
+    -------
+    xarray.Dataset
+        (lat, lon), NaN where missing: ``clay_fraction_0_5cm`` [1], ``bulk_density_0_5cm`` [g cm-3],
+        ``porosity_0_5cm`` [m3 m-3], ``saturated_hydraulic_conductivity_0_5cm`` [m s-1],
+        ``bubbling_pressure_0_5cm`` [kPa] and so on, for each layer found; statistics but the mean have their
+        name behind: ``clay_fraction_0_5cm_p95``. A mean of a logarithm is read as 10 to its power, that is a
+        geometric mean.
+
+    Raises
+    ------
+    VadoseError
+        When nothing tells what a file holds, nothing is selected, tiles do not fit each other, values lie
+        outside the property's range, or the box lies outside the tiles.
+
+    References
+    ----------
+    Chaney et al. (2019), doi:10.1029/2018WR022797.
+    """
+    for value, choices, what in (
+        (property, PROPERTIES, "property"), (statistic, STATISTICS, "statistic"), (depth, DEPTHS, "depth"),
+    ):  # fmt: skip
+        if value is not None:
+            choose(value, choices, what, path)
+    tiles = _tiles(path, (property, statistic, depth))
+    fields: dict[str, xr.DataArray] = {}
+    for part, files in tiles.items():
+        values, coordinates = read_tiles(files, bbox, partial(_decode, part=part))
+        if np.isnan(values).all():
+            raise VadoseError(f"{files[0]}: no value of {part.property} at all, all is missing; another box?")
+        dims = ("lat", "lon") if "lat" in coordinates.coords else ("y", "x")
+        fields[_name(part)] = coordinates.assign(value=(dims, values))["value"]
+    try:
+        dataset = xr.merge([v.rename(n) for n, v in fields.items()], join="exact", compat="equals")
+    except ValueError as error:
+        raise VadoseError(f"{path}: properties or layers have different tiles; fetch the same tiles of each") from error
+    everything = [file for files in tiles.values() for file in files]
+    dataset.attrs = {
+        "product": "POLARIS",
+        "version": "1.0" if "v1.0" in path.absolute().as_posix() else "unknown",
+        "granule": ", ".join(sorted({file.name for file in everything})),
+        "quality": "none: the product carries no quality flag; statistics p5 and p95 tell the uncertainty",
+        "simulated": "true" if any(_simulated(file) for file in everything) else "false",
+    }
+    return describe(dataset)
+
+
+def is_polaris(path: Path) -> bool:
+    """Whether a file, or each raster below a folder, is of POLARIS: by its folders or name and its type."""
+    if path.is_dir():
+        files = sorted(path.rglob("*.tif"))
+        return bool(files) and all(is_polaris(file) for file in files)
+    try:
+        if container_of(path) != "tiff" or not (_told(path) or FILE_NAME.fullmatch(path.name)):
+            return False
+        with open_raster(path) as file:
+            return bool(file.count == 1 and file.dtypes[0] == "float32" and file.crs and file.crs.is_geographic)
+    except VadoseError:
+        return False
+
+
+def _tiles(path: Path, given: tuple[str | None, str | None, str | None]) -> dict[_Part, list[Path]]:
+    """Files of each property, statistic and layer that was asked for."""
+    files = [path]
+    if container_of(path) == "folder":
+        files = sorted(p for p in path.rglob("*.tif") if FILE_NAME.fullmatch(p.name) or _told(p))
+        if not files:
+            raise VadoseError(
+                f"{path}: no tile named as lat4142_lon-88-87.tif below the folder; keep names as published"
+            )
+    tiles: dict[_Part, list[Path]] = {}
+    found = set()
+    for file in files:
+        part = _told(file)
+        if part is None:
+            if None in given:
+                raise VadoseError(
+                    f"{file}: neither folders (clay/mean/0_5/) nor name tell what the file holds; give property, "
+                    f"statistic and depth (found {given})"
+                )
+            part = _Part(*map(str, given))
+        found.add(part)
+        if all(asked in (None, told) for asked, told in zip(given, part, strict=True)):
+            tiles.setdefault(part, []).append(file)
+    if not tiles:
+        raise VadoseError(
+            f"{path}: nothing of {given}; found {sorted('/'.join(p) for p in found)}. Fetch it, or ask for those"
+        )
+    return tiles
+
+
+def _told(path: Path) -> _Part | None:
+    # The nearest folders count: a folder further up may be called 'sand' for reasons of its own.
+    found = _TOLD.findall("/".join(path.absolute().parts[-4:]).lower())
+    return _Part(*found[-1]) if found else None
+
+
+def _name(part: _Part) -> str:
+    end = "" if part.statistic == "mean" else f"_{part.statistic}"
+    return f"{PROPERTIES[part.property][0]}_{part.depth}cm{end}"
+
+
+def _decode(path: Path, stored: NDArray[Any], nodata: float | int | None, part: _Part) -> NDArray[np.float32]:
+    if stored.dtype.kind != "f":
+        raise VadoseError(f"{path}: found {stored.dtype} values where POLARIS has float32; was the file converted?")
+    ours, factor, logarithm = PROPERTIES[part.property]
+    values = as_float(stored, nodata, _FILL)
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = (10.0**values if logarithm else values) * np.float32(factor)
+    low, high = VARIABLES[ours].valid_range
+    if bad := int(((values < low - 1e-6) | (values > high + 1e-6)).sum()):
+        raise VadoseError(
+            f"{path}: {bad} values of {part.property} lie outside {low:g} .. {high:g} {VARIABLES[ours].units} (found "
+            f"{np.nanmin(values):g} .. {np.nanmax(values):g}); another property or a damaged file?"
+        )
+    return values
+
+
+def _simulated(path: Path) -> bool:
+    with open_raster(path) as file:
+        return simulated_mark(file.tags()) == "true"

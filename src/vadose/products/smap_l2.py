@@ -1,0 +1,156 @@
+"""SMAP Level 2 radiometer soil moisture: half-orbits SPL2SMP (36 km) and SPL2SMP_E (9 km).
+
+Published by NASA's National Snow and Ice Data Center (doi:10.5067/LPJ8F0TAK6E0 for SPL2SMP 008,
+doi:10.5067/BN36FXOMMC4C for SPL2SMP_E 006), HDF5 files named
+``SMAP_L2_SM_P_02801_A_20150811T013002_R18290_001.h5`` with the orbit, A(scending) or D(escending) and the
+time it begins. One value a cell seen, in a list; each says its row and column of the EASE-Grid 2.0. Pitfall:
+algorithms are numbered, 1 SCA-H, 2 SCA-V, 3 DCA, in releases whose Level 3 names them.
+"""
+
+import re
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from vadose.errors import OutsideError, VadoseError
+from vadose.grid import ease_grid
+from vadose.products.containers import BBox, choose, container_of, open_hdf5, simulated_mark
+from vadose.products.smap_l3 import COVARIATES, FILL, QUALITY, metadata_text, version_of
+from vadose.variables import VARIABLES, describe
+
+FILE_NAME = re.compile(
+    r"^SMAP_L2_SM_P(?P<enhanced>_E)?_(?P<orbit>\d{5})_(?P<pass>[AD])_(?P<begin>\d{8}T\d{6})_R(?P<release>\d{5})"
+    r"_(\d{3})\.h5$"
+)
+GROUP = "Soil_Moisture_Retrieval_Data"
+RESOLUTIONS = {"SPL2SMP": "36km", "SPL2SMP_E": "9km"}
+ALGORITHMS = {
+    "soil_moisture": "soil_moisture_option3",
+    "soil_moisture_scah": "soil_moisture_option1",
+    "soil_moisture_scav": "soil_moisture_option2",
+}
+
+
+def read_smap_l2(path: Path, *, bbox: BBox | None = None, quality: str = "recommended") -> xr.Dataset:
+    """Read a half-orbit on the smallest part of its grid that holds it.
+
+    Parameters
+    ----------
+    path
+        File of SPL2SMP (36 km) or SPL2SMP_E (9 km).
+    bbox
+        West, south, east, north [degree]; all that was seen when left out.
+    quality
+        ``'recommended'`` (the default), ``'successful'`` or ``'all'``, as in
+        `vadose.products.smap_l3.read_smap_l3`; judged for each algorithm by its own flag.
+
+    Returns
+    -------
+    xarray.Dataset
+        (time, y, x), one time, that of the first cell seen; the variables of Level 3.
+
+    Raises
+    ------
+    VadoseError
+        When the group or a dataset is missing, cells lie outside the grid, or values are out of range.
+
+    References
+    ----------
+    O'Neill et al. (2021), SMAP L2/L3 algorithm theoretical basis document, JPL D-66480.
+    """
+    choose(quality, QUALITY, "quality", path)
+    with open_hdf5(path) as file:
+        if GROUP not in file:
+            raise VadoseError(
+                f"{path}: no group '{GROUP}' (found: {', '.join(file) or 'nothing'}); is it another product, or an "
+                "incomplete download? Fetch it again"
+            )
+        group = file[GROUP]
+        product = _product(path, file)
+        grid = ease_grid(RESOLUTIONS[product])
+        row, column = (_list(path, group, f"EASE_{axis}_index").astype(int) for axis in ("row", "column"))
+        if not len(row) or row.max() >= grid.shape[0] or column.max() >= grid.shape[1]:
+            raise VadoseError(
+                f"{path}: {len(row)} cells, rows to {row.max(initial=-1)} and columns to {column.max(initial=-1)}; the "
+                f"{RESOLUTIONS[product]} grid of {product} has {grid.shape}. Is the file damaged?"
+            )
+        kept = np.ones(len(row), bool)
+        if bbox is not None:
+            lat, lon = grid.latlon(row, column)
+            kept = (lon >= bbox[0]) & (lon <= bbox[2]) & (lat >= bbox[1]) & (lat <= bbox[3])
+            if not kept.any():
+                raise OutsideError(f"{path}: the half-orbit saw no cell in the box {bbox}; take another")
+        values = _values(path, group, QUALITY[quality][0])
+        seconds = _list(path, group, "tb_time_seconds")[kept]
+        version, mark = version_of(path, file), simulated_mark(file.attrs)
+    seen = seconds[seconds > 0]
+    if not len(seen):
+        raise VadoseError(f"{path}: no cell has a time; the file is damaged")
+    row, column = row[kept], column[kept]
+    part = grid.part(slice(row.min(), row.max() + 1), slice(column.min(), column.max() + 1))
+    time = pd.Timestamp("2000-01-01 12:00") + pd.Timedelta(seconds=round(float(seen.min())))
+    dataset = part.coordinates().assign_coords(time=pd.DatetimeIndex([time]).as_unit("ns"))
+    for name, field in values.items():
+        placed = np.full(part.shape, np.nan, np.float32)
+        placed[row - row.min(), column - column.min()] = field[kept]
+        dataset[name] = ("time", "y", "x"), placed[None]
+    dataset.attrs |= {
+        "product": product,
+        "version": version,
+        "granule": path.name,
+        "quality": QUALITY[quality][1],
+        "algorithms": "SCA-H, SCA-V and DCA as options 1, 2 and 3",
+        "day_boundary": "instant of the overpass, about 06:00 or 18:00 local solar time; days are UTC",
+        "last_time": str(pd.Timestamp("2000-01-01 12:00") + pd.Timedelta(seconds=round(float(seen.max())))),
+        "simulated": mark,
+    }
+    return describe(dataset)
+
+
+def is_smap_l2(path: Path) -> bool:
+    """Whether an HDF5 file has the group of Level 2 with its lists."""
+    if container_of(path) != "hdf5":
+        return False
+    with open_hdf5(path) as file:
+        return GROUP in file and "EASE_row_index" in file[GROUP] and file[GROUP]["EASE_row_index"].ndim == 1
+
+
+def _product(path: Path, file: h5py.File) -> str:
+    """SPL2SMP or SPL2SMP_E, from the metadata, else from the name."""
+    group = file.get("Metadata/DatasetIdentification", file)
+    name = metadata_text(group.attrs, "SMAPShortName") or metadata_text(group.attrs, "shortName")
+    if "L2_SM_P" in name or name in RESOLUTIONS:
+        return "SPL2SMP_E" if name.endswith("_E") else "SPL2SMP"
+    if named := FILE_NAME.match(path.name):
+        return "SPL2SMP_E" if named["enhanced"] else "SPL2SMP"
+    raise VadoseError(
+        f"{path}: neither the metadata nor the name say whether cells are 9 or 36 km; keep published names"
+    )
+
+
+def _list(path: Path, group: h5py.Group, name: str) -> NDArray[np.float64]:
+    if name not in group:
+        raise VadoseError(f"{path}: no dataset '{name}' in group '{GROUP}'; is it a subset? Fetch the whole file")
+    return np.asarray(group[name][:], float)
+
+
+def _values(path: Path, group: h5py.Group, bad_bits: int) -> dict[str, NDArray[np.float32]]:
+    found = {}
+    for ours, theirs in (*ALGORITHMS.items(), *COVARIATES.items()):
+        raw = _list(path, group, theirs)
+        values = np.where(raw == FILL, np.nan, raw).astype(np.float32)
+        low, high = VARIABLES[ours].valid_range
+        if bad := int(((values < low) | (values > high)).sum()):
+            raise VadoseError(
+                f"{path}: {bad} values of '{theirs}' lie outside {low:g} .. {high:g} {VARIABLES[ours].units} (found "
+                f"{np.nanmin(values):g} .. {np.nanmax(values):g}); the file is damaged or of another product"
+            )
+        if theirs.startswith("soil_moisture"):
+            flags = _list(path, group, theirs.replace("soil_moisture", "retrieval_qual_flag")).astype(int)
+            values[(flags & bad_bits) != 0] = np.nan
+        found[ours] = values
+    return found

@@ -1,0 +1,278 @@
+"""SMAP Level 3 radiometer soil moisture: SPL3SMP_E on the 9 km grid and SPL3SMP on the 36 km one.
+
+Published by NASA's National Snow and Ice Data Center (doi:10.5067/M20OXIZHY3RJ for SPL3SMP_E 006,
+doi:10.5067/4DQ54OUIJ9DL for 005, doi:10.5067/4XXOGX0OOW1S for SPL3SMP 009), one HDF5 file a day named
+``SMAP_L3_SM_P_E_20190701_R18290_001.h5``. A day holds a morning (descending) and an evening (ascending)
+group; in the latter every name ends with ``_pm``. Pitfalls: bit 0 of ``retrieval_qual_flag`` is set where a
+retrieval is *not* recommended, and retrievals that failed may still hold plausible numbers; latitudes and
+longitudes are missing where nothing was seen, so cells are placed by their row and column; up to release 4
+(SPL3SMP: 7) ``soil_moisture`` is that of SCA-V, since then that of DCA.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from vadose.errors import VadoseError
+from vadose.grid import Grid, ease_grid, raster_window
+from vadose.products.containers import BBox, choose, container_of, open_hdf5, simulated_mark
+from vadose.variables import VARIABLES, describe
+
+FILE_NAME = re.compile(r"^SMAP_L3_SM_P(_E)?_(?P<day>\d{8})_R(?P<release>\d{5})_(?P<number>\d{3})\.h5$")
+GROUP = "Soil_Moisture_Retrieval_Data_"
+OVERPASSES = {"AM": "", "PM": "_pm"}
+SHAPES = {(1624, 3856): ("SPL3SMP_E", "9km"), (406, 964): ("SPL3SMP", "36km")}
+# Our name -> dataset since SPL3SMP_E 005 / SPL3SMP 008, and that before.
+ALGORITHMS = {
+    "soil_moisture": ("soil_moisture_dca", "soil_moisture_option3"),
+    "soil_moisture_scah": ("soil_moisture_scah", "soil_moisture_option1"),
+    "soil_moisture_scav": ("soil_moisture_scav", "soil_moisture_option2"),
+}
+# Our name -> dataset.
+COVARIATES = {
+    "tb_h": "tb_h_corrected",
+    "tb_v": "tb_v_corrected",
+    "albedo": "albedo",
+    "roughness_coefficient": "roughness_coefficient",
+    "vegetation_opacity": "vegetation_opacity",
+    "vegetation_water_content": "vegetation_water_content",
+    "surface_temperature": "surface_temperature",
+    "bulk_density": "bulk_density",
+    "clay_fraction": "clay_fraction",
+}
+FILL = -9999.0
+NOT_SEEN = 65534
+"""In row and column indices of cells that were not observed."""
+# Quality rule -> bits that have to be 0, and what that means.
+QUALITY = {
+    "recommended": (0b001, "retrieval recommended (bit 0 of retrieval_qual_flag is 0)"),
+    "successful": (0b110, "retrieval attempted and successful (bits 1 and 2 of retrieval_qual_flag are 0)"),
+    "all": (0, "every value that is not fill"),
+}
+
+
+def read_smap_l3(
+    path: Path,
+    *,
+    bbox: BBox | None = None,
+    quality: str = "recommended",
+    overpass: str = "mean",
+    variables: Sequence[str] | None = None,
+) -> xr.Dataset:
+    """Read a day of SMAP Level 3 soil moisture and what its retrieval used.
+
+    Parameters
+    ----------
+    path
+        File of SPL3SMP_E (9 km) or SPL3SMP (36 km), or a crop of one.
+    bbox
+        West, south, east, north [degree]; all the file holds when left out.
+    quality
+        ``'recommended'`` (the default), ``'successful'`` or ``'all'``; judged for each algorithm by its
+        own flag. Brightness temperatures and ancillary data are given wherever they are not fill.
+    overpass
+        ``'am'``, ``'pm'``, or ``'mean'``: the mean of both where both have a value, else the one that has.
+    variables
+        Names below to read; all when left out.
+
+    Returns
+    -------
+    xarray.Dataset
+        (time, y, x) on the EASE-Grid 2.0, one day: ``soil_moisture`` (DCA), ``soil_moisture_scah``,
+        ``soil_moisture_scav`` [m3 m-3], ``tb_h``, ``tb_v`` [K] (corrected for water), ``albedo``,
+        ``roughness_coefficient``, ``vegetation_opacity``, ``vegetation_water_content`` [kg m-2],
+        ``surface_temperature`` [K], ``bulk_density`` [g cm-3] and ``clay_fraction``.
+
+    Raises
+    ------
+    VadoseError
+        When a group or dataset is missing, the grid is another, or values lie out of range.
+
+    References
+    ----------
+    O'Neill et al. (2021), doi:10.5067/4DQ54OUIJ9DL; Chan et al. (2018), doi:10.1016/j.rse.2017.08.025.
+    """
+    choose(quality, QUALITY, "quality", path)
+    choose(overpass, ("mean", "am", "pm"), "overpass", path)
+    known = [*ALGORITHMS, *COVARIATES]
+    for name in variables or ():
+        choose(name, known, "variable", path)
+    with open_hdf5(path) as file:
+        groups = {name: _group(path, file, name) for name in OVERPASSES if overpass in ("mean", name.lower())}
+        product, grid, rows, columns = _place(path, file, groups, bbox)
+        passes = [
+            _read(path, group, OVERPASSES[name], (rows, columns), QUALITY[quality][0], variables or known)
+            for name, group in groups.items()
+        ]
+        day, version, mark = _day(path, file), version_of(path, file), simulated_mark(file.attrs)
+        older = f"soil_moisture_option3{OVERPASSES[name]}" in groups[name] if (name := next(iter(groups))) else False
+    dataset = grid.part(rows, columns).coordinates().assign_coords(time=pd.DatetimeIndex([day]).as_unit("ns"))
+    for name in dict.fromkeys(name for found in passes for name in found):
+        dataset[name] = ("time", "y", "x"), _mean([found[name] for found in passes if name in found])[None]
+    dataset.attrs |= {
+        "product": product,
+        "version": version,
+        "granule": path.name,
+        "quality": QUALITY[quality][1],
+        "overpass": overpass,
+        "algorithms": "SCA-H, SCA-V and DCA as options 1, 2 and 3" if older else "DCA, SCA-H and SCA-V by name",
+        "day_boundary": "UTC date of overpasses near 06:00 and 18:00 local solar time",
+        "simulated": mark,
+    }
+    return describe(dataset)
+
+
+def is_smap_l3(path: Path) -> bool:
+    """Whether an HDF5 file has the two-dimensional groups of Level 3."""
+    if container_of(path) != "hdf5":
+        return False
+    with open_hdf5(path) as file:
+        groups = [file.get(GROUP + name) for name in OVERPASSES]
+        return any(group is not None and any(d.ndim == 2 for d in group.values()) for group in groups)
+
+
+def _group(path: Path, file: h5py.File, name: str) -> h5py.Group:
+    if GROUP + name not in file:
+        found = ", ".join(f"'{key}'" for key in file) or "nothing"
+        raise VadoseError(
+            f"{path}: no group '{GROUP}{name}' (found: {found}); is it another product, or an incomplete download? "
+            "Fetch it again"
+        )
+    return file[GROUP + name]
+
+
+def _place(
+    path: Path, file: h5py.File, groups: dict[str, h5py.Group], bbox: BBox | None
+) -> tuple[str, Grid, slice, slice]:
+    """Product, the grid of the arrays, and the rows and columns of them to read."""
+    shape = next((d.shape for d in next(iter(groups.values())).values() if d.ndim == 2), ())
+    if shape in SHAPES:
+        product, resolution = SHAPES[shape]
+        grid = ease_grid(resolution)
+    elif shape:
+        product, resolution = ("SPL3SMP_E", "9km") if _is_enhanced(path, file) else ("SPL3SMP", "36km")
+        grid = ease_grid(resolution)
+        row, column = (_first(path, groups, f"EASE_{axis}_index") for axis in ("row", "column"))
+        grid = grid.part(slice(row, row + shape[0]), slice(column, column + shape[1]))
+    if not shape or grid.shape != shape:
+        raise VadoseError(f"{path}: arrays of {shape} cannot be placed on the EASE-Grid 2.0; is the file damaged?")
+    left, top, step = grid.transform
+    return product, grid, *raster_window(grid.crs, (left, top, step, step), shape, bbox, path)
+
+
+def _is_enhanced(path: Path, file: h5py.File) -> bool:
+    name = _metadata(file, "Metadata/DatasetIdentification", "SMAPShortName") or path.name
+    return "L3_SM_P_E" in name or _metadata(file, "Metadata/DatasetIdentification", "shortName") == "SPL3SMP_E"
+
+
+def _first(path: Path, groups: dict[str, h5py.Group], name: str) -> int:
+    """Row or column of the grid that a crop begins with, as the cells that were seen say."""
+    for overpass, group in groups.items():
+        index = _dataset(path, group, name + OVERPASSES[overpass])[:].astype(int)
+        own = np.arange(index.shape[0])[:, None] if "row" in name else np.arange(index.shape[1])[None]
+        begins = np.unique((index - own)[index < NOT_SEEN])
+        if len(begins) == 1 and begins[0] >= 0:
+            return int(begins[0])
+    raise VadoseError(f"{path}: a crop of a granule whose '{name}' does not say where it lies; take the whole file")
+
+
+def _read(
+    path: Path,
+    group: h5py.Group,
+    suffix: str,
+    window: tuple[slice, slice],
+    bad_bits: int,
+    variables: Sequence[str],
+) -> dict[str, NDArray[np.float32]]:
+    """Variables of one overpass in our names, NaN where fill or, for soil moisture, of poor quality."""
+    found = {}
+    for ours in variables:
+        if ours in COVARIATES:
+            found[ours] = _values(path, group, COVARIATES[ours] + suffix, window, ours)
+            continue
+        now, before = ALGORITHMS[ours]
+        theirs = now if now + suffix in group else before
+        values = _values(path, group, theirs + suffix, window, ours)
+        flag = theirs.replace("soil_moisture", "retrieval_qual_flag")
+        flags = _dataset(path, group, flag + suffix)[window]
+        # 65534 is fill; 7 (not attempted) stands where nothing was seen: both fail every rule but 'all'.
+        poor = (flags & bad_bits) != 0
+        found[ours] = np.where(poor, np.float32(np.nan), values)
+    return found
+
+
+def _dataset(path: Path, group: h5py.Group, name: str) -> h5py.Dataset:
+    if name not in group:
+        raise VadoseError(
+            f"{path}: no dataset '{name}' in group '{group.name.strip('/')}' ({len(group)} others found); "
+            "is it another release or a subset? Fetch the whole file"
+        )
+    return group[name]
+
+
+def _values(path: Path, group: h5py.Group, name: str, window: tuple[slice, slice], ours: str) -> NDArray[np.float32]:
+    raw = _dataset(path, group, name)[window].astype(np.float32)
+    values = np.where(raw == FILL, np.float32(np.nan), raw)
+    low, high = VARIABLES[ours].valid_range
+    if bad := int(((values < low) | (values > high)).sum()):
+        raise VadoseError(
+            f"{path}: {bad} values of '{name}' lie outside {low:g} .. {high:g} {VARIABLES[ours].units} (found "
+            f"{np.nanmin(values):g} .. {np.nanmax(values):g}); the file is damaged or of another product"
+        )
+    return values
+
+
+def _mean(fields: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Mean of the fields that have a value."""
+    if len(fields) == 1:
+        return fields[0]
+    valid = [np.isfinite(f) for f in fields]
+    count = np.sum(valid, axis=0)
+    total = np.sum([np.where(v, f, 0) for f, v in zip(fields, valid, strict=True)], axis=0)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
+
+
+def _day(path: Path, file: h5py.File) -> pd.Timestamp:
+    """The day in the name, within a day of that in the metadata; of a renamed file, the latter."""
+    begins = _metadata(file, "Metadata/Extent", "rangeBeginningDateTime")
+    inside = pd.Timestamp(begins[:10]) if begins else None
+    if named := FILE_NAME.match(path.name):
+        day = pd.Timestamp(named["day"])
+        # The first half-orbit of a day may begin before midnight.
+        if inside is not None and abs(day - inside) > pd.Timedelta(days=1):
+            raise VadoseError(f"{path}: named {day:%Y-%m-%d} but its metadata say {inside:%Y-%m-%d}; it was renamed")
+        return day
+    if inside is None:
+        raise VadoseError(
+            f"{path}: neither the name (SMAP_L3_SM_P_E_YYYYMMDD_Rnnnnn_nnn.h5) nor the metadata say its day; "
+            "give the file its published name"
+        )
+    return inside
+
+
+def version_of(path: Path, file: h5py.File) -> str:
+    """Version and release of a SMAP file, from its metadata and its name."""
+    release = _metadata(file, "Metadata/DatasetIdentification", "CompositeReleaseID")
+    if named := FILE_NAME.match(path.name):
+        release = release or f"R{named['release']}"
+    version = _metadata(file, "Metadata/SeriesIdentification", "ECSVersionID")
+    return " ".join(part for part in (version, release and f"({release})") if part) or "unknown"
+
+
+def _metadata(file: h5py.File, group: str, name: str) -> str:
+    return metadata_text(file[group].attrs, name) if group in file else ""
+
+
+def metadata_text(attributes: Any, name: str) -> str:
+    """An attribute of an HDF5 object as text, '' where there is none."""
+    value = attributes.get(name, "")
+    if isinstance(value, np.ndarray):
+        value = value.ravel()[0] if value.size else ""
+    return value.decode() if isinstance(value, bytes) else str(value)

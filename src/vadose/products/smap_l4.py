@@ -1,0 +1,246 @@
+"""SMAP Level 4 soil moisture: the 3-hourly geophysical fields (SPL4SMGP) and the analysis updates (SPL4SMAU).
+
+Published by NASA's National Snow and Ice Data Center (doi:10.5067/EVKPQZ4AFC4D for SPL4SMGP 007,
+doi:10.5067/T5RUATAQREF8 for 008), HDF5 files named ``SMAP_L4_SM_gph_20190701T013000_Vv7032_001.h5``; the
+stamp of ``gph`` is the middle of the three hours, a day has eight of them. A model: it goes on where the
+satellite was silent, and no flag says so. Its ``x`` and ``y`` are up to a metre beside the EASE-Grid 2.0, and
+subsets made by NASA's services may lie on a grid of latitude and longitude.
+"""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from vadose.errors import VadoseError
+from vadose.grid import ease_grid, raster_coordinates, raster_window
+from vadose.products.containers import BBox, container_of, open_hdf5, simulated_mark
+from vadose.products.smap_l3 import metadata_text
+from vadose.variables import VARIABLES, describe
+
+FILE_NAME = re.compile(r"^SMAP_L4_SM_(gph|aup)_(?P<stamp>\d{8}T\d{6})_V(?P<release>[a-z]\d{4})_(\d{3})\.h5$")
+FILL = -9999.0
+THREE_HOURS = 10800.0
+EPOCH = pd.Timestamp("2000-01-01 12:00")
+"""Of ``time``, whose seconds are counted without leap seconds."""
+STAMPS_A_DAY = 8
+# Dataset -> our name and the factor into our units; fluxes are summed over the three hours.
+GEOPHYSICAL = {
+    "sm_surface": ("soil_moisture", 1.0),
+    "sm_rootzone": ("soil_moisture_rootzone", 1.0),
+    "sm_profile": ("soil_moisture_profile", 1.0),
+    "surface_temp": ("surface_temperature", 1.0),
+    "soil_temp_layer1": ("soil_temperature", 1.0),
+    "precipitation_total_surface_flux": ("precipitation", THREE_HOURS),
+    "land_evapotranspiration_flux": ("evapotranspiration", THREE_HOURS),
+    "overland_runoff_flux": ("runoff", THREE_HOURS),
+    "snow_mass": ("snow_water_equivalent", 1.0),
+    "leaf_area_index": ("leaf_area_index", 1.0),
+    "surface_pressure": ("surface_pressure", 1.0),
+    "radiation_shortwave_downward_flux": ("shortwave_radiation", 1.0),
+}
+ANALYSIS = {
+    "sm_surface_analysis": ("soil_moisture", 1.0),
+    "sm_rootzone_analysis": ("soil_moisture_rootzone", 1.0),
+    "sm_profile_analysis": ("soil_moisture_profile", 1.0),
+    "sm_surface_analysis_ensstd": ("soil_moisture_std", 1.0),
+    "surface_temp_analysis": ("surface_temperature", 1.0),
+    "soil_temp_layer1_analysis": ("soil_temperature", 1.0),
+}
+GROUPS = {"Geophysical_Data": ("SPL4SMGP", GEOPHYSICAL), "Analysis_Data": ("SPL4SMAU", ANALYSIS)}
+SUMMED = ("precipitation", "evapotranspiration", "runoff")
+
+
+def read_smap_l4(path: Path, *, bbox: BBox | None = None) -> xr.Dataset:
+    """Read one stamp: a 3-hour mean (SPL4SMGP) or an analysis (SPL4SMAU).
+
+    Parameters
+    ----------
+    path
+        Whole granule, or a subset of it with its ``x`` and ``y``.
+    bbox
+        West, south, east, north [degree]; all when left out.
+
+    Returns
+    -------
+    xarray.Dataset
+        (time, y, x) on the 9 km EASE-Grid 2.0, or (time, lat, lon) where a service resampled the file,
+        one time: ``soil_moisture`` (0-5 cm), ``soil_moisture_rootzone`` (0-100 cm),
+        ``soil_moisture_profile`` (to bedrock) [m3 m-3], temperatures of surface and uppermost soil [K] and,
+        of SPL4SMGP, fluxes [kg m-2 in 3 h], snow, leaf area, pressure and radiation, as far as the file
+        holds them.
+
+    Raises
+    ------
+    VadoseError
+        When the groups or every variable are missing, the cells cannot be placed, or values are out of
+        range.
+
+    References
+    ----------
+    Reichle et al. (2019), doi:10.1029/2019MS001729.
+    """
+    with open_hdf5(path) as file:
+        name = next((group for group in GROUPS if group in file), None)
+        if name is None:
+            raise VadoseError(
+                f"{path}: no group {' or '.join(map(repr, GROUPS))} (found: {', '.join(file) or 'nothing'}); is it "
+                "another product, or an incomplete download? Fetch it again"
+            )
+        product, fields = GROUPS[name]
+        group = file[name]
+        shape = next((d.shape for d in group.values() if d.ndim == 2), ())
+        place, window = _place(path, file, shape, bbox)
+        time = _time(path, file)
+        values = {
+            ours: _values(path, group[theirs], window, ours, factor)
+            for theirs, (ours, factor) in fields.items()
+            if theirs in group
+        }
+        if not values:
+            raise VadoseError(f"{path}: group '{name}' holds none of {', '.join(fields)}; is it another product?")
+        version = _version(path, file)
+        mark = simulated_mark(file.attrs)
+    dataset = place.assign_coords(time=pd.DatetimeIndex([time]).as_unit("ns"))
+    rows = ("lat", "lon") if "lon" in place.dims else ("y", "x")
+    for ours, field in values.items():
+        dataset[ours] = ("time", *rows), field[None]
+    dataset.attrs |= {
+        "product": product,
+        "version": version,
+        "granule": path.name,
+        "quality": "none: the product carries no quality flag",
+        "day_boundary": "UTC; a stamp is the middle of 3 hours (SPL4SMGP) or the instant of the analysis (SPL4SMAU)",
+        "simulated": mark,
+    }
+    return describe(dataset)
+
+
+def daily_smap_l4(paths: Iterable[Path], *, bbox: BBox | None = None, min_stamps: int = STAMPS_A_DAY) -> xr.Dataset:
+    """Make UTC days of 3-hourly granules: means, and sums of the fluxes.
+
+    Parameters
+    ----------
+    paths
+        SPL4SMGP granules of whole days, in any order.
+    min_stamps
+        Fewest of the eight stamps for a day; sums of fewer are scaled to the whole day.
+
+    Raises
+    ------
+    VadoseError
+        When a day has fewer stamps, or a stamp comes twice; what `read_smap_l4` finds.
+    """
+    stamps = sorted((read_smap_l4(path, bbox=bbox) for path in paths), key=lambda d: d.time.values[0])
+    if not stamps:
+        raise VadoseError("SMAP L4: no granule to make a day of")
+    days: dict[pd.Timestamp, list[xr.Dataset]] = {}
+    for stamp in stamps:
+        if stamp.attrs["product"] != "SPL4SMGP":
+            raise VadoseError(f"{stamp.attrs['granule']}: an analysis update is no part of a daily mean; take SPL4SMGP")
+        days.setdefault(pd.Timestamp(stamp.time.values[0]).normalize(), []).append(stamp)
+    made = []
+    for day, found in days.items():
+        times = [str(d.time.values[0])[11:16] for d in found]
+        if len(set(times)) < len(times):
+            raise VadoseError(f"SMAP L4 of {day:%Y-%m-%d}: a stamp comes twice ({times}); keep the newest version")
+        if len(found) < min_stamps:
+            raise VadoseError(
+                f"SMAP L4 of {day:%Y-%m-%d}: {len(found)} of {STAMPS_A_DAY} stamps ({times}), at least {min_stamps} "
+                "wanted; fetch the others or set min_stamps"
+            )
+        mean = xr.concat(found, "time", join="exact", combine_attrs="override").mean("time", keep_attrs=True)
+        for name in SUMMED:
+            if name in mean:
+                mean[name] = mean[name] * STAMPS_A_DAY
+        made.append(mean.expand_dims(time=[day]))
+    dataset = xr.concat(made, "time", join="exact", combine_attrs="override")
+    dataset.attrs["day_boundary"] = "UTC day, mean of its eight 3-hour means"
+    return describe(dataset)
+
+
+def is_smap_l4(path: Path) -> bool:
+    """Whether an HDF5 file has a group of Level 4."""
+    if container_of(path) != "hdf5":
+        return False
+    with open_hdf5(path) as file:
+        return any(name in file and isinstance(file[name], h5py.Group) for name in GROUPS)
+
+
+def _place(
+    path: Path, file: h5py.File, shape: tuple[int, ...], bbox: BBox | None
+) -> tuple[xr.Dataset, tuple[slice, slice]]:
+    """Coordinates of the cells to read, and their rows and columns in the file."""
+    whole = ease_grid("9km")
+    left, top, step = whole.transform
+    if not {"x", "y"} <= set(file):
+        if shape != whole.shape:
+            raise VadoseError(f"{path}: {shape} cells without 'x' and 'y' cannot be placed; take the whole granule")
+        rows, columns = raster_window(whole.crs, (left, top, step, step), shape, bbox, path)
+        return whole.part(rows, columns).coordinates(), (rows, columns)
+    x, y = file["x"][:].astype(float), file["y"][:].astype(float)
+    if (len(y), len(x)) != shape:
+        raise VadoseError(f"{path}: {len(y)} 'y' and {len(x)} 'x' for {shape} cells; is the file damaged?")
+    if min(shape) < 2 or not (np.diff(y) < 0).all() or not (np.diff(x) > 0).all():
+        raise VadoseError(
+            f"{path}: 'y' has to fall and 'x' to rise over two cells or more; the file is of another layout"
+        )
+    if "degree" in metadata_text(file["x"].attrs, "units"):
+        dx, dy = (x[-1] - x[0]) / (len(x) - 1), (y[0] - y[-1]) / (len(y) - 1)
+        transform = (x[0] - dx / 2, y[0] + dy / 2, dx, dy)
+        rows, columns = raster_window("EPSG:4326", transform, shape, bbox, path)
+        moved = (transform[0] + columns.start * dx, transform[1] - rows.start * dy, dx, dy)
+        return raster_coordinates("EPSG:4326", moved, (rows.stop - rows.start, columns.stop - columns.start)), (
+            rows,
+            columns,
+        )
+    first_column, first_row = round((x[0] - left) / step - 0.5), round((top - y[0]) / step - 0.5)
+    part = whole.part(slice(first_row, first_row + len(y)), slice(first_column, first_column + len(x)))
+    if part.shape != shape or np.abs(part.x - x).max() > 2 or np.abs(part.y - y).max() > 2:
+        raise VadoseError(
+            f"{path}: 'x' and 'y' do not lie on the 9 km EASE-Grid 2.0 (from {x[0]:.1f}, {y[0]:.1f} m in steps of "
+            f"{x[1] - x[0]:.1f} m); take a granule that was not resampled"
+        )
+    rows, columns = raster_window(part.crs, (*part.transform[:2], step, step), shape, bbox, path)
+    return part.part(rows, columns).coordinates(), (rows, columns)
+
+
+def _values(
+    path: Path, data: h5py.Dataset, window: tuple[slice, slice], ours: str, factor: float
+) -> NDArray[np.float32]:
+    raw = data[window].astype(np.float32)
+    values = np.where(raw == FILL, np.float32(np.nan), raw * np.float32(factor))
+    low, high = VARIABLES[ours].valid_range
+    if bad := int(((values < low) | (values > high)).sum()):
+        raise VadoseError(
+            f"{path}: {bad} values of '{data.name}' lie outside {low:g} .. {high:g} {VARIABLES[ours].units} (found "
+            f"{np.nanmin(values):g} .. {np.nanmax(values):g}); the file is damaged or of another product"
+        )
+    return values
+
+
+def _time(path: Path, file: h5py.File) -> pd.Timestamp:
+    """The stamp in the file, which has to agree with that in the name where there is one."""
+    named = FILE_NAME.match(path.name)
+    stamp = pd.to_datetime(named["stamp"], format="%Y%m%dT%H%M%S") if named else None
+    if "time" in file and file["time"].size:
+        inside = EPOCH + pd.Timedelta(seconds=round(float(np.ravel(file["time"][()])[0])))
+        if stamp is not None and abs(inside - stamp) > pd.Timedelta(hours=2):
+            raise VadoseError(f"{path}: named {stamp} but its 'time' is {inside}; the file was renamed")
+        return inside
+    if stamp is None:
+        raise VadoseError(f"{path}: neither a 'time' in the file nor one in its name; give it its published name")
+    return pd.Timestamp(stamp)
+
+
+def _version(path: Path, file: h5py.File) -> str:
+    """Release such as ``Vv7032`` from the name, or from the name the producer noted."""
+    for name in (path.name, metadata_text(file.attrs, "Filename").rsplit("/", 1)[-1]):
+        if found := FILE_NAME.match(name):
+            return f"{int(found['release'][1]):03d} (V{found['release']})"
+    return "unknown"

@@ -1,0 +1,136 @@
+"""The messages of a GFS or GEFS file in our names: which run and member, over which hours."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from vadose.errors import VadoseError
+from vadose.products.containers import BBox
+from vadose.products.grib import Array, Keys, axes, messages, north_up
+from vadose.variables import VARIABLES
+
+# (discipline, category, number, kind of surface) -> our names by its height, or depth from and to [m].
+# NCEP keeps radiation and soil water under numbers of its own beside those of WMO.
+_AT = {
+    ((0, 0, 0, 103), (2.0,)): "air_temperature",
+    ((0, 1, 0, 103), (2.0,)): "specific_humidity",
+    ((0, 1, 1, 103), (2.0,)): "relative_humidity",
+    ((0, 2, 2, 103), (10.0,)): "eastward_wind",
+    ((0, 2, 3, 103), (10.0,)): "northward_wind",
+    ((0, 3, 0, 1), ()): "surface_pressure",
+} | {
+    ((*parameter, 106), depth): f"{name}_{layer}"
+    for name, parameters in (
+        ("soil_moisture", ((2, 0, 192), (2, 0, 9))),
+        ("soil_temperature", ((2, 0, 2), (2, 3, 18), (0, 0, 0))),
+    )
+    for parameter in parameters
+    for layer, depth in (
+        ("0_10cm", (0.0, 0.1)), ("10_40cm", (0.1, 0.4)), ("40_100cm", (0.4, 1.0)), ("100_200cm", (1.0, 2.0)),
+    )
+}  # fmt: skip
+# The same for what is over a time, and how: 0 mean, 1 sum, 2 highest, 3 lowest.
+_OVER = {
+    ((0, 1, 8, 1), (), 1): "precipitation",
+    ((0, 4, 192, 1), (), 0): "shortwave_radiation",
+    ((0, 4, 7, 1), (), 0): "shortwave_radiation",
+    ((0, 5, 192, 1), (), 0): "longwave_radiation",
+    ((0, 5, 3, 1), (), 0): "longwave_radiation",
+    ((0, 0, 4, 103), (2.0,), 2): "air_temperature_max",
+    ((0, 0, 5, 103), (2.0,), 3): "air_temperature_min",
+    ((0, 0, 0, 103), (2.0,), 2): "air_temperature_max",
+    ((0, 0, 0, 103), (2.0,), 3): "air_temperature_min",
+}
+OVER_TIME = tuple(dict.fromkeys(_OVER.values()))
+KEYS = (
+    "edition", "discipline", "parameterCategory", "parameterNumber", "typeOfFirstFixedSurface:i",
+    "scaleFactorOfFirstFixedSurface", "scaledValueOfFirstFixedSurface", "scaleFactorOfSecondFixedSurface",
+    "scaledValueOfSecondFixedSurface", "typeOfStatisticalProcessing", "startStep:i", "endStep:i", "stepUnits:i",
+    "dataDate", "dataTime", "centre", "generatingProcessIdentifier", "typeOfEnsembleForecast", "perturbationNumber",
+    "derivedForecast",
+)  # fmt: skip
+Fields = dict[tuple[str, int, int], Array]
+"""Values by name, begin and end [hours after the start of the run]; begin and end are one for states."""
+
+
+def read_fields(path: Path, bbox: BBox | None) -> tuple[pd.Timestamp, str, xr.Dataset, Fields]:
+    """Start of the run, member, coordinates, and fields by name, begin and end [hours after the start]."""
+    fields: Fields = {}
+    first: Any = None
+    for keys, values in messages(path, KEYS, lambda keys: name_of(keys) is not None):
+        run = pd.to_datetime(f"{keys['dataDate']:08d}{keys['dataTime']:04d}", format="%Y%m%d%H%M")
+        lat, lon = axes(path, keys)
+        here = (run, _member(path, keys), lat.tolist(), lon.tolist())
+        if first is None:
+            first, (rows, columns, where) = here, north_up(path, lat, lon, bbox)
+        elif here[:2] != first[:2]:
+            raise VadoseError(
+                f"{path}: holds {first[1]} of {first[0]} and {here[1]} of {run}; split it by run and member"
+            )
+        elif here != first:
+            raise VadoseError(f"{path}: messages lie on several grids; split the file by grid")
+        if keys["stepUnits:i"] not in (1, None):
+            raise VadoseError(f"{path}: leads are not whole hours (unit {keys['stepUnits:i']}); only hours are read")
+        name, start, end = str(name_of(keys)), keys["startStep:i"], keys["endStep:i"]
+        if (name in OVER_TIME) == (start == end):
+            continue  # an amount over no time, as some files have at f000
+        field = values()[np.ix_(rows, columns)].astype(np.float32)
+        variable = VARIABLES[name]
+        low, high = variable.valid_range
+        if bad := int(((field < low) | (field > high)).sum()):
+            raise VadoseError(
+                f"{path}: {bad} values of {name} lie outside {low:g} .. {high:g} {variable.units} (found "
+                f"{np.nanmin(field):g} .. {np.nanmax(field):g}); another unit or a damaged file?"
+            )
+        fields[name, start, end] = field
+    if first is None or not fields:
+        raise VadoseError(f"{path}: no message holds a variable that is read; is it a GRIB-2 file of GFS or GEFS?")
+    if all(np.isnan(field).all() for field in fields.values()):
+        raise VadoseError(f"{path}: every value is missing; the file is damaged, fetch it again")
+    return first[0], first[1], where, fields
+
+
+def name_of(keys: Keys) -> str | None:
+    """Our name of what a message holds; None if it is not read."""
+    if keys["edition"] != 2:
+        return None
+    kind = keys["typeOfFirstFixedSurface:i"]
+    parameter = (keys["discipline"], keys["parameterCategory"], keys["parameterNumber"], kind)
+    ends = [
+        (keys[f"scaledValueOf{which}FixedSurface"], keys[f"scaleFactorOf{which}FixedSurface"])
+        for which in (("First", "Second") if kind == 106 else ("First",) if kind == 103 else ())
+    ]
+    if any(value is None or scale is None or abs(scale) > 9 for value, scale in ends):
+        return None
+    level = tuple(round(value / 10.0**scale, 4) for value, scale in ends)
+    how = keys["typeOfStatisticalProcessing"]
+    return _AT.get((parameter, level)) if how is None else _OVER.get((parameter, level, how))
+
+
+def _member(path: Path, keys: Keys) -> str:
+    derived = keys["derivedForecast"]
+    if derived is not None:
+        if derived not in (0, 1):
+            raise VadoseError(f"{path}: the ensemble's spread (derived forecast {derived}), not weather; take a member")
+        return "mean"
+    number = keys["perturbationNumber"]
+    if number is None:
+        return "deterministic"
+    return f"p{number:02d}" if number else "c00"
+
+
+def with_humidity(fields: Fields) -> Fields:
+    """With specific from relative humidity, temperature and pressure, where it is not given."""
+    if any(name == "specific_humidity" for name, _, _ in fields):
+        return fields
+    made: Fields = {}
+    for (name, start, end), relative in fields.items():
+        temperature, pressure = (fields.get((n, start, end)) for n in ("air_temperature", "surface_pressure"))
+        if name == "relative_humidity" and temperature is not None and pressure is not None:
+            celsius = temperature - 273.15
+            vapour = relative / 100 * 611.2 * np.exp(17.67 * celsius / (celsius + 243.5))  # Bolton (1980), over water
+            made["specific_humidity", start, end] = (0.622 * vapour / (pressure - 0.378 * vapour)).astype(np.float32)
+    return fields | made
