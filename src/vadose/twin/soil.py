@@ -55,62 +55,60 @@ def soil_of(sand: Array, clay: Array) -> Soil:
     )
 
 
-@dataclass(frozen=True)
+@dataclass
 class Water:
-    """What became of the water: (day, layer, row, column) moisture, (day, row, column) fluxes [mm]."""
+    """Water on and in the ground: (layer, row, column) moisture [m3 m-3] and (row, column) snow [mm]."""
 
     moisture: Array
-    evapotranspiration: Array
-    runoff: Array
-    drainage: Array
+    snow: Array
 
 
-def simulate_water(soil: Soil, weather: dict[str, Array], start: Array) -> Water:
-    r"""Step the three layers through the days.
+def step_water(soil: Soil, water: Water, weather: dict[str, Array]) -> dict[str, Array]:
+    r"""Step snow and the three layers through one day, in place, and give the fluxes [mm].
 
-    Rain fills the top layer, what does not fit runs off. Evapotranspiration is the equilibrium rate
-    of Priestley and Taylor, :math:`1.26 \frac{\Delta}{\Delta + \gamma} 0.6 R_s / \lambda`, shared by
-    roots and cut with moisture between field capacity and wilting point. Each layer drains to the
-    next by Campbell's :math:`K = K_s (\theta / \phi)^{2 b + 3}`, at most what is above wilting.
+    Precipitation in frost lies as snow and melts by 3 mm a day and kelvin. What is liquid fills the top
+    layer, what does not fit runs off. Evapotranspiration is the equilibrium rate of Priestley and
+    Taylor, :math:`1.26 \frac{\Delta}{\Delta + \gamma} 0.6 R_s / \lambda`, shared by roots and cut with
+    moisture between field capacity and wilting point. Each layer drains to the next by Campbell's
+    :math:`K = K_s (\theta / \phi)^{2 b + 3}`, at most what is above wilting.
 
     Parameters
     ----------
-    start
-        Moisture at the beginning, (layer, row, column) [m3 m-3].
+    weather
+        ``precipitation``, ``air_temperature`` and ``shortwave_radiation`` of the day, (row, column).
+
+    Returns
+    -------
+    dict
+        ``evapotranspiration``, ``runoff`` and ``drainage``: precipitation less these three is what
+        snow and layers gained.
 
     References
     ----------
     Priestley and Taylor (1972), doi:10.1175/1520-0493(1972)100<0081:OTAOSH>2.3.CO;2; Campbell
     (1974), doi:10.1097/00010694-197406000-00001.
     """
-    rain = weather["precipitation"]
+    theta = water.moisture
     celsius = weather["air_temperature"] - 273.15
     slope = 4098 * 611.2 * np.exp(17.62 * celsius / (243.12 + celsius)) / (243.12 + celsius) ** 2
     energy = 0.6 * weather["shortwave_radiation"] * 86400 / 2.45e6
     demand = np.where(celsius > 0, 1.26 * slope / (slope + 66.0) * energy, 0.0)
-    days = len(rain)
-    theta = start.copy()
-    moisture = np.empty((days, *start.shape))
-    lost, off, out = (np.zeros(rain.shape) for _ in range(3))
+    rain = weather["precipitation"]
+    melt = np.clip(3.0 * celsius, 0, water.snow)
+    water.snow += np.where(celsius < 0, rain, 0.0) - melt
+    liquid = np.where(celsius < 0, 0.0, rain) + melt
+    entering = np.minimum(liquid, (soil.porosity - theta[0]) * THICKNESS[0])
+    theta[0] += entering / THICKNESS[0]
     thick = THICKNESS[:, None, None]
-    for day in range(days):
-        room = (soil.porosity - theta[0]) * THICKNESS[0]
-        entering = np.minimum(rain[day], room)
-        off[day] = rain[day] - entering
-        theta[0] += entering / THICKNESS[0]
-        stress = np.clip((theta - soil.wilting_point) / (soil.field_capacity - soil.wilting_point), 0, 1)
-        taken = demand[day] * ROOTS[:, None, None] * stress
-        taken = np.minimum(taken, np.maximum(theta - soil.wilting_point, 0) * thick)
-        theta -= taken / thick
-        lost[day] = taken.sum(axis=0)
-        for layer in range(3):
-            flow = soil.conductivity * (theta[layer] / soil.porosity) ** (2 * soil.exponent + 3)
-            flow = np.minimum(flow, np.maximum(theta[layer] - soil.wilting_point, 0) * THICKNESS[layer])
-            if layer < 2:
-                flow = np.minimum(flow, (soil.porosity - theta[layer + 1]) * THICKNESS[layer + 1])
-                theta[layer + 1] += flow / THICKNESS[layer + 1]
-            else:
-                out[day] = flow
-            theta[layer] -= flow / THICKNESS[layer]
-        moisture[day] = theta
-    return Water(moisture, lost, off, out)
+    stress = np.clip((theta - soil.wilting_point) / (soil.field_capacity - soil.wilting_point), 0, 1)
+    taken = demand * ROOTS[:, None, None] * stress
+    taken = np.minimum(taken, np.maximum(theta - soil.wilting_point, 0) * thick)
+    theta -= taken / thick
+    for layer in range(3):
+        flow = soil.conductivity * (theta[layer] / soil.porosity) ** (2 * soil.exponent + 3)
+        flow = np.minimum(flow, np.maximum(theta[layer] - soil.wilting_point, 0) * THICKNESS[layer])
+        if layer < 2:
+            flow = np.minimum(flow, (soil.porosity - theta[layer + 1]) * THICKNESS[layer + 1])
+            theta[layer + 1] += flow / THICKNESS[layer + 1]
+        theta[layer] -= flow / THICKNESS[layer]
+    return {"evapotranspiration": taken.sum(axis=0), "runoff": liquid - entering, "drainage": flow}

@@ -1,91 +1,110 @@
 """Daily weather of the simulated world: seasons, passing systems and rain."""
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
+
+from vadose.grid import Grid
+from vadose.twin.fields import field, uniform
 
 Array = NDArray[np.floating]
 
 
-def simulate_weather(day_of_year: Array, lat: Array, lon: Array, generator: np.random.Generator) -> dict[str, Array]:
-    """Draw daily weather (day, row, column), correlated in space and from day to day.
+def weather(day: pd.Timestamp, grid: Grid, lat: Array, lon: Array, elevation: Array, seed: int) -> dict[str, Array]:
+    """Weather of one day, (row, column), correlated in space and from day to day.
 
-    Temperature and radiation follow the season at their latitude with AR(1) departures. Rain falls
-    by a two-state Markov chain, more often in the east and in spells of some weeks, with exponential
-    amounts, drawn through a smooth Gaussian field so that neighbours are alike (Richardson 1981).
-    Humidity is that of air at 60-95 % of saturation (Magnus).
+    Temperature and radiation follow the season at their latitude and height, with departures of a few
+    days. Rain falls where a field of two days' memory passes a threshold that is lower in the east and in
+    wet spells of some weeks; amounts are exponential. Humidity is that of air at 40-98 % of saturation
+    (Magnus), evaporative demand that of FAO-56 after Penman and Monteith at grass and alfalfa height.
 
     Parameters
     ----------
-    day_of_year
-        (day,).
-    lat, lon
-        (row, column) [degree].
+    lat, lon, elevation
+        (row, column) [degree, degree, m].
 
     Returns
     -------
     dict
-        Name in `vadose.variables` -> values in its units.
+        Name in `vadose.variables` -> values in its units; ``cloud`` 1 where the sky is overcast.
 
     References
     ----------
-    Richardson (1981), doi:10.1029/WR017i001p00182.
+    Allen et al. (1998), FAO Irrigation and drainage paper 56; Magnus coefficients of Sonntag (1990).
 
     Examples
     --------
-    >>> lat, lon = np.meshgrid([45.0, 35.0], [-110.0, -90.0], indexing="ij")
-    >>> weather = simulate_weather(np.arange(5.0), lat, lon, np.random.default_rng(0))
-    >>> weather["precipitation"].shape
-    (5, 2, 2)
+    >>> from vadose.grid import ease_grid
+    >>> grid = ease_grid("36km").bounding_box(-105, 38, -95, 42)
+    >>> lat, lon = grid.latlon(*np.indices(grid.shape))
+    >>> today = weather(pd.Timestamp("2019-07-01"), grid, lat, lon, 0 * lat, 0)
+    >>> bool((today["precipitation"] >= 0).all()), bool((today["air_temperature"] > 280).all())
+    (True, True)
     """
-    days, shape = len(day_of_year), lat.shape
-    season = np.cos(2 * np.pi * (day_of_year - 200) / 365.25)[:, None, None]
-    system = _red_noise(days, shape, 0.75, generator)
-    wetness = np.clip((lon + 110) / 30, 0, 1)
-    wet_after_dry, wet_after_wet = 0.10 + 0.10 * wetness, 0.35 + 0.15 * wetness
-    spell = 0.16 * _red_noise(days, shape, 0.96, generator)
-    rain = np.zeros((days, *shape))
-    wet = np.zeros(shape, bool)
-    for day in range(days):
-        chance = _uniform_field(shape, generator)
-        wet = chance < np.where(wet, wet_after_wet, wet_after_dry) + spell[day]
-        amount = -np.log(np.clip(_uniform_field(shape, generator), 1e-6, 1))
-        rain[day] = np.where(wet, 1.0 + (4.0 + 5.0 * wetness) * amount, 0.0)
-    raining = rain > 0
-    temperature = 300.0 - 0.6 * (lat - 25) + 11.0 * season + 4.0 * system - 2.0 * raining
-    clear = 210.0 + (90.0 + 0.8 * (lat - 35)) * season
-    shortwave = np.clip(clear * np.where(raining, 0.5, 0.95) + 12 * _red_noise(days, shape, 0.3, generator), 15, None)
-    celsius = temperature - 273.15
-    saturation = 0.622 * 611.2 * np.exp(17.62 * celsius / (243.12 + celsius)) / 1e5
-    humidity = saturation * np.clip(np.where(raining, 0.85, 0.6) + 0.06 * system, 0.2, 0.98)
-    longwave = 5.67e-8 * temperature**4 * np.where(raining, 0.92, 0.78)
+    t = (day - pd.Timestamp("2000-01-01")).days
+    season = np.cos(2 * np.pi * (day.day_of_year - 200) / 365.25)
+
+    def passing(name: str, length: float, memory: float) -> Array:
+        # Systems travel eastward: the field is drawn where it came from.
+        return field(grid, name, length, seed, day=t, memory=memory)
+
+    system = passing("system", 500.0, 2.0)
+    wetness = np.clip((lon + 112) / 25, 0, 1)
+    chance = uniform(passing("rain", 120.0, 0.7) + 0.5 * system + 0.6 * passing("spell", 600.0, 15.0))
+    wet = chance > 0.86 - 0.17 * wetness
+    amount = -np.log(np.clip(uniform(passing("amount", 60.0, 0.5)), 1e-4, 1))
+    rain = np.where(wet, 0.5 + (4.0 + 6.0 * wetness) * amount, 0.0)
+    overcast = chance > 0.70 - 0.15 * wetness
+    mean = 299.0 - 0.65 * (lat - 25) - 0.0055 * elevation + (8.0 + 0.2 * (lat - 25)) * season
+    mean = mean + 3.5 * passing("warmth", 700.0, 3.0) - 2.0 * wet
+    half_range = np.where(overcast, 3.5, 7.5)
+    celsius = mean - 273.15
+    saturation = _saturation(celsius)
+    relative = np.clip(np.where(wet, 0.88, 0.48 + 0.14 * wetness) + 0.07 * system, 0.15, 0.98)
+    vapour = relative * saturation
+    pressure = 101325 * (1 - 0.0065 * elevation / 293) ** 5.26
+    clear = 205.0 + (85.0 + 0.8 * (lat - 35)) * season
+    dimmed = np.where(wet, 0.45, np.where(overcast, 0.65, 0.95))
+    shortwave = np.clip(clear * dimmed + 10 * passing("sun", 200.0, 1.0), 15, None)
+    longwave = 5.67e-8 * mean**4 * np.where(overcast, 0.92, 0.76)
+    east = 2.5 + 2.5 * passing("east", 400.0, 1.5)
+    north = 2.5 * passing("north", 400.0, 1.5)
+    wind = np.hypot(east, north)
+    highest, lowest = mean + half_range, mean - half_range
     return {
         "precipitation": rain,
-        "air_temperature": temperature,
-        "specific_humidity": humidity,
+        "air_temperature": mean,
+        "air_temperature_max": highest,
+        "air_temperature_min": lowest,
+        "specific_humidity": 0.622 * vapour / (pressure - 0.378 * vapour),
+        "relative_humidity_max": 100 * np.clip(vapour / _saturation(lowest - 273.15), 0, 1),
+        "relative_humidity_min": 100 * np.clip(vapour / _saturation(highest - 273.15), 0, 1),
+        "vapor_pressure_deficit": (saturation - vapour) / 1000,
         "shortwave_radiation": shortwave,
         "longwave_radiation": longwave,
-        "eastward_wind": 2.0 + 2.5 * _red_noise(days, shape, 0.5, generator),
-        "northward_wind": 2.5 * _red_noise(days, shape, 0.5, generator),
+        "eastward_wind": east,
+        "northward_wind": north,
+        "surface_pressure": pressure,
+        "reference_evapotranspiration": _reference(celsius, shortwave, wind, saturation, vapour, pressure, 900, 0.34),
+        "reference_evapotranspiration_alfalfa": _reference(
+            celsius, shortwave, wind, saturation, vapour, pressure, 1600, 0.38
+        ),
+        "cloud": overcast.astype(float),
     }
 
 
-def _smooth_field(shape: tuple[int, ...], generator: np.random.Generator) -> Array:
-    """A Gaussian field of unit variance, alike over about two cells."""
-    field = gaussian_filter(generator.normal(size=tuple(n + 12 for n in shape)), 1.5)[6:-6, 6:-6]
-    return np.asarray(field * 2 * 1.5 * np.sqrt(np.pi))
+def _saturation(celsius: Array) -> Array:
+    """Vapour pressure at saturation [Pa]."""
+    return np.asarray(611.2 * np.exp(17.62 * celsius / (243.12 + celsius)))
 
 
-def _uniform_field(shape: tuple[int, ...], generator: np.random.Generator) -> Array:
-    """A field of uniform values 0..1, alike over about two cells."""
-    uniform: Array = 1 / (1 + np.exp(-1.702 * _smooth_field(shape, generator)))
-    return uniform
-
-
-def _red_noise(days: int, shape: tuple[int, ...], memory: float, generator: np.random.Generator) -> Array:
-    """Fields of unit variance with first-order memory from day to day."""
-    noise = np.empty((days, *shape))
-    noise[0] = _smooth_field(shape, generator)
-    for day in range(1, days):
-        noise[day] = memory * noise[day - 1] + np.sqrt(1 - memory**2) * _smooth_field(shape, generator)
-    return noise
+def _reference(
+    celsius: Array, shortwave: Array, wind: Array, saturation: Array, vapour: Array, pressure: Array, n: float, d: float
+) -> Array:
+    """Reference evapotranspiration [kg m-2 a day] by FAO-56 equation 6; net radiation is 0.55 of shortwave."""
+    slope = 4098 * saturation / 1000 / (celsius + 237.3) ** 2
+    gamma = 0.000665 * pressure / 1000
+    net = 0.55 * shortwave * 0.0864
+    wind_2m = 0.748 * wind
+    numerator = 0.408 * slope * net + gamma * n / (celsius + 273) * wind_2m * (saturation - vapour) / 1000
+    return np.asarray(np.clip(numerator / (slope + gamma * (1 + d * wind_2m)), 0, None))

@@ -1,0 +1,216 @@
+"""The simulated world as folders of files, ready for the stages that read published ones."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import get_context
+from pathlib import Path
+
+import pandas as pd
+import xarray as xr
+
+from vadose.artefact import provenance, writing
+from vadose.errors import VadoseError
+from vadose.grid import Grid, ease_grid
+from vadose.twin.granules.conusv4f1 import write_conusv4f1
+from vadose.twin.granules.gridmet import write_gridmet
+from vadose.twin.granules.imerg import write_imerg
+from vadose.twin.granules.landsat import write_hls, write_landsat
+from vadose.twin.granules.modis import write_mcd12q1, write_mod09ga, write_mod11a1
+from vadose.twin.granules.nldas import write_nldas_forcing, write_nldas_noah
+from vadose.twin.granules.sentinel1 import write_sentinel1
+from vadose.twin.granules.smap_hydroblocks import write_smap_hydroblocks
+from vadose.twin.granules.smap_l3 import write_smap_l3
+from vadose.twin.granules.smap_l4 import write_smap_l4
+from vadose.twin.granules.soils import write_polaris, write_solus
+from vadose.twin.granules.stations import (
+    at_stations,
+    measured,
+    place_stations,
+    write_ismn,
+    write_scan,
+    write_uscrn,
+)
+from vadose.twin.granules.terrain import write_3dep, write_nlcd, write_srtm
+from vadose.twin.granules.weather_forecast import write_weather_forecast
+from vadose.twin.truth import simulate
+
+ROWS, COLUMNS = slice(71, 71 + 4 * 8, 4), slice(211, 211 + 4 * 10, 4)
+"""Every fourth 36 km cell, as in the real database, from the Rocky Mountains to the Mississippi."""
+FIRST_YEAR = 2015
+LAYERS = ("soil_moisture_0_10cm", "soil_moisture_10_40cm", "soil_moisture_40_100cm")
+COUNTY_CELLS = 90
+"""Rows and columns of the 100 m county: 9 km, one cell of the coarse grid."""
+
+Progress = Callable[[str, float], None]
+Box = tuple[float, float, float, float]
+
+
+def build_granule_world(
+    out: Path,
+    first: str,
+    last: str,
+    *,
+    bbox: Box,
+    seed: int = 0,
+    stations: int = 12,
+    everything: bool = False,
+    workers: int = 1,
+    progress: Progress = lambda what, share: None,
+) -> Path:
+    """Simulate a world on the 9 km grid and write it as the data centres would publish it.
+
+    Written under ``out``: ``granules/PRODUCT/`` for SMAP L3, gridMET and daily IMERG on all days and soils,
+    terrain and land cover once; ``stations/uscrn``; ``truth.zarr``, the moisture of three layers. With
+    ``everything`` also ``stations/scan`` and ``stations/ismn``, the other 9 km products on the last day,
+    and the 100 m products of a county of 9 km in the middle, on the last 16 days.
+
+    Days are simulated and written in pieces: memory does not grow with the record.
+
+    Parameters
+    ----------
+    first, last
+        Days, inclusive.
+    bbox
+        West, south, east, north [degree].
+    stations
+        At most one in each cell.
+    workers
+        Processes that write while the next days are simulated.
+
+    Raises
+    ------
+    VadoseError
+        For a box without cells or room for its stations, or a last day before the first.
+    """
+    grid = ease_grid("9km").bounding_box(*bbox)
+    days = pd.date_range(first, last)
+    if not len(days):
+        raise VadoseError(f"simulated world: last day {last} lies before the first, {first}")
+    _room(stations, grid.shape)
+    done, points, places = 0, [], None
+    chunk = max(1, min(32, 2_000_000 // (grid.shape[0] * grid.shape[1])))
+    with writing(out) as scratch, _writers(workers) as submit:
+        granules = scratch / "granules"
+        for piece in simulate(grid, first, last, seed=seed, chunk=chunk):
+            if places is None:
+                places = place_stations(piece, stations, seed)
+                write_solus(piece, granules / "solus100")
+                write_srtm(piece, granules / "srtm")
+                write_mcd12q1(piece, granules / "mcd12q1")
+            submit(write_smap_l3, piece, granules / "smap_l3")
+            submit(write_imerg, piece, granules / "imerg", frequency="daily")
+            write_gridmet(piece, granules / "gridmet")
+            points.append(at_stations(piece, places))
+            _append_truth(piece, scratch / "truth.zarr", bool(done), seed=seed, bbox=bbox, first=first, last=last)
+            done += piece.sizes["time"]
+            progress("simulating a world", done / len(days))
+        series = measured(xr.concat(points, "time", data_vars="minimal"), seed)
+        write_uscrn(series, scratch / "stations" / "uscrn")
+        if everything:
+            write_scan(series, scratch / "stations" / "scan")
+            write_ismn(series, scratch / "stations" / "ismn")
+            _write_other_products(grid, days, granules, seed)
+            _write_county(bbox, days[-16:], granules, seed)
+    return out
+
+
+@contextmanager
+def _writers(workers: int) -> Iterator[Callable[..., object]]:
+    """Call writers at once, or with several workers in processes of their own, a few waiting at a time."""
+    if workers < 2:
+        yield lambda write, *arguments, **options: write(*arguments, **options)
+        return
+    waiting: list[Future[object]] = []
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+
+        def submit(write: Callable[..., object], *arguments: object, **options: object) -> None:
+            # Pieces that wait are held in memory: no more than two a worker.
+            while len(waiting) >= 2 * workers:
+                waiting.pop(0).result()
+            waiting.append(pool.submit(write, *arguments, **options))
+
+        yield submit
+        for future in waiting:
+            future.result()
+
+
+def _write_other_products(grid: Grid, days: pd.DatetimeIndex, granules: Path, seed: int) -> None:
+    """One day of the 9 km products that the demonstration's cube does not take, and a forecast of two days."""
+    end = days[-1] + pd.Timedelta(days=1)
+    truth = next(simulate(grid, f"{days[-1]:%Y-%m-%d}", f"{end:%Y-%m-%d}", seed=seed))
+    day = truth.isel(time=slice(1))
+    write_smap_l4(day, granules / "smap_l4")
+    write_nldas_noah(day, granules / "nldas_noah")
+    write_nldas_forcing(day, granules / "nldas_forcing")
+    write_mod09ga(day, granules / "mod09ga")
+    write_mod11a1(day, granules / "mod11a1")
+    write_weather_forecast(truth, granules / "weather_forecast")
+
+
+def _write_county(bbox: Box, days: pd.DatetimeIndex, granules: Path, seed: int) -> None:
+    """The products of 10 to 100 m, of a county in the middle of the box."""
+    west, south, east, north = bbox
+    whole = ease_grid("100m")
+    row, column = (int(v) for v in whole.rowcol((south + north) / 2, (west + east) / 2))
+    half = COUNTY_CELLS // 2
+    county = whole.part(slice(row - half, row + half), slice(column - half, column + half))
+    first, last = (f"{day:%Y-%m-%d}" for day in (days[0], days[-1]))
+    truth = next(simulate(county, first, last, seed=seed, chunk=len(days), spin_up=90))
+    write_landsat(truth, granules / "landsat")
+    write_hls(truth, granules / "hls")
+    write_sentinel1(truth, granules / "sentinel1")
+    write_smap_hydroblocks(truth, granules / "smap_hydroblocks")
+    write_polaris(truth, granules / "polaris")
+    write_3dep(truth, granules / "3dep")
+    write_nlcd(truth, granules / "nlcd")
+
+
+def build_database_world(out: Path, *, seed: int = 0, years: int = 3, stations: int = 12) -> Path:
+    """Simulate some years from April 2015 on and write them as the hydroDL database and USCRN files.
+
+    Written under ``out``: ``conusv4f1/`` in the layout of the database, ``uscrn/`` with daily station
+    files, both with a marker ``SIMULATED.txt``, and ``truth.zarr``, the moisture of three layers.
+
+    Parameters
+    ----------
+    seed
+        The same seed gives the same values.
+    years
+        Database years, from April to March.
+    stations
+        At most one in each cell.
+
+    Raises
+    ------
+    VadoseError
+        For no year, or a number of stations that does not fit the cells.
+    """
+    grid = ease_grid("36km").part(ROWS, COLUMNS)
+    if years < 1:
+        raise VadoseError(f"simulated world: {years} years asked for; at least one is needed")
+    _room(stations, grid.shape)
+    first, last = f"{FIRST_YEAR}-04-01", f"{FIRST_YEAR + years}-03-31"
+    truth = next(simulate(grid, first, last, seed=seed, chunk=400 * years))
+    with writing(out) as scratch:
+        scratch.mkdir()
+        write_conusv4f1(truth, scratch / "conusv4f1")
+        points = at_stations(truth, place_stations(truth, stations, seed))
+        write_uscrn(measured(points, seed), scratch / "uscrn")
+        _append_truth(truth, scratch / "truth.zarr", False, seed=seed, years=years, stations=stations)
+    return out
+
+
+def _room(stations: int, shape: tuple[int, int]) -> None:
+    if not 1 <= stations <= (room := max(shape[0] * shape[1] // 2, 1)):
+        raise VadoseError(f"simulated world: {stations} stations asked for; there is room for 1 to {room}")
+
+
+def _append_truth(truth: xr.Dataset, path: Path, more: bool, **inputs: object) -> None:
+    if more:
+        truth[list(LAYERS)].drop_vars(["lat", "lon", "crs", "x", "y"]).to_zarr(
+            path, append_dim="time", zarr_format=3, consolidated=False
+        )
+        return
+    kept = truth[list(LAYERS)].assign_attrs(truth.attrs | provenance(**inputs))
+    kept.chunk({"time": 32, "y": -1, "x": -1}).to_zarr(path, zarr_format=3, consolidated=False)
