@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from vadose.config import Experiment
+    from vadose.cube import Recipe
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -29,36 +30,142 @@ app = typer.Typer(
 
 The road, each step a command that reads files and writes one artefact:
 
-**build** -> a cube · **train** -> a run · **forecast** -> a store · **evaluate** -> scores · **report** -> a page
+**fetch** -> granules · **build** -> a cube · **train** -> a run · **forecast** -> a store ·
+**evaluate** -> scores · **report** -> a page
 
-**study** does all of them and goes on where it was stopped; **demo** shows it on a small simulated world.""",
+**study** does all from the cube on and goes on where it was stopped; **demo** shows the whole on a small
+simulated world; **inspect** says what a file holds.""",
 )
 console = Console(stderr=True)
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Where to write.")]
 ExperimentName = Annotated[
-    str, typer.Option("--experiment", "-e", help="Experiment file (YAML), or a built-in one: conus, demo.")
+    str,
+    typer.Option("--experiment", "-e", help="Experiment file (YAML), or a built-in one: conus, demo, demo_database."),
 ]
 Cube = Annotated[Path, typer.Argument(help="Cube made by 'vadose build'.")]
+
+
+@app.command()
+def fetch(
+    product: Annotated[str, typer.Argument(help="What to fetch, such as SPL3SMP_E, gridmet, solus, scan.")],
+    bbox: Annotated[str | None, typer.Option(help="Area: 'west,south,east,north' in degrees.")] = None,
+    first: Annotated[str | None, typer.Option("--from", help="First day: YYYY-MM-DD.")] = None,
+    last: Annotated[str | None, typer.Option("--to", help="Last day.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Folder; data/READER when left out."),
+    ] = None,
+    variable: Annotated[list[str] | None, typer.Option(help="In the product's own names; may be repeated.")] = None,
+    subset: Annotated[bool, typer.Option("--subset", help="Let the server cut IMERG and NLDAS to the area.")] = False,
+    workers: Annotated[int, typer.Option(min=1, max=16, help="Connections at a time.")] = 4,
+    verify: Annotated[bool, typer.Option("--verify", help="Compare checksums of files there already.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the files and their sizes, fetch none.")] = False,
+) -> None:
+    """Fetch a product's files for an area and days; run again, it goes on where it was stopped.
+
+    Logins come from `~/.netrc` or the environment (`EARTHDATA_TOKEN`, or `EARTHDATA_USERNAME` and
+    `EARTHDATA_PASSWORD`) and are never shown.
+
+    Example: `vadose fetch gridmet --bbox=-100,38,-95,42 --from 2019-01-01 --to 2019-12-31 --variable pr`
+    """
+    from vadose.fetch import READERS, plan_fetch
+    from vadose.fetch import fetch as fetch_files
+
+    box = _box(bbox) if bbox else None
+    begin, end = (_day(text, option) if text else None for text, option in ((first, "--from"), (last, "--to")))
+    plan = plan_fetch(product, box, begin, end, variable, subset=subset)
+    _say(plan.table() if dry_run else plan.table().splitlines()[-1])
+    if dry_run:
+        return
+    folder = out or Path("data") / READERS.get(plan.product, plan.product)
+    with _progress() as tell:
+        paths = fetch_files(plan, folder, tell, workers, verify=verify)
+    _say(f"{folder}: {len(paths)} files")
+
+
+@app.command()
+def inspect(
+    paths: Annotated[list[Path], typer.Argument(help="Files, or folders of one product, as published.")],
+    product: Annotated[str | None, typer.Option(help="Read as this product instead of recognising it.")] = None,
+    bbox: Annotated[str | None, typer.Option(help="Look at this box only: 'west,south,east,north' in degrees.")] = None,
+) -> None:
+    """Say what a file holds: product, version, time, grid, variables, units, share of valid values.
+
+    *there* is the share of cells with a value at all, *valid* that of values the default quality rule keeps;
+    the range is that of valid ones.
+
+    Example: `vadose inspect SMAP_L3_SM_P_E_20190701_R18290_001.h5 --bbox=-100,38,-95,42`
+    """
+    from rich.table import Table
+
+    from vadose.inspection import inspect as inspect_path
+
+    box = _box(bbox) if bbox else None
+    for path in paths:
+        found = inspect_path(path, product=product, bbox=box)
+        _say(f"{path}: {found.product}")
+        for word, text in found.facts.items():
+            _say(f"  {word:<12} {text}")
+        table = Table(
+            "variable", "units", "dimensions", "there", "valid", "lowest", "highest", box=None, pad_edge=False
+        )
+        for v in found.variables:
+            shares = (f"{100 * share:.1f} %" for share in (v.there, v.valid))
+            table.add_row(v.name, v.units, v.dims, *shares, f"{v.low:.5g}", f"{v.high:.5g}")
+        Console(width=120).print(table, highlight=False)
 
 
 @app.command()
 def build(
     source: Annotated[Path, typer.Argument(help="Folder of the data as published.")],
     out: Out = Path("cube.zarr"),
-    product: Annotated[str, typer.Option(help="Which product the folder holds.")] = "conusv4f1",
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="What the cube is made of: a file (YAML) or a built-in one. SOURCE has a folder a product."),
+    ] = None,
+    product: Annotated[str, typer.Option(help="Without a recipe: the database the folder holds.")] = "conusv4f1",
 ) -> None:
-    """Build the Zarr cube from gridded data as published.
+    """Build the Zarr cube from gridded data as published: granules by a recipe, or one database.
 
-    Example: `vadose build data/conusv4f1 --out cube.zarr`
+    Examples: `vadose build granules --recipe demo --out cube.zarr` · `vadose build data/conusv4f1`
     """
-    from vadose.cube import build_cube, open_cube
+    from vadose.config import load_cube
+    from vadose.cube import build_cube, build_from_granules, open_cube
 
     with _progress() as tell:
-        tell("building the cube", 0.0)
-        build_cube(source, out, product)
-        tell("building the cube", 1.0)
+        if recipe is None:
+            tell("building the cube", 0.0)
+            build_cube(source, out, product)
+            tell("building the cube", 1.0)
+        else:
+            build_from_granules(source, out, load_cube(recipe), workers=_cores(), progress=tell)
     _say(f"{out}: {dict(open_cube(out).sizes)}")
+
+
+@app.command()
+def twin(
+    out: Out = Path("world"),
+    first: Annotated[str, typer.Option("--from", help="First day.")] = "2015-01-01",
+    last: Annotated[str, typer.Option("--to", help="Last day.")] = "2016-09-30",
+    bbox: Annotated[str, typer.Option(help="'west,south,east,north' in degrees.")] = "-100.4,39.5,-99.3,40.5",
+    everything: Annotated[
+        bool, typer.Option(help="One day of every product too, and 100 m products of a county.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same world.")] = 0,
+) -> None:
+    """Simulate a world with known truth and write it as the data centres would publish it.
+
+    Example: `vadose twin --from 2019-01-01 --to 2019-12-31 --out world`
+    """
+    from vadose.twin.world import build_granule_world
+
+    with _progress() as tell:
+        build_granule_world(
+            out, _day(first, "--from"), _day(last, "--to"), bbox=_box(bbox), everything=everything, seed=seed,
+            workers=_cores(),            progress=tell,
+        )  # fmt: skip
+    _say(str(out))
 
 
 @app.command()
@@ -177,21 +284,23 @@ def report(
 @app.command()
 def study(
     experiment: Annotated[str, typer.Argument(help="Experiment file, or a built-in one: conus, demo.")],
-    data: Annotated[Path, typer.Option(help="Folder of the database as published.")],
+    data: Annotated[Path, typer.Option(help="Folder of the data as published.")],
     out: Out = Path("study"),
+    recipe: Annotated[str | None, typer.Option(help="Recipe of the cube; without one the data are a database.")] = None,
     stations: Annotated[Path | None, typer.Option(help="Station store to score against too.")] = None,
     small: Annotated[
         bool, typer.Option("--quick", help="A few steps of everything: to try it, not to use it.")
     ] = False,
 ) -> None:
-    """Do the whole road on a database folder, resumable: build, train, forecast, evaluate, report.
+    """Do the whole road on a folder of data, resumable: build, train, forecast, evaluate, report.
 
     Example: `vadose study conus --data data/conusv4f1 --out study`
     """
-    from vadose.config import load_experiment, quick
+    from vadose.config import load_cube, load_experiment, quick
 
     chosen = load_experiment(experiment)
-    _do_study(quick(chosen) if small else chosen, data, out, stations, title=f"Study {Path(experiment).stem}")
+    made = load_cube(recipe) if recipe else None
+    _do_study(quick(chosen) if small else chosen, data, out, stations, made, title=f"Study {Path(experiment).stem}")
 
 
 @app.command()
@@ -205,29 +314,36 @@ def demo(
     """
     # Models this small are slower on several threads; libraries read it when they are imported.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    from vadose.config import load_experiment
+    from vadose.config import load_cube, load_experiment
     from vadose.stations import build_stations
-    from vadose.twin import build_world
+    from vadose.twin.world import build_granule_world
 
-    chosen = load_experiment("demo")
     if data is not None:
-        _do_study(chosen, data, out, None, title="Demonstration")
+        _do_study(load_experiment("demo_database"), data, out, None, None, title="Demonstration")
         return
-    world = out / "world"
+    world, recipe = out / "world", load_cube("demo")
     with _progress() as tell:
-        tell("simulating a world", 0.0)
         if not world.exists():
-            build_world(world)
-        build_stations(out / "stations.zarr", uscrn=world / "uscrn", progress=tell)
-        tell("simulating a world", 1.0)
-    _do_study(chosen, world / "conusv4f1", out, out / "stations.zarr", title="Demonstration on a simulated world")
+            build_granule_world(world, recipe.first, recipe.last, bbox=recipe.bbox, workers=_cores(), progress=tell)
+        build_stations(out / "stations.zarr", uscrn=world / "stations" / "uscrn", progress=tell)
+    _do_study(
+        load_experiment("demo"), world / "granules", out, out / "stations.zarr", recipe,
+        title="Demonstration on a simulated world",
+    )  # fmt: skip
 
 
-def _do_study(experiment: "Experiment", data: Path, out: Path, stations: Path | None, title: str) -> None:
+def _do_study(
+    experiment: "Experiment", data: Path, out: Path, stations: Path | None, recipe: "Recipe | None", title: str
+) -> None:
+    from vadose.cube import build_cube, build_from_granules
     from vadose.study import study as run_study
 
     with _progress() as tell:
-        page = run_study(experiment, data, out, title=title, stations=stations, progress=tell)
+        if recipe is None:
+            cube = build_cube(data, out / "cube.zarr")
+        else:
+            cube = build_from_granules(data, out / "cube.zarr", recipe, workers=_cores(), progress=tell)
+        page = run_study(experiment, cube, out, title=title, stations=stations, progress=tell)
     _say(f"scores: {out / 'scores.csv'}")
     _say(f"report: {page.resolve()}")
 
@@ -239,6 +355,19 @@ def _open(store: Path) -> "xr.Dataset":
         raise VadoseError(f"{store}: no Zarr store there; make one with 'vadose forecast' or 'vadose stations'")
     dataset: xr.Dataset = xr.open_zarr(store, consolidated=False)
     return dataset
+
+
+def _cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _box(text: str) -> tuple[float, float, float, float]:
+    try:
+        west, south, east, north = (float(part) for part in text.replace(",", " ").split())
+    except ValueError as error:
+        raise VadoseError(f"--bbox {text!r}: not four numbers; write west,south,east,north in degrees") from error
+    return west, south, east, north
 
 
 def _day(text: str, option: str) -> str:

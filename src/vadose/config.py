@@ -5,11 +5,12 @@ import inspect
 from datetime import date
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from vadose.cube import Recipe, Source
 from vadose.errors import VadoseError
 from vadose.models import MODELS
 from vadose.models.inputs import Channels
@@ -154,9 +155,57 @@ class Experiment(_Frozen):
         return self
 
 
-def built_in() -> list[str]:
-    """Names of the experiments that come with the package."""
-    return sorted(p.name.removesuffix(".yaml") for p in files("vadose.configs").iterdir() if p.name.endswith(".yaml"))
+class SourceConfig(_Frozen):
+    """What a cube takes from a product: a list of names, or a table of its names and ours."""
+
+    variables: dict[str, str]
+    resampling: str
+    options: dict[str, Any] = {}
+
+    @field_validator("variables", mode="before")
+    @classmethod
+    def _same_names(cls, value: Any) -> Any:
+        return {name: name for name in value} if isinstance(value, list) else value
+
+
+class CubeConfig(_Frozen):
+    """What a cube is made of, see `vadose.cube.Recipe`; ``bbox`` is west, south, east, north."""
+
+    resolution: str
+    bbox: tuple[float, float, float, float]
+    first: date
+    last: date
+    products: dict[str, SourceConfig] = Field(min_length=1)
+
+    def recipe(self) -> Recipe:
+        """As the builder takes it."""
+        sources = tuple(
+            Source(name, source.variables, source.resampling, source.options) for name, source in self.products.items()
+        )
+        return Recipe(self.resolution, self.bbox, self.first.isoformat(), self.last.isoformat(), sources)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "CubeConfig":
+        if self.last < self.first:
+            raise ValueError(f"last day {self.last} lies before the first, {self.first}")
+        return self
+
+
+def built_in(kind: str = "") -> list[str]:
+    """Names of the experiments that come with the package, or of the cubes with ``kind='cubes'``."""
+    folder = files("vadose.configs").joinpath(kind) if kind else files("vadose.configs")
+    return sorted(p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml"))
+
+
+def load_cube(name: str) -> Recipe:
+    """Read a cube file, or one of the built-in ones by its name; errors as those of `load_experiment`.
+
+    Examples
+    --------
+    >>> load_cube("demo").resolution
+    '9km'
+    """
+    return _load(name, CubeConfig, "cubes", "cube").recipe()
 
 
 def load_experiment(name: str) -> Experiment:
@@ -173,19 +222,26 @@ def load_experiment(name: str) -> Experiment:
     >>> load_experiment("conus").split.training.first
     datetime.date(2015, 4, 1)
     """
+    return _load(name, Experiment, "", "experiment")
+
+
+Config = TypeVar("Config", bound=BaseModel)
+
+
+def _load(name: str, model: type[Config], folder: str, what: str) -> Config:
     path = Path(name)
-    if not path.suffix and name in built_in():
-        text = files("vadose.configs").joinpath(f"{name}.yaml").read_text()
-    elif path.exists():
+    if not path.suffix and name in built_in(folder):
+        text = files("vadose.configs").joinpath(folder, f"{name}.yaml").read_text()
+    elif path.is_file():
         text = path.read_text()
     else:
-        raise VadoseError(f"{name}: no such experiment file, nor one of the built-in {built_in()}")
+        raise VadoseError(f"{name}: no such {what} file, nor one of the built-in {built_in(folder)}")
     try:
-        return Experiment.model_validate(_without_shared(yaml.safe_load(text)))
+        return model.model_validate(_without_shared(yaml.safe_load(text)))
     except yaml.YAMLError as error:
         raise VadoseError(f"{name}: not YAML: {error}") from error
     except ValidationError as error:
-        raise VadoseError("\n".join(f"{name}: {_told(e)}" for e in error.errors())) from error
+        raise VadoseError("\n".join(f"{name}: {_told(e, model)}" for e in error.errors())) from error
 
 
 def _without_shared(values: Any) -> Any:
@@ -195,25 +251,26 @@ def _without_shared(values: Any) -> Any:
     return {key: value for key, value in values.items() if not str(key).startswith(".")}
 
 
-def _told(error: Any) -> str:
+def _told(error: Any, top: type[BaseModel]) -> str:
     place = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
-        return f"unknown key '{place}'{_nearest(str(error['loc'][-1]), _keys_at(error['loc'][:-1]))}"
+        return f"unknown key '{place}'{_nearest(str(error['loc'][-1]), _keys_at(error['loc'][:-1], top))}"
     if error["type"] == "missing":
         return f"key '{place}' is missing"
     message = error["msg"].removeprefix("Value error, ")
     return f"{place}: {message}" if place else message
 
 
-def _keys_at(place: tuple[Any, ...]) -> list[str]:
-    """Keys allowed at a place of an experiment file."""
-    model: Any = Experiment
+def _keys_at(place: tuple[Any, ...], top: type[BaseModel]) -> list[str]:
+    """Keys allowed at a place of a file."""
+    model: Any = top
     for part in place:
         model = {
             "split": SplitConfig,
             "training": TrainingConfig,
             "runs": RunConfig,
             "blends": BlendConfig,
+            "products": SourceConfig,
         }.get(str(part), model)
         if part in ("training", "validation", "test") and place[0] == "split":
             model = PeriodConfig

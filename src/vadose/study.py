@@ -9,7 +9,7 @@ import xarray as xr
 
 from vadose.artefact import fingerprint, made_from, writing
 from vadose.config import Experiment
-from vadose.cube import build_cube, open_cube
+from vadose.cube import open_cube
 from vadose.errors import VadoseError
 from vadose.evaluate import evaluate
 from vadose.forecast import forecast
@@ -23,29 +23,29 @@ MIN_PAIRS = {"validation": 10, "test": 60}
 
 def study(
     experiment: Experiment,
-    data: Path,
+    cube_path: Path,
     out: Path,
     *,
     title: str,
     stations: Path | None = None,
     progress: Progress = silent,
 ) -> Path:
-    """Do all of an experiment on a database folder and write its report.
+    """Do all of an experiment on a cube and write its report.
 
-    Written under ``out``: ``cube.zarr``, ``runs/NAME``, ``forecasts/PHASE/NAME.zarr``,
+    Written under ``out``: ``runs/NAME``, ``forecasts/PHASE/NAME.zarr``,
     ``evaluation/PHASE[-stations]``, ``scores.csv`` of the last phase, and ``report.html``. Each is
     left alone when it was made from the same inputs, so a stopped study goes on where it was.
 
     The phases are *validation*, forecast by the networks fitted on training days alone, and *test*,
-    by those fitted anew on training and validation days; the latter only when the database holds
+    by those fitted anew on training and validation days; the latter only when the cube holds
     observations of the test period.
 
     Parameters
     ----------
     experiment
         See `vadose.config.load_experiment`.
-    data
-        Database folder, see `vadose.products.conusv4f1`.
+    cube_path
+        Made by `vadose.cube`.
     stations
         A station store, to score the same forecasts against stations too.
 
@@ -57,9 +57,8 @@ def study(
     Raises
     ------
     VadoseError
-        When the data do not hold the periods of the experiment, or any stage finds its input wrong.
+        When the cube does not hold the periods of the experiment, or any stage finds its input wrong.
     """
-    cube_path = build_cube(data, out / "cube.zarr")
     cube = open_cube(cube_path).load()
     runs = train_all(experiment, cube_path, out / "runs", progress=progress)
     phases: list[list[Path]] = []
@@ -67,7 +66,7 @@ def study(
         period: Period = getattr(experiment.split, phase).period()
         if not _has_observations(cube, period):
             if phase == "validation":
-                raise VadoseError(f"{data}: no soil moisture between {period.first} and {period.last}")
+                raise VadoseError(f"{cube_path}: no soil moisture between {period.first} and {period.last}")
             continue
         phases.append([])
         first = max(pd.Timestamp(period.first) - pd.Timedelta(days=max(experiment.leads)), _first_day(cube))
