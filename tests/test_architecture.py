@@ -17,7 +17,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "products": {"errors", "variables", "grid"},
     "features": {"errors"},
     "gapfill": {"errors"},
-    "cube": {"errors", "artefact", "products", "grid", "features", "gapfill", "variables"},
+    "fetch": {"errors", "grid", "products"},
+    "inspection": {"errors", "products"},
+    "resample": {"errors", "grid"},
+    "cube": {"errors", "artefact", "products", "grid", "features", "gapfill", "resample", "variables"},
     "screening": {"errors"},
     "stations": {"errors", "artefact", "products", "screening", "variables"},
     "models": set(),
@@ -29,12 +32,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "report": {"errors", "artefact", "evaluate"},
     "twin": {"errors", "artefact", "variables", "grid"},
     "configs": set(),
-    "config": {"errors", "models", "samples", "train"},
+    "config": {"errors", "cube", "models", "samples", "train"},
     "study": {
         "errors", "artefact", "config", "cube", "samples", "train", "forecast", "evaluate", "report",
     },
     "cli": {
-        "errors", "artefact", "config", "cube", "stations", "train", "forecast", "evaluate", "report", "study", "twin",
+        "errors", "artefact", "config", "cube", "evaluate", "fetch", "forecast", "inspection", "report", "stations",
+        "study", "train", "twin",
     },
 }  # fmt: skip
 # Libraries that only these stages may know.

@@ -13,18 +13,19 @@ import xarray as xr
 
 from vadose.cli import main
 from vadose.config import Experiment, load_experiment, quick
+from vadose.cube import build_cube
 from vadose.errors import VadoseError
 from vadose.evaluate.scores import COLUMNS
 from vadose.stations import build_stations
-from vadose.study import study
-from vadose.twin import build_world
+from vadose.study import study as study_cube
+from vadose.twin.world import build_database_world
 
 MODELS = {"persistence", "damped_persistence", "climatology", "trees", "lstm", "convlstm", "blend"}
 
 
 def small(only: set[str] | None = None) -> Experiment:
     """The demonstration in a few steps; its test period cut to three months."""
-    experiment = quick(load_experiment("demo"))
+    experiment = quick(load_experiment("demo_database"))
     split = experiment.split.model_dump() | {"test": {"first": "2016-04-01", "last": "2016-07-31"}}
     update: dict[str, Any] = {"split": type(experiment.split).model_validate(split)}
     if only:
@@ -32,9 +33,14 @@ def small(only: set[str] | None = None) -> Experiment:
     return experiment.model_copy(update=update)
 
 
+def study(experiment: Experiment, data: Path, out: Path, **options: Any) -> Path:
+    """Build and study, as the command does."""
+    return study_cube(experiment, build_cube(data, out / "cube.zarr"), out, **options)
+
+
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_world(tmp_path_factory.mktemp("world") / "world", years=3, stations=6)
+    return build_database_world(tmp_path_factory.mktemp("world") / "world", years=3, stations=6)
 
 
 @pytest.fixture(scope="module")
