@@ -168,6 +168,22 @@ def test_a_crop_is_placed_by_its_rows_and_columns(granules: list[Path], tmp_path
         read_smap_l3(path)
 
 
+def test_a_subset_resampled_by_a_service_is_placed_by_its_degrees(granules: list[Path], tmp_path: Path) -> None:
+    path = tmp_path / granules[1].name
+    with h5py.File(granules[1]) as whole, h5py.File(path, "w") as part:
+        whole.copy("Metadata", part)
+        for name in ("Soil_Moisture_Retrieval_Data_AM", "Soil_Moisture_Retrieval_Data_PM"):
+            for key, data in whole[name].items():
+                part[f"{name}/{key}"] = data[280:300, 845:870]
+        part["x"], part["y"] = -101.0 + 0.1 * np.arange(25), 41.0 - 0.1 * np.arange(20)
+        part["x"].attrs["units"] = "degrees_east"
+    found = read_smap_l3(path)
+    assert found.soil_moisture.dims == ("time", "lat", "lon")
+    assert float(found.lon[0]) == pytest.approx(-101.0)
+    assert float(found.lat[-1]) == pytest.approx(39.1)
+    assert int(np.isfinite(found.soil_moisture).sum()) == 117
+
+
 def test_a_file_named_like_another_day_is_refused(granules: list[Path], tmp_path: Path) -> None:
     path = tmp_path / "SMAP_L3_SM_P_E_20200101_R19240_001.h5"
     shutil.copy(granules[0], path)

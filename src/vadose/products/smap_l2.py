@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from vadose.errors import OutsideError, VadoseError
 from vadose.grid import ease_grid
 from vadose.products.containers import BBox, choose, container_of, open_hdf5, simulated_mark
-from vadose.products.smap_l3 import COVARIATES, FILL, QUALITY, metadata_text, version_of
+from vadose.products.smap import text
+from vadose.products.smap_l3 import COVARIATES, FILL, QUALITY, version_of
 from vadose.variables import VARIABLES, describe
 
 FILE_NAME = re.compile(
@@ -122,7 +123,7 @@ def is_smap_l2(path: Path) -> bool:
 def _product(path: Path, file: h5py.File) -> str:
     """SPL2SMP or SPL2SMP_E, from the metadata, else from the name."""
     group = file.get("Metadata/DatasetIdentification", file)
-    name = metadata_text(group.attrs, "SMAPShortName") or metadata_text(group.attrs, "shortName")
+    name = text(group.attrs, "SMAPShortName") or text(group.attrs, "shortName")
     if "L2_SM_P" in name or name in RESOLUTIONS:
         return "SPL2SMP_E" if name.endswith("_E") else "SPL2SMP"
     if named := FILE_NAME.match(path.name):

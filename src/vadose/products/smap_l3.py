@@ -12,7 +12,6 @@ longitudes are missing where nothing was seen, so cells are placed by their row 
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -21,8 +20,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from vadose.errors import VadoseError
-from vadose.grid import Grid, ease_grid, raster_window
+from vadose.grid import ease_grid
 from vadose.products.containers import BBox, choose, container_of, open_hdf5, simulated_mark
+from vadose.products.smap import Window, place_by_axes, place_on_grid, text
 from vadose.variables import VARIABLES, describe
 
 FILE_NAME = re.compile(r"^SMAP_L3_SM_P(_E)?_(?P<day>\d{8})_R(?P<release>\d{5})_(?P<number>\d{3})\.h5$")
@@ -85,7 +85,8 @@ def read_smap_l3(
     Returns
     -------
     xarray.Dataset
-        (time, y, x) on the EASE-Grid 2.0, one day: ``soil_moisture`` (DCA), ``soil_moisture_scah``,
+        (time, y, x) on the EASE-Grid 2.0, or (time, lat, lon) where a service resampled the file, one
+        day: ``soil_moisture`` (DCA), ``soil_moisture_scah``,
         ``soil_moisture_scav`` [m3 m-3], ``tb_h``, ``tb_v`` [K] (corrected for water), ``albedo``,
         ``roughness_coefficient``, ``vegetation_opacity``, ``vegetation_water_content`` [kg m-2],
         ``surface_temperature`` [K], ``bulk_density`` [g cm-3] and ``clay_fraction``.
@@ -106,16 +107,17 @@ def read_smap_l3(
         choose(name, known, "variable", path)
     with open_hdf5(path) as file:
         groups = {name: _group(path, file, name) for name in OVERPASSES if overpass in ("mean", name.lower())}
-        product, grid, rows, columns = _place(path, file, groups, bbox)
+        product, place, window = _place(path, file, groups, bbox)
         passes = [
-            _read(path, group, OVERPASSES[name], (rows, columns), QUALITY[quality][0], variables or known)
+            _read(path, group, OVERPASSES[name], window, QUALITY[quality][0], variables or known)
             for name, group in groups.items()
         ]
         day, version, mark = _day(path, file), version_of(path, file), simulated_mark(file.attrs)
         older = f"soil_moisture_option3{OVERPASSES[name]}" in groups[name] if (name := next(iter(groups))) else False
-    dataset = grid.part(rows, columns).coordinates().assign_coords(time=pd.DatetimeIndex([day]).as_unit("ns"))
+    dataset = place.assign_coords(time=pd.DatetimeIndex([day]).as_unit("ns"))
+    axes = ("lat", "lon") if "lon" in place.dims else ("y", "x")
     for name in dict.fromkeys(name for found in passes for name in found):
-        dataset[name] = ("time", "y", "x"), _mean([found[name] for found in passes if name in found])[None]
+        dataset[name] = ("time", *axes), _mean([found[name] for found in passes if name in found])[None]
     dataset.attrs |= {
         "product": product,
         "version": version,
@@ -150,21 +152,22 @@ def _group(path: Path, file: h5py.File, name: str) -> h5py.Group:
 
 def _place(
     path: Path, file: h5py.File, groups: dict[str, h5py.Group], bbox: BBox | None
-) -> tuple[str, Grid, slice, slice]:
-    """Product, the grid of the arrays, and the rows and columns of them to read."""
+) -> tuple[str, xr.Dataset, Window]:
+    """Product, coordinates of the cells to read, and their rows and columns in the file."""
     shape = next((d.shape for d in next(iter(groups.values())).values() if d.ndim == 2), ())
     if shape in SHAPES:
         product, resolution = SHAPES[shape]
-        grid = ease_grid(resolution)
-    elif shape:
-        product, resolution = ("SPL3SMP_E", "9km") if _is_enhanced(path, file) else ("SPL3SMP", "36km")
-        grid = ease_grid(resolution)
-        row, column = (_first(path, groups, f"EASE_{axis}_index") for axis in ("row", "column"))
-        grid = grid.part(slice(row, row + shape[0]), slice(column, column + shape[1]))
-    if not shape or grid.shape != shape:
-        raise VadoseError(f"{path}: arrays of {shape} cannot be placed on the EASE-Grid 2.0; is the file damaged?")
-    left, top, step = grid.transform
-    return product, grid, *raster_window(grid.crs, (left, top, step, step), shape, bbox, path)
+        return product, *place_on_grid(path, ease_grid(resolution), bbox)
+    product, resolution = ("SPL3SMP_E", "9km") if _is_enhanced(path, file) else ("SPL3SMP", "36km")
+    if {"x", "y"} <= set(file):
+        return product, *place_by_axes(path, file, shape, bbox)
+    if not shape:
+        raise VadoseError(f"{path}: no array of rows and columns in '{next(iter(groups.values())).name}'")
+    row, column = (_first(path, groups, f"EASE_{axis}_index") for axis in ("row", "column"))
+    grid = ease_grid(resolution).part(slice(row, row + shape[0]), slice(column, column + shape[1]))
+    if grid.shape != shape:
+        raise VadoseError(f"{path}: arrays of {shape} do not fit the grid from row {row}, column {column} on")
+    return product, *place_on_grid(path, grid, bbox)
 
 
 def _is_enhanced(path: Path, file: h5py.File) -> bool:
@@ -187,7 +190,7 @@ def _read(
     path: Path,
     group: h5py.Group,
     suffix: str,
-    window: tuple[slice, slice],
+    window: Window,
     bad_bits: int,
     variables: Sequence[str],
 ) -> dict[str, NDArray[np.float32]]:
@@ -217,7 +220,7 @@ def _dataset(path: Path, group: h5py.Group, name: str) -> h5py.Dataset:
     return group[name]
 
 
-def _values(path: Path, group: h5py.Group, name: str, window: tuple[slice, slice], ours: str) -> NDArray[np.float32]:
+def _values(path: Path, group: h5py.Group, name: str, window: Window, ours: str) -> NDArray[np.float32]:
     raw = _dataset(path, group, name)[window].astype(np.float32)
     values = np.where(raw == FILL, np.float32(np.nan), raw)
     low, high = VARIABLES[ours].valid_range
@@ -267,12 +270,4 @@ def version_of(path: Path, file: h5py.File) -> str:
 
 
 def _metadata(file: h5py.File, group: str, name: str) -> str:
-    return metadata_text(file[group].attrs, name) if group in file else ""
-
-
-def metadata_text(attributes: Any, name: str) -> str:
-    """An attribute of an HDF5 object as text, '' where there is none."""
-    value = attributes.get(name, "")
-    if isinstance(value, np.ndarray):
-        value = value.ravel()[0] if value.size else ""
-    return value.decode() if isinstance(value, bytes) else str(value)
+    return text(file[group].attrs, name) if group in file else ""

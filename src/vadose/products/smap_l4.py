@@ -18,9 +18,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from vadose.errors import VadoseError
-from vadose.grid import ease_grid, raster_coordinates, raster_window
+from vadose.grid import ease_grid
 from vadose.products.containers import BBox, container_of, open_hdf5, simulated_mark
-from vadose.products.smap_l3 import metadata_text
+from vadose.products.smap import Window, place_by_axes, place_on_grid, text
 from vadose.variables import VARIABLES, describe
 
 FILE_NAME = re.compile(r"^SMAP_L4_SM_(gph|aup)_(?P<stamp>\d{8}T\d{6})_V(?P<release>[a-z]\d{4})_(\d{3})\.h5$")
@@ -172,47 +172,17 @@ def is_smap_l4(path: Path) -> bool:
         return any(name in file and isinstance(file[name], h5py.Group) for name in GROUPS)
 
 
-def _place(
-    path: Path, file: h5py.File, shape: tuple[int, ...], bbox: BBox | None
-) -> tuple[xr.Dataset, tuple[slice, slice]]:
+def _place(path: Path, file: h5py.File, shape: tuple[int, ...], bbox: BBox | None) -> tuple[xr.Dataset, Window]:
     """Coordinates of the cells to read, and their rows and columns in the file."""
     whole = ease_grid("9km")
-    left, top, step = whole.transform
-    if not {"x", "y"} <= set(file):
-        if shape != whole.shape:
-            raise VadoseError(f"{path}: {shape} cells without 'x' and 'y' cannot be placed; take the whole granule")
-        rows, columns = raster_window(whole.crs, (left, top, step, step), shape, bbox, path)
-        return whole.part(rows, columns).coordinates(), (rows, columns)
-    x, y = file["x"][:].astype(float), file["y"][:].astype(float)
-    if (len(y), len(x)) != shape:
-        raise VadoseError(f"{path}: {len(y)} 'y' and {len(x)} 'x' for {shape} cells; is the file damaged?")
-    if min(shape) < 2 or not (np.diff(y) < 0).all() or not (np.diff(x) > 0).all():
-        raise VadoseError(
-            f"{path}: 'y' has to fall and 'x' to rise over two cells or more; the file is of another layout"
-        )
-    if "degree" in metadata_text(file["x"].attrs, "units"):
-        dx, dy = (x[-1] - x[0]) / (len(x) - 1), (y[0] - y[-1]) / (len(y) - 1)
-        transform = (x[0] - dx / 2, y[0] + dy / 2, dx, dy)
-        rows, columns = raster_window("EPSG:4326", transform, shape, bbox, path)
-        moved = (transform[0] + columns.start * dx, transform[1] - rows.start * dy, dx, dy)
-        return raster_coordinates("EPSG:4326", moved, (rows.stop - rows.start, columns.stop - columns.start)), (
-            rows,
-            columns,
-        )
-    first_column, first_row = round((x[0] - left) / step - 0.5), round((top - y[0]) / step - 0.5)
-    part = whole.part(slice(first_row, first_row + len(y)), slice(first_column, first_column + len(x)))
-    if part.shape != shape or np.abs(part.x - x).max() > 2 or np.abs(part.y - y).max() > 2:
-        raise VadoseError(
-            f"{path}: 'x' and 'y' do not lie on the 9 km EASE-Grid 2.0 (from {x[0]:.1f}, {y[0]:.1f} m in steps of "
-            f"{x[1] - x[0]:.1f} m); take a granule that was not resampled"
-        )
-    rows, columns = raster_window(part.crs, (*part.transform[:2], step, step), shape, bbox, path)
-    return part.part(rows, columns).coordinates(), (rows, columns)
+    if {"x", "y"} <= set(file):
+        return place_by_axes(path, file, shape, bbox)
+    if shape != whole.shape:
+        raise VadoseError(f"{path}: {shape} cells without 'x' and 'y' cannot be placed; take the whole granule")
+    return place_on_grid(path, whole, bbox)
 
 
-def _values(
-    path: Path, data: h5py.Dataset, window: tuple[slice, slice], ours: str, factor: float
-) -> NDArray[np.float32]:
+def _values(path: Path, data: h5py.Dataset, window: Window, ours: str, factor: float) -> NDArray[np.float32]:
     raw = data[window].astype(np.float32)
     values = np.where(raw == FILL, np.float32(np.nan), raw * np.float32(factor))
     low, high = VARIABLES[ours].valid_range
@@ -240,7 +210,7 @@ def _time(path: Path, file: h5py.File) -> pd.Timestamp:
 
 def _version(path: Path, file: h5py.File) -> str:
     """Release such as ``Vv7032`` from the name, or from the name the producer noted."""
-    for name in (path.name, metadata_text(file.attrs, "Filename").rsplit("/", 1)[-1]):
+    for name in (path.name, text(file.attrs, "Filename").rsplit("/", 1)[-1]):
         if found := FILE_NAME.match(name):
             return f"{int(found['release'][1]):03d} (V{found['release']})"
     return "unknown"

@@ -1,0 +1,69 @@
+"""What SMAP's HDF5 products share: text attributes, and where the cells of a granule or subset lie."""
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import xarray as xr
+
+from vadose.errors import VadoseError
+from vadose.grid import Grid, ease_grid, raster_coordinates, raster_window
+from vadose.products.containers import BBox
+
+Window = tuple[slice, slice]
+"""Rows and columns of a file's arrays."""
+
+
+def text(attributes: Any, name: str) -> str:
+    """An attribute of an HDF5 object as text, '' where there is none."""
+    value = attributes.get(name, "")
+    if isinstance(value, np.ndarray):
+        value = value.ravel()[0] if value.size else ""
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def place_on_grid(path: Path, grid: Grid, bbox: BBox | None) -> tuple[xr.Dataset, Window]:
+    """Coordinates of the cells of a grid within a box, and their rows and columns."""
+    left, top, step = grid.transform
+    rows, columns = raster_window(grid.crs, (left, top, step, step), grid.shape, bbox, path)
+    return grid.part(rows, columns).coordinates(), (rows, columns)
+
+
+def place_by_axes(path: Path, file: h5py.File, shape: tuple[int, ...], bbox: BBox | None) -> tuple[xr.Dataset, Window]:
+    """The same for a file that says where its cells lie in ``x`` and ``y``.
+
+    In metres these are of the 9 km or the 36 km EASE-Grid 2.0, within 2 m: Level 4's own are up to one
+    metre beside it. In degrees they are of a subset that a service has resampled.
+
+    Raises
+    ------
+    VadoseError
+        When they do not fit the arrays or no such grid.
+    """
+    x, y = file["x"][:].astype(float), file["y"][:].astype(float)
+    if (len(y), len(x)) != shape:
+        raise VadoseError(f"{path}: {len(y)} 'y' and {len(x)} 'x' for {shape} cells; is the file damaged?")
+    if min(shape) < 2 or not (np.diff(y) < 0).all() or not (np.diff(x) > 0).all():
+        raise VadoseError(
+            f"{path}: 'y' has to fall and 'x' to rise over two cells or more; the file is of another layout"
+        )
+    dx, dy = (x[-1] - x[0]) / (len(x) - 1), (y[0] - y[-1]) / (len(y) - 1)
+    if "degree" in text(file["x"].attrs, "units"):
+        left, top = x[0] - dx / 2, y[0] + dy / 2
+        rows, columns = raster_window("EPSG:4326", (left, top, dx, dy), shape, bbox, path)
+        moved = (left + columns.start * dx, top - rows.start * dy, dx, dy)
+        size = (rows.stop - rows.start, columns.stop - columns.start)
+        return raster_coordinates("EPSG:4326", moved, size), (rows, columns)
+    for resolution in ("9km", "36km"):
+        whole = ease_grid(resolution)
+        left, top, step = whole.transform
+        column, row = round((x[0] - left) / step - 0.5), round((top - y[0]) / step - 0.5)
+        if abs(dx - step) < 1 and row >= 0 and column >= 0:
+            part = whole.part(slice(row, row + len(y)), slice(column, column + len(x)))
+            if part.shape == shape and np.abs(part.x - x).max() < 2 and np.abs(part.y - y).max() < 2:
+                return place_on_grid(path, part, bbox)
+    raise VadoseError(
+        f"{path}: 'x' and 'y' do not lie on the 9 km or the 36 km EASE-Grid 2.0 (from {x[0]:.1f}, {y[0]:.1f} m in "
+        f"steps of {dx:.1f} m); take a granule that was not resampled"
+    )
