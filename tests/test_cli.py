@@ -11,7 +11,9 @@ from vadose.cli import app, main
 from vadose.config import built_in
 from vadose.errors import VadoseError
 
-COMMANDS = ["build", "stations", "train", "forecast", "evaluate", "report", "study", "demo"]
+COMMANDS = [
+    "fetch", "inspect", "twin", "build", "stations", "train", "forecast", "evaluate", "report", "study", "demo",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -93,7 +93,7 @@ def test_a_subset_is_placed_by_its_coordinates(granules: list[Path], tmp_path: P
     found, whole = read_smap_l4(path), read_smap_l4(granules[0])
     assert found.sizes["y"] == 10
     np.testing.assert_array_equal(found.soil_moisture, whole.soil_moisture.sel(x=found.x, y=found.y))
-    with pytest.raises(VadoseError, match=r"do not lie on the 9 km EASE-Grid 2\.0"):
+    with pytest.raises(VadoseError, match="do not lie on the 9 km"):
         read_smap_l4(crop(granules[0], tmp_path / "shifted.h5", offset=4000.0))
 
 

@@ -56,6 +56,7 @@ def build_granule_world(
     stations: int = 12,
     everything: bool = False,
     workers: int = 1,
+    spin_up: int = 365,
     progress: Progress = lambda what, share: None,
 ) -> Path:
     """Simulate a world on the 9 km grid and write it as the data centres would publish it.
@@ -77,6 +78,8 @@ def build_granule_world(
         At most one in each cell.
     workers
         Processes that write while the next days are simulated.
+    spin_up
+        Days simulated before the first one to forget the start.
 
     Raises
     ------
@@ -92,7 +95,7 @@ def build_granule_world(
     chunk = max(1, min(32, 2_000_000 // (grid.shape[0] * grid.shape[1])))
     with writing(out) as scratch, _writers(workers) as submit:
         granules = scratch / "granules"
-        for piece in simulate(grid, first, last, seed=seed, chunk=chunk):
+        for piece in simulate(grid, first, last, seed=seed, chunk=chunk, spin_up=spin_up):
             if places is None:
                 places = place_stations(piece, stations, seed)
                 write_solus(piece, granules / "solus100")
