@@ -1,15 +1,19 @@
 """What 'vadose inspect' says of files, good and bad."""
 
+import shutil
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
+from rasterio import Affine
 
 from vadose.cli import main
 from vadose.errors import VadoseError
 from vadose.inspection import inspect
 from vadose.twin.granules.gridmet import write_gridmet
+from vadose.twin.granules.landsat import write_landsat
 from vadose.twin.granules.smap_l3 import write_smap_l3
 from vadose.twin.granules.stations import at_stations, measured, place_stations, write_ismn, write_uscrn
 from vadose.twin.granules.terrain import write_srtm
@@ -110,3 +114,25 @@ def test_bad_requests(world: Path, tmp_path: Path) -> None:
     named.write_bytes(next(world.rglob("srtm_*.tif")).read_bytes())
     with pytest.raises(VadoseError, match=r"named like SMAP Level 3.*a tiff|found a tiff"):
         inspect(named)
+
+
+def test_a_file_without_its_companions_is_told_with_what_it_lacks(tmp_path: Path) -> None:
+    (scene,) = write_landsat(example(days=2, first="2019-05-16", resolution="100m"), tmp_path / "whole")
+    alone = Path(shutil.copy(next(scene.glob("*_SR_B4.TIF")), tmp_path))
+    found = inspect(alone)
+    assert (found.product, found.facts["quality"]) == ("landsat", "all: none applied: only fill is masked")
+    assert "no QA_PIXEL band beside the others" in found.facts["lacking"]
+    assert [v.name for v in found.variables] == ["reflectance_red"]
+    assert "lacking" not in inspect(scene).facts
+
+
+def test_a_tile_of_soil_without_its_folders_is_told_as_stored(tmp_path: Path) -> None:
+    path = tmp_path / "lat4142_lon-88-87.tif"
+    profile = {"crs": "EPSG:4326", "transform": Affine(1 / 3600, 0, -88, 0, -1 / 3600, 42), "dtype": "float32"}
+    with rasterio.open(path, "w", driver="GTiff", height=2, width=3, count=1, **profile) as file:
+        file.write(np.zeros((2, 3), np.float32), 1)
+    found = inspect(path)
+    assert (found.product, found.variables[0].name, found.variables[0].units) == (
+        "polaris", "unknown_property", "unknown",
+    )  # fmt: skip
+    assert "neither folders" in found.facts["lacking"]

@@ -1,5 +1,7 @@
 """The one exception people meet: what, where, what was found, what to do."""
 
+from typing import Any
+
 
 class VadoseError(Exception):
     """A problem a user can mend; the command line prints it and exits with code 2.
@@ -11,3 +13,19 @@ class VadoseError(Exception):
 
 class OutsideError(VadoseError):
     """A file that lies outside the area asked for: an error for one file, no matter among many tiles."""
+
+
+class NeedsError(VadoseError):
+    """A file that cannot be read by default for want of something beside it, but can with other options.
+
+    Parameters
+    ----------
+    message
+        As of every error.
+    instead
+        Options of the same reader that do without, and say so in what they return.
+    """
+
+    def __init__(self, message: str, *, instead: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.instead = instead

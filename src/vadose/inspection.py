@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from pyproj import CRS, Transformer
 
-from vadose.errors import VadoseError
+from vadose.errors import NeedsError, VadoseError
 from vadose.products import PRODUCTS, identify
 from vadose.products.containers import BBox
 
@@ -61,7 +61,14 @@ def inspect(path: Path, *, product: str | None = None, bbox: BBox | None = None,
         if known.kind != "grid":
             raise VadoseError(f"{path}: {known.title} is no gridded product; leave the box away")
         options["bbox"] = bbox
-    parts = _parts(known.read(path, **options))
+    lacking = ""
+    try:
+        parts = _parts(known.read(path, **options))
+    except NeedsError as error:
+        # A file alone is worth a look all the same; what it is read without is said.
+        options |= error.instead
+        lacking = str(error)
+        parts = _parts(known.read(path, **options))
     if not parts:
         raise VadoseError(f"{path}: {known.title} with nothing in it")
     first = parts[0]
@@ -72,8 +79,9 @@ def inspect(path: Path, *, product: str | None = None, bbox: BBox | None = None,
         said.pop("station", None)
     said["time"] = _times(parts)
     said |= _place(first, parts)
-    told = {"quality", "day_boundary", "simulated"}
+    told = {"quality", "overpass", "left_out", "day_boundary", "simulated"}
     said |= {key.replace("_", " "): str(first.attrs[key]) for key in first.attrs if key in told}
+    said["lacking"] = lacking
     contents = _contents(parts)
     if "quality" in signature(known.read).parameters and "quality" not in options:
         # What the quality rule leaves out is there all the same: a cloudy scene is no empty file.
@@ -120,8 +128,9 @@ def _place(first: xr.Dataset, parts: list[xr.Dataset]) -> dict[str, str]:
     authority = crs.to_authority()
     name = crs.coordinate_operation.method_name if crs.name == "unknown" and crs.coordinate_operation else crs.name
     label = name + (f" ({':'.join(authority)})" if authority else "")
+    size = f" of {steps[0]:.6g} x {steps[1]:.6g} {unit}" if np.isfinite(steps).all() else ""
     return {
-        "grid": f"{len(y)} x {len(x)} cells of {steps[0]:.6g} x {steps[1]:.6g} {unit}, {label}",
+        "grid": f"{len(y)} x {len(x)} cells{size}, {label}",
         "extent": f"west {west:.4f}, south {south:.4f}, east {east:.4f}, north {north:.4f}",
     }
 

@@ -57,6 +57,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "uscrn": next((world / "stations" / "uscrn").rglob("CRND*.txt")),
         "scan": next((world / "stations" / "scan").glob("9*.csv")),
         "ismn": world / "stations" / "ismn",
+        "uscrn_hourly": next((world / "stations" / "uscrn_hourly").rglob("CRNH*.txt")),
     }
     return found
 

@@ -211,3 +211,38 @@ def test_a_real_srtm_cut(real_data: Path) -> None:
     assert dataset.attrs["simulated"] == "false"
     with rioxarray.open_rasterio(path, mask_and_scale=True) as other:
         np.testing.assert_array_equal(dataset.elevation, other[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("srtm_cut.tif", {"dtype": "float32", "nodata": np.nan}),
+        ("my_SRTM.tif", {"transform": Affine(1 / 300, 0, -100, 0, -1 / 300, 40)}),
+        ("N39W100.SRTMGL1.tif", {"transform": Affine(1 / 3600, 0, -100 - 1 / 7200, 0, -1 / 3600, 40 + 1 / 7200)}),
+        ("height.tif", {}),
+    ],
+)
+def test_cut_renamed_and_thinned_srtm_is_known(tmp_path: Path, name: str, options: dict[str, object]) -> None:
+    path = tile(tmp_path / name, np.array([[100, 200], [300, 400]], str(options.pop("dtype", "int16"))), **options)
+    assert is_srtm(path)
+    assert not is_3dep(path)
+    dataset = read_srtm(path)
+    assert dataset.elevation.values.tolist() == [[100, 200], [300, 400]]
+    assert dataset.attrs["edition"].startswith("6000") == (name in ("srtm_cut.tif", "height.tif"))
+
+
+def test_bytes_and_shifted_pixels_are_no_srtm_without_its_name(tmp_path: Path) -> None:
+    values = np.ones((2, 2), np.int16)
+    assert not is_srtm(tile(tmp_path / "a.tif", values, left=-100 + 0.3 / 1200))
+    assert not is_srtm(tile(tmp_path / "b.tif", values.astype(np.float32)))
+    assert not is_srtm(tile(tmp_path / "srtm.tif", values.astype(np.uint8), nodata=0))
+
+
+@pytest.mark.parametrize("name", ["USGS_13_n41w106_cut.tif", "3DEP_coarse.tif"])
+def test_cut_and_thinned_3dep_is_known_by_its_name(tmp_path: Path, name: str) -> None:
+    options = {"crs": "EPSG:4269+5703", "nodata": -999999.0, "transform": Affine(1 / 720, 0, -106, 0, -1 / 720, 41)}
+    path = tile(tmp_path / name, np.array([[1500.5, -999999.0]], np.float32), **options)
+    assert is_3dep(path)
+    dataset = read_3dep(path)
+    assert dataset.elevation.values[0] == pytest.approx([1500.5, np.nan], nan_ok=True)
+    assert "not as published" in dataset.attrs["resolution"]

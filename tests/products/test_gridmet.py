@@ -187,6 +187,17 @@ def test_names_and_containers_of_the_servers(truth: xr.Dataset, folder: Path, tm
     assert is_gridmet(classic)
 
 
+def test_a_part_of_the_aggregate_without_its_attributes_is_told_by_its_name(folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "part.nc"
+    with xr.open_dataset(folder / "tmmx_2019.nc") as raw:
+        part = raw[["air_temperature"]].sel(lat=slice(41, 39), lon=slice(-101, -99)).astype(np.float32)
+        part = part.rename(day="time", air_temperature="daily_maximum_temperature").drop_encoding()
+        part.drop_attrs(deep=False).to_netcdf(path)
+    assert identify(path) == "gridmet"
+    whole = read_gridmet(folder / "tmmx_2019.nc", bbox=(-101, 39, -99, 41))
+    xr.testing.assert_allclose(read_gridmet(path).air_temperature_max, whole.air_temperature_max)
+
+
 def test_fill_is_missing_even_when_no_attribute_says_so(folder: Path, tmp_path: Path) -> None:
     def undeclared(raw: xr.Dataset) -> xr.Dataset:
         for key in ("_FillValue", "missing_value"):

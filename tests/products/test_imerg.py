@@ -265,3 +265,39 @@ def test_a_real_cut(real_data: Path) -> None:
     assert dataset.time.values[0] == np.datetime64("2000-06-01")
     assert (dataset.attrs["version"], dataset.attrs["product"]) == ("V06B", "GPM_3IMERGHH")
     assert dataset.attrs["simulated"] == "false"
+
+
+def test_means_of_a_month_are_no_half_hour(granules: dict[str, list[Path]], tmp_path: Path) -> None:
+    month = copied(granules["07 half"][0], tmp_path, "3B-MO.MS.MRG.3IMERG.20190401-S000000-E235959.04.V07B.HDF5")
+    with pytest.raises(VadoseError, match="means of a month"):
+        read_imerg(month, bbox=BOX)
+    for change in ("field", "header", "bounds"):
+        path = copied(granules["07 half"][0], tmp_path, f"{change}.HDF5")
+        read_imerg(path, bbox=BOX)
+        with h5py.File(path, "r+") as file:
+            if change == "field":
+                file["Grid/gaugeRelativeWeighting"] = np.zeros((1, 2, 2), np.int16)
+            elif change == "header":
+                file.attrs["HDF5_GLOBAL.FileHeader"] = "AlgorithmID=3IMERGM;\nTimeInterval=MONTH;\n"
+            else:
+                start = int(file["Grid/time"][0])
+                file["Grid"].pop("time_bnds", None)
+                file["Grid/time_bnds"] = np.array([[start, start + 30 * 86400]])
+        with pytest.raises(VadoseError, match="means of a month"):
+            read_imerg(path, bbox=BOX)
+
+
+def test_a_part_saved_by_xarray_is_read_without_its_group_or_axis_of_time(
+    granules: dict[str, list[Path]], tmp_path: Path
+) -> None:
+    source = granules["07 half"][1]
+    whole = read_imerg(source, bbox=BOX)
+    west, south, east, north = BOX
+    with xr.open_dataset(source, group="Grid", decode_times=False) as raw:
+        cut = raw[["precipitation"]].sel(lon=slice(west, east), lat=slice(south, north))
+        cut.to_netcdf(tmp_path / "cut.nc")
+        cut.isel(time=0).transpose("lat", "lon").to_netcdf(tmp_path / "one.nc")
+    for name in ("cut.nc", "one.nc"):
+        assert identify(tmp_path / name) == "imerg"
+        part = read_imerg(tmp_path / name)
+        xr.testing.assert_allclose(part.precipitation, whole.precipitation)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vadose.errors import VadoseError
-from vadose.products.ismn import read_ismn
+from vadose.products.ismn import is_ismn, read_ismn
 
 STATIC = (
     "quantity_name;unit;depth_from[m];depth_to[m];value;description;quantity_source_name\n"
@@ -186,3 +186,15 @@ def test_the_real_archives(real_data: Path) -> None:
         assert station.sizes["time"] == 31
         assert station.soil_moisture_unflagged.values[0, 0] == pytest.approx(0.213657, abs=1e-6)
         assert np.isnan(station.soil_moisture).all()
+
+
+def test_a_flat_folder_is_known_and_a_renamed_series_refused(real_data: Path, tmp_path: Path) -> None:
+    file = next((real_data / "granules/ismn/format_header_values").rglob("*.stm"))
+    shutil.copy(file, tmp_path)
+    assert is_ismn(tmp_path)
+    (station,) = read_ismn(tmp_path)
+    assert (station.attrs["network"], station.attrs["station"]) == ("SMOSMANIA", "Narbonne")
+    renamed = Path(shutil.copy(file, tmp_path / "series.stm"))
+    assert is_ismn(renamed)
+    with pytest.raises(VadoseError, match="not the name of an ISMN file"):
+        read_ismn(renamed)

@@ -11,7 +11,7 @@ import rioxarray
 import xarray as xr
 from pyproj import Transformer
 
-from vadose.errors import VadoseError
+from vadose.errors import NeedsError, VadoseError
 from vadose.products.landsat import FILE_NAME, HLS_FILE_NAME, is_hls, is_landsat, read_hls, read_landsat
 from vadose.twin.granules.landsat import write_hls, write_landsat
 from vadose.twin.truth import at, example
@@ -313,3 +313,21 @@ def test_a_real_scene(real_data: Path, tmp_path: Path) -> None:
         again = read_landsat(copy, quality="all")
         assert again.attrs["scale_source"].endswith(kind)
         xr.testing.assert_equal(again, dataset)
+
+
+def test_any_file_of_a_scene_is_known_by_its_name(scene: Path, tmp_path: Path) -> None:
+    aerosol = scene / f"{scene.name}_SR_QA_AEROSOL.TIF"
+    shutil.copy(band(scene, "QA_PIXEL"), aerosol)
+    assert is_landsat(aerosol)
+    xr.testing.assert_equal(read_landsat(aerosol), read_landsat(scene))
+    alone = Path(shutil.copy(aerosol, tmp_path / aerosol.name))
+    assert is_landsat(alone)
+    with pytest.raises(VadoseError, match=r"give the scene's folder or one of these"):
+        read_landsat(alone)
+
+
+def test_a_band_alone_says_what_it_can_be_read_with(scene: Path, tmp_path: Path) -> None:
+    alone = Path(shutil.copy(band(scene, "SR_B4"), tmp_path))
+    with pytest.raises(NeedsError, match="no QA_PIXEL band") as error:
+        read_landsat(alone)
+    assert list(read_landsat(alone, **error.value.instead).data_vars) == ["reflectance_red"]

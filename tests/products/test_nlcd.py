@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 import rioxarray
 import xarray as xr
 from pyproj import CRS, Transformer
@@ -28,10 +29,11 @@ def file(truth: xr.Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def raster(path: Path, values: Any, **options: Any) -> Path:
-    values = np.array(values, np.uint8)
+    values = np.array(values, "float64" if np.asarray(values).dtype.kind == "f" else np.uint8)
     rows, columns = values.shape
     profile = {"crs": "EPSG:5070", "transform": Affine(30, 0, 0, 0, -30, 2000000), "dtype": values.dtype} | options
-    with rasterio.open(path, "w", driver="GTiff", height=rows, width=columns, count=1, **profile) as f:
+    profile = {"driver": "GTiff"} | profile
+    with rasterio.open(path, "w", height=rows, width=columns, count=1, **profile) as f:
         f.write(values.astype(profile["dtype"]), 1)
     return path
 
@@ -100,7 +102,8 @@ def test_year_and_version_of_the_name(tmp_path: Path, name: str, product: str, y
     [
         ([[41, 1, 5]], {}, r"nlcd.tif: codes \[1, 5\] are none of NLCD land cover"),
         ([[0, 250]], {}, "all is background"),
-        ([[41]], {"dtype": "float32"}, "not one of land-cover codes"),
+        ([[41.5]], {"dtype": "float32"}, r"codes \[41.5\] are none of NLCD land cover"),
+        ([[41]], {"dtype": "complex64"}, "not one of land-cover codes"),
         ([[41]], {"crs": None}, "names no projection"),
     ],
 )
@@ -133,6 +136,30 @@ def test_what_a_file_is(file: Path, tmp_path: Path) -> None:
     assert is_nlcd(raster(tmp_path / "cover.tif", [[11, 41, 82]]))
     assert not is_nlcd(raster(tmp_path / "clay.tif", [[11, 41, 60]]))
     assert not is_nlcd(raster(tmp_path / "coarse.tif", [[11, 41, 82]], transform=Affine(100, 0, 0, 0, -100, 0)))
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("Annual_NLCD_LndCov_2019_CU_C1V0.tif", {"dtype": "int8"}),
+        ("nlcd_2019_land_cover_l48_20210604.img", {"driver": "HFA"}),
+        ("my_nlcd_2019.tif", {"dtype": "int16", "nodata": -9999}),
+        ("nlcd_2019_cut.tif", {"dtype": "float32", "nodata": -3.4028234663852886e38}),
+        ("nlcd_2019.vrt", {}),
+    ],
+)
+def test_other_containers_and_types_are_read_alike(tmp_path: Path, name: str, options: dict[str, Any]) -> None:
+    path = raster(tmp_path / Path(name).with_suffix(".tif"), [[0, 11, 52]], **options)
+    if name.endswith(".vrt"):
+        rasterio.shutil.copy(path, tmp_path / name, driver="VRT")
+        path = tmp_path / name
+    elif name.endswith(".img"):
+        path = path.rename(tmp_path / name)
+    assert is_nlcd(path)
+    dataset = read_nlcd(path)
+    assert dataset.land_cover_nlcd.values[0] == pytest.approx([np.nan, 11, 52], nan_ok=True)
+    assert dataset.attrs["year"] == 2019
+    assert float(dataset.x[1] - dataset.x[0]) == 30
 
 
 @pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")

@@ -240,7 +240,6 @@ def _times_thousand(file: netCDF4.Dataset) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (_rename("SoilM_10_40cm", "other"), "holds no soil_moisture_10_40cm"),
         (_rename("lat", "y"), r"no variable \['lat'\]"),
         (_all_fill, "every value is missing"),
         (_units, "is in 'm3 m-3', published in 'kgm-2'"),
@@ -253,6 +252,42 @@ def test_wrong_content_is_named(edited: Edit, change: Callable[[netCDF4.Dataset]
         read_nldas_noah(path)
     assert path.name in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_subset_is_read_under_its_published_name_alone(
+    noah: dict[str, list[Path]], forcing: dict[str, list[Path]], tmp_path: Path
+) -> None:
+    for source, variable, product in (
+        (noah["2.0"][1], "SoilM_10_40cm", "nldas_noah"),
+        (forcing["2.0"][1], "Tair", "nldas_forcing"),
+    ):
+        path = tmp_path / f"{source.name}.SUB.nc4"
+        with xr.open_dataset(source) as raw:
+            raw[[variable]].sel(lat=slice(38, 42), lon=slice(-102, -98)).to_netcdf(path)
+        assert identify(path) == product
+        read = read_nldas_noah if product == "nldas_noah" else read_nldas_forcing
+        part, whole = read(path), read(source, bbox=(-102, 38, -98, 42))
+        (name,) = part.data_vars
+        xr.testing.assert_allclose(part[name], whole[name])
+        assert len(part.attrs["left_out"].split(", ")) == len(whole.data_vars) - 1
+        renamed = path.rename(tmp_path / "subset.nc")
+        with pytest.raises(VadoseError, match="of no known product"):
+            identify(renamed)
+        with pytest.raises(VadoseError, match="a subset that was renamed"):
+            read(renamed)
+
+
+def test_means_of_a_month_are_no_hour(edited: Edit, tmp_path: Path) -> None:
+    def a_month(file: netCDF4.Dataset) -> None:
+        file["time"].bounds = "time_bnds"
+        width = 720 * (60 if file["time"].units.startswith("minutes") else 1)
+        file["time_bnds"][:] = [[file["time"][0], file["time"][0] + width]]
+
+    hour = edited(lambda file: None)
+    named = shutil.copy(hour, tmp_path / "NLDAS_NOAH0125_M.A201904.020.nc")
+    for path in (Path(named), edited(a_month)):
+        with pytest.raises(VadoseError, match="means of"):
+            read_nldas_noah(path)
 
 
 @pytest.mark.parametrize("version", VERSIONS)

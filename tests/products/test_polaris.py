@@ -10,7 +10,7 @@ import rioxarray
 import xarray as xr
 from rasterio import Affine
 
-from vadose.errors import VadoseError
+from vadose.errors import NeedsError, VadoseError
 from vadose.products.polaris import FILE_NAME, is_polaris, read_polaris
 from vadose.twin.granules.soils import POLARIS_STEP, write_polaris
 from vadose.twin.truth import at, example
@@ -116,8 +116,26 @@ def test_a_moved_file_is_told_by_arguments_or_its_name(tmp_path: Path) -> None:
     ]
     with pytest.raises(VadoseError, match="property 'loam' unknown; choose from"):
         read_polaris(path, property="loam", statistic="mean", depth="5_15")
+    for name in ("sand_60-100cm_p5.tif", "lat3940_lon-101-100_p5_sand_60_100.tif", "sand_p5_60_100_cut.tif"):
+        path = raster(tmp_path / name, [[25.0]], dtype="float64")
+        assert is_polaris(path)
+        assert list(read_polaris(path).data_vars) == ["sand_fraction_60_100cm_p5"]
     path = raster(tmp_path / "sand_p5_60_100.tif", [[25.0]])
     assert list(read_polaris(path).data_vars) == ["sand_fraction_60_100cm_p5"]
+
+
+def test_what_nothing_tells_is_read_as_stored_when_asked_for(tmp_path: Path) -> None:
+    path = raster(tmp_path / TILE, [[-0.5, -9999.0]])
+    with pytest.raises(NeedsError) as error:
+        read_polaris(path)
+    dataset = read_polaris(path, **error.value.instead)
+    assert dataset.unknown_property.values[0] == pytest.approx([-0.5, np.nan], nan_ok=True)
+    assert dataset.unknown_property.attrs["units"] == "unknown"
+    with pytest.raises(VadoseError, match="single file that nothing tells"):
+        read_polaris(tmp_path, property="unknown")
+    with pytest.raises(VadoseError, match="neither folders") as refused:
+        read_polaris(tmp_path)
+    assert not isinstance(refused.value, NeedsError)
 
 
 def test_arguments_select_from_a_tree(folder: Path) -> None:

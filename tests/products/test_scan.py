@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from vadose.errors import VadoseError
-from vadose.products.scan import read_scan, read_scan_stations
+from vadose.products.scan import is_scan, read_scan, read_scan_stations
 
 MOISTURE = "Soil Moisture Percent -{}in (pct) Mean of Hourly Values"
 TEMPERATURE = "Soil Temperature Observed -{}in (degC) Mean of Hourly Values"
@@ -70,10 +70,14 @@ def _swap(old: str, new: str) -> Callable[[Path], object]:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (_swap("Relative Humidity (pct)", "Wind Speed (mph)"), r"unknown columns \['Wind Speed"),
         (_swap("-2in (pct) Mean of Hourly", "-2in (pct) Start of Day"), "unknown columns.*Start of Day"),
         (_swap("Soil Moisture Percent", "Soil Temperature Observed"), "unknown columns"),
-        (_swap("Station Id", "Id"), "unknown columns"),
+        (_swap("Station Id", "Id"), r"no columns \['Station Id'\]"),
+        (_swap(" Mean of Hourly Values", ""), r"unknown columns \['Soil Moisture Percent -2in \(pct\)'"),
+        (
+            lambda p: p.write_text("Provisional Data\nSite Id,Date,Time,SMS.I-1:-2 (pct)  (loam),\n1,2016-10-01,,9,\n"),
+            "the older text export",
+        ),
         (_swap(MOISTURE.format(40), MOISTURE.format(2)), "two columns at one depth"),
         (_swap("30.1,,13.9", "30.1,13.9"), "line 3: found 11 fields, the header has 12"),
         (_swap("30.1,,13.9", "30.1,,,13.9"), "line 3: found 13 fields"),
@@ -143,3 +147,33 @@ def test_the_real_tables_know_every_real_station(real_data: Path) -> None:
     places = read_scan_stations(real_data / "station_meta")
     assert {path.stem for path in (real_data / "scan_daily").glob("*.csv")} <= set(places.index)
     assert places.loc["2057"].tolist() == pytest.approx([34.78534, -86.55906, 243.84])
+
+
+@pytest.mark.parametrize("network", ["SCAN", "SNOTEL"])
+def test_an_export_of_one_station_names_it_in_its_comments(tmp_path: Path, network: str) -> None:
+    file = tmp_path / "download.csv"
+    file.write_text(
+        f"# Reporting Frequency: Daily\n#\n# Data for the following site(s) are contained in this file:\n#\n"
+        f"#    {network} 2057: AAMU-JTG, AL\n#\nDate,{MOISTURE.format(2)},Snow Depth (in) Start of Day Values\n"
+        "2020-02-17,30.1,0\n"
+    )
+    assert is_scan(file)
+    dataset = read_scan(file)
+    assert dataset.soil_moisture.values == pytest.approx(np.array([[0.301]]))
+    found = [dataset.attrs[key] for key in ("network", "station", "station_name", "left_out")]
+    assert found == [network, "2057", "AAMU-JTG", "Snow Depth (in) Start of Day Values"]
+
+
+def test_stations_without_their_ids_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "download.csv"
+    file.write_text(f"# SCAN 1: A, AL\n# SCAN 2: B, AL\nDate,A {MOISTURE.format(2)}\n2020-02-17,30.1\n")
+    with pytest.raises(VadoseError, match=r"holds stations \['1', '2'\]; export one"):
+        read_scan(file)
+
+
+def test_the_older_export_is_known_and_refused(tmp_path: Path) -> None:
+    file = tmp_path / "2218_ALL.csv"
+    file.write_text("Provisional Data\n\nSite Id,Date,Time,SMS.I-1:-2 (pct)  (loam),\n2218,2016-10-01,,9,\n")
+    assert is_scan(file)
+    with pytest.raises(VadoseError, match="the older text export"):
+        read_scan(file)

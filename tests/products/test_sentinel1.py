@@ -247,3 +247,61 @@ def test_a_real_file(real_data: Path) -> None:
     assert 10 * np.log10(values.max()) == pytest.approx(1.432585, abs=1e-4)
     assert 0.05 < np.median(values) < 0.2
     assert is_sentinel1(path)
+
+
+POWER = np.array([[0.1, 0.01, 0.05], [0.2, np.nan, 1.4]], np.float32)
+OPERA = "OPERA_L2_RTC-S1_T034-071092-IW3_20230611T002900Z_20230928T203216Z_S1A_30_v1.0"
+COMPUTER = "S1A_IW_GRDH_1SDV_20190610T122415_20190610T122440_027618_031DE1_rtc"
+
+
+@pytest.mark.parametrize(
+    ("folder", "files", "centre"),
+    [
+        (OPERA, [f"{OPERA}_VV.tif", f"{OPERA}_VH.tif"], "OPERA"),
+        (f"{COMPUTER}/measurement", ["iw-vv.rtc.tiff", "iw-vh.rtc.tiff"], "Planetary Computer"),
+        (".", [f"{COMPUTER}_vv.tif"], "Planetary Computer"),
+        (".", ["S1A_IW_RT30_20190610T122415_G_gpn_VV.tif"], "HyP3"),
+    ],
+)
+def test_terrain_corrected_products_are_gamma0_in_power(
+    tmp_path: Path, folder: str, files: list[str], centre: str
+) -> None:
+    (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+    paths = [geotiff(tmp_path / folder / name, [POWER]) for name in files]
+    whole = tmp_path / folder.split("/")[0] if len(files) > 1 else paths[0]
+    for path in {whole, paths[0]}:
+        assert is_sentinel1(path)
+        dataset = read_sentinel1(path)
+        np.testing.assert_array_equal(dataset.gamma0_vv[0], POWER)
+        assert dataset.attrs["scale"] == f"linear power, by the name ({centre})"
+        assert dataset.attrs["platform"] == "S1A" or folder != OPERA
+        day = "2023-06-11T00:29:00" if centre == "OPERA" else "2019-06-10T12:24:15"
+        assert dataset.time.values[0] == np.datetime64(day, "ns")
+    assert len(read_sentinel1(whole).data_vars) == len(files)
+
+
+def test_power_of_earth_engine_is_told_by_its_bands(tmp_path: Path) -> None:
+    bands = [POWER, POWER / 4, np.full_like(POWER, 38.5)]
+    path = geotiff(tmp_path / "export_2019-06-10.tif", bands, ["VV", "VH", "angle"])
+    dataset = read_sentinel1(path)
+    np.testing.assert_array_equal(dataset.sigma0_vv[0], POWER)
+    assert "none of which is negative" in dataset.attrs["scale"]
+    assert dataset.time.values[0] == np.datetime64("2019-06-10", "ns")
+
+
+def test_what_a_file_is_without_its_published_name(tmp_path: Path) -> None:
+    assert is_sentinel1(geotiff(tmp_path / "S1A_20190610_VV.tif", [DECIBEL]))
+    assert is_sentinel1(geotiff(tmp_path / "vv.rtc.tiff", [POWER]))
+    assert not is_sentinel1(geotiff(tmp_path / "vv.tif", [POWER]))
+    other = geotiff(tmp_path / "S1A_IW_20190610T122415_DVP_RTC30_G_gpuned_1A2B_dem.tif", [POWER])
+    assert is_sentinel1(other)
+    with pytest.raises(VadoseError, match="no band tells that it is VV or VH"):
+        read_sentinel1(other)
+    loose = geotiff(tmp_path / "s1a-iw-grd-vv-20190610t122415-20190610t122440-027618-031de1-001.tiff", [POWER], crs="")
+    assert is_sentinel1(loose)
+    with pytest.raises(VadoseError, match="names no projection"):
+        read_sentinel1(loose)
+    archive = tmp_path / "S1A_IW_20190610T122415_DVP_RTC30_G_gpuned_1A2B.zip"
+    archive.write_bytes(b"PK\x03\x04" + bytes(60))
+    with pytest.raises(VadoseError, match="a zip archive; unpack it"):
+        read_sentinel1(archive)

@@ -60,6 +60,17 @@ def test_maps_are_the_truth_where_smap_passed(truth: xr.Dataset, written: list[P
     assert is_smap_hydroblocks(written[0])
 
 
+def test_one_time_that_lost_its_axis_is_read(file: Path, tmp_path: Path) -> None:
+    path = tmp_path / "one.nc"
+    with xr.open_dataset(file) as raw:
+        raw.isel(time=0).to_netcdf(path)
+        raw.isel(time=0).drop_vars("time").to_netcdf(tmp_path / "none.nc")
+    part, whole = read_smap_hydroblocks(path), read_smap_hydroblocks(file)
+    xr.testing.assert_equal(part.soil_moisture, whole.soil_moisture.isel(time=[0]))
+    with pytest.raises(VadoseError, match="no variable 'time'"):
+        read_smap_hydroblocks(tmp_path / "none.nc")
+
+
 def test_another_reader_finds_the_same(file: Path) -> None:
     dataset = read_smap_hydroblocks(file)
     with xr.open_dataset(file) as decoded:

@@ -76,6 +76,41 @@ def test_broken_content(orbit: Path) -> None:
         read_smap_l2(orbit)
 
 
+def test_a_subset_of_names_is_read_as_far_as_it_goes(orbit: Path) -> None:
+    whole = read_smap_l2(orbit)
+    with h5py.File(orbit, "r+") as file:
+        group = file["Soil_Moisture_Retrieval_Data"]
+        for name in ("soil_moisture_option1", "clay_fraction"):
+            del group[name]
+    part = read_smap_l2(orbit)
+    assert set(whole.data_vars) - set(part.data_vars) == {"soil_moisture_scah", "clay_fraction"}
+    with h5py.File(orbit, "r+") as file:
+        group = file["Soil_Moisture_Retrieval_Data"]
+        for name in set(group) - {"EASE_row_index", "EASE_column_index", "tb_time_seconds"}:
+            del group[name]
+    with pytest.raises(VadoseError, match="holds none of soil_moisture"):
+        read_smap_l2(orbit)
+
+
+def test_a_subset_without_times_is_dated_by_its_metadata(orbit: Path) -> None:
+    with h5py.File(orbit, "r+") as file:
+        del file["Soil_Moisture_Retrieval_Data/tb_time_seconds"]
+    with pytest.raises(VadoseError, match="no 'tb_time_seconds' and no metadata"):
+        read_smap_l2(orbit)
+    with h5py.File(orbit, "r+") as file:
+        file.create_group("Metadata/Extent").attrs["rangeBeginningDateTime"] = "2015-08-11T01:30:02.239Z"
+    part = read_smap_l2(orbit)
+    assert part.time.values == np.datetime64("2015-08-11T01:30:02")
+    assert part.attrs["last_time"].startswith("unknown")
+
+
+def test_another_product_of_level_2_is_named(orbit: Path) -> None:
+    with h5py.File(orbit, "r+") as file:
+        file.require_group("Metadata/DatasetIdentification").attrs["SMAPShortName"] = np.bytes_(b"L2_SM_AP")
+    with pytest.raises(VadoseError, match="holds L2_SM_AP, not SPL2SMP or SPL2SMP_E"):
+        read_smap_l2(orbit)
+
+
 def test_the_real_half_orbit(real_data: Path) -> None:
     path = real_data / "granules/smap_l2/SMAP_L2_SM_P_02801_A_20150811T013002_R18290_001.h5"
     dataset = read_smap_l2(path)

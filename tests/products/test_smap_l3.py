@@ -11,7 +11,7 @@ import xarray as xr
 
 from vadose.errors import OutsideError, VadoseError
 from vadose.grid import ease_grid
-from vadose.products.smap_l3 import is_smap_l3, read_smap_l3
+from vadose.products.smap_l3 import FILE_NAME, is_smap_l3, read_smap_l3
 from vadose.twin.granules.smap_l3 import write_smap_l3
 from vadose.twin.truth import example
 
@@ -225,6 +225,32 @@ def test_broken_content(granules: list[Path], tmp_path: Path, name: str, value: 
     shutil.copy(granules[1], path)
     spoil(path, "Soil_Moisture_Retrieval_Data_AM", name, value)
     with pytest.raises(VadoseError, match=message):
+        read_smap_l3(path, bbox=BOX, overpass="am" if not name else "mean")
+
+
+def test_a_subset_of_names_or_of_one_overpass_is_read_as_far_as_it_goes(granules: list[Path], tmp_path: Path) -> None:
+    whole = read_smap_l3(granules[1], bbox=BOX, overpass="am")
+    path = tmp_path / granules[1].name
+    kept = ("soil_moisture", "retrieval_qual_flag", "tb_h_corrected", "EASE_row_index", "EASE_column_index")
+    with h5py.File(granules[1]) as source, h5py.File(path, "w") as file:
+        source.copy("Metadata", file)
+        group = source["Soil_Moisture_Retrieval_Data_AM"]
+        for name in kept:
+            # The baseline of this release is DCA.
+            theirs = name + "_dca" if name in ("soil_moisture", "retrieval_qual_flag") else name
+            file[f"Soil_Moisture_Retrieval_Data_AM/{name}"] = group[theirs][()]
+    part = read_smap_l3(path, bbox=BOX)
+    assert set(part.data_vars) == {"soil_moisture", "tb_h"}
+    np.testing.assert_array_equal(part.soil_moisture, whole.soil_moisture)
+    assert part.attrs["overpass"] == "am, the file holds no other"
+    with pytest.raises(VadoseError, match="no dataset 'soil_moisture_scah'"):
+        read_smap_l3(path, bbox=BOX, variables=["soil_moisture_scah"])
+    with pytest.raises(VadoseError, match="no group 'Soil_Moisture_Retrieval_Data_PM'"):
+        read_smap_l3(path, bbox=BOX, overpass="pm")
+    with h5py.File(path, "r+") as file:
+        for name in ("soil_moisture", "tb_h_corrected"):
+            del file[f"Soil_Moisture_Retrieval_Data_AM/{name}"]
+    with pytest.raises(VadoseError, match="holds none of soil_moisture"):
         read_smap_l3(path, bbox=BOX)
 
 
@@ -254,3 +280,20 @@ def test_bad_requests(granules: list[Path]) -> None:
             read_smap_l3(granules[0], **options)  # type: ignore[arg-type]
     with pytest.raises(OutsideError):
         read_smap_l3(granules[0], bbox=(0, 86, 10, 89))
+
+
+@pytest.mark.parametrize(
+    ("end", "known"),
+    [(".h5", True), ("_HEGOUT.h5", True), (".h5.dap.nc4", True), ("_subsetted.nc4", True), (".h5.iso.xml", False),
+     (".qa", False)],
+)  # fmt: skip
+def test_names_of_services_tell_the_day_and_those_of_siblings_do_not(
+    granules: list[Path], tmp_path: Path, end: str, known: bool
+) -> None:
+    path = tmp_path / f"{granules[1].stem}{end}"
+    assert bool(FILE_NAME.match(path.name)) is known
+    if known:
+        shutil.copy(granules[1], path)
+        with h5py.File(path, "r+") as file:
+            del file["Metadata"]
+        assert read_smap_l3(path, bbox=BOX).time.values == read_smap_l3(granules[1], bbox=BOX).time.values

@@ -12,6 +12,7 @@ from pyproj import Transformer
 from rasterio import Affine
 
 from vadose.errors import VadoseError
+from vadose.products.containers import as_float
 from vadose.products.solus import FILE_NAME, is_solus, read_solus
 from vadose.twin.granules.soils import write_solus
 from vadose.twin.truth import at, example
@@ -193,3 +194,14 @@ def test_every_name_with_a_depth_is_described() -> None:
     assert variable("soil_moisture_0_10cm") is not None
     assert variable("clay_fraction_5m") is None
     assert variable("nothing_5cm") is None
+
+
+def test_words_around_the_name_do_no_harm(tmp_path: Path) -> None:
+    path = raster(tmp_path / "cut_claytotal_5_cm_p_county.tif", np.array([[20, 255]], np.uint8))
+    assert is_solus(path)
+    assert read_solus(path).clay_fraction_5cm.values[0] == pytest.approx([0.2, np.nan], nan_ok=True)
+    assert not is_solus(raster(tmp_path / "claytotal_5_cm_px.tif", np.array([[20]], np.uint8)))
+
+
+def test_a_missing_value_the_type_cannot_hold_is_no_value(tmp_path: Path) -> None:
+    assert as_float(np.array([241, 1], np.uint8), -9999, 3.4e38).tolist() == [241, 1]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from vadose.errors import VadoseError
 from vadose.products.uscrn import read_uscrn, read_uscrn_soils
@@ -84,11 +85,38 @@ def test_damage_is_named_with_file_and_line(file: Path, damage: Callable[[Path],
     assert file.name in str(error.value)
 
 
-def test_a_file_of_another_name_is_refused(file: Path) -> None:
-    with pytest.raises(VadoseError, match="not the name of a USCRN daily file"):
+def test_a_renamed_file_is_read_by_its_content(file: Path) -> None:
+    expected = read_uscrn(file)
+    renamed = read_uscrn(file.rename(file.with_name("station (1).txt")))
+    xr.testing.assert_equal(renamed, expected)
+    assert (renamed.attrs["station"], renamed.attrs["station_name"]) == ("unknown_03047", "unknown 03047")
+    assert renamed.attrs["wban"] == "03047"
+
+
+@pytest.mark.parametrize(
+    "change", [lambda s: s.replace("20190102", "20190230"), lambda s: s.replace("20190102", "20190101")]
+)
+def test_days_of_a_renamed_file_are_checked(file: Path, change: Callable[[str], str]) -> None:
+    path = file.rename(file.with_name("station.txt"))
+    path.write_text(change(path.read_text()))
+    with pytest.raises(VadoseError, match=r"line 2: found day 2019.*have to be as YYYYMMDD"):
+        read_uscrn(path)
+
+
+def test_a_file_named_as_another_product_is_refused(file: Path) -> None:
+    with pytest.raises(VadoseError, match="not the name of a USCRN file of CRND0103 but of CRNH0203"):
         read_uscrn(file.rename(file.with_name("CRNH0203-2019-AL_Troy_2_W.txt")))
     with pytest.raises(VadoseError, match="CRND0103-2019-AL_Troy_2_W"):
         read_uscrn(file.with_name("CRND0103-2019-AL_Troy_2_W.txt"))
+
+
+def test_a_last_line_cut_within_its_last_number_is_refused(file: Path) -> None:
+    text = file.read_text()
+    file.write_text(text.removesuffix("9.0\n"))
+    with pytest.raises(VadoseError, match=r"line 4: the last line has .* cut short"):
+        read_uscrn(file)
+    file.write_text(text.removesuffix("\n"))
+    assert read_uscrn(file).sizes["time"] == 4
 
 
 def test_soils_of_the_site_table(tmp_path: Path) -> None:

@@ -271,3 +271,62 @@ def test_damaged_files_are_named(runs: dict[str, list[Path]], tmp_path: Path) ->
         assert "\n" not in str(error.value)
     with pytest.raises(VadoseError, match="no granule given"):
         daily_weather_forecast([])
+
+
+def _handles(path: Path) -> list[int]:
+    found = []
+    with path.open("rb") as stream:
+        while (handle := eccodes.codes_grib_new_from_file(stream)) is not None:
+            found.append(handle)
+    return found
+
+
+def test_two_fields_in_one_message_are_both_read(runs: dict[str, list[Path]], tmp_path: Path) -> None:
+    source = runs["gfs"][9]
+    by_name = {eccodes.codes_get(handle, "shortName"): handle for handle in _handles(source)}
+    path = tmp_path / source.name
+    multi = eccodes.codes_grib_multi_new()
+    eccodes.codes_grib_multi_append(by_name["10u"], 0, multi)
+    eccodes.codes_grib_multi_append(by_name["10v"], 4, multi)
+    with path.open("wb") as stream:
+        eccodes.codes_grib_multi_write(multi, stream)
+        eccodes.codes_write(by_name["2t"], stream)
+    part, whole = read_weather_forecast(path), read_weather_forecast(source)
+    assert set(part.data_vars) == {"eastward_wind", "northward_wind", "air_temperature"}
+    np.testing.assert_array_equal(part.northward_wind, whole.northward_wind)
+    # A walk broken off within the message leaves nothing behind.
+    assert is_weather_forecast(path)
+    xr.testing.assert_equal(read_weather_forecast(path), part)
+
+
+def test_a_single_cell_is_read(runs: dict[str, list[Path]], tmp_path: Path) -> None:
+    source = runs["gefs"][9]
+    path = tmp_path / source.name
+    with path.open("wb") as stream:
+        for handle in _handles(source):
+            first = float(eccodes.codes_get_values(handle)[0])
+            eccodes.codes_set(handle, "Ni", 1)
+            eccodes.codes_set(handle, "Nj", 1)
+            for axis in ("latitude", "longitude"):
+                corner = eccodes.codes_get(handle, f"{axis}OfFirstGridPointInDegrees")
+                eccodes.codes_set(handle, f"{axis}OfLastGridPointInDegrees", corner)
+            eccodes.codes_set_values(handle, np.array([first]))
+            eccodes.codes_write(handle, stream)
+    whole, one = read_weather_forecast(source), read_weather_forecast(path)
+    corner = whole.air_temperature.isel(lat=slice(1), lon=slice(1))
+    np.testing.assert_allclose(one.air_temperature, corner, rtol=1e-4)
+    assert (one.lat.values, one.lon.values) == (corner.lat.values, corner.lon.values)
+
+
+def test_other_levels_are_named(runs: dict[str, list[Path]], tmp_path: Path) -> None:
+    source = runs["gefs"][9]
+    handle = next(h for h in _handles(source) if eccodes.codes_get(h, "shortName") == "2t")
+    for key, value in (("typeOfFirstFixedSurface", 100), ("scaledValueOfFirstFixedSurface", 50000)):
+        eccodes.codes_set(handle, key, value)
+    path = tmp_path / "subset.grib2"
+    path.write_bytes(eccodes.codes_get_message(handle))
+    with pytest.raises(VadoseError, match=r"of no known product .*holds t at isobaric"):
+        identify(path)
+    named = path.rename(tmp_path / source.name)
+    with pytest.raises(VadoseError, match="no message holds a variable that is read"):
+        identify(named)

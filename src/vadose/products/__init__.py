@@ -48,8 +48,11 @@ from vadose.products.smap_l4 import FILE_NAME as SMAP_L4_NAME
 from vadose.products.smap_l4 import is_smap_l4, read_smap_l4
 from vadose.products.solus import FILE_NAME as SOLUS_NAME
 from vadose.products.solus import is_solus, read_solus
+from vadose.products.strangers import described
 from vadose.products.uscrn import NAME as USCRN_NAME
 from vadose.products.uscrn import is_uscrn, read_uscrn
+from vadose.products.uscrn_hourly import FILE_NAME as USCRN_HOURLY_NAME
+from vadose.products.uscrn_hourly import is_uscrn_hourly, read_uscrn_hourly
 from vadose.products.weather_forecast import FILE_NAME as FORECAST_NAME
 from vadose.products.weather_forecast import is_weather_forecast, read_weather_forecast
 
@@ -158,6 +161,14 @@ PRODUCTS: dict[str, Product] = {
         SMAP_L4_NAME,
     ),
     "uscrn": Product("U.S. Climate Reference Network", "station", "10.7289/V5H13007", read_uscrn, is_uscrn, USCRN_NAME),
+    "uscrn_hourly": Product(
+        "U.S. Climate Reference Network, hours and five minutes",
+        "station",
+        "10.7289/V5H13007",
+        read_uscrn_hourly,
+        is_uscrn_hourly,
+        USCRN_HOURLY_NAME,
+    ),
     "scan": Product("Soil Climate Analysis Network, daily", "station", "10.1175/2007JTECHA930.1", read_scan, is_scan),
     "ismn": Product("International Soil Moisture Network", "station", "10.5194/hess-25-5749-2021", read_ismn, is_ismn),
     "mod09ga": Product(
@@ -243,12 +254,15 @@ def identify(path: Path) -> str:
     for name in [*named, *(name for name in PRODUCTS if name not in named)]:
         if PRODUCTS[name].holds(path):
             return name
+    said = described(path, container)
     if named:
+        # The reader knows better what is wrong: another unit, another layer, scaled already.
+        PRODUCTS[named[0]].read(path)
         raise VadoseError(
-            f"{path}: named like {PRODUCTS[named[0]].title}, but its content is not that (a {container}); "
-            "is it another file renamed, or an incomplete download? Fetch it again"
+            f"{path}: named like {PRODUCTS[named[0]].title}, but its content is not that (a {container}"
+            f"{said and '; '}{said}); is it another file renamed, or an incomplete download? Fetch it again"
         )
     raise VadoseError(
-        f"{path}: a {container} of no known product; the products are {', '.join(PRODUCTS)} "
-        "(say which with --product if you know)"
+        f"{path}: a {container} of no known product{said and ' ('}{said}{said and ')'}; the products are "
+        f"{', '.join(PRODUCTS)} (say which with --product if you know)"
     )

@@ -31,7 +31,10 @@ _MAGIC = {
     b"MM\x00+": "tiff",
     b"GRIB": "grib",
     b"PK\x03\x04": "zip",
+    b"EHFA_HEADER_TAG": "img",
 }
+RASTERS = ("tiff", "img", "vrt")
+"""Containers `open_raster` reads: GeoTIFF, Erdas Imagine, and GDAL's virtual rasters."""
 
 
 def container_of(path: Path) -> str:
@@ -40,8 +43,8 @@ def container_of(path: Path) -> str:
     Returns
     -------
     str
-        ``'hdf5'`` (netCDF-4 is that too), ``'hdf4'``, ``'netcdf3'``, ``'tiff'``, ``'grib'``, ``'zip'``,
-        ``'text'`` or ``'folder'``.
+        ``'hdf5'`` (netCDF-4 is that too), ``'hdf4'``, ``'netcdf3'``, ``'tiff'``, ``'img'``, ``'vrt'``,
+        ``'grib'``, ``'zip'``, ``'text'`` or ``'folder'``.
 
     Raises
     ------
@@ -66,6 +69,8 @@ def container_of(path: Path) -> str:
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if start.startswith((b"<!doctype html", b"<html", b"<head", b"<script")):
         raise VadoseError(f"{path}: a web page, not data; the login failed. Check the credentials and fetch it again")
+    if start.startswith(b"<vrtdataset"):
+        return "vrt"
     if b"GRIB" in head[:512]:  # some centres put a header of their own before the first message
         return "grib"
     if not any(head[:64]):
@@ -119,8 +124,8 @@ def open_netcdf(path: Path) -> Iterator[xr.Dataset]:
 
 @contextmanager
 def open_raster(path: Path) -> Iterator[rasterio.DatasetReader]:
-    """Open a GeoTIFF; whatever fails inside the block is told as one error."""
-    _expect(path, ("tiff",), "GeoTIFF")
+    """Open a GeoTIFF, Erdas Imagine file or virtual raster; what fails inside the block is told as one error."""
+    _expect(path, RASTERS, "GeoTIFF")
     with _told(path), rasterio.open(path) as dataset:
         yield dataset
 
@@ -128,7 +133,7 @@ def open_raster(path: Path) -> Iterator[rasterio.DatasetReader]:
 def read_raster(
     path: Path, bbox: BBox | None = None, band: int = 1
 ) -> tuple[NDArray[Any], xr.Dataset, float | int | None]:
-    """Read one band of a GeoTIFF as it is stored.
+    """Read one band of a raster as it is stored.
 
     Returns
     -------
@@ -205,6 +210,11 @@ def as_float(values: NDArray[Any], *fills: float | int | None) -> NDArray[np.flo
     """
     result = values.astype(np.float32)
     for fill in fills:
-        if fill is not None and not np.isnan(fill):
+        if fill is not None and not np.isnan(fill) and _fits(fill, values.dtype):
             result[values == values.dtype.type(fill)] = np.nan
     return result
+
+
+def _fits(fill: float | int, dtype: np.dtype[Any]) -> bool:
+    """Whether a type can hold a fill value: tools leave -9999 declared on bytes, which none of them equals."""
+    return dtype.kind not in "iu" or bool(np.iinfo(dtype).min <= fill <= np.iinfo(dtype).max)

@@ -18,10 +18,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rasterio import DatasetReader
 from xarray import Dataset
 
 from vadose.errors import VadoseError
-from vadose.products.containers import BBox, as_float, container_of, open_raster, simulated_mark
+from vadose.products.containers import RASTERS, BBox, as_float, container_of, open_raster, simulated_mark
 from vadose.products.tiles import Decode, read_tiles
 from vadose.variables import VARIABLES, describe
 
@@ -32,6 +33,8 @@ USGS_3DEP_FILE_NAME = re.compile(
 _SRTM_STEP = 1 / 1200
 _3DEP_STEPS = {"1 arc second": 1 / 3600, "1/3 arc second": 1 / 10800}
 _SRTM_FILL, _SRTM_ISLAND_FILL, _3DEP_FILL = -32768, 255, -999999.0
+# A raster under the name of other data, SMAP....h5, is told as what it is not.
+_SUFFIXES = (".tif", ".tiff", ".img", ".vrt")
 _LOWEST, _HIGHEST = VARIABLES["elevation"].valid_range
 
 
@@ -72,8 +75,12 @@ def read_srtm(path: Path, *, bbox: BBox | None = None) -> Dataset:
 
 
 def is_srtm(path: Path) -> bool:
-    """Whether a file, or each raster of a folder, is a tile of SRTM by name, projection, type and pixel size."""
-    return _each_is(path, lambda f: "srtm" in f.name.lower(), (_SRTM_STEP,), "iu")
+    """Whether a file, or each raster of a folder, is of SRTM.
+
+    By its name, or by whole metres of 16 bits on the lattice of 3 arc seconds in degrees of WGS84; a relative of
+    SRTM on the same lattice, as HydroSHEDS, is told from it by its name alone.
+    """
+    return _each_is(path, "srtm", _is_srtm_lattice)
 
 
 def read_3dep(path: Path, *, bbox: BBox | None = None) -> Dataset:
@@ -116,8 +123,8 @@ def read_3dep(path: Path, *, bbox: BBox | None = None) -> Dataset:
 
 
 def is_3dep(path: Path) -> bool:
-    """Whether a file, or each raster of a folder, is a 3DEP tile by datum, type and pixel size; any name will do."""
-    return _each_is(path, lambda f: True, tuple(_3DEP_STEPS.values()), "f", epsg=4269)
+    """Whether a file, or each raster of a folder, is a 3DEP tile: by its name, or by datum, type and pixel size."""
+    return _each_is(path, "usgs_1", _is_3dep_lattice) or _each_is(path, "3dep", _is_3dep_lattice)
 
 
 def _files(path: Path, name: re.Pattern[str], example: str) -> list[Path]:
@@ -180,31 +187,34 @@ def _3dep_metres(path: Path, stored: NDArray[Any], nodata: float | int | None) -
 def _edition(left: float, step: float) -> str:
     """Which edition an SRTM raster comes from: its edges, or its centres, lie on multiples of the step."""
     if abs(step - _SRTM_STEP) > 1e-3 * _SRTM_STEP:
-        return f"unknown: pixels of {step:.6g} degree, resampled"
+        return f"unknown: pixels of {step:.6g} degree; resampled, or SRTM of another centre"
     place = (left / _SRTM_STEP) % 1
     if min(place, 1 - place) < 0.1:
         return "6000 pixels a tile: edges on multiples of 3 arc seconds"
     return "6001 pixels a tile: centres on multiples of 3 arc seconds" if abs(place - 0.5) < 0.1 else "unknown: shifted"
 
 
-def _each_is(
-    path: Path, named: Callable[[Path], bool], steps: tuple[float, ...], kinds: str, epsg: int | None = None
-) -> bool:
+def _each_is(path: Path, word: str, lattice: Callable[[DatasetReader], bool]) -> bool:
+    """Whether each raster has one band of metres in degrees, and the word in its name or the product's lattice."""
     if path.is_dir():
         files = sorted(path.glob("*.tif"))
-        return bool(files) and all(_each_is(f, named, steps, kinds, epsg) for f in files)
+        return bool(files) and all(_each_is(f, word, lattice) for f in files)
     try:
-        if container_of(path) != "tiff" or not named(path):
+        if container_of(path) not in RASTERS:
             return False
         with open_raster(path) as file:
-            return bool(
-                file.count == 1
-                and file.crs is not None
-                and file.crs.is_geographic
-                and (epsg is None or file.crs.to_epsg() == epsg)
-                and np.dtype(file.dtypes[0]).kind in kinds
-                and np.dtype(file.dtypes[0]).itemsize >= 2
-                and any(abs(file.transform.a - step) < 1e-3 * step for step in steps)
-            )
+            metres = file.count == 1 and np.dtype(file.dtypes[0]).itemsize >= 2
+            named = word in path.name.lower()
+            return metres and (named or (path.suffix.lower() in _SUFFIXES and lattice(file)))
     except VadoseError:
         return False
+
+
+def _is_srtm_lattice(file: DatasetReader) -> bool:
+    whole = file.dtypes[0] in ("int16", "uint16") and file.crs is not None and file.crs.to_epsg() == 4326
+    return whole and not _edition(file.transform.c, file.transform.a).startswith("unknown")
+
+
+def _is_3dep_lattice(file: DatasetReader) -> bool:
+    metres = file.dtypes[0] == "float32" and file.crs is not None and file.crs.to_epsg() == 4269
+    return metres and any(abs(file.transform.a - step) < 1e-3 * step for step in _3DEP_STEPS.values())

@@ -25,6 +25,7 @@ _GRID = (
     "gridType", "Ni", "Nj", "iScansNegatively", "jScansPositively", "jPointsAreConsecutive",
     "latitudeOfFirstGridPointInDegrees", "longitudeOfFirstGridPointInDegrees",
     "latitudeOfLastGridPointInDegrees", "longitudeOfLastGridPointInDegrees",
+    "jDirectionIncrementInDegrees", "iDirectionIncrementInDegrees",
 )  # fmt: skip
 _MISSING = 1e34
 
@@ -59,7 +60,8 @@ def messages(
         raise VadoseError(f"{path}: found a {container} file where GRIB is published; is it another file renamed?")
     try:
         with path.open("rb") as stream:
-            while (handle := eccodes.codes_grib_new_from_file(stream)) is not None:
+            eccodes.codes_grib_multi_support_reset_file(stream)
+            while (handle := _next(stream)) is not None:
                 try:
                     keys = {name: _get(handle, name) for name in (*names, *_GRID)}
                     if wanted(keys):
@@ -88,8 +90,14 @@ def axes(path: Path, keys: Keys) -> tuple[Array, Array]:
     return lat, lon
 
 
+def cell_of(keys: Keys) -> tuple[float, float]:
+    """Height and width [degree] of a message's cells as declared, 0 where they are not."""
+    dy, dx = (keys[name] for name in _GRID[-2:])
+    return dy if dy and 0 < dy < 10 else 0.0, dx if dx and 0 < dx < 10 else 0.0
+
+
 def north_up(
-    path: Path, lat: Array, lon: Array, bbox: BBox | None
+    path: Path, lat: Array, lon: Array, bbox: BBox | None, cell: tuple[float, float] = (0.0, 0.0)
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], xr.Dataset]:
     """Put a regular latitude-longitude lattice north up and west to east within -180..180, and cut it to a box.
 
@@ -101,6 +109,8 @@ def north_up(
         Centres of rows and columns as the file has them: in either direction, longitudes to 180 or to 360.
     bbox
         West, south, east, north [degree]; None for all.
+    cell
+        Height and width of cells [degree], needed where there is one row or one column.
 
     Returns
     -------
@@ -115,12 +125,13 @@ def north_up(
     lon = (lon + 180) % 360 - 180
     rows, columns = np.argsort(-lat, kind="stable"), np.argsort(lon, kind="stable")
     steps = [np.diff(-lat[rows]), np.diff(lon[columns])]
+    steps = [step if len(step) or not size else np.array([size]) for step, size in zip(steps, cell, strict=True)]
     for what, step in zip(("latitudes", "longitudes"), steps, strict=True):
         # Centres may be rounded to a thousandth of a degree.
         if not len(step) or not np.isfinite(step).all() or step.min() <= 0 or np.ptp(step) > 0.003 + 0.01 * step.min():
             raise VadoseError(
-                f"{path}: {what} are not two or more, evenly spaced (found {len(step) + 1} from {lat[rows[0]]:g} "
-                f"north, {lon[columns[0]]:g} west); a part across 180 degrees has to be cut in two"
+                f"{path}: {what} are not two or more, evenly spaced (found {len(lat)} x {len(lon)} from "
+                f"{lat[rows[0]]:g} north, {lon[columns[0]]:g} west); a part across 180 degrees has to be cut in two"
             )
     dy, dx = (float(step.mean()) for step in steps)
     left, top = float(lon[columns[0]]) - dx / 2, float(lat[rows[0]]) + dy / 2
@@ -128,6 +139,15 @@ def north_up(
     rows, columns = rows[down], columns[across]
     corner = (left + across.start * dx, top - down.start * dy, dx, dy)
     return rows, columns, raster_coordinates("EPSG:4326", corner, (len(rows), len(columns)))
+
+
+def _next(stream: Any) -> Any:
+    """The next field, also one of several in a message, as older GFS keeps its winds."""
+    eccodes.codes_grib_multi_support_on()
+    try:
+        return eccodes.codes_grib_new_from_file(stream)
+    finally:
+        eccodes.codes_grib_multi_support_off()
 
 
 def _get(handle: Any, name: str) -> Any:

@@ -158,7 +158,8 @@ def is_gridmet(path: Path) -> bool:
         named = [name for name in map(str, raw.data_vars) if name in _FIRE or _candidates(name)]
         # The names are CF standard names, which others use too; MACA is of the same author and cells.
         about = str(raw.attrs).lower()
-        return bool(named) and ("day" in raw.variables or "abatzoglou" in about) and "macav2" not in about
+        own = "day" in raw.variables or "abatzoglou" in about or any(name.startswith("daily_m") for name in named)
+        return bool(named) and own and "macav2" not in about
 
 
 def _candidates(name: str) -> list[str]:

@@ -83,6 +83,8 @@ def read_imerg(path: Path, *, bbox: BBox | None = None, quality: str = "recommen
                 f"{path}: no 'precipitation' or 'precipitationCal' with 'lat' and 'lon', in group 'Grid' or out of "
                 f"it (found: {list(file)[:8]}); is it another product, or the download incomplete?"
             )
+        if _is_month(path, file, group):
+            raise VadoseError(f"{path}: means of a month (3IMERGM); only half hours and days are read, fetch those")
         lat, lon = (np.round(group[axis][:].astype(float), 2) for axis in ("lat", "lon"))
         rows, columns, south_first, dataset = on_lattice(path, lat, lon, bbox, _STEP)
         daily, factor, units = _unit(path, group[name])
@@ -211,7 +213,7 @@ def is_imerg(path: Path) -> bool:
         return False
     with open_hdf5(path) as file:
         group, name = _precipitation(file)
-        if group is None or group[name].ndim != 3 or group["lon"].ndim != 1 or not group["lon"].size:
+        if group is None or group[name].ndim not in (2, 3) or group["lon"].ndim != 1 or not group["lon"].size:
             return False
         centres = np.concatenate([group["lon"][:2], group["lat"][:2]]).astype(float) / _STEP
         # Centres lie halfway between tenths of a degree.
@@ -267,14 +269,18 @@ def _time(path: Path, group: Any, daily: bool) -> tuple[pd.DatetimeIndex, dict[s
 def _window(path: Path, dataset: Any, rows: slice, columns: slice, times: int) -> NDArray[np.float32]:
     """Values (time, lat, lon) of a window in the order of the file's rows, NaN where missing."""
     axes = [dim[0].name.rsplit("/", 1)[-1] if len(dim) else "" for dim in dataset.dims]
-    if sorted(axes) != ["lat", "lon", "time"]:
+    # One time, cut out with a library, may have lost its axis.
+    known = (["lat", "lon", "time"], ["lat", "lon"])
+    if sorted(axes) not in known:
         axes = _text(dataset.attrs.get("DimensionNames", "time,lon,lat")).split(",")
-    if sorted(axes) != ["lat", "lon", "time"] or dataset.ndim != 3:
+    if sorted(axes) not in known or dataset.ndim != len(axes):
         raise VadoseError(f"{path}: {dataset.name} {dataset.shape} has axes {axes}; published as time, lon, lat")
-    if dataset.shape[axes.index("time")] != times:
+    if (dataset.shape[axes.index("time")] if "time" in axes else 1) != times:
         raise VadoseError(f"{path}: {dataset.name} {dataset.shape} does not fit {times} times; is the file complete?")
     cut = {"time": slice(None), "lat": rows, "lon": columns}
-    raw = dataset[tuple(cut[axis] for axis in axes)].transpose([axes.index(a) for a in ("time", "lat", "lon")])
+    raw = dataset[tuple(cut[axis] for axis in axes)]
+    raw, axes = (raw, axes) if "time" in axes else (raw[None], ["time", *axes])
+    raw = raw.transpose([axes.index(axis) for axis in ("time", "lat", "lon")])
     if raw.shape[1:] != (rows.stop - rows.start, columns.stop - columns.start):
         raise VadoseError(f"{path}: {dataset.name} {dataset.shape} is smaller than its axes; is the file complete?")
     declared = dataset.attrs.get("_FillValue")
@@ -307,11 +313,30 @@ def _masked(dataset: xr.Dataset, quality: str, daily: bool) -> tuple[xr.Dataset,
 
 def _origin(path: Path, file: Any) -> dict[str, str | None]:
     """Run and version by the file's own header, else by its name; empty where neither says."""
-    for text in (_text(file.attrs.get(key, "")) for key in ("FileHeader", "InputPointer")):
+    for text in _headers(file):
         if found := _ORIGIN.search(text):
             return found.groupdict()
     named = FILE_NAME.match(path.name)
     return {key: named[key] for key in ("run", "version")} if named else {}
+
+
+def _headers(file: Any) -> list[str]:
+    """The file's own headers; OPeNDAP puts a word before their names."""
+    names = ("FileHeader", "InputPointer", "HDF5_GLOBAL.FileHeader", "HDF5_GLOBAL.InputPointer")
+    return [_text(file.attrs.get(name, "")) for name in names]
+
+
+def _is_month(path: Path, file: Any, group: Any) -> bool:
+    """Whether a file holds the means of a month, in mm/hr too, by its name, header, fields or bounds of time."""
+    if path.name.startswith("3B-MO") or "gaugeRelativeWeighting" in group:
+        return True
+    if any(re.search(r"3IMERGM\b|TimeInterval=MONTH", text) for text in _headers(file)):
+        return True
+    if "time_bnds" not in group or "time" not in group:
+        return False
+    units = _EPOCH.match(_text(group["time"].attrs.get("units", group["time"].attrs.get("Units", ""))))
+    bounds = np.ravel(group["time_bnds"][()]).astype(float)
+    return bool(units and len(bounds) == 2 and np.diff(bounds)[0] * _SECONDS[units[1]] > 2 * _SECONDS["days"])
 
 
 def _text(value: Any) -> str:

@@ -96,7 +96,7 @@ def read_ismn(path: Path) -> list[xr.Dataset]:
     """
     if not path.exists():
         raise VadoseError(f"{path}: no such file or folder; give an ISMN download, unpacked or as zip")
-    if path.suffix == ".stm" and container_of(path) == "text":
+    if path.is_file() and container_of(path) == "text":
         return _alone(path)
     if not path.is_dir() and not zipfile.is_zipfile(path):
         raise VadoseError(f"{path}: neither a folder nor a whole zip file; download the archive again")
@@ -127,14 +127,14 @@ def read_ismn(path: Path) -> list[xr.Dataset]:
 
 
 def is_ismn(path: Path) -> bool:
-    """Whether a folder or zip file holds series (``.stm``) of the archive, or a file is one."""
+    """Whether a folder or zip file holds series (``.stm``) of the archive, or a file is one, if only by its ending."""
     container = container_of(path)
     if container == "text":
-        return SERIES.match(path.name) is not None
+        return SERIES.match(path.name) is not None or path.suffix.lower() == ".stm"
     if container == "zip":
         with zipfile.ZipFile(path) as archive:
             return any(name.endswith(".stm") for name in archive.namelist())
-    return container == "folder" and any(path.glob("*/*.stm")) | any(path.glob("*/*/*.stm"))
+    return container == "folder" and any(any(path.glob(f"{depth}*.stm")) for depth in ("", "*/", "*/*/"))
 
 
 def _alone(path: Path) -> list[xr.Dataset]:

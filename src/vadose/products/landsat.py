@@ -25,7 +25,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from vadose.errors import VadoseError
+from vadose.errors import NeedsError, VadoseError
 from vadose.products.containers import BBox, choose, container_of, open_raster, read_raster, simulated_mark
 from vadose.variables import describe
 
@@ -209,14 +209,16 @@ def read_hls(path: Path, *, bbox: BBox | None = None, quality: str = "clear") ->
 
 
 def is_landsat(path: Path) -> bool:
-    """Whether a folder or file belongs to a Collection 2 Level 2 scene, by its ending and what it holds.
+    """Whether a folder or file belongs to a Collection 2 Level 2 scene, by its name and what it holds.
 
-    Bands carry nothing inside that names them: they are known by ``_SR_B4.TIF`` and the like, and by 16-bit
-    counts in a projection.
+    Bands carry nothing inside that names them: they are known by a name as published, or by ``_SR_B4.TIF`` and
+    the like and by 16-bit counts in a projection.
     """
     try:
         if path.is_dir():
             return any(is_landsat(p) for p in sorted(path.iterdir()) if p.is_file() and _MEMBER.fullmatch(p.name))
+        if FILE_NAME.fullmatch(path.name) and container_of(path) == "tiff":
+            return True
         found = _MEMBER.fullmatch(path.name)
         if found is None:
             return False
@@ -229,14 +231,11 @@ def is_landsat(path: Path) -> bool:
 
 
 def is_hls(path: Path) -> bool:
-    """Whether a folder or file belongs to an HLS granule, by its name and by 16-bit counts in a projection."""
+    """Whether a folder or file belongs to an HLS granule, by its name as published."""
     try:
         files = sorted(path.iterdir()) if path.is_dir() else [path]
-        named = [p for p in files if (m := HLS_FILE_NAME.fullmatch(p.name)) and (m["band"] or "").startswith("B")]
-        if not named:
-            return False
-        with open_raster(named[0]) as raster:
-            return raster.crs is not None and raster.crs.is_projected and raster.dtypes == ("int16",)
+        named = [p for p in files if (m := HLS_FILE_NAME.fullmatch(p.name)) and m["band"]]
+        return bool(named) and container_of(named[0]) == "tiff"
     except VadoseError:
         return False
 
@@ -353,9 +352,10 @@ def _unpack(
     bad: NDArray[np.bool_] | None = None
     if bits:
         if flags is None:
-            raise VadoseError(
+            raise NeedsError(
                 f"{path}: no {'QA_PIXEL' if flags_dtype == 'uint16' else 'Fmask'} band beside the others, so clouds "
-                "cannot be masked; fetch it, or read with quality='all'"
+                "cannot be masked; fetch it, or read with quality='all'",
+                instead={"quality": "all"},
             )
         stored, first = _counts(flags, bbox, flags_dtype)
         bad = (stored & bits) != 0

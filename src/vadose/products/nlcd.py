@@ -2,7 +2,8 @@
 
 Annual: doi:10.5066/P94UXNTS, ``Annual_NLCD_LndCov_2019_CU_C1V1.tif``, background 250. Legacy:
 doi:10.5066/P9JZ7AO3, ``nlcd_2019_land_cover_l48_20210604``, background 0 (127 after some tools). Both lie on an
-Albers projection of the datum WGS84: EPSG:5070 has NAD83 and is another one, so the file's own is kept.
+Albers projection of the datum WGS84: EPSG:5070 has NAD83 and is another one, so the file's own is kept. The legacy
+epochs were published as Erdas Imagine (``.img``); cuts made of either come as other types of numbers too.
 """
 
 import re
@@ -12,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from vadose.errors import VadoseError
-from vadose.products.containers import BBox, as_float, container_of, open_raster, read_raster, simulated_mark
+from vadose.products.containers import RASTERS, BBox, as_float, container_of, open_raster, read_raster, simulated_mark
 from vadose.variables import describe
 
 CLASSES = {
@@ -24,8 +25,8 @@ CLASSES = {
 }  # fmt: skip
 BACKGROUND = (0, 127, 250)
 FILE_NAME = re.compile(
-    r"Annual_NLCD_LndCov_(?P<annual>\d{4})_(?:CU|AK|HI|PR)_C(?P<collection>\d+)V(?P<version>\d+)\.tiff?"
-    r"|nlcd_(?P<epoch>\d{4})_land_cover_(?:l48|ak|hi|pr)_(?P<release>\d{8})\.tiff?",
+    r"Annual_NLCD_LndCov_(?P<annual>\d{4})_(?:CU|AK|HI|PR)_C(?P<collection>\d+)V(?P<version>\d+)\.(?:tiff?|img|vrt)"
+    r"|nlcd_(?P<epoch>\d{4})_land_cover_(?:l48|ak|hi|pr)_(?P<release>\d{8})\.(?:tiff?|img|vrt)",
     re.IGNORECASE,
 )
 _YEAR = re.compile(r"(?<!\d)(?:19[89]\d|20[0-4]\d)(?!\d)")
@@ -37,7 +38,7 @@ def read_nlcd(path: Path, *, bbox: BBox | None = None) -> xr.Dataset:
     Parameters
     ----------
     path
-        GeoTIFF, whole or a cut of one, in any projection.
+        GeoTIFF, Erdas Imagine or virtual raster, whole or a cut of one, in any projection.
     bbox
         West, south, east, north [degree].
 
@@ -59,12 +60,12 @@ def read_nlcd(path: Path, *, bbox: BBox | None = None) -> xr.Dataset:
     """
     with open_raster(path) as file:
         kind, mark = np.dtype(file.dtypes[0]), simulated_mark(file.tags())
-        if file.count != 1 or kind.kind not in "iu":
+        if file.count != 1 or kind.kind not in "iuf":
             raise VadoseError(f"{path}: found {file.count} bands of {kind}, not one of land-cover codes; a picture?")
     stored, dataset, nodata = read_raster(path, bbox)
-    codes = as_float(stored, nodata, *(v for v in BACKGROUND if v <= np.iinfo(kind).max))
-    found = np.unique(codes[~np.isnan(codes)]).astype(int).tolist()
-    if unknown := [code for code in found if code not in CLASSES]:
+    codes = as_float(stored, nodata, *BACKGROUND)
+    found = np.unique(codes[~np.isnan(codes)]).tolist()
+    if unknown := [int(code) if code == int(code) else code for code in found if code not in CLASSES]:
         raise VadoseError(f"{path}: codes {unknown[:8]} are none of NLCD land cover; another layer or map?")
     if not found:
         raise VadoseError(f"{path}: no land cover at all, all is background; another box or a damaged file?")
@@ -83,18 +84,24 @@ def read_nlcd(path: Path, *, bbox: BBox | None = None) -> xr.Dataset:
 
 
 def is_nlcd(path: Path) -> bool:
-    """Whether a file is NLCD land cover: by its name and type, or by pixels of 30 m that hold NLCD codes alone."""
+    """Whether a file is NLCD land cover: by its name as published, or by NLCD codes alone.
+
+    The codes have to come with a name that says NLCD, or with bytes in pixels of 30 m.
+    """
     try:
-        if container_of(path) != "tiff":
+        if container_of(path) not in RASTERS:
             return False
+        if FILE_NAME.fullmatch(path.name):
+            return True
         with open_raster(path) as file:
-            if file.count != 1 or file.dtypes[0] != "uint8" or file.crs is None:
+            if file.count != 1 or file.crs is None:
                 return False
             # The middle of the raster, where a map cut to a region has something to show.
             row, column = max(file.height // 2 - 128, 0), max(file.width // 2 - 128, 0)
             window = ((row, min(row + 256, file.height)), (column, min(column + 256, file.width)))
-            codes = set(np.unique(file.read(1, window=window)).tolist()) - {*BACKGROUND, file.nodata}
-            thirty_metres = file.crs.is_projected and 25 < file.transform.a < 35
+            stored = file.read(1, window=window)
+            codes = set(np.unique(stored[stored == stored]).tolist()) - {*BACKGROUND, file.nodata}
+            thirty_metres = file.dtypes[0] == "uint8" and file.crs.is_projected and 25 < file.transform.a < 35
     except VadoseError:
         return False
     if not codes <= set(CLASSES):

@@ -63,8 +63,8 @@ def read_nldas_noah(path: Path, *, bbox: BBox | None = None) -> xr.Dataset:
     -------
     xarray.Dataset
         (time, lat, lon), north up: ``soil_moisture_0_10cm``, ``_10_40cm``, ``_40_100cm``, ``_100_200cm``
-        [m3 m-3], the layer's water over its thickness, and ``soil_temperature_...`` [K] of the layers the
-        file has; NaN over water. Time is the stamp [UTC].
+        [m3 m-3], the layer's water over its thickness, and ``soil_temperature_...`` [K], of the layers the
+        file has (netCDF of the published name may be a subset); NaN over water. Time is the stamp [UTC].
 
     Raises
     ------
@@ -99,7 +99,8 @@ def read_nldas_forcing(path: Path, *, bbox: BBox | None = None) -> xr.Dataset:
         (time, lat, lon), north up: ``precipitation`` [kg m-2 of the hour before the stamp],
         ``air_temperature`` [K], ``specific_humidity`` [kg kg-1], ``surface_pressure`` [Pa],
         ``eastward_wind``, ``northward_wind`` [m s-1], ``longwave_radiation``, ``shortwave_radiation``
-        [W m-2]; NaN where missing. Time is the stamp, the end of the hour [UTC].
+        [W m-2], those the file has (netCDF of the published name may be a subset); NaN where missing. Time is
+        the stamp, the end of the hour [UTC].
 
     Raises
     ------
@@ -111,7 +112,8 @@ def read_nldas_forcing(path: Path, *, bbox: BBox | None = None) -> xr.Dataset:
     Xia et al. (2012), doi:10.1029/2011JD016048; doi:10.5067/THUF4J1RLSYG.
     """
     dataset = describe(read_hour(path, bbox, FORCING, FILE_NAME_FORCING))
-    dataset.precipitation.attrs["long_name"] = "precipitation of the hour before the stamp"
+    if "precipitation" in dataset:
+        dataset.precipitation.attrs["long_name"] = "precipitation of the hour before the stamp"
     dataset.attrs |= {
         "product": "NLDAS_FORA0125_H",
         "day_boundary": "an hour that ends at its stamp; a day is made by daily_nldas_forcing",
@@ -179,12 +181,12 @@ def daily_nldas_forcing(paths: Iterable[Path], *, bbox: BBox | None = None, min_
 
 def is_nldas_noah(path: Path) -> bool:
     """Whether a file holds the soil layers of NLDAS-2 Noah (its sister models have other layers)."""
-    return holds(path, NOAH, ("soil_moisture_0_10cm", "soil_moisture_40_100cm"))
+    return holds(path, NOAH, ("soil_moisture_0_10cm", "soil_moisture_40_100cm"), FILE_NAME_NOAH)
 
 
 def is_nldas_forcing(path: Path) -> bool:
     """Whether a file holds the forcing of file A (file B has no temperature at 2 m)."""
-    return holds(path, FORCING, tuple(FORCING))
+    return holds(path, FORCING, tuple(FORCING), FILE_NAME_FORCING)
 
 
 def _daily(

@@ -22,6 +22,7 @@ LAYERS = ((0, 10), (10, 40), (40, 100), (100, 200))
 FILLS = (-9999.0, 9999.0)
 SIMULATED_MARKER = "SIMULATED.txt"
 _STEP = 0.125
+_MONTHLY = re.compile(r"NLDAS_\w+0125_MC?\.")
 
 
 class Field(NamedTuple):
@@ -38,12 +39,24 @@ class Field(NamedTuple):
 def read_hour(
     path: Path, bbox: BBox | None, fields: dict[str, Field], file_name: re.Pattern[str], optional: tuple[str, ...] = ()
 ) -> xr.Dataset:
-    """One hour, in our units, refused where values are out of range or a variable is missing."""
+    """One hour, in our units, refused where values are out of range or a variable is missing.
+
+    Under its name as published a file may be a subset; what it lacks is told in the attribute ``left_out``.
+    """
+    if _MONTHLY.match(path.name):
+        raise VadoseError(f"{path}: means of a month; only hours are read (NLDAS_NOAH0125_H, NLDAS_FORA0125_H)")
     from_grib = container_of(path) == "grib"
     found, where, time, notes = (_from_grib if from_grib else _from_netcdf)(path, bbox, fields)
-    if missing := [name for name in fields if name not in found and name not in optional]:
-        raise VadoseError(f"{path}: holds no {', '.join(missing)}; is it another product, cut short or a subset?")
     named = file_name.fullmatch(path.name)
+    missing = [name for name in fields if name not in found]
+    # A message may be cut off unseen at the end of GRIB; netCDF under its name that opens is whole or a subset.
+    if set(missing) - set(optional) and (from_grib or not named or not found):
+        raise VadoseError(
+            f"{path}: holds no {', '.join(n for n in missing if n not in optional)}; is it another product, cut short, "
+            "or a subset that was renamed?"
+        )
+    if missing:
+        notes["left_out"] = ", ".join(missing)
     stamp = pd.to_datetime(named[1] + named[2], format="%Y%m%d%H%M") if named else time
     if stamp is None:
         raise VadoseError(f"{path}: neither its name nor a variable 'time' tells the hour; give its published name")
@@ -89,7 +102,7 @@ def _from_grib(path: Path, bbox: BBox | None, fields: dict[str, Field]) -> _Foun
             raise VadoseError(f"{path}: holds {name} twice; a granule is one hour, split the file")
         lat, lon = _snapped(*axes(path, keys))
         if lattice is None or north is None:
-            lattice, north = (lat, lon), north_up(path, lat, lon, bbox)
+            lattice, north = (lat, lon), north_up(path, lat, lon, bbox, (_STEP, _STEP))
         elif not (np.array_equal(lat, lattice[0]) and np.array_equal(lon, lattice[1])):
             raise VadoseError(f"{path}: {name} lies on another grid than the messages before it")
         found[name] = values()[np.ix_(north[0], north[1])]
@@ -121,7 +134,10 @@ def _from_netcdf(path: Path, bbox: BBox | None, fields: dict[str, Field]) -> _Fo
         if missing := [name for name in ("lat", "lon") if name not in raw.variables]:
             raise VadoseError(f"{path}: no variable {missing} (found: {list(raw.variables)[:8]}); it cannot be placed")
         lat, lon = (np.asarray(raw[name].values, float) for name in ("lat", "lon"))
-        rows, columns, where = north_up(path, *_snapped(lat, lon), bbox)
+        if lat.ndim != 1 or lon.ndim != 1:
+            raise VadoseError(f"{path}: 'lat' {lat.shape} and 'lon' {lon.shape} are no axes; cut a box, not a point")
+        rows, columns, where = north_up(path, *_snapped(lat, lon), bbox, (_STEP, _STEP))
+        _refuse_longer(path, raw)
         notes = {"simulated": simulated_mark(raw.attrs)} if simulated_mark(raw.attrs) == "true" else {}
         found = {}
         for name, field in fields.items():
@@ -191,6 +207,18 @@ def _hour(path: Path, raw: xr.Dataset) -> pd.Timestamp | None:
         raise VadoseError(f"{path}: the variable 'time' is no time ({error}); is the file damaged?") from error
 
 
+def _refuse_longer(path: Path, raw: xr.Dataset) -> None:
+    """Means of months are files like those of hours, but for the bounds of their time."""
+    time = raw.variables.get("time")
+    bounds = raw.variables.get(str(time.attrs.get("bounds", "time_bnds"))) if time is not None else None
+    unit = re.match(r"(second|minute|hour|day)s since", str(time.attrs.get("units", ""))) if time is not None else None
+    if bounds is None or unit is None or bounds.size != 2:
+        return
+    hours = float(np.ptp(bounds.values)) * (pd.Timedelta(f"1 {unit[1]}") / pd.Timedelta(hours=1))
+    if hours > 1.5:
+        raise VadoseError(f"{path}: means of {hours:g} hours; only hours are read, fetch those")
+
+
 def _snapped(lat: Array, lon: Array) -> tuple[Array, Array]:
     """Centres on the published lattice, where they are but for rounding: GRIB-1 keeps a thousandth of a degree."""
 
@@ -201,8 +229,11 @@ def _snapped(lat: Array, lon: Array) -> tuple[Array, Array]:
     return snap(lat), snap(lon)
 
 
-def holds(path: Path, fields: dict[str, Field], needed: tuple[str, ...]) -> bool:
-    """Whether a file's variables or messages are those of a product on NLDAS's lattice."""
+def holds(path: Path, fields: dict[str, Field], needed: tuple[str, ...], file_name: re.Pattern[str]) -> bool:
+    """Whether a file's variables or messages are those of a product on NLDAS's lattice.
+
+    One variable does in netCDF that is named as published: servers make such subsets.
+    """
     container = container_of(path)
     if container == "grib":
         named: dict[tuple[int, ...], str] = {(f.parameter, *f.level): name for name, f in fields.items()}
@@ -218,6 +249,9 @@ def holds(path: Path, fields: dict[str, Field], needed: tuple[str, ...]) -> bool
     with open_netcdf(path) as raw:
         if "lat" not in raw.variables or "lon" not in raw.variables:
             return False
-        return all(
-            any(n in raw for n in fields[name].names) or (fields[name].by_depth or "-") in raw for name in needed
-        )
+        held = {
+            name
+            for name, field in fields.items()
+            if any(n in raw for n in field.names) or (field.by_depth or "-") in raw
+        }
+        return bool(held) if file_name.fullmatch(path.name) else set(needed) <= held

@@ -15,8 +15,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from vadose.errors import VadoseError
-from vadose.products.containers import BBox, as_float, choose, container_of, open_raster, simulated_mark
+from vadose.errors import NeedsError, VadoseError
+from vadose.products.containers import RASTERS, BBox, as_float, choose, container_of, open_raster, simulated_mark
 from vadose.products.tiles import read_tiles
 from vadose.variables import VARIABLES, describe
 
@@ -40,9 +40,16 @@ STATISTICS = ("mean", "mode", "p5", "p50", "p95")
 DEPTHS = ("0_5", "5_15", "15_30", "30_60", "60_100", "100_200")
 FILE_NAME = re.compile(r"lat(?P<south>\d{2})(?P<north>\d{2})_lon(?P<west>-\d{2,3})(?P<east>-\d{2,3})\.tif")
 _FILL = -9999.0
+_UNKNOWN = "unknown"
 # As folders, clay/mean/0_5/..., or in one name as the published mosaics have it, clay_mean_0_5.
 _TOLD = re.compile(
     rf"(?:^|[/_])({'|'.join(PROPERTIES)})[/_]({'|'.join(STATISTICS)})[/_]({'|'.join(reversed(DEPTHS))})(?=[/_.])"
+)
+# The same three words in a file's own name in any order, clay_0_5_mean or p50_clay_0-5cm, as tools have it.
+_WORDS = (
+    re.compile(rf"(?<![a-z0-9])({'|'.join(PROPERTIES)})(?![a-z0-9])"),
+    re.compile(rf"(?<![a-z0-9])({'|'.join(STATISTICS)})(?![a-z0-9])"),
+    re.compile(rf"(?<![0-9])({'|'.join(d.replace('_', '[_-]') for d in reversed(DEPTHS))})(?:cm)?(?![a-z0-9])"),
 )
 
 
@@ -63,7 +70,8 @@ def read_polaris(
     """Read a tile, or all tiles below a folder put together, in our names and units and never as logarithms.
 
     What a file holds is told by its folders, ``clay/mean/0_5/``, or its name, ``clay_mean_0_5.tif``. Where it is
-    told, ``property``, ``statistic`` and ``depth`` select; where not (a file moved away), they tell it.
+    told, ``property``, ``statistic`` and ``depth`` select; where not (a file moved away), they tell it. With
+    property ``'unknown'`` a single file that nothing tells is read as it is stored.
 
     Parameters
     ----------
@@ -81,7 +89,7 @@ def read_polaris(
         ``porosity_0_5cm`` [m3 m-3], ``saturated_hydraulic_conductivity_0_5cm`` [m s-1],
         ``bubbling_pressure_0_5cm`` [kPa] and so on, for each layer found; statistics but the mean have their
         name behind: ``clay_fraction_0_5cm_p95``. A mean of a logarithm is read as 10 to its power, that is a
-        geometric mean.
+        geometric mean. ``unknown_property``, as stored and without a unit, may be a logarithm.
 
     Raises
     ------
@@ -96,8 +104,10 @@ def read_polaris(
     for value, choices, what in (
         (property, PROPERTIES, "property"), (statistic, STATISTICS, "statistic"), (depth, DEPTHS, "depth"),
     ):  # fmt: skip
-        if value is not None:
+        if value is not None and value != _UNKNOWN:
             choose(value, choices, what, path)
+    if property == _UNKNOWN:
+        return _as_stored(path, bbox)
     tiles = _tiles(path, (property, statistic, depth))
     fields: dict[str, xr.DataArray] = {}
     for part, files in tiles.items():
@@ -121,16 +131,34 @@ def read_polaris(
     return describe(dataset)
 
 
+def _as_stored(path: Path, bbox: BBox | None) -> xr.Dataset:
+    """One file whose property nothing tells, neither scaled nor taken out of its logarithm, and named so."""
+    if container_of(path) == "folder" or _told(path):
+        raise VadoseError(f"{path}: property 'unknown' is for a single file that nothing tells; leave it away")
+    values, dataset = read_tiles([path], bbox, lambda _, stored, nodata: as_float(stored, nodata, _FILL))
+    dims = ("lat", "lon") if "lat" in dataset.coords else ("y", "x")
+    text = "soil property not told by folders or name, as stored, perhaps a decimal logarithm"
+    dataset["unknown_property"] = dims, values, {"long_name": text, "units": "unknown"}
+    dataset.attrs |= {
+        "product": "POLARIS",
+        "version": "unknown",
+        "granule": path.name,
+        "quality": "none: the product carries no quality flag",
+        "simulated": "true" if _simulated(path) else "false",
+    }
+    return dataset
+
+
 def is_polaris(path: Path) -> bool:
     """Whether a file, or each raster below a folder, is of POLARIS: by its folders or name and its type."""
     if path.is_dir():
         files = sorted(path.rglob("*.tif"))
         return bool(files) and all(is_polaris(file) for file in files)
     try:
-        if container_of(path) != "tiff" or not (_told(path) or FILE_NAME.fullmatch(path.name)):
+        if container_of(path) not in RASTERS or not (_told(path) or FILE_NAME.fullmatch(path.name)):
             return False
         with open_raster(path) as file:
-            return bool(file.count == 1 and file.dtypes[0] == "float32" and file.crs and file.crs.is_geographic)
+            return bool(file.count == 1 and file.dtypes[0] in ("float32", "float64") and file.crs)
     except VadoseError:
         return False
 
@@ -150,10 +178,11 @@ def _tiles(path: Path, given: tuple[str | None, str | None, str | None]) -> dict
         part = _told(file)
         if part is None:
             if None in given:
-                raise VadoseError(
+                text = (
                     f"{file}: neither folders (clay/mean/0_5/) nor name tell what the file holds; give property, "
-                    f"statistic and depth (found {given})"
+                    f"statistic and depth (found {given}), or name it clay_mean_0_5.tif or the like"
                 )
+                raise NeedsError(text, instead={"property": _UNKNOWN}) if file == path else VadoseError(text)
             part = _Part(*map(str, given))
         found.add(part)
         if all(asked in (None, told) for asked, told in zip(given, part, strict=True)):
@@ -168,7 +197,12 @@ def _tiles(path: Path, given: tuple[str | None, str | None, str | None]) -> dict
 def _told(path: Path) -> _Part | None:
     # The nearest folders count: a folder further up may be called 'sand' for reasons of its own.
     found = _TOLD.findall("/".join(path.absolute().parts[-4:]).lower())
-    return _Part(*found[-1]) if found else None
+    if found:
+        return _Part(*found[-1])
+    words = [pattern.findall(path.stem.lower()) for pattern in _WORDS]
+    if any(len(set(known)) != 1 for known in words):
+        return None
+    return _Part(words[0][0], words[1][0], words[2][0].replace("-", "_"))
 
 
 def _name(part: _Part) -> str:

@@ -1,11 +1,14 @@
 """SCAN daily CSV exports, one station a file, and where the stations are.
 
 Published by USDA NRCS. Days run from local standard midnight to midnight; moisture is in percent of volume
-at depths in inches; solar radiation is a day's total in langley.
+at depths in inches; solar radiation is a day's total in langley. An export of one station names it in the comments
+before the header, ``# SCAN 2057: AAMU-JTG, AL``, one of many in its columns. Moisture comes as a mean of hourly values
+or as one reading at the start of the day, as asked for; the latter is no daily mean and is refused.
 """
 
 import csv
 import re
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,10 @@ CM_AN_INCH = 2.54
 METRES_A_FOOT = 0.3048
 JOULES_A_LANGLEY = 41840.0  # 1 cal cm-2, thermochemical
 LABELS = ("Date", "Station Id", "Station Name")
+_SITE = re.compile(r"#\s*(?P<network>SCAN|SNOTEL)\s+(?P<id>\d+)\s*:\s*(?P<name>[^,\t]+)")
+_SOIL = re.compile(r"Soil (?:Moisture|Temperature)")
+# The text export of before, whose moisture is a reading of one instant: SMS.I-1:-2 (pct).
+_OLDER = re.compile(r"Site Id,Date,Time,.*SMS\.I")
 # Pattern of a column -> our name; what follows the unit says how the day's value came about.
 PATTERNS = {
     re.compile(r"Precipitation Increment \((?P<unit>mm|in)\)"): "precipitation",
@@ -56,12 +63,14 @@ def read_scan(path: Path) -> xr.Dataset:
     xarray.Dataset
         ``soil_moisture`` [m3 m-3] and ``soil_temperature`` [K], (time, depth), and weather (time), NaN where
         missing; depth [cm]. A file with a header alone is a series of no days. Nothing is screened, and
-        the file does not say where the station is: see `read_scan_stations`.
+        the file does not say where the station is: see `read_scan_stations`. Columns of other quantities are
+        named in the attribute ``left_out``.
 
     Raises
     ------
     VadoseError
-        When a column is not known, none holds soil moisture, or a line is not as published; it is named.
+        When a column of the soil is not known, none holds soil moisture, the file is hourly, of many stations
+        or of the older form, or a line is not as published; it is named.
 
     References
     ----------
@@ -80,9 +89,17 @@ def read_scan(path: Path) -> xr.Dataset:
     >>> day.depth.values.tolist(), round(float(day.soil_moisture[0]), 3), int(day.shortwave_radiation)
     ([5.08], 0.301, 48)
     """
-    header, rows, lines = _table(path)
-    columns = _columns(path, header)
-    labels = {name: header.index(name) for name in LABELS}
+    header, rows, lines, site = _table(path)
+    columns, left_out = _columns(path, header)
+    labels = {name: header.index(name) for name in LABELS if name in header}
+    if (lacking := [name for name in LABELS if name not in labels]) and ("Date" in lacking or not site):
+        raise VadoseError(f"{path}: no columns {lacking}; export the station's id and name with the values")
+    ids = sorted({row[labels["Station Id"]] for row in rows}) if "Station Id" in labels else []
+    if len(ids) > 1:
+        raise VadoseError(f"{path}: holds stations {ids[:5]}; a file has to be of one station, split it")
+    if ids and "Station Name" in labels:
+        site = ids[0], rows[0][labels["Station Name"]], "SCAN"
+    number, station_name, network = site or (path.stem, path.stem, "SCAN")
     days = pd.to_datetime(
         pd.Series([row[labels["Date"]] for row in rows], dtype=str), format="%Y-%m-%d", errors="coerce"
     )
@@ -92,8 +109,6 @@ def read_scan(path: Path) -> xr.Dataset:
             f"{path}: line {lines[k]}: found day {rows[k][labels['Date']]!r}; days have to be YYYY-MM-DD, "
             "each once and in order"
         )
-    if len(ids := sorted({row[labels["Station Id"]] for row in rows})) > 1:
-        raise VadoseError(f"{path}: holds stations {ids[:5]}; a file has to be of one station, split it")
     values: dict[str, Any] = {}
     depths = sorted({inches for _, inches, _ in columns.values() if inches})
     for name in ("soil_moisture", "soil_temperature"):
@@ -107,7 +122,6 @@ def read_scan(path: Path) -> xr.Dataset:
             values[name][1][:, depths.index(inches)] = series
         else:
             values[name] = "time", series
-    station = ids[0] if ids else path.stem
     dataset = xr.Dataset(
         values,
         coords={
@@ -115,22 +129,24 @@ def read_scan(path: Path) -> xr.Dataset:
             "depth": ("depth", [round(inches * CM_AN_INCH, 2) for inches in depths], {"units": "cm"}),
         },
         attrs={
-            "network": "SCAN",
-            "station": station,
-            "station_name": rows[0][labels["Station Name"]] if rows else station,
+            "network": network,
+            "station": number,
+            "station_name": station_name,
             "day_boundary": "local standard midnight to midnight",
         },
     )
+    if left_out:
+        dataset.attrs["left_out"] = ", ".join(left_out)
     return describe(dataset)
 
 
 def is_scan(path: Path) -> bool:
-    """Whether a text file's header names SCAN's soil moisture."""
+    """Whether a text file's header names SCAN's soil moisture, as now or as in the older form."""
     if container_of(path) != "text":
         return False
     with path.open(encoding="utf-8-sig", errors="replace") as stream:
-        header = next((line for line in stream if not line.startswith("#")), "")
-    return "Soil Moisture Percent -" in header
+        lines = [line for line in islice(stream, 200) if not line.startswith("#")][:10]
+    return "Soil Moisture Percent -" in "".join(lines[:1]) or any(map(_OLDER.match, lines))
 
 
 def read_scan_stations(folder: Path) -> pd.DataFrame:
@@ -193,16 +209,25 @@ def _places(path: Path, number: Any, lat: Any, lon: Any, feet: Any) -> pd.DataFr
     return pd.DataFrame(places)
 
 
-def _table(path: Path) -> tuple[list[str], list[list[str]], list[int]]:
-    """Header, rows, and the rows' line numbers."""
+def _table(path: Path) -> tuple[list[str], list[list[str]], list[int], tuple[str, str, str] | None]:
+    """Header, rows, the rows' line numbers, and number, name and network of the station where comments tell one."""
     header: list[str] = []
     rows: list[list[str]] = []
     lines: list[int] = []
+    sites: list[tuple[str, str, str]] = []
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.reader(stream)
             for row in reader:
+                if reader.line_num < 10 and _OLDER.match(",".join(row)):
+                    raise VadoseError(
+                        f"{path}: the older text export of the NRCS (SMS.I-1:-2), whose moisture is the reading of an "
+                        "instant; export daily means of hourly values as CSV"
+                    )
                 if not row or (not header and row[0].startswith("#")):
+                    sites += [
+                        (m["id"], m["name"].strip(), m["network"]) for m in [_SITE.match(row[0]) if row else None] if m
+                    ]
                     continue
                 if not header:
                     header = row
@@ -218,11 +243,15 @@ def _table(path: Path) -> tuple[list[str], list[list[str]], list[int]]:
         raise VadoseError(f"{path}: {error}; the file is not a SCAN export in CSV") from error
     if not header:
         raise VadoseError(f"{path}: the file is empty, without a header even; export it again")
-    return header, rows, lines
+    if len(sites) > 1 and "Station Id" not in header:
+        raise VadoseError(
+            f"{path}: holds stations {[s for s, _, _ in sites[:5]]}; export one, or their id with the values"
+        )
+    return header, rows, lines, sites[0] if len(sites) == 1 else None
 
 
-def _columns(path: Path, header: list[str]) -> dict[int, tuple[str, int, str]]:
-    """Position of every column of values -> our name, depth in inches (0 where it has none), unit."""
+def _columns(path: Path, header: list[str]) -> tuple[dict[int, tuple[str, int, str]], list[str]]:
+    """Position of a column -> our name, depth in inches (0 where it has none), unit; and the columns left out."""
     found: dict[int, tuple[str, int, str]] = {}
     unknown = []
     for i, label in enumerate(header):
@@ -233,18 +262,16 @@ def _columns(path: Path, header: list[str]) -> dict[int, tuple[str, int, str]]:
         # A column without name, first of all, is the row's number in an export made with pandas.
         if i not in found and label not in LABELS and not (i == 0 and not label):
             unknown.append(label)
-    if unknown:
+    if soil := [label for label in unknown if _SOIL.match(label)]:
         raise VadoseError(
-            f"{path}: unknown columns {unknown}; export daily means of hourly values, with units in the "
+            f"{path}: unknown columns {soil}; export daily means of hourly values, with units in the "
             "header, or drop these columns"
         )
-    if lacking := [name for name in LABELS if name not in header]:
-        raise VadoseError(f"{path}: no columns {lacking}; export the station's id and name with the values")
     if not any(name == "soil_moisture" for name, _, _ in found.values()):
         raise VadoseError(f"{path}: no column 'Soil Moisture Percent -2in (pct) Mean of Hourly Values' or deeper")
     if len(set(found.values())) < len(found):
         raise VadoseError(f"{path}: a quantity has two columns at one depth; keep the sensor to use")
-    return found
+    return found, unknown
 
 
 def _numbers(path: Path, label: str, texts: list[str], lines: list[int]) -> NDArray[np.float64]:

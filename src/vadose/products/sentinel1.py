@@ -1,9 +1,11 @@
-"""Sentinel-1 C-band backscatter VV and VH as geocoded GeoTIFFs: Earth Engine, ASF HyP3, pyroSAR and alike.
+"""Sentinel-1 C-band backscatter VV and VH as geocoded GeoTIFFs: Earth Engine, HyP3, OPERA, pyroSAR and alike.
 
 Mission: Torres et al. (2012), doi:10.1016/j.rse.2011.05.028. Names known here, with what they tell:
 ``S1A_IW_GRDH_1SDV_START_STOP_ORBIT_TAKE_ID.tif`` (Earth Engine: bands ``VV``, ``VH``, ``angle``),
-``S1A_IW_START_DVP_RTC30_G_gpuned_ID_VV.tif`` (HyP3: g gamma0 or s sigma0; p power, a amplitude or d dB) and
-``S1A__IW___A_START_VV_grd_mli_geo_norm_db.tif`` (pyroSAR: A or D the pass; linear without ``_db``).
+``S1A_IW_START_DVP_RTC30_G_gpuned_ID_VV.tif`` (HyP3: g gamma0 or s sigma0; p power, a amplitude or d dB),
+``S1A__IW___A_START_VV_grd_mli_geo_norm_db.tif`` (pyroSAR: A or D the pass; linear without ``_db``),
+``OPERA_L2_RTC-S1_T034-071092-IW3_START_PROCESSED_S1A_30_v1.0_VV.tif`` (OPERA: gamma0, power) and
+``S1A_IW_GRDH_1SDV_START_STOP_ORBIT_TAKE_rtc/measurement/iw-vv.rtc.tiff`` (Planetary Computer: gamma0, power).
 
 Pitfalls: nothing in a GeoTIFF says by rule whether it holds dB or linear power, and Earth Engine names both
 alike; means and ratios want linear power. Sigma0 and terrain-flattened gamma0 differ and keep their own
@@ -32,10 +34,20 @@ from vadose.products.containers import (
 from vadose.variables import describe
 
 FILE_NAME = re.compile(
-    r"(?P<platform>S1[A-D])_+(?P<mode>IW|EW|SM|S[1-6]|WV)_+(?:(?P<pass>[AD])_)?.*?(?P<start>\d{8}T\d{6})"
-    r"(?:.*\.tiff?|[^.]*(?:\.SAFE)?)"
+    r"(?=.*?(?P<platform>S1[A-D]))(?:S1[A-D]_+|OPERA_L2_RTC-S1_T\d{3}-\d{6}-)(?P<mode>IW|EW|SM|S[1-6]|WV)\d?_+"
+    r"(?:(?P<pass>[AD])_)?.*?(?P<start>\d{8}T\d{6})(?:.*\.(?:tiff?|vrt|zip)|.*_v\d+\.\d+|[^.]*(?:\.SAFE)?)"
 )
-_HYP3 = re.compile(r"_RTC\d+_G_(?P<radiometry>[gs])(?P<scale>[pad])[uw][nf][ec][dm]_[0-9A-F]{4}")
+# Now, S1A_IW_START_DVP_RTC30_G_gpuned_ID, and up to 2020, S1A_IW_RT30_START_G_gpn.
+_HYP3 = re.compile(
+    r"(?:_RTC\d+_G_|_RT\d+_\d{8}T\d{6}_G_)(?P<radiometry>[gs])(?P<scale>[pad])(?:[uw][nf][ec][dm]_[0-9A-F]{4}|[nf])"
+)
+# Both are gamma0 in linear power.
+_RTC = {
+    "OPERA": re.compile(r"OPERA_L2_RTC-S1_"),
+    "Planetary Computer": re.compile(r"(?:^|-)[vh]{2}\.rtc\.tiff?$|_\d{8}T\d{6}_\d{6}_[0-9A-F]{6}_rtc"),
+}
+# A SAFE's own raster, s1a-iw-grd-vv-START-STOP-ORBIT-TAKE-001.tiff.
+_MEASUREMENT = re.compile(r"s1[a-d]-\w{2,3}-(?:grd|slc)-[vh]{2}-\d{8}t\d{6}-.*\.tiff?", re.IGNORECASE)
 _PYROSAR = re.compile(r"S1[A-D]__\w+?___[AD]_\d{8}T\d{6}_[VH]{2}_")
 _ABSOLUTE_ORBIT = re.compile(r"_\d{8}T\d{6}_\d{8}T\d{6}_(\d{6})_")
 _TIME_TAGS = ("start_time", "acquisition_time", "acquisition_date", "date")
@@ -98,7 +110,7 @@ def read_sentinel1(
             f"{path}: no band tells that it is VV or VH (other polarisations are not read); name it in the file's name "
             "(..._VV.tif) or in the band's description"
         )
-    name = files[0].name
+    name = _telling(files[0])
     declared, scale_source = _scale(scale, name, words)
     quantity, quantity_source = _radiometry(radiometry, name, words)
 
@@ -117,7 +129,7 @@ def read_sentinel1(
             continue
         if np.isfinite(values).any():
             if not declared:
-                declared, scale_source = _scale_of(values, file)
+                declared, scale_source = _scale_of(values, file, "angle" in roles)
             values = _linear(values, declared, file)
             empty = False
         dataset[f"{quantity}_{role}"] = ("time", rows, columns), values[None]
@@ -139,7 +151,7 @@ def read_sentinel1(
 
 
 def is_sentinel1(path: Path) -> bool:
-    """Whether a GeoTIFF or folder holds Sentinel-1 backscatter: bands called VV or VH.
+    """Whether a GeoTIFF or folder holds Sentinel-1 backscatter: by its name, or bands called VV or VH.
 
     A SAFE counts too, so that reading it tells what to do with it.
     """
@@ -147,10 +159,13 @@ def is_sentinel1(path: Path) -> bool:
         return path.exists()
     try:
         files = _files(path)
-        if FILE_NAME.fullmatch(files[0].name):
-            return bool(set(_contents(files)[1]) & {"vv", "vh"})
+        if FILE_NAME.fullmatch(files[0].name) or _MEASUREMENT.fullmatch(files[0].name):
+            return True
         with open_raster(files[0]) as raster:
-            return raster.crs is not None and any(_role([text or ""]) in ("vv", "vh") for text in raster.descriptions)
+            texts = [text or "" for text in raster.descriptions]
+            if re.search(r"(?<![a-z0-9])(?:s1[a-d]?|sentinel-?1)(?![0-9])|\.rtc\.", files[0].name.lower()):
+                texts.append(files[0].stem)
+            return raster.crs is not None and any(_role([text]) in ("vv", "vh") for text in texts)
     except VadoseError:
         return False
 
@@ -162,10 +177,15 @@ def _files(path: Path) -> list[Path]:
             f"{path}: a SAFE product in radar geometry, neither calibrated nor placed; terrain-correct it first (SNAP, "
             "pyroSAR or HyP3) and give the GeoTIFF"
         )
-    if container_of(path) != "folder":
+    container = container_of(path)
+    if container == "zip":
+        raise VadoseError(f"{path}: a zip archive; unpack it and give the folder or a GeoTIFF in it")
+    if container != "folder":
         return [path]
+    if (path / "measurement").is_dir():
+        path = path / "measurement"
     found = [p for p in sorted(path.iterdir()) if p.suffix.lower() in (".tif", ".tiff") and _role([p.stem])]
-    scenes = {(m["platform"], m["start"]) if (m := FILE_NAME.fullmatch(p.name)) else ("", p.stem) for p in found}
+    scenes = {(m["platform"], m["start"]) if (m := FILE_NAME.fullmatch(_telling(p))) else ("", p.stem) for p in found}
     if len(scenes) != 1:
         raise VadoseError(
             f"{path}: found {len(scenes)} Sentinel-1 scenes (GeoTIFFs with VV or VH in their name), expected one; give "
@@ -173,6 +193,15 @@ def _files(path: Path) -> list[Path]:
         )
     # Backscatter first: it names the scene.
     return sorted(found, key=lambda p: _role([p.stem]) == "angle")
+
+
+def _telling(file: Path) -> str:
+    """The name that tells the scene: the file's own, or else that of its folder, with the file's behind."""
+    if not FILE_NAME.fullmatch(file.name):
+        for folder in file.absolute().parents[:2]:
+            if FILE_NAME.fullmatch(folder.name):
+                return f"{folder.name}-{file.name}"
+    return file.name
 
 
 def _is_safe(path: Path) -> bool:
@@ -192,7 +221,7 @@ def _role(texts: Iterable[str]) -> str:
 
 def _contents(files: list[Path]) -> tuple[list[str], dict[str, tuple[Path, int]], str]:
     """What names, descriptions, units and tags say, in words; where each band is; the simulated mark."""
-    texts, roles, simulated = [files[0].stem], {}, False
+    texts, roles, simulated = [_telling(files[0])], {}, False
     for file in files:
         with open_raster(file) as raster:
             if raster.crs is None and raster.gcps[0]:
@@ -221,6 +250,9 @@ def _scale(argument: str, name: str, words: list[str]) -> tuple[str, str]:
         return argument, "the argument"
     if found := _HYP3.search(name):
         return {"p": "power", "a": "amplitude", "d": "db"}[found["scale"]], "the name (HyP3)"
+    for centre, pattern in _RTC.items():
+        if pattern.search(name):
+            return "power", f"the name ({centre})"
     said = {_SCALE_WORDS[w] for w in words if w in _SCALE_WORDS}
     if len(said) == 1:
         return said.pop(), "the name, description or tags"
@@ -256,10 +288,13 @@ def _values(file: Path, band: int, bbox: BBox | None) -> tuple[NDArray[np.float3
     return (result * np.float32(factor) + np.float32(offset)), coordinates
 
 
-def _scale_of(values: NDArray[np.float32], file: Path) -> tuple[str, str]:
+def _scale_of(values: NDArray[np.float32], file: Path, earth_engine: bool) -> tuple[str, str]:
     known = values[np.isfinite(values)]
     if (share := float(np.mean(known < 0))) > 0.5:
         return "db", f"the values, of which {share:.0%} are negative"
+    if earth_engine and known.min() >= 0:
+        # With a band of the angle both of Earth Engine's collections come, dB and power, but no amplitude.
+        return "power", "the values, none of which is negative (Earth Engine has dB or power)"
     raise VadoseError(
         f"{file}: neither name nor tags say whether it holds dB or linear power, and the values do not tell (found "
         f"{known.min():.3g} .. {known.max():.3g}); give scale='db', 'power' or 'amplitude'"
@@ -280,7 +315,7 @@ def _linear(values: NDArray[np.float32], scale: str, file: Path) -> NDArray[np.f
 
 def _time(file: Path) -> np.datetime64:
     """Start of the acquisition, or its day, from the name or else from a tag."""
-    if found := re.search(r"(?<!\d)(\d{4})(\d{2})(\d{2})(?:T(\d{2})(\d{2})(\d{2}))?(?!\d)", file.name):
+    if found := re.search(r"(?<!\d)(\d{4})-?(\d{2})-?(\d{2})(?:T(\d{2})(\d{2})(\d{2}))?(?!\d)", _telling(file)):
         y, m, d, *clock = found.groups()
         moment = f"{y}-{m}-{d}" + (f"T{':'.join(clock)}" if clock[0] else "")
         try:

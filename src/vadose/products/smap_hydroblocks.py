@@ -77,6 +77,11 @@ def read_smap_hydroblocks(
         if NAME not in raw:
             found = sorted(map(str, raw.variables))
             raise VadoseError(f"{path}: no variable '{NAME}' (found: {found}); another product, or an incomplete file?")
+        if "time" not in raw.variables:
+            raise VadoseError(f"{path}: no variable 'time'; the days cannot be told")
+        if not raw["time"].ndim:
+            # One time, cut out with a library, may have lost its axis.
+            raw = raw.set_coords("time").expand_dims("time")
         time = _times(raw, path)
         dims = set(raw[NAME].dims)
         if dims == {"time", "lat", "lon"}:

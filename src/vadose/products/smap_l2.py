@@ -20,20 +20,15 @@ from vadose.errors import OutsideError, VadoseError
 from vadose.grid import ease_grid
 from vadose.products.containers import BBox, choose, container_of, open_hdf5, simulated_mark
 from vadose.products.smap import text
-from vadose.products.smap_l3 import COVARIATES, FILL, QUALITY, version_of
+from vadose.products.smap_l3 import FILL, QUALITY, fields_of, version_of
 from vadose.variables import VARIABLES, describe
 
 FILE_NAME = re.compile(
     r"^SMAP_L2_SM_P(?P<enhanced>_E)?_(?P<orbit>\d{5})_(?P<pass>[AD])_(?P<begin>\d{8}T\d{6})_R(?P<release>\d{5})"
-    r"_(\d{3})\.h5$"
+    r"_(\d{3})(?:_\w+)?\.(?:h5|(?:h5\.)?(?:\w+\.)?nc4?)$"
 )
 GROUP = "Soil_Moisture_Retrieval_Data"
 RESOLUTIONS = {"SPL2SMP": "36km", "SPL2SMP_E": "9km"}
-ALGORITHMS = {
-    "soil_moisture": "soil_moisture_option3",
-    "soil_moisture_scah": "soil_moisture_option1",
-    "soil_moisture_scav": "soil_moisture_option2",
-}
 
 
 def read_smap_l2(path: Path, *, bbox: BBox | None = None, quality: str = "recommended") -> xr.Dataset:
@@ -52,7 +47,7 @@ def read_smap_l2(path: Path, *, bbox: BBox | None = None, quality: str = "recomm
     Returns
     -------
     xarray.Dataset
-        (time, y, x), one time, that of the first cell seen; the variables of Level 3.
+        (time, y, x), one time, that of the first cell seen; the variables of Level 3 the file holds.
 
     Raises
     ------
@@ -85,16 +80,12 @@ def read_smap_l2(path: Path, *, bbox: BBox | None = None, quality: str = "recomm
             kept = (lon >= bbox[0]) & (lon <= bbox[2]) & (lat >= bbox[1]) & (lat <= bbox[3])
             if not kept.any():
                 raise OutsideError(f"{path}: the half-orbit saw no cell in the box {bbox}; take another")
-        values = _values(path, group, QUALITY[quality][0])
-        seconds = _list(path, group, "tb_time_seconds")[kept]
         version, mark = version_of(path, file), simulated_mark(file.attrs)
-    seen = seconds[seconds > 0]
-    if not len(seen):
-        raise VadoseError(f"{path}: no cell has a time; the file is damaged")
+        values = _values(path, group, QUALITY[quality][0], version)
+        first, last = _times(path, file, kept)
     row, column = row[kept], column[kept]
     part = grid.part(slice(row.min(), row.max() + 1), slice(column.min(), column.max() + 1))
-    time = pd.Timestamp("2000-01-01 12:00") + pd.Timedelta(seconds=round(float(seen.min())))
-    dataset = part.coordinates().assign_coords(time=pd.DatetimeIndex([time]).as_unit("ns"))
+    dataset = part.coordinates().assign_coords(time=pd.DatetimeIndex([first]).as_unit("ns"))
     for name, field in values.items():
         placed = np.full(part.shape, np.nan, np.float32)
         placed[row - row.min(), column - column.min()] = field[kept]
@@ -106,7 +97,7 @@ def read_smap_l2(path: Path, *, bbox: BBox | None = None, quality: str = "recomm
         "quality": QUALITY[quality][1],
         "algorithms": "SCA-H, SCA-V and DCA as options 1, 2 and 3",
         "day_boundary": "instant of the overpass, about 06:00 or 18:00 local solar time; days are UTC",
-        "last_time": str(pd.Timestamp("2000-01-01 12:00") + pd.Timedelta(seconds=round(float(seen.max())))),
+        "last_time": str(last) if last is not None else "unknown, the subset holds no times",
         "simulated": mark,
     }
     return describe(dataset)
@@ -126,11 +117,29 @@ def _product(path: Path, file: h5py.File) -> str:
     name = text(group.attrs, "SMAPShortName") or text(group.attrs, "shortName")
     if "L2_SM_P" in name or name in RESOLUTIONS:
         return "SPL2SMP_E" if name.endswith("_E") else "SPL2SMP"
+    if name:
+        raise VadoseError(f"{path}: holds {name}, not {' or '.join(RESOLUTIONS)}; it is not read")
     if named := FILE_NAME.match(path.name):
         return "SPL2SMP_E" if named["enhanced"] else "SPL2SMP"
     raise VadoseError(
         f"{path}: neither the metadata nor the name say whether cells are 9 or 36 km; keep published names"
     )
+
+
+def _times(path: Path, file: h5py.File, kept: NDArray[np.bool_]) -> tuple[pd.Timestamp, pd.Timestamp | None]:
+    """First and last time of the cells; of a subset without their times, the half-orbit's begin by its metadata."""
+    if "tb_time_seconds" not in file[GROUP]:
+        begins = text(file["Metadata/Extent"].attrs, "rangeBeginningDateTime") if "Metadata/Extent" in file else ""
+        if not begins:
+            raise VadoseError(f"{path}: no 'tb_time_seconds' and no metadata tell the time; choose it in the subset")
+        return pd.Timestamp(begins).tz_localize(None).round("s"), None
+    seconds = _list(path, file[GROUP], "tb_time_seconds")[kept]
+    seen = seconds[seconds > 0]
+    if not len(seen):
+        raise VadoseError(f"{path}: no cell has a time; the file is damaged")
+    noon = pd.Timestamp("2000-01-01 12:00")
+    first, last = (noon + pd.Timedelta(seconds=round(float(second))) for second in (seen.min(), seen.max()))
+    return first, last
 
 
 def _list(path: Path, group: h5py.Group, name: str) -> NDArray[np.float64]:
@@ -139,9 +148,14 @@ def _list(path: Path, group: h5py.Group, name: str) -> NDArray[np.float64]:
     return np.asarray(group[name][:], float)
 
 
-def _values(path: Path, group: h5py.Group, bad_bits: int) -> dict[str, NDArray[np.float32]]:
+def _values(path: Path, group: h5py.Group, bad_bits: int, version: str) -> dict[str, NDArray[np.float32]]:
+    """What the group holds (a subset may hold a part) in our names, NaN where fill or of poor quality."""
+    fields = fields_of(version)
+    held = {ours: theirs for ours, names in fields.items() if (theirs := next((n for n in names if n in group), ""))}
+    if not held:
+        raise VadoseError(f"{path}: '{GROUP}' holds none of {', '.join(fields)}; a subset of other names?")
     found = {}
-    for ours, theirs in (*ALGORITHMS.items(), *COVARIATES.items()):
+    for ours, theirs in held.items():
         raw = _list(path, group, theirs)
         values = np.where(raw == FILL, np.nan, raw).astype(np.float32)
         low, high = VARIABLES[ours].valid_range

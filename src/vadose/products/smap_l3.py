@@ -25,7 +25,11 @@ from vadose.products.containers import BBox, choose, container_of, open_hdf5, si
 from vadose.products.smap import Window, place_by_axes, place_on_grid, text
 from vadose.variables import VARIABLES, describe
 
-FILE_NAME = re.compile(r"^SMAP_L3_SM_P(_E)?_(?P<day>\d{8})_R(?P<release>\d{5})_(?P<number>\d{3})\.h5$")
+# Services that cut subsets add a word to the name (``..._001_HEGOUT.h5``) or an ending (``.h5.dap.nc4``).
+FILE_NAME = re.compile(
+    r"^SMAP_L3_SM_P(_E)?_(?P<day>\d{8})_R(?P<release>\d{5})_(?P<number>\d{3})"
+    r"(?:_\w+)?\.(?:h5|(?:h5\.)?(?:\w+\.)?nc4?)$"
+)
 GROUP = "Soil_Moisture_Retrieval_Data_"
 OVERPASSES = {"AM": "", "PM": "_pm"}
 SHAPES = {(1624, 3856): ("SPL3SMP_E", "9km"), (406, 964): ("SPL3SMP", "36km")}
@@ -80,7 +84,7 @@ def read_smap_l3(
     overpass
         ``'am'``, ``'pm'``, or ``'mean'``: the mean of both where both have a value, else the one that has.
     variables
-        Names below to read; all when left out.
+        Names below to read; all the file holds when left out (a subset may hold a part of them).
 
     Returns
     -------
@@ -106,13 +110,21 @@ def read_smap_l3(
     for name in variables or ():
         choose(name, known, "variable", path)
     with open_hdf5(path) as file:
-        groups = {name: _group(path, file, name) for name in OVERPASSES if overpass in ("mean", name.lower())}
+        asked = [name for name in OVERPASSES if overpass in ("mean", name.lower())]
+        # Subsets may hold one overpass alone.
+        held = [name for name in asked if GROUP + name in file] or asked
+        groups = {name: _group(path, file, name) for name in held}
         product, place, window = _place(path, file, groups, bbox)
+        version = version_of(path, file)
+        names = fields_of(version)
+        wanted = variables or [n for n in known if any(_field(groups[o], names[n], OVERPASSES[o]) for o in groups)]
+        if not wanted:
+            raise VadoseError(f"{path}: '{GROUP}{held[0]}' holds none of {', '.join(known)}; a subset of other names?")
         passes = [
-            _read(path, group, OVERPASSES[name], window, QUALITY[quality][0], variables or known)
+            _read(path, group, OVERPASSES[name], window, QUALITY[quality][0], {n: names[n] for n in wanted})
             for name, group in groups.items()
         ]
-        day, version, mark = _day(path, file), version_of(path, file), simulated_mark(file.attrs)
+        day, mark = _day(path, file), simulated_mark(file.attrs)
         older = f"soil_moisture_option3{OVERPASSES[name]}" in groups[name] if (name := next(iter(groups))) else False
     dataset = place.assign_coords(time=pd.DatetimeIndex([day]).as_unit("ns"))
     axes = ("lat", "lon") if "lon" in place.dims else ("y", "x")
@@ -123,7 +135,7 @@ def read_smap_l3(
         "version": version,
         "granule": path.name,
         "quality": QUALITY[quality][1],
-        "overpass": overpass,
+        "overpass": overpass if len(held) == len(asked) else f"{held[0].lower()}, the file holds no other",
         "algorithms": "SCA-H, SCA-V and DCA as options 1, 2 and 3" if older else "DCA, SCA-H and SCA-V by name",
         "day_boundary": "UTC date of overpasses near 06:00 and 18:00 local solar time",
         "simulated": mark,
@@ -138,6 +150,28 @@ def is_smap_l3(path: Path) -> bool:
     with open_hdf5(path) as file:
         groups = [file.get(GROUP + name) for name in OVERPASSES]
         return any(group is not None and any(d.ndim == 2 for d in group.values()) for group in groups)
+
+
+def fields_of(version: str) -> dict[str, tuple[str, ...]]:
+    """Our name -> the datasets that may hold it, the first found counts, in a file of such a version.
+
+    Examples
+    --------
+    >>> fields_of("006 (R19240)")["soil_moisture"]
+    ('soil_moisture_dca', 'soil_moisture_option3', 'soil_moisture')
+    >>> fields_of("004 (R17000)")["soil_moisture_scav"]
+    ('soil_moisture_scav', 'soil_moisture_option2', 'soil_moisture')
+    """
+    fields = {**ALGORITHMS, **{ours: (theirs,) for ours, theirs in COVARIATES.items()}}
+    if release := re.search(r"R(\d\d)\d*", version):
+        # A subset may hold the baseline alone: DCA since release 18, SCA-V before.
+        baseline = "soil_moisture" if int(release[1]) >= 18 else "soil_moisture_scav"
+        fields[baseline] = (*fields[baseline], "soil_moisture")
+    return fields
+
+
+def _field(group: h5py.Group, names: tuple[str, ...], suffix: str) -> str:
+    return next((name for name in names if name + suffix in group), "")
 
 
 def _group(path: Path, file: h5py.File, name: str) -> h5py.Group:
@@ -192,16 +226,15 @@ def _read(
     suffix: str,
     window: Window,
     bad_bits: int,
-    variables: Sequence[str],
+    variables: dict[str, tuple[str, ...]],
 ) -> dict[str, NDArray[np.float32]]:
     """Variables of one overpass in our names, NaN where fill or, for soil moisture, of poor quality."""
     found = {}
-    for ours in variables:
+    for ours, names in variables.items():
+        theirs = _field(group, names, suffix) or names[0]
         if ours in COVARIATES:
-            found[ours] = _values(path, group, COVARIATES[ours] + suffix, window, ours)
+            found[ours] = _values(path, group, theirs + suffix, window, ours)
             continue
-        now, before = ALGORITHMS[ours]
-        theirs = now if now + suffix in group else before
         values = _values(path, group, theirs + suffix, window, ours)
         flag = theirs.replace("soil_moisture", "retrieval_qual_flag")
         flags = _dataset(path, group, flag + suffix)[window]

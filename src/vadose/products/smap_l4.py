@@ -23,7 +23,10 @@ from vadose.products.containers import BBox, container_of, open_hdf5, simulated_
 from vadose.products.smap import Window, place_by_axes, place_on_grid, text
 from vadose.variables import VARIABLES, describe
 
-FILE_NAME = re.compile(r"^SMAP_L4_SM_(gph|aup)_(?P<stamp>\d{8}T\d{6})_V(?P<release>[a-z]\d{4})_(\d{3})\.h5$")
+FILE_NAME = re.compile(
+    r"^SMAP_L4_SM_(gph|aup)_(?P<stamp>\d{8}T\d{6})_V(?P<release>[a-z]\d{4})_(\d{3})"
+    r"(?:_\w+)?\.(?:h5|(?:h5\.)?(?:\w+\.)?nc4?)$"
+)
 FILL = -9999.0
 THREE_HOURS = 10800.0
 EPOCH = pd.Timestamp("2000-01-01 12:00")

@@ -16,7 +16,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from vadose.errors import VadoseError
-from vadose.products.containers import BBox, as_float, container_of, open_raster, read_raster, simulated_mark
+from vadose.products.containers import RASTERS, BBox, as_float, container_of, open_raster, read_raster, simulated_mark
 from vadose.variables import describe, variable
 
 # Property -> our name, scalar of the layer table, factor from the table's unit to ours.
@@ -56,7 +56,7 @@ def read_solus(path: Path, *, bbox: BBox | None = None) -> xr.Dataset:
     Parameters
     ----------
     path
-        File named as published (a prefix before the name does no harm), or a folder of them.
+        File named as published (words before and behind the name do no harm), or a folder of them.
     bbox
         West, south, east, north [degree].
 
@@ -114,7 +114,7 @@ def is_solus(path: Path) -> bool:
         files = sorted(path.glob("*.tif"))
         return bool(files) and all(is_solus(f) for f in files)
     try:
-        return _told(path) is not None and container_of(path) == "tiff"
+        return _told(path) is not None and container_of(path) in RASTERS
     except VadoseError:
         return False
 
@@ -123,7 +123,9 @@ def _told(path: Path) -> tuple[str, str | None, str] | None:
     """Property, depth and statistic that a name tells, if it is one of SOLUS100."""
     name = path.name.lower()
     known = "|".join(sorted(PROPERTIES, key=len, reverse=True))
-    found = re.search(rf"(?:^|[^a-z0-9])({known})_(?:(0|5|15|30|60|100|150)_)?cm_(p|l|h|rpi)\.tiff?$", name)
+    found = re.search(
+        rf"(?:^|[^a-z0-9])({known})_(?:(0|5|15|30|60|100|150)_)?cm_(p|l|h|rpi)(?![a-z0-9]).*\.(?:tiff?|vrt)$", name
+    )
     if not found or (found[2] is None) != (found[1] in _WITHOUT_DEPTH):
         return None
     return found[1], found[2], found[3]

@@ -51,7 +51,7 @@ def read_uscrn(path: Path) -> xr.Dataset:
     Parameters
     ----------
     path
-        File named as published, such as ``CRND0103-2019-AL_Fairhope_3_NE.txt``.
+        File such as ``CRND0103-2019-AL_Fairhope_3_NE.txt``. Of a file renamed the station is ``unknown_WBAN``.
 
     Returns
     -------
@@ -62,7 +62,7 @@ def read_uscrn(path: Path) -> xr.Dataset:
     Raises
     ------
     VadoseError
-        When the file's name or a line of it is not as published; the line is named.
+        When the name is that of another product of USCRN, or a line is not as published; the line is named.
 
     References
     ----------
@@ -83,29 +83,19 @@ def read_uscrn(path: Path) -> xr.Dataset:
     >>> day.soil_moisture.values.tolist(), round(float(day.shortwave_radiation), 2)
     ([0.14, nan, 0.15, 0.16, 0.17], 69.44)
     """
-    named = NAME.fullmatch(path.name)
-    if not named:
-        raise VadoseError(
-            f"{path}: not the name of a USCRN daily file, CRND0103-YEAR-ST_Name.txt; keep names as published"
-        )
-    rows, lines = _rows(path)
-    table = {name: rows[:, i] for i, name in enumerate(COLUMNS)}
-    numbers = {name: _numbers(path, name, v, lines) for name, v in table.items() if name not in TEXT}
+    named = published_name(path, NAME, "CRND0103")
+    table, lines, _ = read_lines(path, COLUMNS, "daily")
+    numbers = {name: to_numbers(path, name, v, lines) for name, v in table.items() if name not in TEXT}
     days = pd.to_datetime(pd.Series(table["LST_DATE"]), format="%Y%m%d", errors="coerce")
-    wrong = (days.dt.year != int(named["year"])) | ~(days.diff().dt.days.fillna(1) >= 1)
+    wrong = ~(days.diff().dt.days.fillna(1) >= 1) | days.isna()
+    if named:
+        wrong |= days.dt.year != int(named["year"])
     if wrong.any():
         k = int(wrong.to_numpy().argmax())
         raise VadoseError(
-            f"{path}: line {lines[k]}: found day {table['LST_DATE'][k]}; days have to be of {named['year']}, "
-            "as YYYYMMDD, each once and in order"
+            f"{path}: line {lines[k]}: found day {table['LST_DATE'][k]}; days have to be "
+            f"{'of ' + named['year'] + ', ' if named else ''}as YYYYMMDD, each once and in order"
         )
-    for name in ("WBANNO", "LONGITUDE", "LATITUDE"):
-        if (moved := table[name] != table[name][0]).any():
-            k = int(moved.argmax())
-            raise VadoseError(
-                f"{path}: line {lines[k]}: {name} {table[name][k]} differs from {table[name][0]} above; "
-                "a file is of one station"
-            )
 
     def by_depth(kind: str, missing: tuple[float, ...], offset: float) -> NDArray[np.float64]:
         values = np.column_stack([numbers[f"{kind}_{depth:.0f}_DAILY"] for depth in DEPTHS])
@@ -125,12 +115,7 @@ def read_uscrn(path: Path) -> xr.Dataset:
         },
         coords={"time": pd.DatetimeIndex(days), "depth": ("depth", list(DEPTHS), {"units": "cm"})},
         attrs={
-            "network": "USCRN",
-            "station": named["station"],
-            "station_name": named["station"][3:].replace("_", " "),
-            "wban": str(table["WBANNO"][0]),
-            "lat": float(numbers["LATITUDE"][0]),
-            "lon": float(numbers["LONGITUDE"][0]),
+            **station_attributes(path, named, table, lines),
             "day_boundary": "local standard midnight to midnight",
         },
     )
@@ -197,28 +182,57 @@ def read_uscrn_soils(path: Path) -> pd.DataFrame:
     return pd.concat(parts).dropna(subset=["depth"]).reset_index(drop=True)
 
 
-def _rows(path: Path) -> tuple[NDArray[np.str_], list[int]]:
-    """Fields of every line, and the lines' numbers."""
+def published_name(path: Path, pattern: re.Pattern[str], product: str) -> re.Match[str] | None:
+    """The name taken apart, None of a file renamed; a name of another product of USCRN is refused."""
+    other = re.match(r"CRN[A-Z]\d{4}", path.name)
+    if other and not product.startswith(other[0]):
+        raise VadoseError(
+            f"{path}: not the name of a USCRN file of {product} but of {other[0]}; keep names as published"
+        )
+    return pattern.fullmatch(path.name)
+
+
+def read_lines(
+    path: Path, columns: tuple[str, ...], what: str, *, live: bool = False
+) -> tuple[dict[str, NDArray[np.str_]], list[int], int]:
+    """Columns as text, the lines' numbers, and how many lines were left out.
+
+    Lines with NUL bytes in them, left by transfers from the station, are left out of files that are ``live``;
+    empty lines of all.
+    """
     try:
         text = path.read_text("ascii")
     except (OSError, UnicodeDecodeError) as error:
         raise VadoseError(f"{path}: {error}; the file is not plain text as published, download it again") from error
-    rows, lines = [], []
-    for number, line in enumerate(text.split("\n"), 1):
-        if fields := line.split():
-            if len(fields) != len(COLUMNS):
-                raise VadoseError(
-                    f"{path}: line {number}: found {len(fields)} fields, a USCRN daily line has "
-                    f"{len(COLUMNS)}; the file is cut short, damaged, or of another product"
-                )
-            rows.append(fields)
-            lines.append(number)
+    whole, dropped = text.endswith("\n"), 0
+    rows, numbers = [], []
+    all_lines = text.removesuffix("\n").split("\n")
+    for number, line in enumerate(all_lines, 1):
+        fields = line.split()
+        if not fields or (live and "\0" in line):
+            dropped += 1
+            continue
+        if len(fields) != len(columns):
+            raise VadoseError(
+                f"{path}: line {number}: found {len(fields)} fields, a USCRN {what} line has "
+                f"{len(columns)}; the file is cut short, damaged, or of another product"
+            )
+        rows.append(fields)
+        numbers.append(number)
     if not rows:
         raise VadoseError(f"{path}: the file is empty; download it again")
-    return np.array(rows), lines
+    # Lines are equally long: a last one cut within its last field has all its fields.
+    first, last = all_lines[numbers[0] - 1].rstrip(), all_lines[-1].rstrip()
+    if not whole and numbers[-1] == len(all_lines) and len(last) < len(first):
+        raise VadoseError(
+            f"{path}: line {numbers[-1]}: the last line has {len(last)} characters, the first {len(first)}; "
+            "the file is cut short, download it again"
+        )
+    return dict(zip(columns, np.array(rows).T, strict=True)), numbers, dropped
 
 
-def _numbers(path: Path, name: str, values: NDArray[np.str_], lines: list[int]) -> NDArray[np.float64]:
+def to_numbers(path: Path, name: str, values: NDArray[np.str_], lines: list[int]) -> NDArray[np.float64]:
+    """A column as numbers; the line is named where one is none."""
     try:
         numbers = values.astype(float)
     except ValueError:
@@ -227,6 +241,30 @@ def _numbers(path: Path, name: str, values: NDArray[np.str_], lines: list[int]) 
         k = int(np.argmin(np.isfinite(numbers)))
         raise VadoseError(f"{path}: line {lines[k]}: {name} is {str(values[k])!r}, not a number; download it again")
     return numbers
+
+
+def station_attributes(
+    path: Path, named: re.Match[str] | None, table: dict[str, NDArray[np.str_]], lines: list[int]
+) -> dict[str, object]:
+    """Who and where the one station of a file is."""
+    for name in ("WBANNO", "LONGITUDE", "LATITUDE"):
+        if (moved := table[name] != table[name][0]).any():
+            k = int(moved.argmax())
+            raise VadoseError(
+                f"{path}: line {lines[k]}: {name} {table[name][k]} differs from {table[name][0]} above; "
+                "a file is of one station"
+            )
+    wban = str(table["WBANNO"][0])
+    station = named["station"] if named else f"unknown_{wban}"
+    lat, lon = (float(to_numbers(path, name, table[name][:1], lines)[0]) for name in ("LATITUDE", "LONGITUDE"))
+    return {
+        "network": "USCRN",
+        "station": station,
+        "station_name": (station[3:] if named else station).replace("_", " "),
+        "wban": wban,
+        "lat": lat,
+        "lon": lon,
+    }
 
 
 def _middle(text: "pd.Series[str]") -> "pd.Series[float]":

@@ -9,7 +9,7 @@ import xarray as xr
 
 from vadose.errors import VadoseError
 from vadose.products.containers import BBox
-from vadose.products.grib import Array, Keys, axes, messages, north_up
+from vadose.products.grib import Array, Keys, axes, cell_of, messages, north_up
 from vadose.variables import VARIABLES
 
 # (discipline, category, number, kind of surface) -> our names by its height, or depth from and to [m].
@@ -65,7 +65,7 @@ def read_fields(path: Path, bbox: BBox | None) -> tuple[pd.Timestamp, str, xr.Da
         lat, lon = axes(path, keys)
         here = (run, _member(path, keys), lat.tolist(), lon.tolist())
         if first is None:
-            first, (rows, columns, where) = here, north_up(path, lat, lon, bbox)
+            first, (rows, columns, where) = here, north_up(path, lat, lon, bbox, cell_of(keys))
         elif here[:2] != first[:2]:
             raise VadoseError(
                 f"{path}: holds {first[1]} of {first[0]} and {here[1]} of {run}; split it by run and member"

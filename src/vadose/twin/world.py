@@ -30,6 +30,7 @@ from vadose.twin.granules.stations import (
     write_ismn,
     write_scan,
     write_uscrn,
+    write_uscrn_hourly,
 )
 from vadose.twin.granules.terrain import write_3dep, write_nlcd, write_srtm
 from vadose.twin.granules.weather_forecast import write_weather_forecast
@@ -63,8 +64,8 @@ def build_granule_world(
 
     Written under ``out``: ``granules/PRODUCT/`` for SMAP L3, gridMET and daily IMERG on all days and soils,
     terrain and land cover once; ``stations/uscrn``; ``truth.zarr``, the moisture of three layers. With
-    ``everything`` also ``stations/scan`` and ``stations/ismn``, the other 9 km products on the last day,
-    and the 100 m products of a county of 9 km in the middle, on the last 16 days.
+    ``everything`` also ``stations/scan``, ``stations/ismn`` and ``stations/uscrn_hourly``, the other 9 km
+    products on the last day, and the 100 m products of a county of 9 km in the middle, on the last 16 days.
 
     Days are simulated and written in pieces: memory does not grow with the record.
 
@@ -98,9 +99,10 @@ def build_granule_world(
         for piece in simulate(grid, first, last, seed=seed, chunk=chunk, spin_up=spin_up):
             if places is None:
                 places = place_stations(piece, stations, seed)
-                write_solus(piece, granules / "solus100")
-                write_srtm(piece, granules / "srtm")
-                write_mcd12q1(piece, granules / "mcd12q1")
+                start = piece.isel(time=slice(1))
+                submit(write_solus, start, granules / "solus100")
+                submit(write_srtm, start, granules / "srtm")
+                submit(write_mcd12q1, start, granules / "mcd12q1")
             submit(write_smap_l3, piece, granules / "smap_l3")
             submit(write_imerg, piece, granules / "imerg", frequency="daily")
             write_gridmet(piece, granules / "gridmet")
@@ -113,6 +115,7 @@ def build_granule_world(
         if everything:
             write_scan(series, scratch / "stations" / "scan")
             write_ismn(series, scratch / "stations" / "ismn")
+            write_uscrn_hourly(series, scratch / "stations" / "uscrn_hourly")
             _write_other_products(grid, days, granules, seed)
             _write_county(bbox, days[-16:], granules, seed)
     return out
@@ -166,7 +169,7 @@ def _write_county(bbox: Box, days: pd.DatetimeIndex, granules: Path, seed: int) 
     write_smap_hydroblocks(truth, granules / "smap_hydroblocks")
     write_polaris(truth, granules / "polaris")
     write_3dep(truth, granules / "3dep")
-    write_nlcd(truth, granules / "nlcd")
+    write_nlcd(truth, granules / "nlcd", days[-1].year)
 
 
 def build_database_world(out: Path, *, seed: int = 0, years: int = 3, stations: int = 12) -> Path:

@@ -1,10 +1,11 @@
-"""Stations of the simulated world, in the files of USCRN, SCAN and ISMN."""
+"""Stations of the simulated world, in the files of USCRN (days and hours), SCAN and ISMN."""
 
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import xarray as xr
+from numpy.typing import NDArray
 
 from vadose.grid import grid_of
 from vadose.twin.granules.conusv4f1 import MARKER, NOTE
@@ -96,6 +97,50 @@ def write_uscrn(series: xr.Dataset, folder: Path) -> list[Path]:
     return written
 
 
+def write_uscrn_hourly(series: xr.Dataset, folder: Path) -> list[Path]:
+    """Write USCRN hourly02 files: a folder a year, 38 columns; UTC days of hours give the series back.
+
+    Temperature, humidity and radiation follow the sun, rain falls in six hours of the afternoon, soil stays as
+    it is for the day. The hour that ends with the year is in its file.
+    """
+    hours = np.arange(24)
+    days = series.indexes["time"]
+    ends = days.repeat(24) + np.tile(pd.to_timedelta(hours + 1, "h"), len(days))
+    written = []
+    for number in range(series.sizes["station"]):
+        s = series.isel(station=number)
+        lat, lon = float(s.lat), float(s.lon)
+        zone = round(lon / 15)
+        angle = 2 * np.pi * (hours + 0.5 + zone) / 24
+        warmth, shine = -np.cos(angle - np.pi / 6), np.maximum(-np.cos(angle), 0)
+        wet, dry = s.relative_humidity_max.values, s.relative_humidity_min.values
+        mean = s.air_temperature.values - 273.15
+        air = _by_hour(mean, (s.air_temperature_max - s.air_temperature_min).values / 2, warmth)
+        humidity = _by_hour((wet + dry) / 2, (dry - wet) / 2, warmth)
+        solar = np.outer(s.shortwave_radiation.values, shine / shine.mean()).ravel()
+        # Rounded as it adds up, so that the hours' sum is the day's.
+        fallen = np.cumsum((hours + zone - 13) % 24 < 6) / 6
+        rain = np.diff(np.outer(s.precipitation.values, fallen).round(1), axis=1, prepend=0).ravel()
+        soil = np.repeat(s.soil_temperature.values - 273.15, 24)
+        moisture = np.repeat(np.nan_to_num(s.soil_moisture.values, nan=-99.0), 24, axis=0)
+        lines: dict[int, list[str]] = {}
+        for k, end in enumerate(ends):
+            local = end + pd.Timedelta(hours=zone)
+            t, sun, surface = f"{air[k]:7.1f}", f"{solar[k]:6.0f} 0", f"{air[k] + 1:7.1f} 0"
+            sensors = "".join(f" {v:7.3f}" for v in moisture[k])
+            lines.setdefault((end - pd.Timedelta(hours=1)).year, []).append(
+                f"{99000 + number:5d} {end:%Y%m%d %H%M} {local:%Y%m%d %H%M}  2.622 {lon:7.2f} {lat:7.2f} "
+                f"{t} {t} {t} {t} {rain[k]:7.1f} {sun} {sun} {sun} C {surface} {surface} {surface} "
+                f"{humidity[k]:5.0f} 0{sensors}" + 5 * f" {soil[k]:7.1f}"
+            )
+        for year, of_year in lines.items():
+            path = folder / str(year) / f"CRNH0203-{year}-XX_Simulated_{number:02d}.txt"
+            _mark(path.parent)
+            path.write_text("\n".join(of_year) + "\n")
+            written.append(path)
+    return written
+
+
 def write_scan(series: xr.Dataset, folder: Path) -> list[Path]:
     """Write SCAN daily CSV exports in metric units, and ``scan_stations.csv`` that says where they are."""
     _mark(folder)
@@ -163,6 +208,13 @@ def write_ismn(series: xr.Dataset, folder: Path) -> list[Path]:
             path.write_text("\n".join(lines) + "\n")
             written.append(path)
     return written
+
+
+def _by_hour(
+    mean: NDArray[np.float64], amplitude: NDArray[np.float64], wave: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Hours of all days: the days' means and a wave about them whose mean is zero."""
+    return (mean[:, None] + amplitude[:, None] * wave).ravel()
 
 
 def _mark(folder: Path) -> None:
