@@ -23,6 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cube": {"errors", "artefact", "products", "grid", "features", "gapfill", "resample", "variables"},
     "screening": {"errors"},
     "stations": {"errors", "artefact", "products", "screening", "variables"},
+    "matchups": {"errors", "artefact", "grid", "features"},
     "models": set(),
     "losses": set(),
     "samples": {"errors", "models"},
@@ -37,8 +38,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "errors", "artefact", "config", "cube", "samples", "train", "forecast", "evaluate", "report",
     },
     "cli": {
-        "errors", "artefact", "config", "cube", "evaluate", "fetch", "forecast", "inspection", "report", "stations",
-        "study", "train", "twin",
+        "errors", "artefact", "config", "cube", "evaluate", "fetch", "forecast", "inspection", "matchups", "report",
+        "stations", "study", "train", "twin",
     },
 }  # fmt: skip
 # Libraries that only these stages may know.

@@ -125,8 +125,14 @@ def build(
         typer.Option(help="What the cube is made of: a file (YAML) or a built-in one. SOURCE has a folder a product."),
     ] = None,
     product: Annotated[str, typer.Option(help="Without a recipe: the database the folder holds.")] = "conusv4f1",
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes here; all cores if not given.")
+    ] = None,
+    scheduler: Annotated[str | None, typer.Option(help="A Dask scheduler to work on: tcp://host:8786.")] = None,
 ) -> None:
     """Build the Zarr cube from gridded data as published: granules by a recipe, or one database.
+
+    A build that was stopped goes on where it was; days that are added later cost only their blocks.
 
     Examples: `vadose build granules --recipe demo --out cube.zarr` · `vadose build data/conusv4f1`
     """
@@ -139,8 +145,36 @@ def build(
             build_cube(source, out, product)
             tell("building the cube", 1.0)
         else:
-            build_from_granules(source, out, load_cube(recipe), workers=_cores(), progress=tell)
-    _say(f"{out}: {dict(open_cube(out).sizes)}")
+            build_from_granules(
+                source, out, load_cube(recipe), workers=workers or _cores(), scheduler=scheduler, progress=tell
+            )
+    cube = open_cube(out)
+    for name, reason in cube.attrs.get("broken_granules", {}).items():
+        _say(f"left out {name}: {reason}")
+    _say(f"{out}: {dict(cube.sizes)}")
+
+
+@app.command()
+def match(
+    stations: Annotated[Path, typer.Argument(help="Store made by 'vadose stations'.")],
+    cube: Cube,
+    out: Out = Path("stations.csv"),
+    picture: Annotated[Path | None, typer.Option("--map", help="Draw the stations on the cube's cells here.")] = None,
+) -> None:
+    """Say which cell of a cube each station lies in, how far from its centre, and on what cover and soil.
+
+    Example: `vadose match stations.zarr cube.zarr --out stations.csv --map stations.png`
+    """
+    from vadose.cube import open_cube
+    from vadose.matchups import count_stations, match_stations, plot_stations
+
+    grid = open_cube(cube)
+    table = match_stations(_open(stations), grid, out)
+    for counts in count_stations(table):
+        _say(counts.to_string())
+    if picture is not None:
+        plot_stations(table, grid).savefig(picture, dpi=150)
+    _say(f"{out}: {len(table)} stations")
 
 
 @app.command()

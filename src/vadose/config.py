@@ -169,20 +169,25 @@ class SourceConfig(_Frozen):
 
 
 class CubeConfig(_Frozen):
-    """What a cube is made of, see `vadose.cube.Recipe`; ``bbox`` is west, south, east, north."""
+    """What a cube is made of, see `vadose.cube.Recipe`; ``bbox`` is west, south, east, north.
+
+    ``training`` are the days the cube's statistics are of, those of the experiment's training split.
+    """
 
     resolution: str
     bbox: tuple[float, float, float, float]
     first: date
     last: date
     products: dict[str, SourceConfig] = Field(min_length=1)
+    training: PeriodConfig | None = None
 
     def recipe(self) -> Recipe:
         """As the builder takes it."""
         sources = tuple(
             Source(name, source.variables, source.resampling, source.options) for name, source in self.products.items()
         )
-        return Recipe(self.resolution, self.bbox, self.first.isoformat(), self.last.isoformat(), sources)
+        training = (self.training.first.isoformat(), self.training.last.isoformat()) if self.training else None
+        return Recipe(self.resolution, self.bbox, self.first.isoformat(), self.last.isoformat(), sources, training)
 
     @model_validator(mode="after")
     def _ordered(self) -> "CubeConfig":

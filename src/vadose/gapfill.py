@@ -2,9 +2,12 @@
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 
-def carry_forward(observed: xr.DataArray) -> xr.Dataset:
+def carry_forward(
+    observed: xr.DataArray, filled: NDArray[np.float32] | None = None, age: NDArray[np.float32] | None = None
+) -> xr.Dataset:
     """Repeat the last observation until the next one, and say how old it is.
 
     Causal: the value of a day comes from that day or an earlier one.
@@ -13,6 +16,8 @@ def carry_forward(observed: xr.DataArray) -> xr.Dataset:
     ----------
     observed
         (time, ...) daily series, NaN where not observed.
+    filled, age
+        Filled values and ages of the day before the first, where a record goes on.
 
     Returns
     -------
@@ -32,14 +37,17 @@ def carry_forward(observed: xr.DataArray) -> xr.Dataset:
     known = np.isfinite(values)
     days = np.arange(len(values)).reshape(-1, *[1] * (values.ndim - 1))
     last = np.maximum.accumulate(np.where(known, days, -1), axis=0)
-    filled = np.take_along_axis(values, np.maximum(last, 0), axis=0)
-    age = np.where(last < 0, np.nan, days - last).astype(np.float32)
+    values = np.take_along_axis(values, np.maximum(last, 0), axis=0)
+    ages = np.where(last < 0, np.nan, days - last).astype(np.float32)
+    if filled is not None and age is not None:
+        values = np.where(last < 0, filled, values)
+        ages = np.where(last < 0, age + days + 1, ages).astype(np.float32)
     ordered = ("time", *(d for d in dims if d != "time"))
     return xr.Dataset(
         {
-            f"{name}_filled": (ordered, filled, {"fill_method": "last observation", "causal": "true"}),
+            f"{name}_filled": (ordered, values, {"fill_method": "last observation", "causal": "true"}),
             f"{name}_observed": (ordered, known.astype(np.float32), {"long_name": "1 where observed"}),
-            f"{name}_age": (ordered, age),
+            f"{name}_age": (ordered, ages),
         },
         coords=observed.coords,
     )

@@ -1,6 +1,8 @@
 """Granules of a simulated world to cube to scores, and what stops that road."""
 
+import os
 import shutil
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -15,12 +17,14 @@ from vadose.artefact import made_from
 from vadose.cli import main
 from vadose.config import load_cube, load_experiment, quick
 from vadose.cube import Recipe, Source, build_from_granules, open_cube
+from vadose.cube.granules import read_block
+from vadose.cube.store import Store
 from vadose.errors import VadoseError
 from vadose.study import study
 from vadose.twin.world import build_granule_world
 
 BOX = (-100.3, 39.6, -99.4, 40.4)
-FIRST, LAST = "2019-01-01", "2019-08-31"
+FIRST, LAST = "2019-04-01", "2019-07-29"
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +33,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def recipe(**changes: Any) -> Recipe:
-    return replace(load_cube("demo"), bbox=BOX, first=FIRST, last=LAST, **changes)
+    return replace(load_cube("demo"), **({"bbox": BOX, "first": FIRST, "last": LAST} | changes))
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +41,24 @@ def cube(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_from_granules(world / "granules", tmp_path_factory.mktemp("cube") / "cube.zarr", recipe())
 
 
+def little(**changes: Any) -> Recipe:
+    """Two products, for what holds whatever a cube is made of."""
+    sources = (
+        Source("smap_l3", {"soil_moisture": "soil_moisture"}, "nearest"),
+        Source("imerg", {"precipitation": "precipitation"}, "bicubic"),
+    )
+    return recipe(**({"sources": sources, "training": None} | changes))
+
+
+@pytest.fixture(scope="module")
+def small(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_from_granules(world / "granules", tmp_path_factory.mktemp("small") / "cube.zarr", little())
+
+
 def test_the_cube_holds_what_the_world_was_made_of(cube: Path, world: Path) -> None:
     made = open_cube(cube)
     truth = xr.open_zarr(world / "truth.zarr", consolidated=False)
-    assert dict(made.sizes) == {"time": 243, "y": truth.sizes["y"], "x": truth.sizes["x"]}
+    assert dict(made.sizes) == {"time": 120, "y": truth.sizes["y"], "x": truth.sizes["x"]}
     np.testing.assert_allclose(made.x, truth.x, atol=1e-3)
     np.testing.assert_allclose(made.y, truth.y, atol=1e-3)
     error = made.soil_moisture - truth.soil_moisture_0_10cm.values
@@ -59,7 +77,7 @@ def test_variables_note_where_they_come_from(cube: Path) -> None:
     made = open_cube(cube)
     assert made.soil_moisture.attrs["product"] == "SPL3SMP_E"
     assert made.soil_moisture.attrs["quality"].startswith("retrieval recommended")
-    assert made.soil_moisture.attrs["granules"] == 243
+    assert made.soil_moisture.attrs["granules"] == 120
     assert made.precipitation.attrs["resampling"] == "bicubic"
     assert "Mountain Standard Time" in made.shortwave_radiation.attrs["day_boundary"]
     assert made.soil_moisture_filled.attrs["causal"] == "true"
@@ -68,42 +86,141 @@ def test_variables_note_where_they_come_from(cube: Path) -> None:
     assert set(inputs["granules"]) == {"smap_l3", "gridmet", "imerg", "solus100", "srtm", "mcd12q1"}
 
 
-def test_a_cube_is_made_once(cube: Path, world: Path) -> None:
-    before = (cube / "zarr.json").stat().st_mtime_ns
-    build_from_granules(world / "granules", cube, recipe())
-    assert (cube / "zarr.json").stat().st_mtime_ns == before
+def files_of(cube: Path) -> dict[Path, int]:
+    return {p: p.stat().st_mtime_ns for p in cube.rglob("*") if p.is_file() and p.name != "lock"}
 
 
-def test_several_processes_make_the_same_cube(cube: Path, world: Path, tmp_path: Path) -> None:
+def test_a_cube_is_made_once(small: Path, world: Path) -> None:
+    before = files_of(small)
+    build_from_granules(world / "granules", small, little())
+    assert files_of(small) == before
+
+
+def same(first: Path, second: Path) -> None:
+    """Values and attributes of two cubes are equal, but for the time of making."""
+    one, two = open_cube(first).load(), open_cube(second).load()
+    for cube in (one, two):
+        cube.attrs.pop("created")
+    xr.testing.assert_identical(one, two)
+
+
+def test_a_cube_grows_by_days_without_touching_the_blocks_before(world: Path, small: Path, tmp_path: Path) -> None:
+    out = tmp_path / "grown.zarr"
+    for last in ("2019-06-20", "2019-07-28", LAST):
+        build_from_granules(world / "granules", out, replace(little(), last=last))
+        if last == "2019-06-20":
+            maps = {p: t for p, t in files_of(out).items() if "/soil_moisture/c/" in p.as_posix()}
+    same(out, small)
+    # Blocks of 32 days: the last of them, from day 64 on, got more days. Days unseen have no file.
+    untouched = {int(p.parts[-3]) for p, time in maps.items() if p.stat().st_mtime_ns == time}
+    assert untouched == {int(p.parts[-3]) for p in maps if int(p.parts[-3]) < 64}
+
+
+def test_a_build_that_was_stopped_goes_on(
+    world: Path, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "stopped.zarr"
+
+    def stop(what: str, share: float) -> None:
+        if what == "reading imerg" and share > 0.6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build_from_granules(world / "granules", out, little(), progress=stop)
+    with pytest.raises(VadoseError, match="half built"):
+        open_cube(out)
+    done = {p.name for p in (out / ".build").glob("smap_l3-*.json")}
+    read: list[str] = []
+    monkeypatch.setattr(
+        "vadose.cube.build.read_block",
+        lambda granules, grid, days, source, root: (
+            read.append(source.product), read_block(granules, grid, days, source, root)
+        )[1],
+    )  # fmt: skip
+    build_from_granules(world / "granules", out, little())
+    assert done
+    assert "smap_l3" not in read
+    assert "imerg" in read
+    same(out, small)
+
+
+def test_two_builds_do_not_write_at_once(small: Path, world: Path) -> None:
+    with Store(small, little().grid).locked(), pytest.raises(VadoseError, match="another build is writing"):
+        build_from_granules(world / "granules", small, little())
+
+
+def test_a_cube_of_another_recipe_is_left_alone(small: Path, world: Path, tmp_path: Path) -> None:
+    with pytest.raises(VadoseError, match=r"another recipe is there \(first differ\)"):
+        build_from_granules(world / "granules", small, replace(little(), first="2019-04-10"))
+    with pytest.raises(VadoseError, match="it only grows"):
+        build_from_granules(world / "granules", small, replace(little(), last="2019-05-01"))
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.txt").write_text("precious")
+    with pytest.raises(VadoseError, match="something that is no cube"):
+        build_from_granules(world / "granules", tmp_path / "thesis", little())
+
+
+def test_statistics_are_of_the_training_days_alone(world: Path, tmp_path: Path) -> None:
+    days = ("2019-04-10", "2019-06-20")
+    made = open_cube(build_from_granules(world / "granules", tmp_path / "c.zarr", little(training=days)))
+    for name in ("soil_moisture", "precipitation", "soil_moisture_filled"):
+        values = made[name].sel(time=slice(*days)) if "time" in made[name].dims else made[name]
+        attrs = made[name].attrs
+        assert attrs["training_count"] == int(values.notnull().sum())
+        assert attrs["training_mean"] == pytest.approx(float(values.astype(float).mean()), rel=1e-6)
+        assert attrs["training_std"] == pytest.approx(float(values.astype(float).std()), rel=1e-5)
+        assert (attrs["training_min"], attrs["training_max"]) == (float(values.min()), float(values.max()))
+
+
+def test_a_worker_that_dies_costs_nothing_but_time(world: Path, small: Path, tmp_path: Path) -> None:
+    from distributed import Client, LocalCluster
+
+    out = tmp_path / "killed.zarr"
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50
+    ) as cluster, Client(cluster) as client:  # fmt: skip
+        killed: list[int] = []
+
+        def kill(what: str, share: float) -> None:
+            if share > 0.1 and not killed:
+                killed.append(next(iter(client.run(os.getpid).values())))
+                os.kill(killed[0], signal.SIGKILL)
+
+        build_from_granules(world / "granules", out, little(), scheduler=cluster.scheduler_address, progress=kill)
+        assert killed
+    same(out, small)
+
+
+def test_no_scheduler_is_told(world: Path, tmp_path: Path) -> None:
+    with pytest.raises(VadoseError, match="no Dask scheduler answers there"):
+        build_from_granules(world / "granules", tmp_path / "c.zarr", little(), scheduler="tcp://127.0.0.1:1")
+
+
+def test_several_processes_make_the_same_cube(small: Path, world: Path, tmp_path: Path) -> None:
     told: list[str] = []
     again = build_from_granules(
-        world / "granules", tmp_path / "again.zarr", recipe(), workers=2, progress=lambda what, share: told.append(what)
+        world / "granules", tmp_path / "again.zarr", little(), workers=2, progress=lambda what, share: told.append(what)
     )
-    xr.testing.assert_equal(open_cube(again).load(), open_cube(cube).load())
+    xr.testing.assert_equal(open_cube(again).load(), open_cube(small).load())
     assert "reading smap_l3" in told
 
 
 def test_the_world_written_by_several_processes_is_the_same(world: Path, tmp_path: Path) -> None:
     one = build_granule_world(tmp_path / "one", "2019-04-01", "2019-04-04", bbox=BOX, stations=2)
     two = build_granule_world(tmp_path / "two", "2019-04-01", "2019-04-04", bbox=BOX, stations=2, workers=2)
-    short = recipe(sources=(Source("smap_l3", {"soil_moisture": "soil_moisture"}, "nearest"),))
-    cubes = [
-        open_cube(build_from_granules(w / "granules", w / "c.zarr", replace(
-            short, first="2019-04-01", last="2019-04-04",
-            sources=(*short.sources, Source("imerg", {"precipitation": "precipitation"}, "bicubic")),
-        ))).load()
-        for w in (one, two)
-    ]  # fmt: skip
+    days = little(first="2019-04-01", last="2019-04-04")
+    cubes = [open_cube(build_from_granules(w / "granules", w / "c.zarr", days)).load() for w in (one, two)]
     xr.testing.assert_equal(*cubes)
     assert float(np.isfinite(cubes[0].soil_moisture).mean()) > 0.2
 
 
-def test_the_road_from_granules_to_scores(cube: Path, tmp_path: Path) -> None:
+def test_the_road_from_granules_to_scores(cube: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vadose.study.MIN_PAIRS", {"validation": 5, "test": 10})
     experiment = quick(load_experiment("demo"))
     days = {
-        "training": {"first": "2019-02-01", "last": "2019-05-15"},
+        "training": {"first": "2019-04-02", "last": "2019-05-15"},
         "validation": {"first": "2019-05-16", "last": "2019-05-31"},
-        "test": {"first": "2019-06-01", "last": "2019-08-31"},
+        "test": {"first": "2019-06-01", "last": LAST},
     }
     runs = {name: run for name, run in experiment.runs.items() if name in ("persistence", "climatology", "lstm")}
     split = type(experiment.split).model_validate(days)
@@ -125,13 +242,20 @@ def source(product: str, name: str, method: str = "mean") -> Source:
         ((source("uscrn", "soil_moisture"),), "'uscrn' is no gridded product"),
         ((source("srtm", "elevation", "average"),), "resampling 'average' unknown"),
         ((source("nlcd", "land_cover_nlcd"),), "no folder 'nlcd' in it.*vadose fetch nlcd"),
-        ((source("srtm", "slope"),), r"4 granules, 0 of them outside the grid, and none with \['slope'\]"),
     ],
 )
 def test_recipes_that_cannot_be_followed(world: Path, tmp_path: Path, sources: Any, message: str) -> None:
     with pytest.raises(VadoseError, match=message):
         build_from_granules(world / "granules", tmp_path / "c.zarr", recipe(sources=sources))
     assert not list(tmp_path.iterdir())
+
+
+def test_a_variable_that_no_granule_gives_is_told(world: Path, tmp_path: Path) -> None:
+    out = tmp_path / "c.zarr"
+    with pytest.raises(VadoseError, match=r"srtm: 4 granules, and none with \['slope'\] on the grid"):
+        build_from_granules(world / "granules", out, recipe(sources=(source("srtm", "slope"),)))
+    with pytest.raises(VadoseError, match="half built"):
+        open_cube(out)
 
 
 @pytest.fixture
@@ -147,18 +271,44 @@ def few(world: Path, tmp_path: Path) -> Path:
 SMAP = recipe(sources=(source("smap_l3", "vegetation_opacity", "nearest"),))
 
 
-def test_a_broken_granule_is_named_and_nothing_is_written(few: Path, tmp_path: Path) -> None:
+def test_a_broken_granule_is_told_and_leaves_the_rest(few: Path, tmp_path: Path) -> None:
     granule = few / "SMAP_L3_SM_P_E_20190402_R19240_001.h5"
-    granule.write_bytes(granule.read_bytes()[:9000])
-    with pytest.raises(VadoseError, match=r"20190402.*cut short"):
-        build_from_granules(few.parent, tmp_path / "c.zarr", SMAP)
-    assert not (tmp_path / "c.zarr").exists()
+    whole = granule.read_bytes()
+    granule.write_bytes(whole[:9000])
+    out = tmp_path / "c.zarr"
+    cube = open_cube(build_from_granules(few.parent, out, SMAP)).load()
+    ((name, reason),) = cube.attrs["broken_granules"].items()
+    assert name.endswith("20190402_R19240_001.h5")
+    assert "cut short or damaged" in reason
+    there = np.isfinite(cube.vegetation_opacity).any(("y", "x"))
+    days = cube.time[there].dt.strftime("%m%d").values.tolist()
+    assert "0402" not in days
+    assert days
+    # Fetched again, it alone is read.
+    granule.write_bytes(whole)
+    cube = open_cube(build_from_granules(few.parent, out, SMAP)).load()
+    assert cube.attrs["broken_granules"] == {}
+    assert set(days) <= set(cube.time[np.isfinite(cube.vegetation_opacity).any(("y", "x"))].dt.strftime("%m%d").values)
 
 
-def test_two_versions_of_a_day_are_refused(few: Path, tmp_path: Path) -> None:
-    shutil.copy(few / "SMAP_L3_SM_P_E_20190402_R19240_001.h5", few / "SMAP_L3_SM_P_E_20190402_R19240_002.h5")
-    with pytest.raises(VadoseError, match="holds places and a day that another granule"):
-        build_from_granules(few.parent, tmp_path / "c.zarr", SMAP)
+def test_two_versions_of_a_day_are_told(few: Path, tmp_path: Path) -> None:
+    for day in ("0401", "0402", "0403"):
+        shutil.copy(few / f"SMAP_L3_SM_P_E_2019{day}_R19240_001.h5", few / f"SMAP_L3_SM_P_E_2019{day}_R19240_002.h5")
+    cube = open_cube(build_from_granules(few.parent, tmp_path / "c.zarr", SMAP))
+    broken = cube.attrs["broken_granules"]
+    assert broken
+    assert all(name.endswith("_002.h5") for name in broken)
+    assert all("holds places and a day that another granule" in reason for reason in broken.values())
+
+
+def test_all_granules_broken_is_an_error_with_the_reason(few: Path, tmp_path: Path) -> None:
+    for granule in few.iterdir():
+        granule.write_bytes(b"<!DOCTYPE html><html>Earthdata Login</html>")
+    out = tmp_path / "c.zarr"
+    with pytest.raises(VadoseError, match=r"3 are broken: .*web page"):
+        build_from_granules(few.parent, out, SMAP)
+    with pytest.raises(VadoseError, match="half built"):
+        open_cube(out)
 
 
 def test_an_empty_folder_is_told(tmp_path: Path) -> None:
@@ -168,7 +318,7 @@ def test_an_empty_folder_is_told(tmp_path: Path) -> None:
 
 
 def test_granules_elsewhere_are_told(few: Path, tmp_path: Path) -> None:
-    with pytest.raises(VadoseError, match="between 2018-01-01 and 2018-01-31"):
+    with pytest.raises(VadoseError, match="on the grid between 2018-01-01 and 2018-01-31"):
         build_from_granules(few.parent, tmp_path / "c.zarr", replace(SMAP, first="2018-01-01", last="2018-01-31"))
 
 

@@ -1,0 +1,62 @@
+"""What a cube is made of."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from dataclasses import field as default
+from typing import Any
+
+import pandas as pd
+
+from vadose.errors import VadoseError
+from vadose.grid import Grid, ease_grid
+from vadose.products import PRODUCTS
+from vadose.products.containers import BBox
+from vadose.resample import METHODS
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a cube takes from a product: names of its reader -> names in the cube, and how it is resampled."""
+
+    product: str
+    variables: Mapping[str, str]
+    resampling: str
+    options: Mapping[str, Any] = default(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a cube is made of: its grid, its days, the products it takes, the days its statistics are of."""
+
+    resolution: str
+    bbox: BBox
+    first: str
+    last: str
+    sources: tuple[Source, ...]
+    training: tuple[str, str] | None = None
+
+    @property
+    def grid(self) -> Grid:
+        """The part of the EASE-Grid 2.0 the cube lies on."""
+        return ease_grid(self.resolution).bounding_box(*self.bbox)
+
+    @property
+    def days(self) -> pd.DatetimeIndex:
+        """Days of the cube."""
+        return pd.date_range(self.first, self.last)
+
+    def check(self) -> None:
+        """Refuse products, methods and names that cannot be."""
+        names: dict[str, str] = {}
+        for source in self.sources:
+            if source.product not in PRODUCTS or PRODUCTS[source.product].kind != "grid":
+                known = [name for name, product in PRODUCTS.items() if product.kind == "grid"]
+                raise VadoseError(f"recipe: {source.product!r} is no gridded product; choose from {known}")
+            if source.resampling not in METHODS:
+                raise VadoseError(f"recipe: resampling {source.resampling!r} unknown; choose from {list(METHODS)}")
+            for name in source.variables.values():
+                if name in names:
+                    raise VadoseError(
+                        f"recipe: {name!r} comes from {names[name]} and from {source.product}; give one another name"
+                    )
+                names[name] = source.product
