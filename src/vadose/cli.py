@@ -125,9 +125,7 @@ def build(
         typer.Option(help="What the cube is made of: a file (YAML) or a built-in one. SOURCE has a folder a product."),
     ] = None,
     product: Annotated[str, typer.Option(help="Without a recipe: the database the folder holds.")] = "conusv4f1",
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes here; all cores if not given.")
-    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes here; all cores if not given.")] = None,
     scheduler: Annotated[str | None, typer.Option(help="A Dask scheduler to work on: tcp://host:8786.")] = None,
 ) -> None:
     """Build the Zarr cube from gridded data as published: granules by a recipe, or one database.
