@@ -23,6 +23,13 @@ def text(attributes: Any, name: str) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
+def shape_of(group: h5py.Group) -> tuple[int, ...]:
+    """Rows and columns of a group's arrays, () where it has none."""
+    # A list: a view of h5py that is left half way holds its lock until some thread drops it.
+    shapes = [data.shape for data in list(group.values()) if getattr(data, "ndim", 0) == 2]
+    return shapes[0] if shapes else ()
+
+
 def place_on_grid(path: Path, grid: Grid, bbox: BBox | None) -> tuple[xr.Dataset, Window]:
     """Coordinates of the cells of a grid within a box, and their rows and columns."""
     left, top, step = grid.transform

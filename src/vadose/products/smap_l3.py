@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from vadose.errors import VadoseError
 from vadose.grid import ease_grid
 from vadose.products.containers import BBox, choose, container_of, open_hdf5, simulated_mark
-from vadose.products.smap import Window, place_by_axes, place_on_grid, text
+from vadose.products.smap import Window, place_by_axes, place_on_grid, shape_of, text
 from vadose.variables import VARIABLES, describe
 
 # Services that cut subsets add a word to the name (``..._001_HEGOUT.h5``) or an ending (``.h5.dap.nc4``).
@@ -149,7 +149,7 @@ def is_smap_l3(path: Path) -> bool:
         return False
     with open_hdf5(path) as file:
         groups = [file.get(GROUP + name) for name in OVERPASSES]
-        return any(group is not None and any(d.ndim == 2 for d in group.values()) for group in groups)
+        return any(group is not None and bool(shape_of(group)) for group in groups)
 
 
 def fields_of(version: str) -> dict[str, tuple[str, ...]]:
@@ -188,7 +188,7 @@ def _place(
     path: Path, file: h5py.File, groups: dict[str, h5py.Group], bbox: BBox | None
 ) -> tuple[str, xr.Dataset, Window]:
     """Product, coordinates of the cells to read, and their rows and columns in the file."""
-    shape = next((d.shape for d in next(iter(groups.values())).values() if d.ndim == 2), ())
+    shape = shape_of(next(iter(groups.values())))
     if shape in SHAPES:
         product, resolution = SHAPES[shape]
         return product, *place_on_grid(path, ease_grid(resolution), bbox)

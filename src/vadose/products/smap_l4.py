@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from vadose.errors import VadoseError
 from vadose.grid import ease_grid
 from vadose.products.containers import BBox, container_of, open_hdf5, simulated_mark
-from vadose.products.smap import Window, place_by_axes, place_on_grid, text
+from vadose.products.smap import Window, place_by_axes, place_on_grid, shape_of, text
 from vadose.variables import VARIABLES, describe
 
 FILE_NAME = re.compile(
@@ -97,7 +97,7 @@ def read_smap_l4(path: Path, *, bbox: BBox | None = None) -> xr.Dataset:
             )
         product, fields = GROUPS[name]
         group = file[name]
-        shape = next((d.shape for d in group.values() if d.ndim == 2), ())
+        shape = shape_of(group)
         place, window = _place(path, file, shape, bbox)
         time = _time(path, file)
         values = {

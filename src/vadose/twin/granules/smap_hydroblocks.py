@@ -88,7 +88,7 @@ def write_smap_hydroblocks_hru(truth: xr.Dataset, folder: Path, *, catchment: in
     path = folder / "SMAPHB_hru_6hr" / f"{catchment}.nc"
     encoding: dict[str, dict[str, Any]] = {"SMAPHB_SM": {"_FillValue": np.float32(FILL)}, "time": {"dtype": "i4"}}
     with writing(path) as scratch:
-        dataset.to_netcdf(scratch, engine="h5netcdf", encoding=encoding)
+        dataset.to_netcdf(scratch, engine="netcdf4", encoding=encoding)
     number = np.arange(rows * columns, dtype=np.float32).reshape(rows, columns)
     number[-1] -= (rows - 1) * columns
     owner = np.full((rows, columns), catchment, np.float32)
