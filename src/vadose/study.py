@@ -117,7 +117,8 @@ def train_all(
     known = [*experiment.runs, *experiment.blends]
     if unknown := [name for name in names or () if name not in known]:
         raise VadoseError(f"unknown run {unknown}; the experiment has {known}")
-    cube = open_cube(cube_path)
+    # Once for all runs: each would read it anew.
+    cube = open_cube(cube_path).load()
     made_of = {"cube": made_from(cube_path)}
     split = experiment.split
     folders = []

@@ -145,5 +145,6 @@ def open_cube(path: Path, group: str | None = None) -> xr.Dataset:
         raise VadoseError(f"{path}: grid {group!r} asked for, found {groups}; name one of them")
     if zarr.open_group(path, mode="r").attrs.get("state") == "building":
         raise VadoseError(f"{path}: half built; run its 'vadose build' again, it goes on where it was stopped")
-    cube: xr.Dataset = xr.open_zarr(path, group=group or groups[0], consolidated=False)
+    # A stored chunk is a day; pieces of memory hold many.
+    cube: xr.Dataset = xr.open_zarr(path, group=group or groups[0], consolidated=False, chunks="auto")
     return cube
