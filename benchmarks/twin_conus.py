@@ -24,7 +24,7 @@ from vadose.twin.granules.soils import write_solus
 from vadose.twin.granules.terrain import write_srtm
 from vadose.twin.truth import simulate
 
-CONUS = (-125.0, 25.0, -66.5, 49.5)
+CONUS = (-125.0, 24.5, -66.5, 49.5)
 FIRST = "2019-06-01"
 FIVE_YEARS = 1826
 PIECE = 4

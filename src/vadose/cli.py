@@ -1,5 +1,6 @@
 """The command line: one sub-command for each step of the road."""
 
+import json
 import os
 import sys
 import time
@@ -130,7 +131,8 @@ def build(
 ) -> None:
     """Build the Zarr cube from gridded data as published: granules by a recipe, or one database.
 
-    A build that was stopped goes on where it was; days that are added later cost only their blocks.
+    A build that was stopped goes on where it was. Built again, with a later last day or with new or changed
+    granules, only the days of these are read and written. granules.csv in the cube lists all it was made of.
 
     Examples: `vadose build granules --recipe demo --out cube.zarr` · `vadose build data/conusv4f1`
     """
@@ -147,7 +149,7 @@ def build(
                 source, out, load_cube(recipe), workers=workers or _cores(), scheduler=scheduler, progress=tell
             )
     cube = open_cube(out)
-    for name, reason in cube.attrs.get("broken_granules", {}).items():
+    for name, reason in json.loads(cube.attrs.get("broken_granules", "{}")).items():
         _say(f"left out {name}: {reason}")
     _say(f"{out}: {dict(cube.sizes)}")
 

@@ -171,7 +171,8 @@ class SourceConfig(_Frozen):
 class CubeConfig(_Frozen):
     """What a cube is made of, see `vadose.cube.Recipe`; ``bbox`` is west, south, east, north.
 
-    ``training`` are the days the cube's statistics are of, those of the experiment's training split.
+    ``training`` are the days the cube's statistics are of, those of the experiment's training split; ``exact``
+    keeps every bit of float32.
     """
 
     resolution: str
@@ -180,6 +181,7 @@ class CubeConfig(_Frozen):
     last: date
     products: dict[str, SourceConfig] = Field(min_length=1)
     training: PeriodConfig | None = None
+    exact: bool = False
 
     def recipe(self) -> Recipe:
         """As the builder takes it."""
@@ -187,7 +189,8 @@ class CubeConfig(_Frozen):
             Source(name, source.variables, source.resampling, source.options) for name, source in self.products.items()
         )
         training = (self.training.first.isoformat(), self.training.last.isoformat()) if self.training else None
-        return Recipe(self.resolution, self.bbox, self.first.isoformat(), self.last.isoformat(), sources, training)
+        first, last = self.first.isoformat(), self.last.isoformat()
+        return Recipe(self.resolution, self.bbox, first, last, sources, training, self.exact)
 
     @model_validator(mode="after")
     def _ordered(self) -> "CubeConfig":

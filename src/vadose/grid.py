@@ -135,8 +135,8 @@ class Grid:
             lat, lon = self.latlon(*np.indices(self.shape))
         return xr.Dataset(
             coords={
-                "y": ("y", self.y, {"standard_name": "projection_y_coordinate", "units": "m"}),
-                "x": ("x", self.x, {"standard_name": "projection_x_coordinate", "units": "m"}),
+                "y": ("y", self.y, {"standard_name": "projection_y_coordinate", "units": "m", "axis": "Y"}),
+                "x": ("x", self.x, {"standard_name": "projection_x_coordinate", "units": "m", "axis": "X"}),
                 "lat": (("y", "x"), lat, {"standard_name": "latitude", "units": "degrees_north"}),
                 "lon": (("y", "x"), lon, {"standard_name": "longitude", "units": "degrees_east"}),
                 "crs": ((), 0, _cf(CRS.from_user_input(self.crs).to_wkt())),
@@ -224,8 +224,8 @@ def raster_coordinates(crs: Any, transform: tuple[float, float, float, float], s
         }
     else:
         coordinates = {
-            "y": ("y", rows, {"standard_name": "projection_y_coordinate", "units": "m"}),
-            "x": ("x", columns, {"standard_name": "projection_x_coordinate", "units": "m"}),
+            "y": ("y", rows, {"standard_name": "projection_y_coordinate", "units": "m", "axis": "Y"}),
+            "x": ("x", columns, {"standard_name": "projection_x_coordinate", "units": "m", "axis": "X"}),
         }
     return xr.Dataset(coords={**coordinates, "crs": ((), 0, _cf(found.to_wkt()))})
 
@@ -282,7 +282,7 @@ def raster_window(
 @lru_cache
 def _cf(wkt: str) -> dict[str, Any]:
     """CF attributes of a grid mapping."""
-    attributes: dict[str, Any] = CRS.from_wkt(wkt).to_cf()
+    attributes: dict[str, Any] = {"long_name": "projection"} | CRS.from_wkt(wkt).to_cf()
     return attributes
 
 

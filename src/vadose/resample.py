@@ -119,6 +119,15 @@ def majority(sums: dict[float, Sums], min_share: float = MIN_SHARE) -> NDArray[n
     return np.where(covered, np.array(classes)[shares.argmax(axis=0)], np.nan).astype(np.float32)
 
 
+def fractions(sums: dict[float, Sums], min_share: float = MIN_SHARE) -> tuple[Array, NDArray[np.float32]]:
+    """Classes (n,), and the share of each of what is covered of a cell, (n, y, x); NaN where too little is."""
+    classes = sorted(sums)
+    shares = np.stack([sums[c].values for c in classes])
+    weight = next(iter(sums.values())).weight
+    covered = weight >= min_share
+    return np.array(classes), np.where(covered, shares / np.where(covered, weight, 1), np.nan).astype(np.float32)
+
+
 def _axes(source: xr.DataArray) -> tuple[str, str]:
     return ("lat", "lon") if "lat" in source.dims else ("y", "x")
 

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, replace
+from typing import Any
 
 import xarray as xr
 
@@ -15,6 +16,15 @@ class Variable:
     units: str
     valid_range: tuple[float, float]
     standard_name: str = ""
+
+    def attributes(self) -> dict[str, Any]:
+        """CF attributes."""
+        told = {"long_name": self.long_name, "units": self.units, "valid_range": list(self.valid_range)}
+        if self.standard_name:
+            told["standard_name"] = self.standard_name
+        if self.units == "K":
+            told["units_metadata"] = "temperature: on_scale"
+        return told
 
 
 _ALL = (
@@ -33,6 +43,17 @@ _ALL = (
         "volume_fraction_of_condensed_water_in_soil",
     ),
     Variable("soil_moisture_age", "days since soil moisture was observed", "day", (0.0, 1e5)),
+    Variable("soil_moisture_observed", "1 where soil moisture was observed on the day, else 0", "1", (0.0, 1.0)),
+    *(
+        Variable(
+            f"precipitation_{days}d",
+            f"precipitation of {days} days up to the day",
+            "kg m-2",
+            (0.0, 1e4),
+            "precipitation_amount",
+        )
+        for days in (7, 30, 90)
+    ),
     Variable("precipitation", "precipitation of the day", "kg m-2", (0.0, 2000.0), "precipitation_amount"),
     Variable("precipitation_error", "random error of precipitation", "kg m-2", (0.0, 2000.0)),
     Variable("precipitation_count", "half hours of the day with a valid precipitation", "1", (0.0, 48.0)),
@@ -320,11 +341,5 @@ def describe(dataset: xr.Dataset) -> xr.Dataset:
     """
     for name in map(str, dataset.data_vars):
         if v := variable(name):
-            dataset[name].attrs |= {
-                "long_name": v.long_name,
-                "units": v.units,
-                "valid_range": list(v.valid_range),
-            }
-            if v.standard_name:
-                dataset[name].attrs["standard_name"] = v.standard_name
+            dataset[name].attrs |= v.attributes()
     return dataset

@@ -1,5 +1,6 @@
 """Build a cube from granules block by block: resumable, appendable, on one process or a Dask cluster."""
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,24 +15,33 @@ from numpy.typing import NDArray
 
 from vadose import gapfill
 from vadose.artefact import provenance
-from vadose.cube.granules import Granule, list_granules, read_block
-from vadose.cube.recipe import Recipe
-from vadose.cube.store import ANTECEDENT_DAYS, Store, blocks_of
+from vadose.cube.granules import DAILY, Granule, list_granules, read_block
+from vadose.cube.recipe import Recipe, Source
+from vadose.cube.store import ANTECEDENT_DAYS, BLOCK_DAYS, CONVENTIONS, Store, blocks_of
 from vadose.errors import VadoseError
+from vadose.products import PRODUCTS
+
+DERIVED = "derived"
+"""The note that says how many days of what is derived are done."""
+_OF_SPACE = {"mean": "area: mean", "majority": "area: mode"}
 
 Progress = Callable[[str, float], None]
 
 
 class Unit(NamedTuple):
-    """A block of a source: its number in the recipe, and its first day and the one after its last; None if fixed."""
+    """Days of a source to read: its number in the recipe, first day of their block, first and after last day.
+
+    A fixed product has no days.
+    """
 
     source: int
+    block: int | None
     start: int | None
     stop: int | None
 
     @property
     def days(self) -> slice | None:
-        """The block's days among the recipe's."""
+        """The days among the recipe's."""
         return None if self.start is None else slice(self.start, self.stop)
 
 
@@ -48,15 +58,16 @@ def build_from_granules(
 
     ``folder`` holds a folder a product, named as in `vadose.products.PRODUCTS`, such as ``smap_l3`` and
     ``gridmet``, with the granules anywhere below. The unit of work is a block of 32 days of one product: it is
-    read, written to shards of its own and noted as done. So a build that was stopped goes on where it was, days
-    that are added later (a later ``last``, or new or changed files) cost only their blocks, and any number of
-    processes may work at once. A granule that cannot be read is noted (attribute ``broken_granules``) and
-    leaves its days missing.
+    read, written to chunks of its own and noted as done. So a build that was stopped goes on where it was, any
+    number of processes may work at once, and of a cube that is built again only the days of new, changed or
+    vanished granules are read and written. A granule that cannot be read is noted (attribute
+    ``broken_granules``, JSON) and leaves its days missing.
 
-    Days are those of each product (its ``day_boundary`` is noted with the variable). Soil moisture is filled
-    from the past and precipitation summed over 7, 30 and 90 days; ``mask`` marks the cells where every fixed
-    variable has a value. With ``recipe.training`` mean, deviation and range of those days are noted with each
-    variable (``training_mean`` ...).
+    Days are those of each product (its ``day_boundary`` and ``latency`` are noted with the variable). Soil
+    moisture is filled from the past and precipitation summed over 7, 30 and 90 days; ``mask`` marks the cells
+    where every fixed variable has a value; of fixed classes the share of each is kept. With
+    ``recipe.training`` mean, deviation and range of those days are noted with each variable
+    (``training_mean`` ...). ``granules.csv`` in the store lists every granule with its hash.
 
     Parameters
     ----------
@@ -82,49 +93,27 @@ def build_from_granules(
                 f"out of the recipe (fetch them with: vadose fetch {source.product})"
             )
     granules = [list_granules(place.resolve(), s.product) for s, place in zip(recipe.sources, folders, strict=True)]
-    units = [unit for number, found in enumerate(granules) for unit in _units(number, found, recipe)]
-    store = Store(out, recipe.grid)
+    store = Store(out, recipe.grid, recipe.exact)
     _begin(store, recipe)
     with store.locked():
-        store.set_days(recipe.days)
-        for unit in units:
-            for name in recipe.sources[unit.source].variables.values():
-                store.add(name, None if unit.days is None else len(recipe.days))
-        todo = [unit for unit in units if not _is_done(store, recipe, granules[unit.source], unit)]
-        if not todo and store.attributes()["state"] == "complete":
+        job = _Job(folder, out, recipe)
+        work = [one for number, own in enumerate(granules) for one in _changed(store, recipe, number, own, job.folder)]
+        if not work and store.days() == len(recipe.days) and store.attributes()["state"] == "complete":
             return out
         store.mark(state="building")
-        job = _Job(folder, out, recipe)
-        with _workers(workers if len(todo) > 1 else 1, scheduler) as run:
-            work = [(unit, _of_block(granules[unit.source], recipe, unit.days)) for unit in todo]
+        store.set_days(recipe.days)
+        for source, own in zip(recipe.sources, granules, strict=True):
+            for name in source.variables.values():
+                store.add(name, None if _is_fixed(own) else len(recipe.days))
+        _derive_again(store, recipe, [unit for unit, _ in work])
+        with _workers(workers if len(work) > 1 else 1, scheduler) as run:
             for done, unit in enumerate(run(job, work), 1):
-                progress(f"reading {recipe.sources[unit.source].product}", done / len(todo))
-        progress("filling and summing", 0.0)
-        _check_variables(store, recipe, units, granules)
-        _derive(store, recipe)
-        _finish(store, recipe, units)
-        progress("filling and summing", 1.0)
+                progress(f"reading {recipe.sources[unit.source].product}", done / len(work))
+        notes = [[store.note(name) for name in _note_names(recipe, number)] for number in range(len(granules))]
+        _check_variables(recipe, notes)
+        _derive(store, recipe, progress)
+        _finish(store, recipe, notes)
     return out
-
-
-def _units(number: int, granules: list[Granule], recipe: Recipe) -> list[Unit]:
-    """Blocks of days a product has granules of; one of no days for a fixed product."""
-    if any(granule.first is None for granule in granules):
-        return [Unit(number, None, None)]
-    blocks = [block for block in blocks_of(recipe.days) if _of_block(granules, recipe, block)]
-    return [Unit(number, block.start, block.stop) for block in blocks]
-
-
-def _of_block(granules: list[Granule], recipe: Recipe, block: slice | None) -> list[Granule]:
-    if block is None:
-        return granules
-    days = recipe.days[block]
-    return [g for g in granules if g.first and g.last and g.first <= days[-1] and g.last >= days[0]]
-
-
-def _name(recipe: Recipe, unit: Unit) -> str:
-    product = recipe.sources[unit.source].product
-    return f"{product}-fixed" if unit.start is None else f"{product}-{recipe.days[unit.start]:%Y%m%d}"
 
 
 def _identity(recipe: Recipe) -> dict[str, Any]:
@@ -146,18 +135,54 @@ def _begin(store: Store, recipe: Recipe) -> None:
             f"{store.path}: a cube of another recipe is there ({', '.join(differs)} differ); choose another --out, "
             "or remove it"
         )
-    length = store.open()["time"].shape[0] if "time" in store.open() else 0
-    if length > len(recipe.days):
-        raise VadoseError(f"{store.path}: holds {length} days, the recipe ends after {len(recipe.days)}; it only grows")
+    if store.days() > len(recipe.days):
+        raise VadoseError(
+            f"{store.path}: holds {store.days()} days, the recipe ends after {len(recipe.days)}; it only grows"
+        )
 
 
-def _state(granules: list[Granule]) -> dict[str, list[int]]:
-    return {granule.path.name: granule.state for granule in granules}
+def _is_fixed(granules: list[Granule]) -> bool:
+    return any(granule.first is None for granule in granules)
 
 
-def _is_done(store: Store, recipe: Recipe, granules: list[Granule], unit: Unit) -> bool:
-    note = store.note(_name(recipe, unit))
-    return bool(note) and note["state"] == _state(_of_block(granules, recipe, unit.days)) and note["stop"] == unit.stop
+def _note_name(recipe: Recipe, source: int, block: int | None) -> str:
+    product = recipe.sources[source].product
+    return f"{product}-fixed" if block is None else f"{product}-{recipe.days[block]:%Y%m%d}"
+
+
+def _note_names(recipe: Recipe, source: int) -> list[str]:
+    blocks = [None, *(block.start for block in blocks_of(recipe.days))]
+    return [_note_name(recipe, source, block) for block in blocks]
+
+
+def _changed(
+    store: Store, recipe: Recipe, source: int, granules: list[Granule], root: Path
+) -> Iterator[tuple[Unit, list[Granule]]]:
+    """What of a source is to be read: days of granules that are new, changed or gone since it was noted."""
+    if _is_fixed(granules):
+        before = store.note(_note_name(recipe, source, None)).get("granules", {})
+        if {name: note["state"] for name, note in before.items()} != {g.name_in(root): g.state for g in granules}:
+            yield Unit(source, None, None, None), granules
+        return
+    for block in blocks_of(recipe.days):
+        days = recipe.days[block]
+        note = store.note(_note_name(recipe, source, block.start))
+        before = note.get("granules", {})
+        there = {g.name_in(root): g for g in granules if g.overlaps(days[0], days[-1])}
+        spans = [
+            (g.first, g.last)
+            for name, g in there.items()
+            if g.first and g.last and before.get(name, {}).get("state") != g.state
+        ]
+        spans += [(pd.Timestamp(b["first"]), pd.Timestamp(b["last"])) for n, b in before.items() if n not in there]
+        if note and note["stop"] < block.stop:
+            # The cube grew: of granules that hold many days there are more to take.
+            spans += [(recipe.days[note["stop"]], days[-1])] if there else []
+        if spans:
+            first, last = min(first for first, _ in spans), max(last for _, last in spans)
+            wanted = np.flatnonzero((days >= first) & (days <= last)) + block.start
+            own = [g for g in there.values() if g.overlaps(first, last)]
+            yield Unit(source, block.start, int(wanted[0]), int(wanted[-1]) + 1), own
 
 
 class _Job:
@@ -169,26 +194,55 @@ class _Job:
     def __call__(self, work: tuple[Unit, list[Granule]]) -> Unit:
         unit, granules = work
         recipe, days = self.recipe, unit.days
-        source, store = recipe.sources[unit.source], Store(self.out, recipe.grid)
+        source, store = recipe.sources[unit.source], Store(self.out, recipe.grid, recipe.exact)
         found = read_block(granules, recipe.grid, None if days is None else recipe.days[days], source, self.folder)
-        for name, values in found.fields.items():
-            store.write(name, values, days)
-        note = {
-            "state": _state(granules),
-            "stop": unit.stop,
-            "variables": sorted(found.fields),
-            "attributes": found.attributes,
-            "granules": found.granules,
-            "broken": found.broken,
-            "statistics": {name: _statistics(recipe, days, values) for name, values in found.fields.items()},
+        name, names = _note_name(recipe, unit.source, unit.block), _variables(recipe, unit.source)
+        note = self._without(store.note(name), days) or {
+            "stop": 0, "variables": [], "attributes": {}, "granules": {}, "statistics": {n: {} for n in names}
+        }  # fmt: skip
+        for variable in names:
+            values = found.fields.get(variable)
+            if days is not None:
+                values = store.rounded(variable, _missing(recipe, days) if values is None else values)
+            if values is not None:
+                store.write(variable, values, days)
+                note["statistics"][variable] |= _statistics(recipe, days, values)
+        for variable, (classes, shares) in found.fractions.items():
+            store.write_fractions(variable, classes, shares)
+        block_stop = 0 if unit.block is None else min(unit.block + BLOCK_DAYS, len(recipe.days))
+        note |= {
+            "stop": max(note["stop"], block_stop),
+            "variables": sorted({*note["variables"], *found.fields}),
+            "attributes": found.attributes or note["attributes"],
+            "flags": found.flags,
+            "granules": note["granules"] | found.granules,
         }
-        store.write_note(_name(recipe, unit), note)
+        store.write_note(name, note)
         return unit
+
+    def _without(self, note: dict[str, Any], days: slice | None) -> dict[str, Any]:
+        """What was noted of other days than those."""
+        if days is None or not note:
+            return {}
+        first, *_, last = [f"{day:%Y-%m-%d}" for day in self.recipe.days[days][[0, -1]]]
+        others = {n: g for n, g in note["granules"].items() if g["last"] < first or g["first"] > last}
+        kept = {
+            name: {day: part for day, part in parts.items() if not first <= day <= last}
+            for name, parts in note["statistics"].items()
+        }
+        return note | {"granules": others, "statistics": kept}
+
+
+def _missing(recipe: Recipe, days: slice) -> NDArray[np.float32]:
+    return np.full((days.stop - days.start, *recipe.grid.shape), np.nan, np.float32)
 
 
 @contextmanager
 def _workers(workers: int, scheduler: str | None) -> Iterator[Callable[[_Job, list[Any]], Iterator[Unit]]]:
-    """Run units here, or on the workers of a Dask cluster: this machine's, or that of a scheduler."""
+    """Run units here, or on the workers of a Dask cluster: this machine's, or that of a scheduler.
+
+    Readers hold Python's lock most of their time (HDF5, GRIB), so that processes serve and threads do not.
+    """
     if workers < 2 and scheduler is None:
         yield lambda job, units: map(job, units)
         return
@@ -217,66 +271,83 @@ def _workers(workers: int, scheduler: str | None) -> Iterator[Callable[[_Job, li
         address.close()
 
 
-def _statistics(recipe: Recipe, days: slice | None, values: NDArray[np.float32]) -> list[float] | None:
-    """Count, sum, sum of squares, least and largest value on training days; None where there are none."""
+def _statistics(recipe: Recipe, days: slice | None, values: NDArray[np.float32]) -> dict[str, list[float]]:
+    """Count, sum, sum of squares, least and largest value of each training day; '' is the day of fixed fields."""
     if recipe.training is None:
-        return None
-    if days is not None:
-        first, last = (pd.Timestamp(day) for day in recipe.training)
-        values = values[(recipe.days[days] >= first) & (recipe.days[days] <= last)]
+        return {}
+    if days is None:
+        return _moments("", values)
+    first, last = (pd.Timestamp(day) for day in recipe.training)
+    found: dict[str, list[float]] = {}
+    for day, field in zip(recipe.days[days], values, strict=True):
+        if first <= day <= last:
+            found |= _moments(f"{day:%Y-%m-%d}", field)
+    return found
+
+
+def _moments(day: str, values: NDArray[np.float32]) -> dict[str, list[float]]:
     valid = values[np.isfinite(values)].astype(float)
     if not valid.size:
-        return None
-    return [float(v) for v in (valid.size, valid.sum(), (valid**2).sum(), valid.min(), valid.max())]
+        return {}
+    return {day: [float(v) for v in (valid.size, valid.sum(), (valid**2).sum(), valid.min(), valid.max())]}
 
 
-def _check_variables(store: Store, recipe: Recipe, units: list[Unit], granules: list[list[Granule]]) -> None:
+def _check_variables(recipe: Recipe, notes: list[list[dict[str, Any]]]) -> None:
     """Refuse a variable that no granule gave, with the reason where granules are broken."""
-    for number, source in enumerate(recipe.sources):
-        notes = [store.note(_name(recipe, unit)) for unit in units if unit.source == number]
-        given = {name for note in notes for name in note["variables"]}
+    for source, own in zip(recipe.sources, notes, strict=True):
+        given = {name for note in own for name in note.get("variables", ())}
         if missing := [theirs for theirs, ours in source.variables.items() if ours not in given]:
-            broken = [reason for note in notes for reason in note["broken"].values()]
+            granules = {name: g for note in own for name, g in note.get("granules", {}).items()}
+            broken = [granule["broken"] for granule in granules.values() if "broken" in granule]
             raise VadoseError(
-                f"{source.product}: {len(granules[number])} granules, and none with {missing} on the grid between "
-                f"{recipe.first} and {recipe.last}" + (f"; {len(broken)} are broken: {broken[0]}" if broken else "")
+                f"{source.product}: {len(granules)} granules of these days, and none with {missing} on the grid "
+                f"between {recipe.first} and {recipe.last}"
+                + (f"; {len(broken)} are broken: {broken[0]}" if broken else "")
             )
 
 
-def _derive(store: Store, recipe: Recipe) -> None:
+def _derive_again(store: Store, recipe: Recipe, units: list[Unit]) -> None:
+    """Note that what is derived from these days, and all after them, is to be made again."""
+    of_them = [
+        unit.start
+        for unit in units
+        if unit.start is not None and {"soil_moisture", "precipitation"} & set(_variables(recipe, unit.source))
+    ]
+    note = store.note(DERIVED)
+    if of_them and note and min(of_them) < note["days"]:
+        store.write_note(DERIVED, note | {"days": min(of_them)})
+
+
+def _variables(recipe: Recipe, source: int) -> list[str]:
+    return list(recipe.sources[source].variables.values())
+
+
+def _derive(store: Store, recipe: Recipe, progress: Progress) -> None:
     """Fill soil moisture from the past and sum precipitation, block by block in order of time."""
-    names = {ours for source in recipe.sources for ours in source.variables.values()}
+    names = {name for source in recipe.sources for name in source.variables.values()}
     group = store.open()
-    before, changed = {}, False
-    for block in blocks_of(recipe.days):
-        name = f"derived-{recipe.days[block][0]:%Y%m%d}"
-        inputs = [
-            store.note(_name(recipe, Unit(number, block.start, block.stop))).get("state")
-            for number, source in enumerate(recipe.sources)
-            if {"soil_moisture", "precipitation"} & set(source.variables.values())
-        ]
-        # What a block holds follows from its granules and from the block before it.
-        note = store.note(name)
-        if not changed and note.get("inputs") == inputs and note["stop"] == block.stop:
-            continue
-        changed = True
+    note = store.note(DERIVED) or {"days": 0, "statistics": {}}
+    while (start := note["days"]) < len(recipe.days):
+        block = slice(start, min(start + BLOCK_DAYS, len(recipe.days)))
         made: dict[str, NDArray[np.float32]] = {}
         if "soil_moisture" in names:
-            if block.start:
-                before = {part: group[f"soil_moisture_{part}"][block.start - 1] for part in ("filled", "age")}
+            before = {part: group[f"soil_moisture_{part}"][start - 1] for part in ("filled", "age") if start}
             observed = xr.DataArray(group["soil_moisture"][block], dims=("time", "y", "x"), name="soil_moisture")
             filled = gapfill.carry_forward(observed, **before)
             made |= {str(key): values.values for key, values in filled.data_vars.items()}
         if "precipitation" in names:
-            start = max(block.start - max(ANTECEDENT_DAYS) + 1, 0)
-            rain = group["precipitation"][start : block.stop].astype(float)
+            earlier = max(start - max(ANTECEDENT_DAYS) + 1, 0)
+            rain = group["precipitation"][earlier : block.stop].astype(float)
             for length in ANTECEDENT_DAYS:
-                made[f"precipitation_{length}d"] = _sum_back(rain, length)[block.start - start :]
+                made[f"precipitation_{length}d"] = _sum_back(rain, length)[start - earlier :]
         for key, values in made.items():
+            rounded = store.rounded(key, values)
             store.add(key, len(recipe.days))
-            store.write(key, values, block)
-        statistics = {key: _statistics(recipe, block, values) for key, values in made.items()}
-        store.write_note(name, {"inputs": inputs, "stop": block.stop, "statistics": statistics})
+            store.write(key, rounded, block)
+            note["statistics"].setdefault(key, {}).update(_statistics(recipe, block, rounded))
+        note["days"] = block.stop
+        store.write_note(DERIVED, note)
+        progress("filling and summing", block.stop / len(recipe.days))
 
 
 def _sum_back(rain: NDArray[np.float64], length: int) -> NDArray[np.float32]:
@@ -288,70 +359,104 @@ def _sum_back(rain: NDArray[np.float64], length: int) -> NDArray[np.float32]:
     return windows
 
 
-def _finish(store: Store, recipe: Recipe, units: list[Unit]) -> None:
-    """Mask, attributes and statistics; then the cube is complete."""
+def _finish(store: Store, recipe: Recipe, notes: list[list[dict[str, Any]]]) -> None:
+    """Write what the cube says of itself, and that it is whole."""
     group = store.open()
-    notes = {unit: store.note(_name(recipe, unit)) for unit in units}
-    broken = {name: reason for note in notes.values() for name, reason in note["broken"].items()}
-    simulated = False
-    fixed: list[NDArray[np.bool_]] = []
-    for number, source in enumerate(recipe.sources):
-        own = [note for unit, note in notes.items() if unit.source == number]
+    rows: list[dict[str, Any]] = []
+    fixed, simulated = [], False
+    for source, own in zip(recipe.sources, notes, strict=True):
+        own = [note for note in own if note]
         attributes: dict[str, Any] = next((note["attributes"] for note in own if note["attributes"]), {})
+        granules = {name: granule for note in own for name, granule in note["granules"].items()}
+        rows += [{"product": source.product, "granule": name, **granules[name]} for name in sorted(granules)]
         simulated |= attributes.get("simulated") == "true"
-        attributes |= {"resampling": source.resampling, "granules": sum(len(note["granules"]) for note in own)}
-        for name in source.variables.values():
-            group[name].attrs.update(attributes)
-            if group[name].ndim == 2:
-                fixed.append(np.isfinite(group[name][:]))
-    for name, array in group.arrays():
-        if name.startswith("soil_moisture_") and name.rsplit("_", 1)[1] in ("filled", "observed", "age"):
-            array.attrs.update({"fill_method": "last observation", "causal": "true"})
-    for length in ANTECEDENT_DAYS:
-        if (name := f"precipitation_{length}d") in group:
-            group[name].attrs.update({"units": "kg m-2", "long_name": f"precipitation of {length} days up to the day"})
+        for theirs, name in source.variables.items():
+            array = group[name]
+            array.attrs.update(
+                attributes
+                | {key: value for note in own for key, value in note["flags"].get(name, {}).items()}
+                | {
+                    "source_variable": theirs,
+                    "resampling": source.resampling,
+                    "cell_methods": _cell_methods(source, name, array.ndim == 2),
+                    "granules": len(granules),
+                    "granules_sha256": _digest(granules),
+                }
+                | ({"latency": PRODUCTS[source.product].latency} if array.ndim == 3 else {})
+            )
+            if array.ndim == 2:
+                fixed.append(np.isfinite(array[:]))
+    _describe_derived(group)
     if "mask" not in group:
         group.create_array(
             "mask", shape=(store.coordinates.sizes["y"], store.coordinates.sizes["x"]), dtype="bool",
-            dimension_names=("y", "x"), attributes={"long_name": "every fixed variable has a value"},
+            dimension_names=("y", "x"),
+            attributes={
+                "long_name": "every fixed variable has a value", "grid_mapping": "crs", "coordinates": "lat lon"
+            },
         )  # fmt: skip
     group["mask"][:] = np.logical_and.reduce(fixed) if fixed else True
-    _write_statistics(store, recipe, list(notes.values()))
+    _write_statistics(store, recipe, [note for own in notes for note in own if note])
+    store.write_text("granules.csv", pd.DataFrame(rows).drop(columns="state").to_csv(index=False))
+    broken = {row["granule"]: row["broken"] for row in rows if "broken" in row}
+    counts = pd.Series([row["product"] for row in rows]).value_counts().to_dict()
+    made = provenance(recipe=_identity(recipe), last=recipe.last, granules=counts)
+    products = " + ".join(source.product for source in recipe.sources)
     said = {
-        "dataset": " + ".join(source.product for source in recipe.sources),
+        "Conventions": CONVENTIONS,
+        "title": f"Soil moisture and its drivers on the {recipe.resolution} EASE-Grid 2.0",
+        "source": f"{products}, see granules.csv",
+        "history": f"{group.attrs.get('history', '')}{made['created']}: vadose build, up to {recipe.last}\n",
+        "dataset": products,
         "layer": "0-10 cm",
         "layer_note": "SMAP L-band retrieval, representative of about 0-5 cm",
         "day_boundary": "each product's own, see the variables",
         "simulated": "true" if simulated else "false",
-        "broken_granules": broken,
-        **provenance(recipe=_identity(recipe), last=recipe.last, granules=_digest(notes)),
+        "broken_granules": json.dumps(broken),
+        **made,
     }
     group.attrs.update(said)
     store.mark(**said, state="complete")
 
 
-def _digest(notes: dict[Unit, dict[str, Any]]) -> dict[str, int]:
-    """Granules by product."""
-    counts: dict[str, int] = {}
-    for note in notes.values():
-        for name in note["granules"]:
-            product = name.split("/")[0]
-            counts[product] = counts.get(product, 0) + 1
-    return counts
+def _digest(granules: dict[str, dict[str, Any]]) -> str:
+    """One hash of the granules' names and hashes."""
+    return hashlib.sha256("".join(f"{n}{granules[n]['sha256']}" for n in sorted(granules)).encode()).hexdigest()[:16]
+
+
+def _cell_methods(source: Source, name: str, fixed: bool) -> str:
+    """CF's words for what a value of a cell stands for, as far as the source tells."""
+    space = _OF_SPACE.get(source.resampling, "area: point")
+    if fixed:
+        return space
+    if name.startswith(("precipitation", "evapotranspiration", "reference_evapotranspiration", "runoff")):
+        return f"time: sum {space}"
+    if name.endswith(("_max", "_min")):
+        return f"time: {'maximum' if name.endswith('_max') else 'minimum'} {space}"
+    return f"time: {'mean' if source.product in (*DAILY, 'gridmet') else 'point'} {space}"
+
+
+def _describe_derived(group: Any) -> None:
+    for name, array in group.arrays():
+        if name.startswith("soil_moisture_") and name.rsplit("_", 1)[1] in ("filled", "observed", "age"):
+            array.attrs.update({"fill_method": "last observation", "causal": "true"})
+    for length in ANTECEDENT_DAYS:
+        if (name := f"precipitation_{length}d") in group:
+            group[name].attrs["causal"] = "true"
 
 
 def _write_statistics(store: Store, recipe: Recipe, notes: list[dict[str, Any]]) -> None:
     """Mean, deviation and range of the training days, noted with each variable."""
     if recipe.training is None:
         return
-    derived = [store.note(f"derived-{recipe.days[block][0]:%Y%m%d}") for block in blocks_of(recipe.days)]
     parts: dict[str, list[list[float]]] = {}
-    for note in (*notes, *derived):
-        for name, part in note["statistics"].items():
-            if part is not None:
-                parts.setdefault(name, []).append(part)
+    for note in (*notes, store.note(DERIVED)):
+        for name, days in note["statistics"].items():
+            parts.setdefault(name, []).extend(days[day] for day in sorted(days))
     group = store.open()
     for name, own in parts.items():
+        if not own:
+            continue
         count, total, squares = (sum(part[i] for part in own) for i in range(3))
         mean = total / count
         group[name].attrs.update({

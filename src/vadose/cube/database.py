@@ -10,6 +10,7 @@ from vadose.artefact import fingerprint, is_current, provenance, writing
 from vadose.cube.store import ANTECEDENT_DAYS, group_name
 from vadose.errors import VadoseError
 from vadose.products import PRODUCTS
+from vadose.variables import describe
 
 
 def build_cube(source: Path, out: Path, product: str = "conusv4f1") -> Path:
@@ -55,5 +56,5 @@ def with_antecedents(dataset: xr.Dataset) -> xr.Dataset:
     for days in ANTECEDENT_DAYS:
         name = f"precipitation_{days}d"
         dataset[name] = features.antecedent_sum(dataset.precipitation, days).astype(np.float32)
-        dataset[name].attrs = {"units": "kg m-2", "long_name": f"precipitation of {days} days up to the day"}
-    return dataset
+        dataset[name].attrs = {"causal": "true"}
+    return describe(dataset)

@@ -23,12 +23,13 @@ from vadose.products.containers import BBox
 from vadose.products.imerg import daily_imerg
 from vadose.products.nldas import daily_nldas_forcing, daily_nldas_noah
 from vadose.products.smap_l4 import daily_smap_l4
-from vadose.resample import Sums, area_sums, class_sums, majority, resample
+from vadose.resample import Sums, area_sums, class_sums, fractions, majority, resample
 from vadose.variables import VARIABLES
 
 MARGIN = 0.5
 """Degrees read beyond the grid, so that interpolation at its edge has neighbours."""
 KEPT = ("product", "version", "quality", "day_boundary", "simulated")
+FLAGS = ("flag_values", "flag_meanings")
 """What a granule's attributes say of its product, noted with each variable of the cube."""
 # Products of several granules a day, and what makes a day of them.
 DAILY = {
@@ -64,6 +65,24 @@ class Granule:
         """Size and time of change: another file has others."""
         found = self.path.stat()
         return [found.st_size, found.st_mtime_ns]
+
+    def name_in(self, root: Path) -> str:
+        """Its path below a folder."""
+        return self.path.relative_to(root).as_posix()
+
+    def note(self) -> dict[str, Any]:
+        """What is kept of it: state, hash of its content, days."""
+        with self.path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        return {"state": self.state, "sha256": digest, "first": _day(self.first), "last": _day(self.last)}
+
+    def overlaps(self, first: pd.Timestamp, last: pd.Timestamp) -> bool:
+        """Whether it may hold days of a period."""
+        return self.first is None or self.last is None or (self.first <= last and self.last >= first)
+
+
+def _day(time: pd.Timestamp | None) -> str | None:
+    return None if time is None else f"{time:%Y-%m-%d}"
 
 
 def list_granules(folder: Path, product: str) -> list[Granule]:
@@ -110,12 +129,27 @@ def days_of(name: str, product: str) -> tuple[pd.Timestamp | None, pd.Timestamp 
 
 @dataclass
 class Block:
-    """What the granules of some days gave: fields (time, y, x) or (y, x), what was read, and what was broken."""
+    """What the granules of some days gave.
+
+    Attributes
+    ----------
+    fields
+        (time, y, x) or (y, x) of each variable.
+    fractions
+        Of variables of classes that are fixed: classes (n,) and the share each has of the cells (n, y, x).
+    attributes
+        What the product says of itself.
+    flags
+        Meanings of the classes, by variable.
+    granules
+        By name: state, hash, days, and what is wrong with one that could not be read.
+    """
 
     fields: dict[str, NDArray[np.float32]]
+    fractions: dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]
     attributes: dict[str, Any]
+    flags: dict[str, dict[str, Any]]
     granules: dict[str, dict[str, Any]]
-    broken: dict[str, str]
 
 
 def read_block(granules: list[Granule], grid: Grid, days: pd.DatetimeIndex | None, source: Source, root: Path) -> Block:
@@ -124,10 +158,11 @@ def read_block(granules: list[Granule], grid: Grid, days: pd.DatetimeIndex | Non
     A granule that cannot be read is noted with the reason, and its days stay missing; one of a fixed product
     is an error.
     """
-    block = Block({}, {}, {}, {})
+    block = Block({}, {}, {}, {}, {})
     found: dict[tuple[str, pd.Timestamp | None], Cells] = {}
     for together in _together(granules, source.product):
-        names = [granule.path.relative_to(root).as_posix() for granule in together]
+        noted = {granule.name_in(root): granule.note() for granule in together}
+        block.granules |= noted
         try:
             dataset = _read(together, grid, days, source)
             given = [] if dataset is None else list(_on_grid(dataset, grid, days, source))
@@ -136,29 +171,26 @@ def read_block(granules: list[Granule], grid: Grid, days: pd.DatetimeIndex | Non
         except VadoseError as error:
             if days is None:
                 raise
-            block.broken |= dict.fromkeys(names, str(error))
+            for note in noted.values():
+                note["broken"] = str(error)
             continue
-        finally:
-            block.granules |= {
-                name: {"state": granule.state, "sha256": sha256(granule.path)}
-                for name, granule in zip(names, together, strict=True)
-            }
         if dataset is not None and given:
             block.attributes = block.attributes or {key: dataset.attrs[key] for key in KEPT if key in dataset.attrs}
+            block.flags |= {
+                ours: {key: dataset[theirs].attrs[key] for key in FLAGS}
+                for theirs, ours in source.variables.items()
+                if theirs in dataset and "flag_values" in dataset[theirs].attrs
+            }
     for (name, day), sums in found.items():
         if day is None or days is None:
             block.fields[name] = _finished(sums, name)
+            if isinstance(sums, dict):
+                block.fractions[name] = fractions(sums)
             continue
         if name not in block.fields:
             block.fields[name] = np.full((len(days), *grid.shape), np.nan, np.float32)
         block.fields[name][days.get_loc(day)] = _finished(sums, name)
     return block
-
-
-def sha256(path: Path) -> str:
-    """Hash of a file's content."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _together(granules: list[Granule], product: str) -> Iterator[list[Granule]]:

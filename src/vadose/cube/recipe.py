@@ -26,7 +26,10 @@ class Source:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a cube is made of: its grid, its days, the products it takes, the days its statistics are of."""
+    """What a cube is made of: its grid, its days, the products it takes, the days its statistics are of.
+
+    With ``exact`` values are stored as float32; else mantissas are rounded (`vadose.cube.store.MANTISSA_BITS`).
+    """
 
     resolution: str
     bbox: BBox
@@ -34,6 +37,7 @@ class Recipe:
     last: str
     sources: tuple[Source, ...]
     training: tuple[str, str] | None = None
+    exact: bool = False
 
     @property
     def grid(self) -> Grid:

@@ -11,12 +11,13 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 import zarr
+from numcodecs import BitRound
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec
 
 from vadose.errors import VadoseError
 from vadose.grid import Grid
-from vadose.variables import describe
+from vadose.variables import variable
 
 ANTECEDENT_DAYS = (7, 30, 90)
 BLOCK_DAYS = 32
@@ -24,6 +25,14 @@ BLOCK_DAYS = 32
 blocks ever touch one file."""
 NOTES = ".build"
 """Folder in the store with a note for each block that is done."""
+MANTISSA_BITS = {"K": 12, "Pa": 14, "day": 23}
+"""Bits of the mantissa (of 23) kept of daily variables, by their unit: what is measured from far off its usual
+values needs more."""
+OTHER_BITS = 10
+"""Bits kept in other units: a rounding error of at most 0.05 %, and classes and counts up to 2048 exact."""
+CONVENTIONS = "CF-1.11"
+_EPOCH = pd.Timestamp("1970-01-01")
+_DAYS = {"units": "days since 1970-01-01", "calendar": "proleptic_gregorian"}
 
 
 def group_name(attributes: Any) -> str:
@@ -38,13 +47,12 @@ def blocks_of(days: pd.DatetimeIndex) -> list[slice]:
 
 
 class Store:
-    """A cube while it is built."""
+    """A cube while it is built; ``exact`` keeps every bit of its values."""
 
-    def __init__(self, path: Path, grid: Grid) -> None:
-        self.path = path
-        coordinates = grid.coordinates()
-        self.group = group_name(coordinates.attrs)
-        self.coordinates = coordinates
+    def __init__(self, path: Path, grid: Grid, exact: bool = False) -> None:
+        self.path, self.exact = path, exact
+        self.coordinates = grid.coordinates()
+        self.group = group_name(self.coordinates.attrs)
 
     def open(self) -> zarr.Group:
         """The Zarr group of the grid."""
@@ -65,23 +73,32 @@ class Store:
         """Attributes of the whole store."""
         return dict(zarr.open_group(self.path, mode="r").attrs)
 
+    def days(self) -> int:
+        """Length of the time axis."""
+        group = self.open()
+        return int(group["time"].shape[0]) if "time" in group else 0
+
     def set_days(self, days: pd.DatetimeIndex) -> None:
         """Write the time axis, and lengthen the variables to it; what they hold stays."""
         group = self.open()
-        values = (days - pd.Timestamp("1970-01-01")).days.to_numpy()
-        if "time" in group:
-            if group["time"].shape[0] == len(days):
-                return
-            for _name, array in group.arrays():
-                if (array.metadata.dimension_names or ("",))[0] == "time":
-                    array.resize((len(days), *array.shape[1:]))
-            group["time"][:] = values
-            return
-        time = group.create_array(
-            "time", shape=values.shape, dtype="int64", chunks=(100_000,), dimension_names=("time",),
-            attributes={"standard_name": "time", "units": "days since 1970-01-01", "calendar": "proleptic_gregorian"},
-        )  # fmt: skip
-        time[:] = values
+        values = (days - _EPOCH).days.to_numpy()
+        if "time" not in group:
+            time = {
+                "standard_name": "time", "long_name": "day", "axis": "T", "bounds": "time_bnds",
+                "units_metadata": "leap_seconds: none",
+            }  # fmt: skip
+            group.create_array(
+                "time", shape=(0,), dtype="int64", chunks=(100_000,), dimension_names=("time",), attributes=time | _DAYS
+            )
+            group.create_array(
+                "time_bnds", shape=(0, 2), dtype="int64", chunks=(100_000, 2), dimension_names=("time", "bnds"),
+                attributes=_DAYS,
+            )  # fmt: skip
+        for _name, array in group.arrays():
+            if (array.metadata.dimension_names or ("",))[0] == "time" and array.shape[0] != len(days):
+                array.resize((len(days), *array.shape[1:]))
+        group["time"][:] = values
+        group["time_bnds"][:] = values[:, None] + [0, 1]
 
     def add(self, name: str, days: int | None) -> None:
         """Make a variable (time, y, x), or (y, x) with ``days=None``, all missing; one that is there stays."""
@@ -89,23 +106,62 @@ class Store:
         if name in group:
             return
         rows, columns = self.coordinates.sizes["y"], self.coordinates.sizes["x"]
-        dims = ("y", "x") if days is None else ("time", "y", "x")
-        attributes = {"grid_mapping": "crs", "coordinates": "lat lon"}
-        described = describe(xr.Dataset({name: ("x", np.zeros(1, np.float32))}))[name].attrs
         if days is None:
-            layout: dict[str, Any] = {"shape": (rows, columns), "chunks": (rows, columns)}
-        else:
-            layout = {"shape": (days, rows, columns), "chunks": (1, rows, columns)}
-        group.create_array(
-            name, dtype="float32", fill_value=np.float32(np.nan), dimension_names=dims,
-            attributes=described | attributes, compressors=BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle"),
-            **layout,
+            self._create(name, ("y", "x"), (rows, columns), (rows, columns), _described(name))
+            return
+        bits = self._bits(name)
+        rounded = {} if bits is None else {"mantissa_bits": bits}
+        self._create(name, ("time", "y", "x"), (days, rows, columns), (1, rows, columns), _described(name) | rounded)
+
+    def _create(
+        self, name: str, dims: tuple[str, ...], shape: tuple[int, ...], chunks: tuple[int, ...], attrs: dict[str, Any]
+    ) -> None:
+        self.open().create_array(
+            name, shape=shape, chunks=chunks, dtype="float32", fill_value=np.float32(np.nan), dimension_names=dims,
+            attributes=attrs | {"grid_mapping": "crs", "coordinates": "lat lon"},
+            compressors=BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle"),
         )  # fmt: skip
 
-    def write(self, name: str, values: NDArray[Any], days: slice | None) -> None:
-        """Write a block of days of a variable, or all of a fixed one."""
+    def _bits(self, name: str) -> int | None:
+        """Bits of the mantissa that are kept of a daily variable; None for all."""
+        known = variable(name)
+        return None if self.exact or known is None else MANTISSA_BITS.get(known.units, OTHER_BITS)
+
+    def rounded(self, name: str, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Values of a daily variable as they are stored."""
+        bits = self._bits(name)
+        if bits is None:
+            return values
+        codec = BitRound(keepbits=bits)
+        made: NDArray[np.float32] = codec.decode(codec.encode(np.ascontiguousarray(values, np.float32)))
+        return made.reshape(values.shape)
+
+    def write(self, name: str, values: NDArray[np.float32], days: slice | None) -> None:
+        """Write days of a variable, or all of a fixed one; days that hold these values already are not touched."""
         array = self.open()[name]
-        array[... if days is None else days] = values
+        if days is None:
+            array[...] = values
+            return
+        there = array[days]
+        for number in range(len(values)):
+            if not np.array_equal(there[number], values[number], equal_nan=True):
+                array[days.start + number] = values[number]
+
+    def write_fractions(self, name: str, classes: NDArray[np.float32], shares: NDArray[np.float32]) -> None:
+        """Write the share of each class of a fixed variable as ``<name>_fraction`` (<name>_class, y, x)."""
+        group, dimension = self.open(), f"{name}_class"
+        for stale in (f"{name}_fraction", dimension):
+            if stale in group:
+                del group[stale]
+        known = variable(name)
+        of = known.long_name if known else name
+        group.create_array(
+            dimension, data=classes.astype(np.int16), dimension_names=(dimension,),
+            attributes={"long_name": f"{of}, class", "units": "1"},
+        )  # fmt: skip
+        described = {"long_name": f"{of}, share of each class", "units": "1", "valid_range": [0.0, 1.0]}
+        self._create(f"{name}_fraction", (dimension, "y", "x"), shares.shape, shares.shape, described)
+        group[f"{name}_fraction"][:] = shares
 
     def note(self, name: str) -> dict[str, Any]:
         """What was noted of a block that is done; {} where it is not."""
@@ -114,10 +170,13 @@ class Store:
 
     def write_note(self, name: str, note: dict[str, Any]) -> None:
         """Note that a block is done; the note is whole or not there."""
-        path = self.path / NOTES / f"{name}.json"
-        scratch = path.with_suffix(".partial")
-        scratch.write_text(json.dumps(note))
-        scratch.rename(path)
+        self.write_text(f"{NOTES}/{name}.json", json.dumps(note))
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a file beside the arrays, whole or not at all."""
+        scratch = self.path / f"{name}.partial"
+        scratch.write_text(text)
+        scratch.rename(self.path / name)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -128,6 +187,11 @@ class Store:
             except OSError as error:
                 raise VadoseError(f"{self.path}: another build is writing to it; wait for its end") from error
             yield
+
+
+def _described(name: str) -> dict[str, Any]:
+    known = variable(name)
+    return known.attributes() if known else {}
 
 
 def open_cube(path: Path, group: str | None = None) -> xr.Dataset:
@@ -146,5 +210,13 @@ def open_cube(path: Path, group: str | None = None) -> xr.Dataset:
     if zarr.open_group(path, mode="r").attrs.get("state") == "building":
         raise VadoseError(f"{path}: half built; run its 'vadose build' again, it goes on where it was stopped")
     # A stored chunk is a day; pieces of memory hold many.
-    cube: xr.Dataset = xr.open_zarr(path, group=group or groups[0], consolidated=False, chunks="auto")
+    cube: xr.Dataset = xr.open_zarr(
+        path, group=group or groups[0], consolidated=False, chunks="auto", decode_coords="all"
+    )
+    for axis in ("y", "x"):
+        cube[axis].encoding["_FillValue"] = None
+    for array in cube.data_vars.values():
+        # CF wants them of the array's type, JSON knows none.
+        for name in array.attrs.keys() & {"valid_range", "flag_values"}:
+            array.attrs[name] = np.array(array.attrs[name], array.dtype)
     return cube

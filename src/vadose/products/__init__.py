@@ -78,6 +78,8 @@ class Product:
         Whether a file or folder holds this product, judged by its content.
     file_name
         File names as published; matches nothing where the name says nothing.
+    latency
+        How long after its day a granule can usually be had; '' where days do not matter.
     """
 
     title: str
@@ -86,6 +88,7 @@ class Product:
     read: Callable[..., Any]
     holds: Callable[[Path], bool]
     file_name: re.Pattern[str] = _NO_NAME
+    latency: str = ""
 
 
 PRODUCTS: dict[str, Product] = {
@@ -103,6 +106,7 @@ PRODUCTS: dict[str, Product] = {
         read_nldas_noah,
         is_nldas_noah,
         FILE_NAME_NOAH,
+        "about 4 days",
     ),
     "nldas_forcing": Product(
         "NLDAS-2 forcing A, hourly, 0.125 degrees",
@@ -111,6 +115,7 @@ PRODUCTS: dict[str, Product] = {
         read_nldas_forcing,
         is_nldas_forcing,
         FILE_NAME_FORCING,
+        "about 4 days",
     ),
     "imerg": Product(
         "GPM IMERG precipitation, half-hourly and daily, 0.1 degrees",
@@ -119,6 +124,7 @@ PRODUCTS: dict[str, Product] = {
         read_imerg,
         is_imerg,
         IMERG_NAME,
+        "4 hours (Early), 14 hours (Late), 3.5 months (Final)",
     ),
     "gridmet": Product(
         "gridMET surface meteorology, daily, 1/24 degree",
@@ -127,6 +133,7 @@ PRODUCTS: dict[str, Product] = {
         read_gridmet,
         is_gridmet,
         GRIDMET_NAME,
+        "1 to 2 days, provisional for some months",
     ),
     "weather_forecast": Product(
         "Numerical weather forecasts GEFS and GFS",
@@ -135,6 +142,7 @@ PRODUCTS: dict[str, Product] = {
         read_weather_forecast,
         is_weather_forecast,
         FORECAST_NAME,
+        "about 6 hours",
     ),
     "smap_l2": Product(
         "SMAP Level 2 radiometer soil moisture, half-orbits (SPL2SMP, SPL2SMP_E)",
@@ -143,6 +151,7 @@ PRODUCTS: dict[str, Product] = {
         read_smap_l2,
         is_smap_l2,
         SMAP_L2_NAME,
+        "about 1 day",
     ),
     "smap_l3": Product(
         "SMAP Level 3 radiometer soil moisture, 9 km and 36 km (SPL3SMP_E, SPL3SMP)",
@@ -151,6 +160,7 @@ PRODUCTS: dict[str, Product] = {
         read_smap_l3,
         is_smap_l3,
         SMAP_L3_NAME,
+        "about 2 days",
     ),
     "smap_l4": Product(
         "SMAP Level 4 soil moisture, 3-hourly, 9 km (SPL4SMGP, SPL4SMAU)",
@@ -159,6 +169,7 @@ PRODUCTS: dict[str, Product] = {
         read_smap_l4,
         is_smap_l4,
         SMAP_L4_NAME,
+        "2 to 3 days",
     ),
     "uscrn": Product("U.S. Climate Reference Network", "station", "10.7289/V5H13007", read_uscrn, is_uscrn, USCRN_NAME),
     "uscrn_hourly": Product(
@@ -178,6 +189,7 @@ PRODUCTS: dict[str, Product] = {
         read_mod09ga,
         is_mod09ga,
         MOD09GA_NAME,
+        "1 to 3 days",
     ),
     "mod11a1": Product(
         "MODIS land-surface temperature of Terra and Aqua, daily, 1 km",
@@ -186,6 +198,7 @@ PRODUCTS: dict[str, Product] = {
         read_mod11a1,
         is_mod11a1,
         MOD11A1_NAME,
+        "1 to 3 days",
     ),
     "mcd12q1": Product(
         "MODIS land cover, yearly, 500 m",
@@ -194,6 +207,7 @@ PRODUCTS: dict[str, Product] = {
         read_mcd12q1,
         is_mcd12q1,
         MCD12Q1_NAME,
+        "a year or more",
     ),
     "landsat": Product(
         "Landsat Collection 2 Level 2 reflectance and surface temperature, 30 m",
@@ -202,6 +216,7 @@ PRODUCTS: dict[str, Product] = {
         read_landsat,
         is_landsat,
         LANDSAT_NAME,
+        "up to 26 days",
     ),
     "hls": Product(
         "Harmonized Landsat Sentinel-2 reflectance v2.0, 30 m",
@@ -210,6 +225,7 @@ PRODUCTS: dict[str, Product] = {
         read_hls,
         is_hls,
         HLS_FILE_NAME,
+        "2 to 4 days",
     ),
     "sentinel1": Product(
         "Sentinel-1 backscatter, geocoded",
@@ -218,6 +234,7 @@ PRODUCTS: dict[str, Product] = {
         read_sentinel1,
         is_sentinel1,
         SENTINEL1_NAME,
+        "1 to 3 days",
     ),
     "smap_hydroblocks": Product(
         "SMAP-HydroBlocks surface soil moisture, 30 m",
