@@ -21,6 +21,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "inspection": {"errors", "products"},
     "resample": {"errors", "grid"},
     "cube": {"errors", "artefact", "products", "grid", "features", "gapfill", "resample", "variables"},
+    "doctor": {"errors", "artefact", "variables"},
     "screening": {"errors"},
     "stations": {"errors", "artefact", "products", "screening", "variables"},
     "matchups": {"errors", "artefact", "grid", "features"},
@@ -38,13 +39,13 @@ MAY_IMPORT: dict[str, set[str]] = {
         "errors", "artefact", "config", "cube", "samples", "train", "forecast", "evaluate", "report",
     },
     "cli": {
-        "errors", "artefact", "config", "cube", "evaluate", "fetch", "forecast", "inspection", "matchups", "report",
-        "stations", "study", "train", "twin",
+        "errors", "artefact", "config", "cube", "doctor", "evaluate", "fetch", "forecast", "inspection", "matchups",
+        "report", "stations", "study", "train", "twin",
     },
 }  # fmt: skip
 # Libraries that only these stages may know.
 ONLY_IN = {
-    "torch": {"models", "losses", "samples", "train", "forecast"},
+    "torch": {"gapfill", "models", "losses", "samples", "train", "forecast"},
     "pydantic": {"config"},
     "typer": {"cli"},
 }

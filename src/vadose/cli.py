@@ -155,6 +155,29 @@ def build(
 
 
 @app.command()
+def doctor(
+    cube: Cube,
+    out: Annotated[Path | None, typer.Option(help="Folder for the tables and a picture.")] = None,
+) -> None:
+    """Look for what may be wrong with a cube: gaps, ranges, units, stuck or repeated values, breaks, old versions.
+
+    Ends with 1 where an error was found. With --out: findings.csv, ranges.csv, coverage.csv, diagnosis.png.
+
+    Example: `vadose doctor cube.zarr --out diagnosis`
+    """
+    from vadose.cube import open_cube
+    from vadose.doctor import as_text, examine, write_diagnosis
+
+    with _progress() as tell:
+        diagnosis = examine(open_cube(cube), progress=tell)
+    typer.echo(as_text(diagnosis), nl=False)
+    if out is not None:
+        write_diagnosis(diagnosis, out)
+        _say(f"{out}: tables and a picture")
+    raise typer.Exit(1 if diagnosis.errors else 0)
+
+
+@app.command()
 def match(
     stations: Annotated[Path, typer.Argument(help="Store made by 'vadose stations'.")],
     cube: Cube,

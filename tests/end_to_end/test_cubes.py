@@ -13,10 +13,13 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+from vadose import features
 from vadose.config import load_cube
 from vadose.cube import Recipe, Source, build_from_granules, open_cube
 from vadose.cube.granules import read_block
+from vadose.errors import VadoseError
 from vadose.twin.granules.imerg import write_imerg
+from vadose.twin.granules.modis import write_mod09ga
 from vadose.twin.granules.nldas import write_nldas_forcing, write_nldas_noah
 from vadose.twin.granules.smap_l4 import write_smap_l4
 from vadose.twin.truth import simulate
@@ -200,3 +203,48 @@ def test_hours_become_days(
     assert part[ours].isel(time=0).isnull().all()
     assert part[ours].isel(time=1).notnull().any()
     assert part.attrs["broken_granules"] != "{}"
+
+
+def test_features_are_computed_on_the_pixels_or_the_cells(world: Path, tmp_path: Path) -> None:
+    terrain = ("elevation", "slope", "aspect_cosine", "curvature", "flow_accumulation")
+    sources = (Source("srtm", {name: name for name in terrain}, "mean"),)
+    made = open_cube(build_from_granules(world / "granules", tmp_path / "c.zarr", recipe(sources=sources))).load()
+    # Of pixels of 90 m, so that cells at the border have one too; the simulated ground is smooth.
+    of_cells = features.slope(made.elevation)
+    assert made.slope.notnull().all()
+    assert of_cells[0].isnull().all()
+    assert 0.5 < float((made.slope / of_cells).median()) < 1.5
+    assert float(np.abs(made.aspect_cosine).max()) <= 1
+    assert made.flow_accumulation.min() >= 1
+    expected = features.flow_accumulation(made.elevation)
+    np.testing.assert_array_equal(made.flow_accumulation, expected)
+    assert bool(made.mask.all())
+
+
+def test_terra_and_aqua_are_averaged(tmp_path: Path) -> None:
+    grid = recipe().grid
+    truth = next(simulate(grid, "2019-06-01", "2019-06-01", spin_up=20))
+    days = recipe(first="2019-06-01", last="2019-06-01", training=None)
+    swir = {"transformed_swir": "transformed_swir"}
+    days = replace(days, sources=(Source("mod09ga", swir, "mean", {"quality": "all"}),))
+    means = {}
+    for name, satellites in (("terra", ["terra"]), ("aqua", ["aqua"]), ("both", ["terra", "aqua"])):
+        for satellite in satellites:
+            write_mod09ga(truth, tmp_path / name / "mod09ga", satellite=satellite)
+        means[name] = open_cube(build_from_granules(tmp_path / name, tmp_path / f"{name}.zarr", days)).transformed_swir
+    both = (means["terra"] + means["aqua"]) / 2
+    xr.testing.assert_allclose(means["both"], both, rtol=2e-3)
+    assert means["both"].notnull().all()
+
+
+@pytest.mark.parametrize(
+    ("name", "product", "method", "message"),
+    [
+        ("land_cover", "mcd12q1", "mean", "are classes, which 'mean' mixes"),
+        ("land_cover_nlcd", "nlcd", "bilinear", "are classes, which 'bilinear' mixes"),
+        ("wind_from_direction", "gridmet", "mean", "is a direction and has no mean"),
+    ],
+)
+def test_what_has_no_mean_is_refused(name: str, product: str, method: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(VadoseError, match=message):
+        build_from_granules(tmp_path, tmp_path / "c.zarr", recipe(sources=(Source(product, {name: name}, method),)))

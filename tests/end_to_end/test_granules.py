@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+import zarr
 
 from vadose.artefact import made_from
 from vadose.cli import main
@@ -237,7 +238,7 @@ def source(product: str, name: str, method: str = "mean") -> Source:
         ((source("smap", "soil_moisture"),), "'smap' is no gridded product"),
         ((source("uscrn", "soil_moisture"),), "'uscrn' is no gridded product"),
         ((source("srtm", "elevation", "average"),), "resampling 'average' unknown"),
-        ((source("nlcd", "land_cover_nlcd"),), "no folder 'nlcd' in it.*vadose fetch nlcd"),
+        ((source("nlcd", "land_cover_nlcd", "majority"),), "no folder 'nlcd' in it.*vadose fetch nlcd"),
     ],
 )
 def test_recipes_that_cannot_be_followed(world: Path, tmp_path: Path, sources: Any, message: str) -> None:
@@ -248,8 +249,8 @@ def test_recipes_that_cannot_be_followed(world: Path, tmp_path: Path, sources: A
 
 def test_a_variable_that_no_granule_gives_is_told(world: Path, tmp_path: Path) -> None:
     out = tmp_path / "c.zarr"
-    with pytest.raises(VadoseError, match=r"srtm: 4 granules of these days, and none with \['slope'\] on the grid"):
-        build_from_granules(world / "granules", out, recipe(sources=(source("srtm", "slope"),)))
+    with pytest.raises(VadoseError, match=r"srtm: 4 granules of these days, and none with \['ndvi'\] on the grid"):
+        build_from_granules(world / "granules", out, recipe(sources=(source("srtm", "ndvi"),)))
     with pytest.raises(VadoseError, match="half built"):
         open_cube(out)
 
@@ -333,6 +334,13 @@ def test_the_commands(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     out = tmp_path / "cube.zarr"
     assert run("build", str(world / "granules"), "--recipe", str(file), "--out", str(out)) == 0
     assert np.isfinite(open_cube(out).elevation).all()
+    assert run("doctor", str(out), "--out", str(tmp_path / "diagnosis")) == 0
+    assert "0 errors" in capsys.readouterr().out
+    assert (tmp_path / "diagnosis" / "diagnosis.png").exists()
+    group = zarr.open_group(out / "ease2_9km", mode="r+")
+    group["elevation"][:] = -9999
+    assert run("doctor", str(out)) == 1
+    assert "error    elevation: values outside -500 .. 9000" in capsys.readouterr().out
     file.write_text(file.read_text().replace("resampling", "resampled"))
     assert run("build", str(world / "granules"), "--recipe", str(file), "--out", str(out)) == 2
     assert "unknown key 'products.srtm.resampled'; did you mean 'resampling'?" in capsys.readouterr().err

@@ -15,6 +15,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from vadose.cube.computed import ON_PIXELS, of_cells, of_pixels
 from vadose.cube.recipe import Source
 from vadose.errors import OutsideError, VadoseError
 from vadose.grid import Grid
@@ -48,6 +49,10 @@ _DATES = (
     (re.compile(r"_(\d{8}T\d{6})"), "%Y%m%dT%H%M%S"),
     (re.compile(r"_(\d{8})(?=[_.])"), "%Y%m%d"),
 )
+TOGETHER = 4
+"""Maps of a product brought onto the grid at once: more take memory and no less time."""
+TWO_SATELLITES = ("mod09ga", "mod11a1")
+"""Products of Terra (MOD) and Aqua (MYD), which see a place both on a day: their mean is taken."""
 _YEAR = re.compile(r"_(\d{4})\.nc$")
 _MONTH = re.compile(r"_(\d{4})-(\d{2})\.nc$")
 
@@ -159,15 +164,17 @@ def read_block(granules: list[Granule], grid: Grid, days: pd.DatetimeIndex | Non
     is an error.
     """
     block = Block({}, {}, {}, {}, {})
-    found: dict[tuple[str, pd.Timestamp | None], Cells] = {}
+    by_satellite: dict[tuple[str, pd.Timestamp | None, str], Cells] = {}
     for together in _together(granules, source.product):
         noted = {granule.name_in(root): granule.note() for granule in together}
         block.granules |= noted
         try:
             dataset = _read(together, grid, days, source)
             given = [] if dataset is None else list(_on_grid(dataset, grid, days, source))
+            satellite = together[0].path.name[:3] if source.product in TWO_SATELLITES else ""
             for name, day, sums in given:
-                found[name, day] = _joined(found.get((name, day)), sums, together[0].path)
+                key = (name, day, satellite)
+                by_satellite[key] = _joined(by_satellite.get(key), sums, together[0].path)
         except VadoseError as error:
             if days is None:
                 raise
@@ -181,6 +188,9 @@ def read_block(granules: list[Granule], grid: Grid, days: pd.DatetimeIndex | Non
                 for theirs, ours in source.variables.items()
                 if theirs in dataset and "flag_values" in dataset[theirs].attrs
             }
+    found: dict[tuple[str, pd.Timestamp | None], Cells] = {}
+    for (name, day, _), sums in by_satellite.items():
+        found[name, day] = _added(found.get((name, day)), sums)
     for (name, day), sums in found.items():
         if day is None or days is None:
             block.fields[name] = _finished(sums, name)
@@ -190,6 +200,8 @@ def read_block(granules: list[Granule], grid: Grid, days: pd.DatetimeIndex | Non
         if name not in block.fields:
             block.fields[name] = np.full((len(days), *grid.shape), np.nan, np.float32)
         block.fields[name][days.get_loc(day)] = _finished(sums, name)
+    if days is None:
+        block.fields = of_cells(block.fields, dict(source.variables), grid)
     return block
 
 
@@ -210,8 +222,9 @@ def _read(together: list[Granule], grid: Grid, days: pd.DatetimeIndex | None, so
     read: Any = DAILY[source.product] if many else PRODUCTS[source.product].read
     options = dict(source.options)
     asked = signature(read).parameters
-    if "variables" in asked:
-        options["variables"] = list(source.variables)
+    needed = dict.fromkeys(name for of in source.variables for name in ON_PIXELS.get(of, ((of,), None))[0])
+    for option in {"variables", "bands"} & asked.keys() - options.keys():
+        options[option] = list(needed)
     if "time" in asked and days is not None:
         options["time"] = (f"{days[0]:%Y-%m-%d}", f"{days[-1]:%Y-%m-%d}")
     paths = [granule.path for granule in together]
@@ -219,7 +232,7 @@ def _read(together: list[Granule], grid: Grid, days: pd.DatetimeIndex | None, so
         dataset: xr.Dataset = read(paths if many else paths[0], bbox=_with_margin(grid), **options)
     except OutsideError:
         return None
-    return dataset
+    return of_pixels(dataset, source.variables)
 
 
 Cells = Sums | dict[float, Sums]
@@ -267,35 +280,44 @@ def _sums(field: xr.DataArray, grid: Grid, method: str) -> Cells:
 
 
 def _each(field: xr.DataArray, grid: Grid, method: str) -> Iterable[Cells]:
-    """Sums of each time; fields of numbers are brought onto the grid all at once."""
-    if method == "majority":
-        return (_sums(field.isel(time=i), grid, method) for i in range(field.sizes["time"]))
-    sums: Any = _sums(field.transpose("time", ...), grid, method)
-    return (Sums(*one) for one in zip(sums.values, sums.weight, strict=True))
+    """Sums of each time, some times brought onto the grid at once."""
+    together = 1 if method == "majority" else TOGETHER
+    for start in range(0, field.sizes["time"], together):
+        sums: Any = _sums(field.isel(time=slice(start, start + together)).transpose("time", ...), grid, method)
+        if isinstance(sums, dict):
+            yield {c: Sums(of.values[0], of.weight[0]) for c, of in sums.items()}
+        else:
+            yield from (
+                Sums(v.astype(np.float32), w.astype(np.float32)) for v, w in zip(sums.values, sums.weight, strict=True)
+            )
 
 
 def _joined(before: Cells | None, sums: Cells, granule: Path) -> Cells:
     """Sums with those of other tiles added; refused where two granules hold the same place."""
-    if not before or not sums:
-        return before or sums
     # Tiles may share a row of pixels; more is the same place twice.
-    if ((_weight(before) > 0.5) & (_weight(sums) > 0.5)).any():
+    if before and sums and ((_weight(before) > 0.5) & (_weight(sums) > 0.5)).any():
         raise VadoseError(
             f"{granule}: holds places and a day that another granule in its folder holds too; keep the newest "
             "version of each"
         )
+    return _added(before, sums)
+
+
+def _added(before: Cells | None, sums: Cells) -> Cells:
+    if not before or not sums:
+        return before or sums
     if isinstance(before, Sums) and isinstance(sums, Sums):
         return before + sums
     assert isinstance(before, dict)
     assert isinstance(sums, dict)
-    return {c: _added(before, sums, c) for c in {*before, *sums}}
+    return {c: _added_class(before, sums, c) for c in {*before, *sums}}
 
 
 def _weight(sums: Cells) -> NDArray[np.floating]:
     return next(iter(sums.values())).weight if isinstance(sums, dict) else sums.weight
 
 
-def _added(first: dict[float, Sums], second: dict[float, Sums], c: float) -> Sums:
+def _added_class(first: dict[float, Sums], second: dict[float, Sums], c: float) -> Sums:
     """Sums of one class; a tile without it has none of it on all it covers."""
 
     def of(sums: dict[float, Sums]) -> Sums:

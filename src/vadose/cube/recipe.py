@@ -13,6 +13,9 @@ from vadose.products import PRODUCTS
 from vadose.products.containers import BBox
 from vadose.resample import METHODS
 
+CLASSES = "land_cover"
+DIRECTIONS = ("wind_from_direction", "aspect")
+
 
 @dataclass(frozen=True)
 class Source:
@@ -58,7 +61,17 @@ class Recipe:
                 raise VadoseError(f"recipe: {source.product!r} is no gridded product; choose from {known}")
             if source.resampling not in METHODS:
                 raise VadoseError(f"recipe: resampling {source.resampling!r} unknown; choose from {list(METHODS)}")
-            for name in source.variables.values():
+            for theirs, name in source.variables.items():
+                if theirs.startswith(CLASSES) and source.resampling not in ("majority", "nearest"):
+                    raise VadoseError(
+                        f"recipe: {theirs!r} of {source.product} are classes, which {source.resampling!r} mixes to "
+                        "other ones; take majority or nearest"
+                    )
+                if theirs in DIRECTIONS and source.resampling != "nearest":
+                    raise VadoseError(
+                        f"recipe: {theirs!r} of {source.product} is a direction and has no {source.resampling}; take "
+                        "nearest, or its cosine and sine or components"
+                    )
                 if name in names:
                     raise VadoseError(
                         f"recipe: {name!r} comes from {names[name]} and from {source.product}; give one another name"
