@@ -1,0 +1,188 @@
+"""What each pixel of a raster weighs in each cell of a grid; computed once for a product's grid and kept.
+
+Weights are linear maps from a layer of pixels to the cells, one of three kinds:
+
+- Rows depend on rows and columns on columns alone, between latitudes and longitudes and the cylindrical
+  EASE-Grid 2.0 or within one projection: two small sparse matrices.
+- From the sinusoidal grid of MODIS: running sums along the rows, see `vadose.resample.sinusoidal`.
+- From other projections (UTM, Albers), whose pixels are small against the cells: a cell for each pixel.
+"""
+
+import itertools
+import math
+from collections.abc import Callable
+from functools import lru_cache, partial
+
+import numpy as np
+from numpy.typing import NDArray
+from pyproj import CRS
+from scipy import sparse
+
+from vadose.errors import VadoseError
+from vadose.grid import Grid
+from vadose.resample.raster import DEGREES, Array, Indices, Raster, easting, edges_of, northing, overlaps, transformer
+from vadose.resample.sinusoidal import strips_of, sums_of_strips
+
+Weights = Callable[[Array], Array]
+"""From a layer of pixels (y, x) to sums over the cells (row, column)."""
+
+_PARTS = 4
+"""From other projections pixels wider than a cell over this are split into parts that are not."""
+_AT_ONCE = 1_000_000
+"""Pixels placed at a time."""
+
+
+def area_weights(raster: Raster, grid: Grid) -> Weights:
+    """Share of each cell that each pixel covers."""
+    relation = _relation(raster.crs, grid.crs)
+    if relation == "separable":
+        return partial(product, *matrices(raster, grid, "mean"))
+    if relation == "sinusoidal":
+        return partial(sums_of_strips, strips_of(raster, grid), grid.shape)
+    return partial(_sums_of_parts, _cells_of_pixels(raster, grid), _size(raster, grid), grid.shape)
+
+
+def point_weights(raster: Raster, grid: Grid, method: str) -> Weights:
+    """Weights that interpolate at the cells' centres, ``bilinear`` or ``nearest``."""
+    if _relation(raster.crs, grid.crs) == "separable":
+        return partial(product, *matrices(raster, grid, method))
+    if method == "nearest":
+        return partial(_values_of_pixels, _pixels_of_cells(raster, grid))
+    raise VadoseError(
+        f"raster '{raster.name}': {method} interpolation from its projection is not offered; choose mean, majority "
+        "or nearest"
+    )
+
+
+@lru_cache
+def _relation(wkt: str, code: str) -> str:
+    """How rows and columns of a raster lie to those of a grid: separable, sinusoidal or other."""
+    source, target = CRS.from_wkt(wkt).to_2d(), CRS.from_user_input(code)
+    if source.equals(target, ignore_axis_order=True):
+        return "separable"
+    cylindrical = target.coordinate_operation.method_name.startswith("Lambert Cylindrical Equal Area")
+    if source.is_geographic and not cylindrical:
+        raise VadoseError(f"grid in {code}: pixels in degrees are brought onto cylindrical equal-area grids alone")
+    if source.is_geographic:
+        return "separable"
+    operation = source.coordinate_operation
+    sinusoidal = operation.method_name == "Sinusoidal" and operation.params[0].value == 0
+    return "sinusoidal" if cylindrical and sinusoidal else "other"
+
+
+# Rows and columns apart
+
+
+def product(down: sparse.csr_array, across: sparse.csr_array, layer: Array) -> Array:
+    """Weighted sums along columns and rows."""
+    sums: Array = (across @ (down @ layer).T).T
+    return sums
+
+
+@lru_cache(maxsize=64)
+def matrices(raster: Raster, grid: Grid, method: str) -> tuple[sparse.csr_array, sparse.csr_array]:
+    """Weights of the raster's rows for the grid's, and of its columns; the rows of both add up to one."""
+    edges_y, edges_x = edges_of(raster.y), edges_of(raster.x)
+    if CRS.from_wkt(raster.crs).is_geographic:
+        edges_y, edges_x = northing(edges_y, grid), easting(edges_x, grid)
+    # Downwards, so that both directions rise.
+    down, across = (
+        _overlap(edges, centres, grid.cell) if method == "mean" else _interpolation(edges, centres, method)
+        for edges, centres in ((-edges_y, -grid.y), (edges_x, grid.x))
+    )
+    return down, across
+
+
+def _overlap(edges: Array, centres: Array, cell: float) -> sparse.csr_array:
+    """Share of each cell's length that each pixel covers, (cell, pixel)."""
+    cells, pixels, low, high = overlaps(edges, centres - cell / 2, centres + cell / 2)
+    return sparse.csr_array(((high - low) / cell, (cells, pixels)), shape=(len(centres), len(edges) - 1))
+
+
+def _interpolation(edges: Array, centres: Array, method: str) -> sparse.csr_array:
+    """Weights of the pixels around each cell's centre, (cell, pixel)."""
+    middles = (edges[1:] + edges[:-1]) / 2
+    position = np.interp(centres, middles, np.arange(len(middles)), left=np.nan, right=np.nan)
+    # Within half a pixel of the border the nearest pixels stand for those beyond it.
+    border = np.isnan(position) & (centres >= edges[0]) & (centres <= edges[-1])
+    position = np.where(border, np.where(centres < middles[0], 0.0, len(middles) - 1.0), position)
+    inside = np.flatnonzero(np.isfinite(position))
+    position = position[inside]
+    base = np.floor(position)
+    part = position - base
+    if method == "nearest":
+        offsets, values = [0], [np.ones_like(part)]
+        base = np.rint(position)
+    elif method == "bilinear":
+        offsets, values = [0, 1], [1 - part, part]
+    else:
+        offsets = [-1, 0, 1, 2]
+        values = [_keys(part - offset) for offset in offsets]
+    rows = np.tile(inside, len(offsets))
+    pixels = np.concatenate([np.clip(base + offset, 0, len(middles) - 1) for offset in offsets]).astype(int)
+    return sparse.csr_array((np.concatenate(values), (rows, pixels)), shape=(len(centres), len(middles)))
+
+
+def _keys(distance: Array) -> NDArray[np.float64]:
+    d = np.abs(distance).astype(float)
+    near = 1.5 * d**3 - 2.5 * d**2 + 1
+    far = -0.5 * d**3 + 2.5 * d**2 - 4 * d + 2
+    return np.where(d <= 1, near, np.where(d < 2, far, 0.0))
+
+
+# From other projections
+
+
+# Few are kept: an index is as large as the layers.
+@lru_cache(maxsize=2)
+def _cells_of_pixels(raster: Raster, grid: Grid) -> Indices:
+    """Flat index of the cell that holds each part of each pixel, (part, pixel); their number where none does."""
+    to_grid = transformer(raster.crs, grid.crs)
+    left, top, step = grid.transform
+    width, height = raster.x[1] - raster.x[0], raster.y[0] - raster.y[1]
+    split = math.ceil(_PARTS * max(width, height) / grid.cell)
+    shifts = (np.arange(split) + 0.5) / split - 0.5
+    index = np.empty((split**2, len(raster.y), len(raster.x)), np.int32)
+    for part, (south, east) in enumerate(itertools.product(shifts, shifts)):
+        for rows in np.array_split(np.arange(len(raster.y)), 1 + index[part].size // _AT_ONCE):
+            x, y = to_grid.transform(*np.meshgrid(raster.x + east * width, raster.y[rows] - south * height))
+            # Pixels beyond the edge of the world have no place; they go above and left of the grid.
+            x, y = np.where(np.isfinite(x), x, left - step), np.where(np.isfinite(y), y, top + step)
+            across, down = (x - left) / step, (top - y) / step
+            column, row = np.floor(across), np.floor(down)
+            inside = (row >= 0) & (row < grid.shape[0]) & (column >= 0) & (column < grid.shape[1])
+            inside &= (across - column < grid.cell / step) & (down - row < grid.cell / step)
+            index[part, rows] = np.where(inside, row * grid.shape[1] + column, grid.shape[0] * grid.shape[1])
+    return index.reshape(split**2, -1)
+
+
+def _size(raster: Raster, grid: Grid) -> float:
+    """Size of a pixel in cells."""
+    return float((raster.x[1] - raster.x[0]) * (raster.y[0] - raster.y[1])) / grid.cell**2
+
+
+def _sums_of_parts(index: Indices, size: float, shape: tuple[int, int], layer: Array) -> Array:
+    sums = np.zeros(shape[0] * shape[1] + 1)
+    for part in index:
+        sums += np.bincount(part, weights=layer.ravel(), minlength=len(sums))
+    return sums[:-1].reshape(shape) * size / len(index)
+
+
+@lru_cache(maxsize=2)
+def _pixels_of_cells(raster: Raster, grid: Grid) -> Indices:
+    """Flat index of the pixel that holds each cell's centre, -1 where none does, (row, column)."""
+    lat, lon = grid.latlon(*np.indices(grid.shape))
+    x, y = transformer(DEGREES, raster.crs).transform(lon, lat)
+    column, row = (_nearest(axis, values) for axis, values in ((raster.x, x), (raster.y, y)))
+    inside = (row >= 0) & (row < len(raster.y)) & (column >= 0) & (column < len(raster.x))
+    index: Indices = np.where(inside, row * len(raster.x) + column, -1).astype(np.int32)
+    return index
+
+
+def _nearest(axis: Array, values: Array) -> Array:
+    position: Array = np.rint((values - axis[0]) * (len(axis) - 1) / (axis[-1] - axis[0]))
+    return position
+
+
+def _values_of_pixels(index: Indices, layer: Array) -> Array:
+    return np.where(index >= 0, layer.take(index), 0.0)
