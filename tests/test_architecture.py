@@ -16,7 +16,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "grid": {"errors"},
     "products": {"errors", "variables", "grid"},
     "features": {"errors"},
-    "gapfill": {"errors"},
+    "gapfill": {"errors", "artefact"},
     "fetch": {"errors", "grid", "products"},
     "inspection": {"errors", "products"},
     "resample": {"errors", "grid"},

@@ -5,6 +5,7 @@ import pytest
 import xarray as xr
 
 from vadose.artefact import fingerprint, is_current, made_from, provenance, writing
+from vadose.errors import VadoseError
 
 
 def test_after_an_error_nothing_is_left_and_the_old_stays(tmp_path: Path) -> None:
@@ -27,7 +28,16 @@ def test_a_whole_folder_takes_the_place_of_an_old_one(tmp_path: Path) -> None:
         with writing(tmp_path / "run") as scratch:
             scratch.mkdir()
             (scratch / content).touch()
-    assert [p.name for p in (tmp_path / "run").iterdir()] == ["two"]
+            (scratch / "provenance.json").write_text(json.dumps(provenance(content=content)))
+    assert {p.name for p in (tmp_path / "run").iterdir()} == {"two", "provenance.json"}
+
+
+def test_a_folder_of_something_else_is_never_replaced(tmp_path: Path) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.txt").write_text("precious")
+    with pytest.raises(VadoseError, match="something else is there"), writing(tmp_path / "thesis"):
+        pass
+    assert (tmp_path / "thesis" / "chapter.txt").read_text() == "precious"
 
 
 def test_what_an_earlier_crash_left_is_cleared(tmp_path: Path) -> None:

@@ -11,12 +11,20 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from vadose.errors import VadoseError
+
 
 @contextmanager
 def writing(path: Path) -> Iterator[Path]:
     """Give a scratch path beside ``path`` to write to; it takes the name when all went well.
 
-    After an error nothing is left behind, and an older artefact at ``path`` stays as it was.
+    After an error nothing is left behind, and an older artefact at ``path`` stays as it was. A folder of
+    something else is never replaced.
+
+    Raises
+    ------
+    VadoseError
+        When ``path`` is a folder with files in it and no artefact.
 
     Examples
     --------
@@ -27,6 +35,8 @@ def writing(path: Path) -> Iterator[Path]:
     ...     sorted(p.name for p in Path(folder).iterdir())
     ['a.txt']
     """
+    if path.is_dir() and any(path.iterdir()) and made_from(path) is None:
+        raise VadoseError(f"{path}: a folder that holds something else is there; choose another, or remove it")
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f".{path.name}.partial")
     remove(scratch)

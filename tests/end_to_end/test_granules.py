@@ -174,7 +174,7 @@ def test_a_worker_that_dies_costs_nothing_but_time(world: Path, small: Path, tmp
 
     out = tmp_path / "killed.zarr"
     with LocalCluster(
-        n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50
+        n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=50
     ) as cluster, Client(cluster) as client:  # fmt: skip
         killed: list[int] = []
 

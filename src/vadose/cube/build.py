@@ -249,7 +249,7 @@ def _workers(workers: int, scheduler: str | None) -> Iterator[Callable[[_Job, li
     from distributed import Client, LocalCluster, as_completed
 
     address: Any = scheduler or LocalCluster(
-        n_workers=workers, threads_per_worker=1, dashboard_address=None, silence_logs=50
+        n_workers=workers, threads_per_worker=1, dashboard_address=":0", silence_logs=50
     )
     try:
         client = Client(address, timeout=10)

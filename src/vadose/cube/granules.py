@@ -29,6 +29,8 @@ from vadose.variables import VARIABLES
 
 MARGIN = 0.5
 """Degrees read beyond the grid, so that interpolation at its edge has neighbours."""
+FIXED_MARGIN = 0.1
+"""Degrees for fixed products, whose pixels are small."""
 KEPT = ("product", "version", "quality", "day_boundary", "simulated")
 FLAGS = ("flag_values", "flag_meanings")
 """What a granule's attributes say of its product, noted with each variable of the cube."""
@@ -49,12 +51,18 @@ _DATES = (
     (re.compile(r"_(\d{8}T\d{6})"), "%Y%m%dT%H%M%S"),
     (re.compile(r"_(\d{8})(?=[_.])"), "%Y%m%d"),
 )
+PART_CELLS = 32
+"""Rows and columns of the grid that a fixed product is read for at once: 288 km, 8 million pixels of 100 m."""
 TOGETHER = 4
 """Maps of a product brought onto the grid at once: more take memory and no less time."""
 TWO_SATELLITES = ("mod09ga", "mod11a1")
 """Products of Terra (MOD) and Aqua (MYD), which see a place both on a day: their mean is taken."""
 _YEAR = re.compile(r"_(\d{4})\.nc$")
 _MONTH = re.compile(r"_(\d{4})-(\d{2})\.nc$")
+
+
+Cells = Sums | dict[float, Sums]
+"""Sums of a field on the grid, those of every class for classes."""
 
 
 @dataclass(frozen=True)
@@ -164,10 +172,49 @@ def read_block(granules: list[Granule], grid: Grid, days: pd.DatetimeIndex | Non
     is an error.
     """
     block = Block({}, {}, {}, {}, {})
-    by_satellite: dict[tuple[str, pd.Timestamp | None, str], Cells] = {}
     for together in _together(granules, source.product):
-        noted = {granule.name_in(root): granule.note() for granule in together}
-        block.granules |= noted
+        block.granules |= {granule.name_in(root): granule.note() for granule in together}
+    if days is not None:
+        for (name, day), sums in _found(granules, grid, days, source, root, block).items():
+            if name not in block.fields:
+                block.fields[name] = np.full((len(days), *grid.shape), np.nan, np.float32)
+            block.fields[name][days.get_loc(day)] = _finished(sums, name)
+        return block
+    shares: dict[str, dict[float, NDArray[np.float32]]] = defaultdict(dict)
+    # A product may come as a file a property: those that hold nothing of the recipe are read once.
+    of_use = list(granules)
+    for rows, columns in _parts(grid):
+        for (name, _), sums in _found(of_use, grid.part(rows, columns), None, source, root, block).items():
+            field = block.fields.setdefault(name, np.full(grid.shape, np.nan, np.float32))
+            field[rows, columns] = _finished(sums, name)
+            if isinstance(sums, dict):
+                for c, share in zip(*fractions(sums), strict=True):
+                    shares[name].setdefault(float(c), np.zeros(grid.shape, np.float32))[rows, columns] = share
+    for name, of in shares.items():
+        classes = sorted(of)
+        stacked = np.stack([of[c] for c in classes])
+        block.fractions[name] = np.array(classes, np.float32), np.where(np.isnan(block.fields[name]), np.nan, stacked)
+    block.fields = of_cells(block.fields, dict(source.variables), grid)
+    return block
+
+
+def _parts(grid: Grid) -> Iterator[tuple[slice, slice]]:
+    """Squares of the grid: a fixed product may have a million times the pixels of the grid."""
+    rows, columns = grid.shape
+    for top in range(0, rows, PART_CELLS):
+        for left in range(0, columns, PART_CELLS):
+            yield slice(top, min(top + PART_CELLS, rows)), slice(left, min(left + PART_CELLS, columns))
+
+
+def _found(
+    granules: list[Granule], grid: Grid, days: pd.DatetimeIndex | None, source: Source, root: Path, block: Block
+) -> dict[tuple[str, pd.Timestamp | None], Cells]:
+    """Sums of every variable and day; what the granules say, or that they are broken, is noted in the block.
+
+    Granules of a fixed product that hold none of its variables are taken out of the list.
+    """
+    by_satellite: dict[tuple[str, pd.Timestamp | None, str], Cells] = {}
+    for together in list(_together(granules, source.product)):
         try:
             dataset = _read(together, grid, days, source)
             given = [] if dataset is None else list(_on_grid(dataset, grid, days, source))
@@ -178,9 +225,11 @@ def read_block(granules: list[Granule], grid: Grid, days: pd.DatetimeIndex | Non
         except VadoseError as error:
             if days is None:
                 raise
-            for note in noted.values():
-                note["broken"] = str(error)
+            for granule in together:
+                block.granules[granule.name_in(root)]["broken"] = str(error)
             continue
+        if dataset is not None and not given and days is None:
+            granules.remove(together[0])
         if dataset is not None and given:
             block.attributes = block.attributes or {key: dataset.attrs[key] for key in KEPT if key in dataset.attrs}
             block.flags |= {
@@ -191,18 +240,7 @@ def read_block(granules: list[Granule], grid: Grid, days: pd.DatetimeIndex | Non
     found: dict[tuple[str, pd.Timestamp | None], Cells] = {}
     for (name, day, _), sums in by_satellite.items():
         found[name, day] = _added(found.get((name, day)), sums)
-    for (name, day), sums in found.items():
-        if day is None or days is None:
-            block.fields[name] = _finished(sums, name)
-            if isinstance(sums, dict):
-                block.fractions[name] = fractions(sums)
-            continue
-        if name not in block.fields:
-            block.fields[name] = np.full((len(days), *grid.shape), np.nan, np.float32)
-        block.fields[name][days.get_loc(day)] = _finished(sums, name)
-    if days is None:
-        block.fields = of_cells(block.fields, dict(source.variables), grid)
-    return block
+    return found
 
 
 def _together(granules: list[Granule], product: str) -> Iterator[list[Granule]]:
@@ -229,14 +267,11 @@ def _read(together: list[Granule], grid: Grid, days: pd.DatetimeIndex | None, so
         options["time"] = (f"{days[0]:%Y-%m-%d}", f"{days[-1]:%Y-%m-%d}")
     paths = [granule.path for granule in together]
     try:
-        dataset: xr.Dataset = read(paths if many else paths[0], bbox=_with_margin(grid), **options)
+        bbox = _with_margin(grid, FIXED_MARGIN if days is None else MARGIN)
+        dataset: xr.Dataset = read(paths if many else paths[0], bbox=bbox, **options)
     except OutsideError:
         return None
     return of_pixels(dataset, source.variables)
-
-
-Cells = Sums | dict[float, Sums]
-"""Sums of a field on the grid, those of every class for classes."""
 
 
 def _on_grid(
@@ -263,11 +298,11 @@ def _on_grid(
                 yield ours, day, sums
 
 
-def _with_margin(grid: Grid) -> BBox:
+def _with_margin(grid: Grid, margin: float) -> BBox:
     rows, columns = grid.shape
     south, west = grid.latlon(rows - 1, 0)
     north, east = grid.latlon(0, columns - 1)
-    return float(west) - MARGIN, float(south) - MARGIN, float(east) + MARGIN, float(north) + MARGIN
+    return float(west) - margin, float(south) - margin, float(east) + margin, float(north) + margin
 
 
 def _sums(field: xr.DataArray, grid: Grid, method: str) -> Cells:

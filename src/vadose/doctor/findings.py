@@ -11,7 +11,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from vadose.doctor.survey import Mask, Survey, months_of, survey
+from vadose.doctor.survey import FILLS, Mask, Survey, months_of, survey
 from vadose.errors import VadoseError
 
 STUCK_VALUES = 10
@@ -33,8 +33,8 @@ CURRENT = {
 }
 """Products (patterns) and their current versions, as of `VERSIONS_AS_OF`."""
 SEVERITIES = ("error", "warning", "note")
-FILLS = (-9999.0, -999.0, -99.0, 1e20, 9.96921e36, -32768.0, -28672.0, 32767.0, 65535.0, 255.0, 250.0)
-"""Numbers that files put where there is no value."""
+SLOW = 0.2
+"""A variable that usually keeps more than this share of its values changes slowly and may well repeat itself."""
 # What follows from another variable has that one's gaps and runs.
 _DERIVED = re.compile(r".+_(filled|observed|age|std)|precipitation_\d+d")
 # Composites of many days, classes and fixed fields that are given daily stay the same rightly.
@@ -116,7 +116,7 @@ def examine(cube: xr.Dataset, *, progress: Progress = lambda what, share: None) 
     >>> cold = np.random.default_rng(0).normal(8.0, 4.0, (40, 3, 3)).astype("float32")
     >>> cube = xr.Dataset({"air_temperature": (("time", "y", "x"), cold)}, coords={"time": days})
     >>> [(f.severity, f.what) for f in examine(cube).findings]
-    [('error', 'looks like degree Celsius or Fahrenheit, not K (-7.089 .. 20.26)')]
+    [('error', 'looks like degree Celsius or Fahrenheit, not K (-6.133 .. 19.82)')]
     """
     names = _names(cube)
     days = pd.DatetimeIndex(cube.indexes["time"])
@@ -200,7 +200,8 @@ def _of_variable(found: Survey, days: pd.DatetimeIndex, array: xr.DataArray) -> 
     if (suspicion := _unit_suspicion(found)) is not None:
         yield finding(*suspicion)
         return
-    if wrong := int(found.outside.sum()):
+    derived, steady = bool(_DERIVED.fullmatch(name)), bool(_STEADY.fullmatch(name))
+    if (wrong := int(found.outside.sum())) and not derived:
         yield finding(*_impossible(found, wrong, days))
     if not found.inside.any():
         return
@@ -208,7 +209,6 @@ def _of_variable(found: Survey, days: pd.DatetimeIndex, array: xr.DataArray) -> 
         what = f"its attribute says {found.said_units!r}, its values look like {found.units!r}"
         yield finding("warning", what, "attributes", "see which is right and mend the attribute")
     daily = "time" in array.dims
-    derived, steady = bool(_DERIVED.fullmatch(name)), bool(_STEADY.fullmatch(name))
     if found.lowest == found.highest and found.cells > 1 and not derived:
         severity = "error" if daily and not steady else "warning"
         advice = "a variable that never changes says nothing: check its source, or leave it out"
@@ -231,9 +231,8 @@ Told = tuple[str, str, str, str]
 
 def _unit_suspicion(found: Survey) -> Told | None:
     """Suspicion that the values are in another unit than the vocabulary's, by their size."""
-    # All values speak, also those outside the valid range: a wrong unit puts them there.
-    low, high = float(np.fmin(found.impossible[0], found.lowest)), float(np.fmax(found.impossible[1], found.highest))
-    middle, top = found.quantile(0.5), found.quantile(0.99)
+    # All values speak, also those outside the valid range: a wrong unit puts them there. Single ones do not.
+    low, middle, high = (found.quantile(q) for q in (0.001, 0.5, 0.999))
     mostly_outside = found.outside.sum() > 0.5 * found.known.sum()
     of, name = found.units, found.name
     share = of == "1" and found.valid[1] == 1.0
@@ -245,16 +244,16 @@ def _unit_suspicion(found: Survey) -> Told | None:
         (of == "m3 m-3" and (mostly_outside or middle >= 1) and high > 100, "kg m-2",
          "divide by the depth of the layer in mm"),
         (share and (mostly_outside or middle >= 1) and 1 < high <= 100, "percent", "divide by 100"),
-        (name.startswith("reflectance") and mostly_outside and high > 2, "numbers not scaled",
-         "apply the scale factor, often 0.0001"),
+        (of == "1" and mostly_outside and high > 100, "numbers not scaled", "apply the scale factor, often 0.0001"),
         (of == "Pa" and high < 2000, "hPa or kPa", "multiply hPa by 100, kPa by 1000"),
-        (of == "kPa" and mostly_outside, "Pa or hPa", "divide Pa by 1000, hPa by 10"),
+        (of == "kPa" and (mostly_outside or middle > 5), "Pa or hPa", "divide Pa by 1000, hPa by 10"),
+        (name.startswith("reference_evapotranspiration") and middle > 25, "W m-2", "divide by 28.4"),
         (of == "kg kg-1" and mostly_outside, "g kg-1", "divide by 1000"),
         (of == "g cm-3" and mostly_outside, "kg m-3 or 0.01 g cm-3", "divide by 1000 or 100"),
         (of == "percent" and name.startswith("relative_humidity") and high <= 1.5, "a fraction", "multiply by 100"),
         (name == "precipitation" and 0 < high < 0.05, "kg m-2 s-1 or m", "multiply kg m-2 s-1 by 86400, m by 1000"),
         (name == "longwave_radiation" and high < 60, "MJ m-2 of a day", "divide by 0.0864"),
-        (name == "shortwave_radiation" and 0 < top < 45 and high < 60, "MJ m-2 of a day", "divide by 0.0864"),
+        (name == "shortwave_radiation" and 0 < high < 45, "MJ m-2 of a day", "divide by 0.0864"),
     )  # fmt: skip
     for holds, unit, advice in rules:
         if holds:
@@ -265,7 +264,7 @@ def _unit_suspicion(found: Survey) -> Told | None:
 def _impossible(found: Survey, wrong: int, days: pd.DatetimeIndex) -> Told:
     low, high = found.valid
     lowest, highest = found.impossible
-    fill = [value for value in FILLS if np.isclose(value, (lowest, highest), rtol=1e-5).any()]
+    fill = [value for value in FILLS if np.isclose(value, (lowest, highest), rtol=1e-3).any()]
     where = f"{_percent(wrong, int(found.known.sum()))} of values"
     if len(found.known) == len(days):
         where += f", {_dates(days, found.outside > 0)}"
@@ -294,17 +293,14 @@ def _gaps(found: Survey, days: pd.DatetimeIndex) -> Iterator[Told]:
 
 
 def _repetitions(found: Survey, days: pd.DatetimeIndex) -> Iterator[Told]:
-    # Packed and cut values rest at their ends (no rain, saturated air, the floor of a retrieval).
-    ends = (0.0, found.lowest, found.highest, *found.valid)
-    flat = found.low == found.high
-    repeated = found.repeated & ~(flat & np.isin(found.low, ends))
+    if np.nanmedian(found.kept) > SLOW:
+        return
+    repeated = found.repeated
     if repeated.any():
         advice = "a granule was used twice, or its date is wrong: compare the files of these days and build anew"
         yield "error", "maps equal to the day before", _dates(days, repeated), advice
-    odd = flat & (found.inside > 1) & ~np.isin(found.low, ends) & ~repeated
-    if odd.any():
-        advice = "a fill value or an empty granule: look at the files of these days"
-        yield "error", "maps of one value", _dates(days, odd), advice
+    # Packed and cut values rest at their ends (no rain, saturated air, the floor of a retrieval).
+    ends = (0.0, found.lowest, found.highest, *found.valid)
     stuck = (found.longest >= STUCK_VALUES) & ~np.isin(found.held, ends)
     if stuck.any() and repeated.sum() < STUCK_VALUES - 1:
         low, high = float(found.held[stuck].min()), float(found.held[stuck].max())

@@ -42,14 +42,15 @@ def as_text(diagnosis: Diagnosis) -> str:
 
 
 def write_diagnosis(diagnosis: Diagnosis, folder: Path) -> Path:
-    """Write ``findings.csv``, ``ranges.csv``, ``coverage.csv`` and ``diagnosis.png`` into a folder, all or none."""
+    """Write ``findings.csv``, ``ranges.csv``, ``coverage.csv`` and ``diagnosis.png`` into a folder, each one whole."""
     findings = pd.DataFrame([asdict(f) for f in diagnosis.findings], columns=list(Finding.__dataclass_fields__))
-    with writing(folder) as scratch:
-        scratch.mkdir()
-        findings.to_csv(scratch / "findings.csv", index=False)
-        diagnosis.ranges.to_csv(scratch / "ranges.csv", float_format="%.6g")
-        diagnosis.coverage.to_csv(scratch / "coverage.csv", float_format="%.6g")
-        plot_diagnosis(diagnosis).savefig(scratch / "diagnosis.png", dpi=120)
+    picture = plot_diagnosis(diagnosis)
+    tables = {"findings": findings.set_index("severity"), "ranges": diagnosis.ranges, "coverage": diagnosis.coverage}
+    for name, table in tables.items():
+        with writing(folder / f"{name}.csv") as scratch:
+            table.to_csv(scratch, float_format="%.6g")
+    with writing(folder / "diagnosis.png") as scratch:
+        picture.savefig(scratch, format="png", dpi=120)
     return folder
 
 

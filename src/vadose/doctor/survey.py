@@ -13,6 +13,10 @@ from vadose.variables import variable
 
 BLOCK_BYTES = 1 << 26
 """Days are read together up to this size."""
+MIN_VALUES = 9
+"""Different values other than 0 of a map that is not the same twice by chance: packed and dry maps hold few."""
+FILLS = (-9999.0, -999.0, -99.0, 1e20, 9.96921e36, -32768.0, -28672.0, 32767.0, 65535.0, 255.0, 250.0)
+"""Numbers that files put where there is no value."""
 SAMPLE = 200_000
 """Values kept for quantiles, from all days alike."""
 
@@ -39,13 +43,15 @@ class Survey:
     impossible
         Least and largest of the values outside it.
     repeated
-        (days,) whether the map is that of the day before, cell by cell.
+        (days,) whether the map is that of the day before, cell by cell, and holds `MIN_VALUES` of them.
+    kept
+        (days,) share of the cells that have the value of the day before, other than 0, of those seen on both.
     longest, held
         (cells,) most values in a row that are the same, and which value that is.
     seen
         (cells,) values of each cell.
     sample
-        Some values in the valid range, sorted.
+        Some values, sorted; infinite ones and `FILLS` left out.
     """
 
     name: str
@@ -60,6 +66,7 @@ class Survey:
     high: Floats
     impossible: tuple[float, float]
     repeated: Mask
+    kept: Floats
     longest: NDArray[np.int64]
     held: Floats
     seen: NDArray[np.int64]
@@ -73,12 +80,12 @@ class Survey:
     @property
     def lowest(self) -> float:
         """Least value in the valid range, NaN where there is none."""
-        return float(self.sample[0]) if len(self.sample) else np.nan
+        return float(np.nanmin(self.low)) if self.inside.any() else np.nan
 
     @property
     def highest(self) -> float:
         """Largest value in the valid range, NaN where there is none."""
-        return float(self.sample[-1]) if len(self.sample) else np.nan
+        return float(np.nanmax(self.high)) if self.inside.any() else np.nan
 
     @property
     def mean(self) -> float:
@@ -86,7 +93,7 @@ class Survey:
         return float(self.total.sum() / self.inside.sum()) if self.inside.any() else np.nan
 
     def quantile(self, q: float) -> float:
-        """Quantile of the sample, NaN where there is none."""
+        """Quantile of the sample, in the valid range or not; NaN where there is none."""
         return float(np.quantile(self.sample, q)) if len(self.sample) else np.nan
 
 
@@ -101,7 +108,7 @@ def survey(array: xr.DataArray, mask: Mask) -> Survey:
     days, cells = array.sizes.get("time", 1), int(mask.sum())
     counts = {key: np.zeros(days, np.int64) for key in ("known", "outside")}
     total, lows, highs = np.zeros(days), np.full(days, np.nan, np.float32), np.full(days, np.nan, np.float32)
-    repeated = np.zeros(days, bool)
+    repeated, kept = np.zeros(days, bool), np.full(days, np.nan, np.float32)
     runs, before = _Runs(cells), np.full(cells, np.nan, np.float32)
     seen = np.zeros(cells, np.int64)
     impossible = [np.inf, -np.inf]
@@ -112,22 +119,30 @@ def survey(array: xr.DataArray, mask: Mask) -> Survey:
         bad = there & ~((values >= low) & (values <= high)) if np.isfinite(high) else np.isinf(values)
         counts["known"][day], counts["outside"][day] = there.sum(), bad.sum()
         seen += there
+        sample.append(values[there][day % stride :: stride])
         if bad.any():
             impossible = [min(impossible[0], float(values[bad].min())), max(impossible[1], float(values[bad].max()))]
             values = np.where(bad, np.float32(np.nan), values)
         if (inside := values[there & ~bad]).size:
             total[day], lows[day], highs[day] = inside.sum(dtype=float), inside.min(), inside.max()
-            # The extremes of the day are in the sample, so that the sample's are those of all.
-            sample += [inside[day % stride :: stride], np.array([lows[day], highs[day]])]
-        repeated[day] = day > 0 and inside.size > 1 and np.array_equal(values, before, equal_nan=True)
+        same = (values == before) & (values != 0)
+        if both := np.count_nonzero(~np.isnan(values) & ~np.isnan(before)):
+            kept[day] = np.count_nonzero(same) / both
+            if kept[day] > 0.5 and np.array_equal(values, before, equal_nan=True):
+                repeated[day] = len(np.unique(inside[inside != 0])) >= MIN_VALUES
         before = values
         runs.follow(values)
     runs.end(np.ones(cells, bool))
     return Survey(
         name, known_variable.units if known_variable else said, said, (float(low), float(high)), cells, counts["known"],
-        counts["outside"], total, lows, highs, (impossible[0], impossible[1]), repeated, runs.longest, runs.held, seen,
-        np.sort(np.concatenate(sample)) if sample else np.zeros(0, np.float32),
+        counts["outside"], total, lows, highs, (impossible[0], impossible[1]), repeated, kept, runs.longest, runs.held,
+        seen, _proper(np.concatenate(sample)),
     )  # fmt: skip
+
+
+def _proper(values: Floats) -> Floats:
+    fill = np.any([np.isclose(values, value, rtol=1e-3) for value in FILLS if abs(value) > 300], axis=0)
+    return np.sort(values[np.isfinite(values) & ~fill])
 
 
 def months_of(days: pd.DatetimeIndex, values: NDArray[Any]) -> "pd.Series[Any]":

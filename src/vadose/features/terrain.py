@@ -171,10 +171,11 @@ def curvature(elevation: xr.DataArray) -> xr.DataArray:
     0.02
     """
     z = _elevation(elevation)
-    down, right = _cell_size(z)
-    across = (_neighbour(z, 0, -1) - 2 * z + _neighbour(z, 0, 1)) / right**2
-    along = (_neighbour(z, -1, 0) - 2 * z + _neighbour(z, 1, 0)) / down**2
-    return named(-(across + along), "curvature", "curvature of the ground, positive on ridges", "m-1")
+    down, right = _inner_cell_size(z)
+    middle = 2 * _neighbour(z, 0, 0)
+    across = (_neighbour(z, 0, -1) - middle + _neighbour(z, 0, 1)) / right**2
+    along = (_neighbour(z, -1, 0) - middle + _neighbour(z, 1, 0)) / down**2
+    return named(_framed(z, -(across + along)), "curvature", "curvature of the ground, positive on ridges", "m-1")
 
 
 def flow_accumulation(elevation: xr.DataArray) -> xr.DataArray:
@@ -235,22 +236,36 @@ def flow_accumulation(elevation: xr.DataArray) -> xr.DataArray:
 def _gradient(elevation: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
     """Rise toward east and toward north [1]."""
     z = _elevation(elevation)
-    down, right = _cell_size(z)
+    down, right = _inner_cell_size(z)
 
-    def side(*neighbours: tuple[int, int]) -> xr.DataArray:
+    def side(*neighbours: tuple[int, int]) -> xr.Variable:
         first, middle, last = (_neighbour(z, i, j) for i, j in neighbours)
         return first + 2 * middle + last
 
     east = (side((-1, 1), (0, 1), (1, 1)) - side((-1, -1), (0, -1), (1, -1))) / (8 * right)
     north = (side((1, -1), (1, 0), (1, 1)) - side((-1, -1), (-1, 0), (-1, 1))) / (8 * down)
-    known = z.notnull()
-    return east.where(known), north.where(known)
+    # Missing also where the cell itself is, which the gradient does not ask for.
+    gap = 0 * _neighbour(z, 0, 0)
+    return _framed(z, east + gap), _framed(z, north + gap)
 
 
-def _neighbour(z: xr.DataArray, rows: int, columns: int) -> xr.DataArray:
-    """The cell so many rows down and columns to the right of each; NaN beyond the border."""
+def _neighbour(z: xr.DataArray, rows: int, columns: int) -> xr.Variable:
+    """The cell so many rows down and columns to the right of each cell that is not at the border."""
     y, x = z.dims[-2:]
-    return z.shift({y: -rows, x: -columns})
+    return z.variable.isel({y: slice(1 + rows, z.sizes[y] - 1 + rows), x: slice(1 + columns, z.sizes[x] - 1 + columns)})
+
+
+def _framed(z: xr.DataArray, inner: xr.Variable) -> xr.DataArray:
+    """What was computed of the cells that are not at the border, NaN at the border."""
+    y, x = z.dims[-2:]
+    whole = inner.transpose(*z.dims).pad({y: (1, 1), x: (1, 1)}, constant_values=np.nan)
+    return z.copy(data=whole.data)
+
+
+def _inner_cell_size(z: xr.DataArray) -> tuple[xr.Variable, xr.Variable]:
+    down, right = _cell_size(z)
+    inner = {z.dims[-2]: slice(1, -1)}
+    return down.variable.isel(inner), right.variable.isel(inner)
 
 
 def _elevation(elevation: xr.DataArray) -> xr.DataArray:

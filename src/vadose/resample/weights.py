@@ -15,7 +15,7 @@ from functools import lru_cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
-from pyproj import CRS
+from pyproj import CRS, Transformer
 from scipy import sparse
 
 from vadose.errors import VadoseError
@@ -30,6 +30,10 @@ _PARTS = 4
 """From other projections pixels wider than a cell over this are split into parts that are not."""
 _AT_ONCE = 1_000_000
 """Pixels placed at a time."""
+_MESH = 32
+"""Of so many pixels one is placed by the projections' formulas, those between by interpolation."""
+_MESH_ERROR = 0.02
+"""Largest error of that in pixels; else all are placed by formulas."""
 
 
 def area_weights(raster: Raster, grid: Grid) -> Weights:
@@ -145,7 +149,7 @@ def _cells_of_pixels(raster: Raster, grid: Grid) -> Indices:
     index = np.empty((split**2, len(raster.y), len(raster.x)), np.int32)
     for part, (south, east) in enumerate(itertools.product(shifts, shifts)):
         for rows in np.array_split(np.arange(len(raster.y)), 1 + index[part].size // _AT_ONCE):
-            x, y = to_grid.transform(*np.meshgrid(raster.x + east * width, raster.y[rows] - south * height))
+            x, y = _places(to_grid, raster.x + east * width, raster.y[rows] - south * height)
             # Pixels beyond the edge of the world have no place; they go above and left of the grid.
             x, y = np.where(np.isfinite(x), x, left - step), np.where(np.isfinite(y), y, top + step)
             across, down = (x - left) / step, (top - y) / step
@@ -154,6 +158,32 @@ def _cells_of_pixels(raster: Raster, grid: Grid) -> Indices:
             inside &= (across - column < grid.cell / step) & (down - row < grid.cell / step)
             index[part, rows] = np.where(inside, row * grid.shape[1] + column, grid.shape[0] * grid.shape[1])
     return index.reshape(split**2, -1)
+
+
+def _places(to_grid: Transformer, x: Array, y: Array) -> tuple[Array, Array]:
+    """Where pixels lie in the grid's projection, (row, column) each: that of every `_MESH`-th, linear in between."""
+    columns, rows = (np.append(np.arange(0, len(axis) - 1, _MESH), len(axis) - 1) for axis in (x, y))
+    nodes = [np.asarray(a) for a in to_grid.transform(*np.meshgrid(x[columns], y[rows]))]
+    # Halfway between nodes, where lines are farthest from curves.
+    middle_x, middle_y = ((axis[at[1:]] + axis[at[:-1]]) / 2 for axis, at in ((x, columns), (y, rows)))
+    true = to_grid.transform(*np.meshgrid(middle_x, middle_y))
+    linear = [(a[1:, 1:] + a[1:, :-1] + a[:-1, 1:] + a[:-1, :-1]) / 4 for a in nodes]
+    error = max((float(np.abs(a - b).max()) for a, b in zip(true, linear, strict=True) if a.size), default=np.nan)
+    if not error < _MESH_ERROR * abs(x[1] - x[0]):
+        east, north = to_grid.transform(*np.meshgrid(x, y))
+        return np.asarray(east), np.asarray(north)
+    down, across = _between(len(y), rows), _between(len(x), columns)
+    east, north = (down @ (across @ a.T).T for a in nodes)
+    return east, north
+
+
+def _between(length: int, nodes: NDArray[np.integer]) -> sparse.csr_array:
+    """Weights that interpolate linearly from nodes to all places, (length, nodes)."""
+    position = np.interp(np.arange(length), nodes, np.arange(len(nodes)))
+    base = np.minimum(position.astype(int), len(nodes) - 2)
+    part, places = position - base, np.arange(length)
+    values, at = np.concatenate([1 - part, part]), np.concatenate([base, base + 1])
+    return sparse.csr_array((values, (np.tile(places, 2), at)), shape=(length, len(nodes)))
 
 
 def _size(raster: Raster, grid: Grid) -> float:
