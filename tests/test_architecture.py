@@ -34,7 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "report": {"errors", "artefact", "evaluate"},
     "twin": {"errors", "artefact", "variables", "grid"},
     "configs": set(),
-    "config": {"errors", "cube", "models", "samples", "train"},
+    "config": {"errors", "cube", "gapfill", "models", "samples", "train"},
     "study": {
         "errors", "artefact", "config", "cube", "samples", "train", "forecast", "evaluate", "report",
     },

@@ -1,9 +1,11 @@
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
-from vadose.config import built_in, load_experiment
+from vadose.config import built_in, load_cube, load_experiment
+from vadose.cube.filling import check as check_filling
 from vadose.errors import VadoseError
 
 SMALL = """
@@ -88,3 +90,12 @@ def test_a_missing_part_and_a_missing_file_are_named(tmp_path: Path) -> None:
         load_experiment(str(path))
     with pytest.raises(VadoseError, match="no such experiment file, nor one of the built-in"):
         load_experiment("connus")
+
+
+@pytest.mark.parametrize("name", built_in("cubes"))
+def test_every_built_in_cube_is_valid(name: str) -> None:
+    recipe = load_cube(name)
+    recipe.check()
+    check_filling(recipe)
+    assert recipe.training is not None
+    assert recipe.days[0] <= pd.Timestamp(recipe.training[0]) < pd.Timestamp(recipe.training[1]) <= recipe.days[-1]

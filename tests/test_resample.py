@@ -6,9 +6,12 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 import rasterio
+import shapely
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from odc.geo.geobox import GeoBox
+from odc.geo.xr import wrap_xr, xr_reproject
 from pyproj import Transformer
 from rasterio.warp import Resampling, reproject
 
@@ -156,7 +159,6 @@ def test_the_mean_of_a_plane_is_its_value_at_the_centre(crs: str) -> None:
 @pytest.mark.parametrize(("step", "level"), [(926.6, "9km"), (5000.0, "9km"), (926.6, "1km"), (5000.0, "1km")])
 def test_overlap_with_sinusoidal_pixels_is_exact(step: float, level: str) -> None:
     """Against polygons of the pixels; at 120 degrees west they are slanted by more than their width."""
-    shapely = pytest.importorskip("shapely")
     half = 0.1 if level == "9km" else 0.015
     grid = ease_grid(level).bounding_box(-120.2 - half, 47.1 - half, -120.2 + half, 47.1 + half)
     box = (-120.3 - half, 47.0 - half, -120.1 + half, 47.2 + half)
@@ -372,17 +374,14 @@ def test_the_same_as_rasterio(method: str, theirs: Resampling) -> None:
 
 
 def by_odc(source: xr.DataArray, grid: Grid, method: str) -> np.ndarray:
-    odc = pytest.importorskip("odc.geo.xr")
-    from odc.geo.geobox import GeoBox
-
     row, column = source.dims[-2:]
     dx, dy = float(source[column][1] - source[column][0]), float(source[row][0] - source[row][1])
     corner = rasterio.Affine(dx, 0, float(source[column][0]) - dx / 2, 0, -dy, float(source[row][0]) + dy / 2)
     box = GeoBox(source.shape, corner, source.crs.attrs["crs_wkt"])
     left, top, step = grid.transform
     target = GeoBox(grid.shape, rasterio.Affine(step, 0, left, 0, -step, top), grid.crs)
-    wrapped = odc.wrap_xr(source.values.astype(np.float32), box, nodata=np.nan)
-    return odc.xr_reproject(wrapped, target, resampling=method, tolerance=0.0).values
+    wrapped = wrap_xr(source.values.astype(np.float32), box, nodata=np.nan)
+    return xr_reproject(wrapped, target, resampling=method, tolerance=0.0).values
 
 
 @pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")

@@ -95,3 +95,10 @@ def test_wrong_arguments_are_refused(small_cube: xr.Dataset, change: dict[str, o
 def test_periods_off_the_record_are_refused(samples: Samples) -> None:
     with pytest.raises(VadoseError, match=r"cube, which holds 2015-04-01 .. 2015-08-28"):
         samples.index(Period("2020-01-01", "2020-12-31"))
+
+
+def test_what_was_filled_from_days_ahead_is_no_predictor(small_cube: xr.Dataset) -> None:
+    smoothed = small_cube.copy()
+    smoothed["soil_moisture_filled"] = smoothed.soil_moisture_filled.assign_attrs(causal="false")
+    with pytest.raises(VadoseError, match=r"\['soil_moisture_filled'\]: filled from the days before and after"):
+        Samples(smoothed, CHANNELS, look_back=4)

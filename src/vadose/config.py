@@ -5,13 +5,14 @@ import inspect
 from datetime import date
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from vadose.cube import Recipe, Source
+from vadose.cube import Filling, Recipe, Source
 from vadose.errors import VadoseError
+from vadose.gapfill import Mode
 from vadose.models import MODELS
 from vadose.models.inputs import Channels
 from vadose.samples import Period
@@ -168,11 +169,22 @@ class SourceConfig(_Frozen):
         return {name: name for name in value} if isinstance(value, list) else value
 
 
+class FillingConfig(_Frozen):
+    """How the gaps of variables are filled, see `vadose.cube.Filling`."""
+
+    variables: tuple[str, ...] = Field(min_length=1)
+    method: Literal["cru", "climatology_ar1", "linear", "last_value", "dct_pls"] = "cru"
+    mode: Mode = "causal"
+    covariates: tuple[str, ...] = ()
+    static: tuple[str, ...] = ()
+    options: dict[str, Any] = {}
+
+
 class CubeConfig(_Frozen):
     """What a cube is made of, see `vadose.cube.Recipe`; ``bbox`` is west, south, east, north.
 
     ``training`` are the days the cube's statistics are of, those of the experiment's training split; ``exact``
-    keeps every bit of float32.
+    keeps every bit of float32; ``filling`` says which variables' gaps are filled, and how.
     """
 
     resolution: str
@@ -182,6 +194,7 @@ class CubeConfig(_Frozen):
     products: dict[str, SourceConfig] = Field(min_length=1)
     training: PeriodConfig | None = None
     exact: bool = False
+    filling: list[FillingConfig] = []
 
     def recipe(self) -> Recipe:
         """As the builder takes it."""
@@ -190,7 +203,8 @@ class CubeConfig(_Frozen):
         )
         training = (self.training.first.isoformat(), self.training.last.isoformat()) if self.training else None
         first, last = self.first.isoformat(), self.last.isoformat()
-        return Recipe(self.resolution, self.bbox, first, last, sources, training, self.exact)
+        filling = tuple(Filling(**dict(how)) for how in self.filling)
+        return Recipe(self.resolution, self.bbox, first, last, sources, training, self.exact, filling)
 
     @model_validator(mode="after")
     def _ordered(self) -> "CubeConfig":

@@ -54,7 +54,7 @@ class Samples:
     Raises
     ------
     VadoseError
-        For a predictor the cube lacks, or a window larger than the grid.
+        For a predictor the cube lacks or that saw days ahead, or a window larger than the grid.
     """
 
     def __init__(
@@ -64,6 +64,10 @@ class Samples:
         if missing := sorted(wanted - set(map(str, cube.variables))):
             place = cube.encoding.get("source", "the cube")
             raise VadoseError(f"{place}: no variable {missing}; found {sorted(map(str, cube.data_vars))}")
+        if ahead := [name for name in channels.history if cube[name].attrs.get("causal") == "false"]:
+            raise VadoseError(
+                f"{ahead}: filled from the days before and after, which a forecast has not seen; fill in the causal mode"
+            )
         rows, columns = cube.sizes["y"], cube.sizes["x"]
         if window > min(rows, columns):
             raise VadoseError(f"window of {window} x {window} cells does not fit the grid of {rows} x {columns}")

@@ -35,13 +35,6 @@ _ALL = (
         (0.0, 1.0),
         "volume_fraction_of_condensed_water_in_soil",
     ),
-    Variable(
-        "soil_moisture_filled",
-        "soil moisture, gaps filled",
-        "m3 m-3",
-        (0.0, 1.0),
-        "volume_fraction_of_condensed_water_in_soil",
-    ),
     Variable("soil_moisture_age", "days since soil moisture was observed", "day", (0.0, 1e5)),
     Variable("soil_moisture_observed", "1 where soil moisture was observed on the day, else 0", "1", (0.0, 1.0)),
     *(
@@ -299,13 +292,13 @@ _ENDS = {
 
 
 def variable(name: str) -> Variable | None:
-    """What is known of a name, also of one with a depth or layer [cm] and an end of the distribution.
+    """What is known of a name, also of one with a depth or layer [cm], an end of the distribution, or filled gaps.
 
     Parameters
     ----------
     name
         Such as ``'ndvi'``, ``'clay_fraction_5cm'`` (at 5 cm), ``'clay_fraction_0_5cm'`` (of the layer from 0
-        to 5 cm), ``'clay_fraction_5cm_low'``.
+        to 5 cm), ``'clay_fraction_5cm_low'``, ``'ndvi_filled'``, ``'ndvi_filled_std'``.
 
     Returns
     -------
@@ -319,6 +312,12 @@ def variable(name: str) -> Variable | None:
     >>> variable("clay_faction_5cm") is None
     True
     """
+    if name.endswith("_filled") and (of := variable(name.removesuffix("_filled"))):
+        return replace(of, name=name, long_name=f"{of.long_name}, gaps filled")
+    if name.endswith("_filled_std") and (of := variable(name.removesuffix("_filled_std"))):
+        spread = (0.0, of.valid_range[1] - of.valid_range[0])
+        long_name = f"{of.long_name}, standard deviation of the filled values"
+        return replace(of, name=name, long_name=long_name, valid_range=spread, standard_name="")
     part = _PART.fullmatch(name)
     if name in VARIABLES or not part or part["of"] not in VARIABLES:
         return VARIABLES.get(name)

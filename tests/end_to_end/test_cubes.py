@@ -15,7 +15,7 @@ import xarray as xr
 
 from vadose import features
 from vadose.config import load_cube
-from vadose.cube import Recipe, Source, build_from_granules, open_cube
+from vadose.cube import Filling, Recipe, Source, build_from_granules, open_cube
 from vadose.cube.granules import read_block
 from vadose.errors import VadoseError
 from vadose.twin.granules.imerg import write_imerg
@@ -248,3 +248,99 @@ def test_terra_and_aqua_are_averaged(tmp_path: Path) -> None:
 def test_what_has_no_mean_is_refused(name: str, product: str, method: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(VadoseError, match=message):
         build_from_granules(tmp_path, tmp_path / "c.zarr", recipe(sources=(Source(product, {name: name}, method),)))
+
+
+WEATHER = (
+    Source("smap_l3", {"soil_moisture": "soil_moisture"}, "nearest"),
+    Source("imerg", {"precipitation": "precipitation"}, "bicubic"),
+    Source("gridmet", {"air_temperature_max": "air_temperature_max"}, "mean"),
+    Source("solus100", {"clay_fraction_5cm": "clay_fraction"}, "mean"),
+)
+TINY = {"latent": 2, "bases": 2, "width": 8, "steps": 4, "batch": 8}
+
+
+def filled(method: str = "cru", mode: Any = "causal", **changes: Any) -> Recipe:
+    told = {"covariates": ("precipitation", "air_temperature_max"), "static": ("clay_fraction",), "options": TINY}
+    how = Filling(("soil_moisture",), method, mode, **(told if method == "cru" else {}))
+    return recipe(sources=WEATHER, training=(FIRST, "2019-05-31"), last="2019-07-29", filling=(how,), **changes)
+
+
+@pytest.mark.parametrize(
+    ("method", "mode"), [("cru", "causal"), ("cru", "smoothed"), ("climatology_ar1", "causal"), ("linear", "smoothed")]
+)
+def test_gaps_are_filled_with_their_deviation(world: Path, tmp_path: Path, method: str, mode: str) -> None:
+    made = open_cube(build_from_granules(world / "granules", tmp_path / "c.zarr", filled(method, mode))).load()
+    seen = made.soil_moisture.notnull()
+    xr.testing.assert_equal(made.soil_moisture_filled.where(seen), made.soil_moisture.rename("soil_moisture_filled"))
+    assert made.soil_moisture_filled.notnull().mean() > 0.95
+    assert (made.soil_moisture_filled_std.where(seen, 0) == 0).all()
+    assert (made.soil_moisture_filled_std.where(~seen).fillna(1) > 0).all()
+    attrs = made.soil_moisture_filled.attrs
+    assert attrs["fill_method"] == method
+    assert attrs["causal"] == ("true" if mode == "causal" else "false")
+    assert attrs["filled_share"] == pytest.approx(1 - float(seen.mean()), abs=0.03)
+    assert made.soil_moisture_filled_std.attrs["units"] == "m3 m-3"
+    age = made.soil_moisture_age
+    assert (age.where(seen, 0) == 0).all()
+    assert float(age.max()) >= 1
+
+
+@pytest.mark.parametrize("mode", ["causal", "smoothed"])
+def test_a_filled_cube_that_grew_is_the_same_as_one_built_at_once(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    # Short, so that a short record has many of them.
+    monkeypatch.setattr("vadose.cube.filling.FILL_DAYS", 16)
+    monkeypatch.setattr("vadose.cube.filling.RUN_UP", 24)
+    monkeypatch.setattr("vadose.cube.filling.CELLS_AT_ONCE", 30)
+    grown = tmp_path / "grown.zarr"
+    for last in ("2019-06-10", "2019-06-11", "2019-07-29"):
+        build_from_granules(world / "granules", grown, replace(filled(mode=mode), last=last))
+    whole = build_from_granules(world / "granules", tmp_path / "whole.zarr", filled(mode=mode))
+    one, two = open_cube(grown).load(), open_cube(whole).load()
+    for cube in (one, two):
+        del cube.attrs["created"], cube.attrs["history"]
+    xr.testing.assert_identical(one, two)
+
+
+def test_filling_for_forecasts_does_not_see_ahead(world: Path, tmp_path: Path) -> None:
+    short = replace(filled(), last="2019-06-10")
+    early = open_cube(build_from_granules(world / "granules", tmp_path / "early.zarr", short)).load()
+    late = open_cube(build_from_granules(world / "granules", tmp_path / "late.zarr", filled())).load()
+    names = ["soil_moisture_filled", "soil_moisture_filled_std", "soil_moisture_age"]
+    xr.testing.assert_equal(late[names].sel(time=early.time), early[names])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"filling": (Filling(("soil_moisture",), "linear", "causal"),)},
+            "has no mode 'causal'; choose from .'smoothed'",
+        ),
+        (
+            {"filling": (Filling(("soil_moisture",), "cru", covariates=("snow",)),)},
+            r"asks for \['snow'\], which no product",
+        ),
+        ({"training": None}, "learns from the training days; name them"),
+        ({"training": (FIRST, "2020-01-01")}, "learns from days up to 2020-01-01, and the cube ends on 2019-07-29"),
+    ],
+)
+def test_fillings_that_cannot_be_are_refused(world: Path, tmp_path: Path, changes: Any, message: str) -> None:
+    with pytest.raises(VadoseError, match=message):
+        build_from_granules(world / "granules", tmp_path / "c.zarr", replace(filled(), **changes))
+    assert not list(tmp_path.iterdir())
+
+
+def test_variables_are_filled_together(world: Path, tmp_path: Path) -> None:
+    names = ("soil_moisture", "tb_h")
+    smap = Source("smap_l3", {name: name for name in names}, "nearest")
+    both = replace(filled(), sources=(smap,), filling=(Filling(names, options=TINY),))
+    made = open_cube(build_from_granules(world / "granules", tmp_path / "c.zarr", both)).load()
+    for name in names:
+        seen = made[name].notnull()
+        assert 0.1 < float(seen.mean()) < 0.95
+        np.testing.assert_array_equal(made[f"{name}_filled"].values[seen], made[name].values[seen])
+        assert made[f"{name}_filled"].notnull().all()
+    assert made.tb_h_filled.attrs["filled_with"] == "soil_moisture"
+    assert float(made.tb_h_filled.mean()) > 200

@@ -2,7 +2,7 @@
 
 from vadose.cube.build import build_from_granules
 from vadose.cube.database import build_cube, with_antecedents
-from vadose.cube.recipe import Recipe, Source
+from vadose.cube.recipe import Filling, Recipe, Source
 from vadose.cube.store import open_cube
 
-__all__ = ["Recipe", "Source", "build_cube", "build_from_granules", "open_cube", "with_antecedents"]
+__all__ = ["Filling", "Recipe", "Source", "build_cube", "build_from_granules", "open_cube", "with_antecedents"]

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from vadose import gapfill
 from vadose.artefact import provenance
+from vadose.cube import filling as gaps
 from vadose.cube.granules import DAILY, Granule, list_granules, read_block
 from vadose.cube.recipe import Recipe, Source
 from vadose.cube.store import ANTECEDENT_DAYS, BLOCK_DAYS, CONVENTIONS, Store, blocks_of
@@ -85,6 +86,7 @@ def build_from_granules(
         granule of a fixed product cannot be read.
     """
     recipe.check()
+    gaps.check(recipe)
     folders = [folder / source.product for source in recipe.sources]
     for source, place in zip(recipe.sources, folders, strict=True):
         if not place.is_dir():
@@ -101,17 +103,18 @@ def build_from_granules(
         if not work and store.days() == len(recipe.days) and store.attributes()["state"] == "complete":
             return out
         store.mark(state="building")
+        _derive_again(store, recipe, [unit for unit, _ in work])
         store.set_days(recipe.days)
         for source, own in zip(recipe.sources, granules, strict=True):
             for name in source.variables.values():
                 store.add(name, None if _is_fixed(own) else len(recipe.days))
-        _derive_again(store, recipe, [unit for unit, _ in work])
         with _workers(workers if len(work) > 1 else 1, scheduler) as run:
             for done, unit in enumerate(run(job, work), 1):
                 progress(f"reading {recipe.sources[unit.source].product}", done / len(work))
         notes = [[store.note(name) for name in _note_names(recipe, number)] for number in range(len(granules))]
         _check_variables(recipe, notes)
         _derive(store, recipe, progress)
+        _fill(store, recipe, progress)
         _finish(store, recipe, notes)
     return out
 
@@ -307,15 +310,26 @@ def _check_variables(recipe: Recipe, notes: list[list[dict[str, Any]]]) -> None:
 
 
 def _derive_again(store: Store, recipe: Recipe, units: list[Unit]) -> None:
-    """Note that what is derived from these days, and all after them, is to be made again."""
-    of_them = [
-        unit.start
-        for unit in units
-        if unit.start is not None and {"soil_moisture", "precipitation"} & set(_variables(recipe, unit.source))
-    ]
-    note = store.note(DERIVED)
-    if of_them and note and min(of_them) < note["days"]:
-        store.write_note(DERIVED, note | {"days": min(of_them)})
+    """Note that what is derived from the days to be read, and all after them, is to be made again."""
+
+    def first_of(names: Iterable[str]) -> int:
+        changed = [unit.start or 0 for unit in units if set(names) & set(_variables(recipe, unit.source))]
+        return min(changed, default=len(recipe.days))
+
+    def again(name: str, first: int) -> None:
+        note = store.note(name)
+        if note and first < note["days"]:
+            store.write_note(name, note | {"days": first})
+
+    again(DERIVED, first_of(("soil_moisture", "precipitation")))
+    for filling in recipe.filling:
+        first = first_of((*filling.variables, *filling.covariates, *filling.static))
+        last = pd.Timestamp(recipe.training[1]) if recipe.training else recipe.days[0]
+        if first < len(recipe.days) and recipe.days[first] <= last:
+            gaps.forget(store, filling)
+            first = 0
+        # What sees days ahead sees more of them in a record that has grown.
+        again(gaps.note_name(filling), max(min(first, store.days()) - gaps.reach_back(filling), 0))
 
 
 def _variables(recipe: Recipe, source: int) -> list[str]:
@@ -327,27 +341,51 @@ def _derive(store: Store, recipe: Recipe, progress: Progress) -> None:
     names = {name for source in recipe.sources for name in source.variables.values()}
     group = store.open()
     note = store.note(DERIVED) or {"days": 0, "statistics": {}}
+    by_filler = "soil_moisture" in [name for filling in recipe.filling for name in filling.variables]
     while (start := note["days"]) < len(recipe.days):
         block = slice(start, min(start + BLOCK_DAYS, len(recipe.days)))
         made: dict[str, NDArray[np.float32]] = {}
         if "soil_moisture" in names:
-            before = {part: group[f"soil_moisture_{part}"][start - 1] for part in ("filled", "age") if start}
+            state = {"filled": "soil_moisture_age" if by_filler else "soil_moisture_filled", "age": "soil_moisture_age"}
+            before = {part: group[name][start - 1] for part, name in state.items() if start}
             observed = xr.DataArray(group["soil_moisture"][block], dims=("time", "y", "x"), name="soil_moisture")
             filled = gapfill.carry_forward(observed, **before)
             made |= {str(key): values.values for key, values in filled.data_vars.items()}
+            if by_filler:
+                del made["soil_moisture_filled"]
         if "precipitation" in names:
             earlier = max(start - max(ANTECEDENT_DAYS) + 1, 0)
             rain = group["precipitation"][earlier : block.stop].astype(float)
             for length in ANTECEDENT_DAYS:
                 made[f"precipitation_{length}d"] = _sum_back(rain, length)[start - earlier :]
-        for key, values in made.items():
-            rounded = store.rounded(key, values)
-            store.add(key, len(recipe.days))
-            store.write(key, rounded, block)
-            note["statistics"].setdefault(key, {}).update(_statistics(recipe, block, rounded))
-        note["days"] = block.stop
+        _write_derived(store, recipe, block, made, note)
         store.write_note(DERIVED, note)
         progress("filling and summing", block.stop / len(recipe.days))
+
+
+def _fill(store: Store, recipe: Recipe, progress: Progress) -> None:
+    """Fill the gaps of the variables that the recipe names."""
+    for filling in recipe.filling:
+        note = store.note(gaps.note_name(filling)) or {"days": 0, "statistics": {}, "counts": {}}
+        for block, fields in gaps.fill_gaps(store, recipe, filling, progress):
+            _write_derived(store, recipe, block, fields, note)
+            for name in filling.variables:
+                std = fields[f"{name}_filled_std"]
+                counts = [int((std > 0).sum()), int(np.isfinite(std).sum())]
+                note["counts"].setdefault(name, {})[str(block.start)] = counts
+            store.write_note(gaps.note_name(filling), note)
+
+
+def _write_derived(
+    store: Store, recipe: Recipe, block: slice, fields: dict[str, NDArray[np.float32]], note: dict[str, Any]
+) -> None:
+    """Write days of derived variables, and note them with their statistics."""
+    for name, values in fields.items():
+        rounded = store.rounded(name, values)
+        store.add(name, len(recipe.days))
+        store.write(name, rounded, block)
+        note["statistics"].setdefault(name, {}).update(_statistics(recipe, block, rounded))
+    note["days"] = block.stop
 
 
 def _sum_back(rain: NDArray[np.float64], length: int) -> NDArray[np.float32]:
@@ -386,7 +424,7 @@ def _finish(store: Store, recipe: Recipe, notes: list[list[dict[str, Any]]]) -> 
             )
             if array.ndim == 2:
                 fixed.append(np.isfinite(array[:]))
-    _describe_derived(group)
+    _describe_derived(store, recipe)
     if "mask" not in group:
         group.create_array(
             "mask", shape=(store.coordinates.sizes["y"], store.coordinates.sizes["x"]), dtype="bool",
@@ -436,10 +474,21 @@ def _cell_methods(source: Source, name: str, fixed: bool) -> str:
     return f"time: {'mean' if source.product in (*DAILY, 'gridmet') else 'point'} {space}"
 
 
-def _describe_derived(group: Any) -> None:
-    for name, array in group.arrays():
-        if name.startswith("soil_moisture_") and name.rsplit("_", 1)[1] in ("filled", "observed", "age"):
-            array.attrs.update({"fill_method": "last observation", "causal": "true"})
+def _describe_derived(store: Store, recipe: Recipe) -> None:
+    group = store.open()
+    for part in ("filled", "observed", "age"):
+        if (name := f"soil_moisture_{part}") in group:
+            group[name].attrs.update({"fill_method": "last observation", "causal": "true"})
+    for filling in recipe.filling:
+        for name, counts in store.note(gaps.note_name(filling))["counts"].items():
+            filled, there = np.sum(list(counts.values()), axis=0)
+            others = [n for n in (*filling.variables, *filling.covariates, *filling.static) if n != name]
+            for part in ("filled", "filled_std"):
+                group[f"{name}_{part}"].attrs.update({
+                    "fill_method": filling.method, "causal": "true" if filling.mode == "causal" else "false",
+                    "filled_with": ", ".join(others) or "itself alone",
+                    "filled_share": round(float(filled / max(there, 1)), 4),
+                })  # fmt: skip
     for length in ANTECEDENT_DAYS:
         if (name := f"precipitation_{length}d") in group:
             group[name].attrs["causal"] = "true"
@@ -450,7 +499,7 @@ def _write_statistics(store: Store, recipe: Recipe, notes: list[dict[str, Any]])
     if recipe.training is None:
         return
     parts: dict[str, list[list[float]]] = {}
-    for note in (*notes, store.note(DERIVED)):
+    for note in (*notes, store.note(DERIVED), *(store.note(gaps.note_name(f)) for f in recipe.filling)):
         for name, days in note["statistics"].items():
             parts.setdefault(name, []).extend(days[day] for day in sorted(days))
     group = store.open()

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from vadose.errors import VadoseError
+from vadose.gapfill import Mode
 from vadose.grid import Grid, ease_grid
 from vadose.products import PRODUCTS
 from vadose.products.containers import BBox
@@ -28,6 +29,27 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Filling:
+    """How gaps are filled: by which filler of `vadose.gapfill`, in which mode, and from what.
+
+    The ``variables`` are filled together: one that was observed tells of the others. ``covariates`` are variables
+    of every day and ``static`` fixed ones that the filler is told; ``options`` are the filler's own.
+    """
+
+    variables: tuple[str, ...]
+    method: str = "cru"
+    mode: Mode = "causal"
+    covariates: tuple[str, ...] = ()
+    static: tuple[str, ...] = ()
+    options: Mapping[str, Any] = default(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The first of the variables."""
+        return self.variables[0]
+
+
+@dataclass(frozen=True)
 class Recipe:
     """What a cube is made of: its grid, its days, the products it takes, the days its statistics are of.
 
@@ -41,6 +63,7 @@ class Recipe:
     sources: tuple[Source, ...]
     training: tuple[str, str] | None = None
     exact: bool = False
+    filling: tuple[Filling, ...] = ()
 
     @property
     def grid(self) -> Grid:

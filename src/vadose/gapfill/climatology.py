@@ -1,0 +1,147 @@
+"""Climatology with autoregressive departures: a Kalman filter and smoother for every series at once."""
+
+from typing import Self
+
+import numpy as np
+
+from vadose.errors import VadoseError
+from vadose.gapfill.series import Array, Mode, Series, check_mode
+
+HARMONICS = 2
+YEAR = 365.2425
+MEMORIES = np.array([1.0, 2.0, 3.0, 4.5, 7.0, 10.0, 15.0, 25.0, 40.0, 80.0])
+"""Decay times [day] tried."""
+NOISES = np.array([0.01, 0.05, 0.1, 0.2, 0.4, 0.7])
+"""Shares of the departures' variance tried for the observations' error."""
+PRIOR_OBSERVATIONS = 4.0
+"""Observations that the prior weighs, which draws the climatology to the mean of all cells."""
+
+
+class ClimatologyAR1:
+    r"""Harmonics of the year, and departures that decay, observed with error.
+
+    .. math:: y(t) = c + \sum_{k=1}^{2} a_k \cos 2\pi k t + b_k \sin 2\pi k t + x(t) + \epsilon,
+              \quad dx = -x / \tau\, dt + dW
+
+    Each cell and variable has its own parameters: harmonics by ridge regression, :math:`\tau` and the
+    share of :math:`\epsilon` by likelihood on a grid. Causal is the Kalman filter of :math:`x`,
+    smoothed the Rauch-Tung-Striebel smoother. The deviation is that of an observation.
+
+    References
+    ----------
+    Rauch, Tung and Striebel (1965), doi:10.2514/3.3166.
+
+    Examples
+    --------
+    >>> from vadose.gapfill import series_of
+    >>> values = np.sin(np.arange(730.0) / 58.1)[:, None] + np.random.default_rng(0).normal(0, 0.1, (730, 1))
+    >>> values[100:130] = np.nan
+    >>> series = series_of(values)
+    >>> mean, _ = ClimatologyAR1().fit(series).predict(series, "smoothed")
+    >>> bool(np.abs(mean[100:130, 0, 0] - np.sin(np.arange(100, 130) / 58.1)).max() < 0.1)
+    True
+    """
+
+    name = "climatology_ar1"
+    modes: tuple[Mode, ...] = ("causal", "smoothed")
+
+    def fit(self, series: Series) -> Self:
+        """Learn each cell's parameters; `predict` then takes the same cells."""
+        known = np.isfinite(series.values)
+        if not known.any(axis=(0, 1)).all():
+            raise VadoseError(f"filler {self.name!r}: a variable is never observed; there is nothing to learn from")
+        self.mean = np.nanmean(series.values, axis=(0, 1))
+        self.scale = np.maximum(np.nanstd(series.values, axis=(0, 1)), np.finfo(np.float32).tiny)
+        standard = np.where(known, (series.values - self.mean) / self.scale, 0.0)
+        of_year = np.broadcast_to(_harmonics(series.days), (*standard.shape[:2], 1 + 2 * HARMONICS))
+        gram = np.einsum("tbi,tbj,tbv->bvij", of_year, of_year, known.astype(float))
+        gram += PRIOR_OBSERVATIONS * np.eye(gram.shape[-1])
+        moment = np.einsum("tbi,tbv->bvi", of_year, standard)
+        self.coefficients = np.linalg.solve(gram, moment[..., None])[..., 0]
+        departures = np.where(known, standard - self._climatology(series), np.nan)
+
+        shape = departures.shape[1:]
+        best = np.full(shape, np.inf)
+        self.memory, self.noise, self.variance = np.ones((3, *shape))
+        for memory in MEMORIES:
+            decay = _decay(series.days, memory)
+            for noise in NOISES:
+                score, variance = _likelihood(departures, decay, noise)
+                better = score < best
+                best = np.where(better, score, best)
+                self.memory[better], self.noise[better], self.variance[better] = memory, noise, variance[better]
+        return self
+
+    def predict(self, series: Series, mode: Mode) -> tuple[Array, Array]:
+        """Mean and standard deviation (times, cells, variables)."""
+        check_mode(self, mode)
+        if series.values.shape[1:] != self.memory.shape:
+            raise VadoseError(
+                f"filler {self.name!r}: was fitted to {self.memory.shape} cells and variables, found "
+                f"{series.values.shape[1:]}; its parameters are each cell's own, fit it to these"
+            )
+        climatology = self._climatology(series)
+        departures = (series.values - self.mean) / self.scale - climatology
+        decay = _decay(series.days, self.memory)
+        before, after = _filter(departures, decay, self.noise)
+        mean, variance = after if mode == "causal" else _smooth(before, after, decay)
+        std = np.sqrt(self.variance * (variance + self.noise))
+        return self.mean + self.scale * (climatology + mean), self.scale * std
+
+    def _climatology(self, series: Series) -> Array:
+        shape = (*series.values.shape[:2], self.coefficients.shape[-1])
+        of_year = np.broadcast_to(_harmonics(series.days), shape)
+        climatology: Array = np.einsum("tbi,bvi->tbv", of_year, self.coefficients)
+        return climatology
+
+
+def _harmonics(days: Array) -> Array:
+    """(times, 1 or cells, 1 + 2 HARMONICS)."""
+    angle = 2 * np.pi * days[..., None] / YEAR * np.arange(1, HARMONICS + 1)
+    return np.concatenate([np.ones((*days.shape, 1)), np.cos(angle), np.sin(angle)], axis=-1)
+
+
+def _decay(days: Array, memory: Array | float) -> Array:
+    """What is left of a departure from one time to the next, (times, 1 or cells, 1 or variables)."""
+    left: Array = np.exp(-np.diff(days, axis=0, prepend=days[:1])[..., None] / memory)
+    return left
+
+
+def _likelihood(departures: Array, decay: Array, noise: Array | float) -> tuple[Array, Array]:
+    """Twice the negative logarithm of the likelihood, and the variance that makes it smallest."""
+    (mean, variance), _ = _filter(departures, decay, noise)
+    known = np.isfinite(departures)
+    total = variance + noise
+    n = np.maximum(known.sum(axis=0), 1)
+    scaled = np.where(known, (departures - mean) ** 2 / total, 0.0).sum(axis=0) / n
+    scaled = np.maximum(scaled, 1e-6)  # of series that are constant or never observed
+    return n * np.log(scaled) + np.where(known, np.log(total), 0.0).sum(axis=0), scaled
+
+
+def _filter(departures: Array, decay: Array, noise: Array | float) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    """Mean and variance before and after each observation, in units of the departures' variance."""
+    known = np.isfinite(departures)
+    observed = np.where(known, departures, 0.0)
+    stationary = 1.0 - noise
+    before = np.empty((2, *departures.shape))
+    after = np.empty((2, *departures.shape))
+    mean, variance = np.zeros(departures.shape[1:]), np.broadcast_to(stationary, departures.shape[1:])
+    for t in range(len(departures)):
+        mean = decay[t] * mean
+        variance = stationary + decay[t] ** 2 * (variance - stationary)
+        before[:, t] = mean, variance
+        gain = np.where(known[t], variance / (variance + noise), 0.0)
+        mean = mean + gain * (observed[t] - mean)
+        variance = (1.0 - gain) * variance
+        after[:, t] = mean, variance
+    return (before[0], before[1]), (after[0], after[1])
+
+
+def _smooth(before: tuple[Array, Array], after: tuple[Array, Array], decay: Array) -> tuple[Array, Array]:
+    """Rauch-Tung-Striebel: from the last time backward."""
+    mean, variance = after[0].copy(), after[1].copy()
+    for t in range(len(mean) - 2, -1, -1):
+        gain = after[1][t] * decay[t + 1] / before[1][t + 1]
+        mean[t] += gain * (mean[t + 1] - before[0][t + 1])
+        variance[t] += gain**2 * (variance[t + 1] - before[1][t + 1])
+    return mean, variance
