@@ -66,7 +66,7 @@ class Samples:
             raise VadoseError(f"{place}: no variable {missing}; found {sorted(map(str, cube.data_vars))}")
         if ahead := [name for name in channels.history if cube[name].attrs.get("causal") == "false"]:
             raise VadoseError(
-                f"{ahead}: filled from the days before and after, which a forecast has not seen; fill in the causal mode"
+                f"{ahead}: filled from the days before and after, which a forecast cannot see; fill in the causal mode"
             )
         rows, columns = cube.sizes["y"], cube.sizes["x"]
         if window > min(rows, columns):

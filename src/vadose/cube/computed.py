@@ -3,18 +3,19 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from vadose import features
 from vadose.grid import Grid
 
-Compute = Callable[..., xr.DataArray]
+Compute = Callable[..., xr.DataArray | xr.Dataset]
 
 ON_PIXELS: dict[str, tuple[tuple[str, ...], Compute]] = {
     "slope": (("elevation",), features.slope),
-    "aspect_cosine": (("elevation",), lambda elevation: features.aspect_components(elevation).aspect_cosine),
-    "aspect_sine": (("elevation",), lambda elevation: features.aspect_components(elevation).aspect_sine),
+    "aspect_cosine": (("elevation",), features.aspect_components),
+    "aspect_sine": (("elevation",), features.aspect_components),
     "curvature": (("elevation",), features.curvature),
     "transformed_swir": (("reflectance_swir2",), features.transformed_swir),
     "ndvi": (("reflectance_red", "reflectance_nir"), features.ndvi),
@@ -31,7 +32,8 @@ def of_pixels(dataset: xr.Dataset, wanted: Iterable[str]) -> xr.Dataset:
     for name in wanted:
         needed, compute = ON_PIXELS.get(name, ((), None))
         if name not in dataset and compute and all(n in dataset for n in needed):
-            dataset[name] = compute(*(dataset[n] for n in needed))
+            made = compute(*(dataset[n] for n in needed))
+            dataset = dataset.assign(made.data_vars if isinstance(made, xr.Dataset) else {name: made})
     return dataset
 
 
@@ -43,5 +45,5 @@ def of_cells(fields: dict[str, NDArray[Any]], wanted: dict[str, str], grid: Grid
         if ours not in fields and compute and source in fields:
             coordinates = grid.coordinates().coords
             field = xr.DataArray(fields[source], dims=("y", "x"), coords=coordinates, attrs={"units": "m"})
-            fields[ours] = compute(field).values.astype("float32")
+            fields[ours] = np.asarray(compute(field), np.float32)
     return fields
