@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+import zarr
 
 from vadose import features
 from vadose.config import load_cube
@@ -344,3 +345,14 @@ def test_variables_are_filled_together(world: Path, tmp_path: Path) -> None:
         assert made[f"{name}_filled"].notnull().all()
     assert made.tb_h_filled.attrs["filled_with"] == "soil_moisture"
     assert float(made.tb_h_filled.mean()) > 200
+
+
+def test_a_cube_of_an_earlier_version_goes_on(world: Path, tmp_path: Path) -> None:
+    small = recipe(sources=MOISTURE, last="2019-04-05", training=None)
+    out = build_from_granules(world / "granules", tmp_path / "c.zarr", small)
+    attributes = zarr.open_group(out, mode="r+").attrs
+    attributes["recipe"] = {k: v for k, v in attributes["recipe"].items() if k not in ("exact", "filling", "training")}
+    build_from_granules(world / "granules", out, replace(small, last="2019-04-06"))
+    assert open_cube(out).sizes["time"] == 6
+    with pytest.raises(VadoseError, match="exact differ"):
+        build_from_granules(world / "granules", out, replace(small, last="2019-04-06", exact=True))

@@ -131,9 +131,9 @@ def _begin(store: Store, recipe: Recipe) -> None:
             raise VadoseError(f"{store.path}: there is something that is no cube; choose another --out")
         store.create(_identity(recipe))
         return
-    made = store.attributes()
-    if made.get("recipe") != _identity(recipe):
-        differs = [key for key, value in _identity(recipe).items() if (made.get("recipe") or {}).get(key) != value]
+    # What a cube of an earlier version says nothing of was as it is by default.
+    made = {"training": None, "exact": False, "filling": []} | (store.attributes().get("recipe") or {})
+    if differs := [key for key, value in _identity(recipe).items() if made.get(key) != value]:
         raise VadoseError(
             f"{store.path}: a cube of another recipe is there ({', '.join(differs)} differ); choose another --out, "
             "or remove it"
