@@ -80,6 +80,11 @@ def provenance(**inputs: Any) -> dict[str, str]:
     }
 
 
+def note_inputs(folder: Path, **inputs: Any) -> None:
+    """Write ``provenance.json`` into a folder: it is an artefact, made from these inputs."""
+    (folder / "provenance.json").write_text(json.dumps(provenance(**inputs), indent=1))
+
+
 def _commit() -> str:
     """Commit of the checkout this package runs from, '' when it is an installed package."""
     root = Path(__file__).resolve().parents[2]

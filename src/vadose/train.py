@@ -3,7 +3,6 @@
 import copy
 import csv
 import inspect
-import json
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -16,7 +15,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.utilities.seed import seed_everything
 from torch import Tensor, nn
 
-from vadose.artefact import is_current, provenance, remove, writing
+from vadose.artefact import is_current, note_inputs, remove, writing
 from vadose.errors import VadoseError
 from vadose.losses import rmse_correlation
 from vadose.models import MODELS, to_checkpoint
@@ -172,7 +171,7 @@ def train(
                 writer = csv.DictWriter(stream, log[0])
                 writer.writeheader()
                 writer.writerows(log)
-        (scratch / "provenance.json").write_text(json.dumps(provenance(**inputs), indent=1))
+        note_inputs(scratch, **inputs)
     remove(resume)
     return out
 
@@ -210,7 +209,7 @@ def blend(runs: list[Path], out: Path, *, weights: tuple[tuple[float, ...], ...]
                 "attributes": members[0]["attributes"] | {"model": "blend"} | attributes,
             }  # fmt: skip
             torch.save(checkpoint, scratch / name)
-        (scratch / "provenance.json").write_text(json.dumps(provenance(**inputs), indent=1))
+        note_inputs(scratch, **inputs)
     return out
 
 
@@ -357,4 +356,4 @@ def _forget_unless(resume: Path, inputs: dict[str, Any]) -> None:
     if not is_current(resume, **inputs):
         remove(resume)
         resume.mkdir(parents=True)
-        (resume / "provenance.json").write_text(json.dumps(provenance(**inputs)))
+        note_inputs(resume, **inputs)

@@ -16,6 +16,8 @@ from vadose.errors import VadoseError
 
 STUCK_VALUES = 10
 """Values of one cell in a row that are not the same by chance."""
+STUCK_SHARE = 1e-3
+"""Cells with such runs count from this share on: of many cells a few have some by chance."""
 LONG_GAP = 16
 """Days without a value that neither orbits nor composites of up to 16 days explain."""
 STEP_SIZE = 4.0
@@ -302,7 +304,7 @@ def _repetitions(found: Survey, days: pd.DatetimeIndex) -> Iterator[Told]:
     # Packed and cut values rest at their ends (no rain, saturated air, the floor of a retrieval).
     ends = (0.0, found.lowest, found.highest, *found.valid)
     stuck = (found.longest >= STUCK_VALUES) & ~np.isin(found.held, ends)
-    if stuck.any() and repeated.sum() < STUCK_VALUES - 1:
+    if stuck.mean() > STUCK_SHARE and repeated.sum() < STUCK_VALUES - 1:
         low, high = float(found.held[stuck].min()), float(found.held[stuck].max())
         at = f"at {_short(low)}" if low == high else f"between {_short(low)} and {_short(high)}"
         what = f"{STUCK_VALUES} or more values in a row exactly the same, {at}"

@@ -9,7 +9,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from vadose.artefact import provenance, writing
+from vadose.artefact import note_inputs, provenance, writing
 from vadose.errors import VadoseError
 from vadose.evaluate import intervals
 from vadose.evaluate.collocate import at_cells, at_stations
@@ -112,6 +112,7 @@ def evaluate(
                 lower[r, k, :, m], upper[r, k, :, m] = intervals.site_interval(samples, value[r, k, :, m])
                 table.append(named | _row(metric, value[r, k, :, m], samples, drawn))
         comparisons += [labels | size | row for row in _compared(runs, value[:, k], replicated, counts[k], drawn)]
+    inputs = {"predictions": [dict(store.attrs) for store in predictions]}
     attributes = {
         **labels,
         **{key: first.attrs[key] for key in ("simulated", "cell_size", "grid_step")},
@@ -120,7 +121,7 @@ def evaluate(
         "stations_outside": str(series.attrs.get("stations_outside", 0)),
         "first_day": f"{days[0]:%Y-%m-%d}", "last_day": f"{days[-1]:%Y-%m-%d}",
         "min_pairs": min_pairs, "block_days": drawn.block, "replicates": replicates, "seed": seed,
-        **provenance(predictions=[dict(store.attrs) for store in predictions]),
+        **provenance(**inputs),
     }  # fmt: skip
     coords: dict[str, Any] = {
         "run": _text("|".join(run) for run in runs),
@@ -141,6 +142,7 @@ def evaluate(
     )  # fmt: skip
     with writing(out) as scratch:
         scratch.mkdir()
+        note_inputs(scratch, **inputs)
         scores.to_zarr(scratch / "scores.zarr", zarr_format=3, consolidated=False)
         series_store.to_zarr(scratch / "pairs.zarr", zarr_format=3, consolidated=False)
         pd.DataFrame(table)[COLUMNS].to_csv(scratch / "scores.csv", index=False, float_format="%.6g")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import xarray as xr
 
-from vadose.artefact import provenance, writing
+from vadose.artefact import note_inputs, provenance, writing
 from vadose.errors import VadoseError
 from vadose.grid import Grid, ease_grid
 from vadose.twin.granules.conusv4f1 import write_conusv4f1
@@ -118,6 +118,7 @@ def build_granule_world(
             write_uscrn_hourly(series, scratch / "stations" / "uscrn_hourly")
             _write_other_products(grid, days, granules, seed)
             _write_county(bbox, days[-16:], granules, seed)
+        note_inputs(scratch, seed=seed, bbox=bbox, first=first, last=last, stations=stations)
     return out
 
 
@@ -204,6 +205,7 @@ def build_database_world(out: Path, *, seed: int = 0, years: int = 3, stations: 
         points = at_stations(truth, place_stations(truth, stations, seed))
         write_uscrn(measured(points, seed), scratch / "uscrn")
         _append_truth(truth, scratch / "truth.zarr", False, seed=seed, years=years, stations=stations)
+        note_inputs(scratch, seed=seed, years=years, stations=stations)
     return out
 
 
