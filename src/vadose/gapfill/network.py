@@ -15,6 +15,8 @@ from vadose.gapfill.series import Series
 YEAR = 365.2425
 FASTEST, SLOWEST = 1.0, 200.0
 """Decay times [day] that training starts with."""
+JOINED = 64
+"""Cells up to which both directions are filtered in one loop."""
 
 
 class Network(nn.Module):
@@ -103,9 +105,7 @@ class Network(nn.Module):
         embedded_back, terms_back = self.back(
             values_back, known_back.float(), torch.cat([way, features], -1), static, since
         )
-        filtered = _filtered([torch.cat(pair, dim=-2) for pair in zip(terms, terms_back, strict=True)])
-        cells = values.shape[1]
-        seen, seen_back = (Seen(*(x[:, part] for x in filtered)) for part in (slice(cells), slice(cells, None)))
+        seen, seen_back = _both_filtered(terms, terms_back, cells=values.shape[1])
         state = [embedded, *_state(seen, own)]
         state_back = [x.flip(0) for x in (embedded_back, *_state(seen_back, torch.zeros_like(own)))]
         mean, deviation = self.causal(torch.cat(state, -1)).chunk(2, -1)
@@ -168,6 +168,14 @@ class Filtered(nn.Module):
 def _filtered(terms: Sequence[Tensor]) -> Seen:
     observed, variance, known, decay, drive, noise, observer, mean, covariance = terms
     return kalman_filter(observed, variance, known, Steps(decay, drive, noise), observer, Gaussian(mean, covariance))
+
+
+def _both_filtered(ahead: Sequence[Tensor], back: Sequence[Tensor], cells: int) -> tuple[Seen, Seen]:
+    """Both directions: of few cells in one loop, whose calls cost most, of many each by itself, to save copying."""
+    if cells > JOINED:
+        return _filtered(ahead), _filtered(back)
+    together = _filtered([torch.cat(pair, dim=-2) for pair in zip(ahead, back, strict=True)])
+    return Seen(*(x[:, :cells] for x in together)), Seen(*(x[:, cells:] for x in together))
 
 
 def _state(seen: Seen, own: Tensor) -> tuple[Tensor, Tensor]:
