@@ -83,6 +83,24 @@ def test_an_observed_value_is_predicted_without_itself(tiny: ContinuousRecurrent
         assert not np.allclose(before[t + 1 :, 0], after[t + 1 :, 0], atol=1e-6)
 
 
+def test_a_value_the_state_has_seen_is_no_target(tiny: ContinuousRecurrentUnit) -> None:
+    values = np.full((12, 4, 2), np.nan, np.float32)
+    values[::2, :, 0] = 0.3
+    values[6, :, 1] = 0.1
+    hidden = np.zeros(values.shape, bool)
+    hidden[6, :, 0] = True  # the other variable of this time stays visible, and is in the state
+    other = values.copy()
+    other[6, :, 1] = 0.9
+    network = ContinuousRecurrentUnit(**SMALL)._network({"variables": 2, "covariates": 0, "static": 0})
+    for decoder in (network.causal, network.smoothed):
+        # What is predicted depends on nothing: the loss tells which values were counted.
+        torch.nn.init.zeros_(decoder[-1].weight)
+    once, again = (network.loss(series_of(v), hidden).item() for v in (values, other))
+    assert once == again
+    seen_nowhere = network.loss(series_of(other), np.isfinite(other)).item()
+    assert seen_nowhere != once
+
+
 def test_a_missing_variable_is_read_from_the_other_of_the_same_time() -> None:
     """White noise and its opposite: nothing but the other variable of the day says anything."""
     noise = np.random.default_rng(0).normal(size=(30, 40, 1))
