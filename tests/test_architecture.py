@@ -27,20 +27,23 @@ MAY_IMPORT: dict[str, set[str]] = {
     "matchups": {"errors", "artefact", "grid", "features"},
     "models": set(),
     "losses": set(),
-    "samples": {"errors", "models"},
+    "normals": {"errors"},
+    "samples": {"errors", "models", "normals"},
     "train": {"errors", "artefact", "models", "losses", "samples"},
-    "forecast": {"errors", "artefact", "models", "samples", "train", "variables"},
-    "evaluate": {"errors", "artefact", "variables", "grid"},
+    "forecast": {"errors", "artefact", "models", "normals", "samples", "train", "variables"},
+    "evaluate": {"errors", "artefact", "features", "variables", "grid"},
+    "outlook": {"errors", "artefact"},
     "report": {"errors", "artefact", "evaluate"},
     "twin": {"errors", "artefact", "variables", "grid"},
     "configs": set(),
     "config": {"errors", "cube", "gapfill", "models", "samples", "train"},
     "study": {
-        "errors", "artefact", "config", "cube", "samples", "train", "forecast", "evaluate", "report",
+        "errors", "artefact", "config", "cube", "models", "normals", "samples", "train", "forecast", "evaluate",
+        "report",
     },
     "cli": {
         "errors", "artefact", "config", "cube", "doctor", "evaluate", "fetch", "forecast", "inspection", "matchups",
-        "report", "stations", "study", "train", "twin",
+        "outlook", "report", "stations", "study", "train", "twin",
     },
 }  # fmt: skip
 # Libraries that only these stages may know.

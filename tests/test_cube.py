@@ -2,12 +2,14 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
 from vadose.cube import build_cube, open_cube
 from vadose.errors import VadoseError
 from vadose.gapfill import carry_forward
+from vadose.products.smap_india import GRID
 
 
 def test_the_real_cube_has_its_group_units_and_provenance(real_data: Path, tmp_path: Path) -> None:
@@ -20,6 +22,52 @@ def test_the_real_cube_has_its_group_units_and_provenance(real_data: Path, tmp_p
     written = (out / "zarr.json").stat().st_mtime_ns
     build_cube(real_data / "conusv4f1", out)
     assert (out / "zarr.json").stat().st_mtime_ns == written
+
+
+@pytest.fixture
+def india(tmp_path: Path) -> Path:
+    """A folder ``data/smap_india`` of five days of made-up maps, one of them missing."""
+    folder = tmp_path / "data" / "smap_india"
+    folder.mkdir(parents=True)
+    end = pd.date_range("2020-01-01", periods=5).delete(2)
+    maps = np.random.default_rng(0).integers(0, 65535, (4, *GRID.shape), np.uint16)
+    days = {"start_date": end - pd.Timedelta(days=2), "end_date": end}
+    text = {key: value.strftime("%Y-%m-%d").to_numpy(str) for key, value in days.items()}
+    np.savez_compressed(folder / "swi.npz", swi=maps, **text)
+    return folder
+
+
+def test_the_database_in_a_folder_is_found_out(india: Path, tmp_path: Path) -> None:
+    out = build_cube(india, tmp_path / "cube.zarr")
+    cube = open_cube(out)
+    assert json.loads(cube.attrs["inputs"])["product"] == cube.attrs["dataset"] == "smap_india"
+    assert [p.name for p in out.iterdir() if p.is_dir()] == ["geographic"]
+    # What is filled is what the product observes.
+    index = cube.soil_water_index.load()
+    assert np.isnan(index[2]).all()
+    np.testing.assert_array_equal(cube.soil_water_index_filled[2], index[1])
+    assert np.unique(cube.soil_water_index_age[2]).tolist() == [1]
+    assert not [name for name in cube if str(name).startswith(("soil_moisture", "precipitation"))]
+
+
+def test_a_named_database_is_found_one_folder_up(india: Path, tmp_path: Path) -> None:
+    out = build_cube(india.parent, tmp_path / "cube.zarr", product="smap_india")
+    made_from = json.loads(open_cube(out).attrs["inputs"])
+    assert (made_from["product"], made_from["source"]) == ("smap_india", str(india))
+    written = (out / "zarr.json").stat().st_mtime_ns
+    assert build_cube(india, out) == out
+    assert (out / "zarr.json").stat().st_mtime_ns == written
+
+
+def test_a_database_named_wrongly_is_refused(india: Path, tmp_path: Path) -> None:
+    for product in ("uscrn", "smap_indonesia"):
+        with pytest.raises(VadoseError, match=rf"product '{product}' is not a database; choose from .*smap_india"):
+            build_cube(india, tmp_path / "cube.zarr", product=product)
+    with pytest.raises(VadoseError, match="no folder 'CONUSv4f1'"):
+        build_cube(india, tmp_path / "cube.zarr", product="conusv4f1")
+    with pytest.raises(VadoseError, match=r"no \.npz archive in it"):
+        build_cube(tmp_path, tmp_path / "cube.zarr", product="smap_india")
+    assert not (tmp_path / "cube.zarr").exists()
 
 
 def test_filling_never_looks_ahead(small_cube: xr.Dataset) -> None:

@@ -34,7 +34,7 @@ def test_a_store_says_what_it_is(runs: dict[str, Path], small_cube: xr.Dataset, 
         leads=(1, 3),
     )  # fmt: skip
     store = xr.open_zarr(out, consolidated=False)
-    assert dict(store.sizes) == {"init_time": 9, "lead_time": 2, "y": 8, "x": 9}
+    assert dict(store.soil_moisture.sizes) == {"init_time": 9, "lead_time": 2, "y": 8, "x": 9}
     assert store.lead_time.dt.days.values.tolist() == [1, 3]
     expected = {
         "model": "persistence",
@@ -42,7 +42,9 @@ def test_a_store_says_what_it_is(runs: dict[str, Path], small_cube: xr.Dataset, 
         "layer": "0-10 cm",
         "simulated": "true",
         "causal": "true",
+        "observed": "soil_moisture",
     }
+    assert "soil_moisture_std" not in store  # persistence has no deviation
     assert {key: store.attrs[key] for key in expected} == expected
     known = small_cube.soil_moisture_filled.sel(time=slice("2015-07-01", "2015-07-09")).values
     np.testing.assert_array_equal(store.soil_moisture.values[:, 0], known)

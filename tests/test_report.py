@@ -1,5 +1,7 @@
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -8,38 +10,49 @@ import xarray as xr
 
 from vadose.errors import VadoseError
 from vadose.evaluate import evaluate
+from vadose.evaluate.plots import COLOURS, OTHER_COLOURS, colours_of
+from vadose.models import MODELS
 from vadose.report import build_report
 
 LEADS = (1, 3, 7)
 
 
-def evaluation(cube: xr.Dataset, out: Path, simulated: str = "true") -> Path:
-    """An evaluation of four made-up runs."""
+RUNS = (
+    ("persistence", "none", "all", 0.05), ("climatology", "none", "all", 0.04), ("lstm", "none", "all", 0.03),
+    ("lstm", "perfect", "all", 0.01),
+)  # fmt: skip
+
+
+def evaluation(
+    cube: xr.Dataset,
+    out: Path,
+    simulated: str = "true",
+    runs: Sequence[tuple[str, str, str, float]] = RUNS,
+    spread: bool = False,
+    **options: Any,
+) -> Path:
+    """An evaluation of made-up runs: model, weather, scenario and error."""
     cube = cube.assign_attrs(simulated=simulated)
     days = cube.time.values[20:110]
     flat = pd.DataFrame(cube.soil_moisture.values.reshape(150, -1)).ffill().bfill().to_numpy()
     truth = flat.reshape(cube.soil_moisture.shape)
     rng = np.random.default_rng(0)
     stores = []
-    runs = (
-        ("persistence", "none", 0.05),
-        ("climatology", "none", 0.04),
-        ("lstm", "none", 0.03),
-        ("lstm", "perfect", 0.01),
-    )
-    for model, weather, error in runs:
+    for model, weather, scenario, error in runs:
         values = np.stack([truth[20 + lead : 110 + lead] for lead in LEADS], axis=1)
         values = values + error * rng.normal(size=values.shape)
         attrs = {
             key: cube.attrs[key] for key in ("cell_size", "grid_step", "grid_crs", "dataset", "layer", "simulated")
         }
-        attrs |= {"model": model, "weather": weather, "scenario": "all", "causal": "true"}
+        attrs |= {"model": model, "weather": weather, "scenario": scenario, "causal": "true"}
         coords = {"init_time": days, "lead_time": pd.to_timedelta(LEADS, unit="D"), "lat": cube.lat, "lon": cube.lon,
                   "y": cube.y, "x": cube.x}  # fmt: skip
         stores.append(
             xr.Dataset({"soil_moisture": (("init_time", "lead_time", "y", "x"), values)}, coords=coords, attrs=attrs)
         )
-    return evaluate(stores, cube, out=out, min_pairs=20, replicates=40)
+        if spread and model != "persistence":
+            stores[-1]["soil_moisture_std"] = xr.full_like(stores[-1].soil_moisture, error)
+    return evaluate(stores, cube, out=out, **{"min_pairs": 20, "replicates": 40, **options})
 
 
 @pytest.fixture(scope="module")
@@ -82,3 +95,61 @@ def test_a_folder_that_is_no_evaluation_is_refused(tmp_path: Path) -> None:
     with pytest.raises(VadoseError, match="no evaluation there"):
         build_report([tmp_path], tmp_path / "report.html", title="t")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture(scope="module")
+def layered(small_cube: xr.Dataset, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A page of two layers: scenarios, forecast weather, spreads, classes and a product."""
+    folder = tmp_path_factory.mktemp("layers")
+    cube = small_cube.assign(land_cover=(("y", "x"), np.where(np.arange(72).reshape(8, 9) % 2, 10.0, 4.0)))
+    runs = (
+        ("persistence", "none", "all", 0.05), ("novel", "none", "S1", 0.03), ("novel", "none", "S2", 0.01),
+        ("novel", "forecast", "S2", 0.008),
+    )  # fmt: skip
+    product = cube.soil_moisture + 0.02
+    folders = [
+        evaluation(
+            cube.assign_attrs(layer=layer), folder / f"test-{number}", runs=runs, spread=number == 0,
+            replicates=10, products={"nldas_noah": product} if number == 0 else None,
+        )
+        for number, layer in enumerate(("0-10 cm", "10-40 cm"))
+    ]  # fmt: skip
+    return build_report(folders, folder / "report.html", title="layers").read_text()
+
+
+def test_a_page_of_layers_has_an_overview_that_leads_to_each(layered: str) -> None:
+    overview = layered.split("Overview</h2>")[1].split("</table>")[0]
+    for number, layer in ((1, "0-10 cm"), (2, "10-40 cm")):
+        assert f'<a href="#e{number}">Grid cells: test, {layer}</a>' in overview
+        assert f'<section id="e{number}">\n<h2>Grid cells: test, {layer}</h2>' in layered
+
+
+def test_scenarios_are_rows_of_their_own_and_compared(layered: str) -> None:
+    part = layered.split('<section id="e1">')[1].split("</section>")[0]
+    headline = part.split("Pearson correlation R")[1].split("</table>")[0]
+    assert re.findall(r"<td>(novel S\d)</td>", headline) == ["novel S1", "novel S2", "novel S2"]
+    assert "forecast weather" in headline
+    gains = part.split("on the same samples</h3>")[1].split("</table>")[0]
+    assert '<td>novel S2, without weather</td><td class="text">novel S1</td>' in gains
+
+
+def test_distributions_classes_and_products_show_where_there_are_any(layered: str) -> None:
+    first, second = (part.split("How this was computed")[0] for part in layered.split('<section id="e')[1:])
+    coverage = first.split("Forecast distributions")[1].split("</table>")[0]
+    assert "coverage of the central 90 %" in coverage
+    assert re.findall(r"persistence</td>.*?>(coverage|CRPS)", coverage) == ["CRPS"]
+    classes = first.split("By kind of cells")[1].split("</table>")[0]
+    assert re.findall(r"<tr><td>(\w+)</td><td>\d", classes)[:2] == ["forest", "grassland"]
+    products = first.split("no forecasts</h3>")[1].split("</table>")[0]
+    assert '<td>nldas noah</td><td class="text">analysis, no forecast</td>' in products
+    assert "Forecast distributions" not in second
+    assert "no forecasts</h3>" not in second
+
+
+def test_every_model_has_a_colour_of_its_own() -> None:
+    assert set(MODELS) <= set(COLOURS)
+    colours = [*COLOURS.values(), *OTHER_COLOURS]
+    assert len(set(colours)) == len(colours)
+    unknown = colours_of(["b", "a", "lstm"])
+    assert unknown["lstm"] == COLOURS["lstm"]
+    assert unknown["a"] != unknown["b"]

@@ -5,6 +5,7 @@ import xarray as xr
 
 from vadose.errors import VadoseError
 from vadose.models.inputs import Channels
+from vadose.normals import with_normals
 from vadose.samples import Period, Samples
 
 CHANNELS = Channels(
@@ -102,3 +103,94 @@ def test_what_was_filled_from_days_ahead_is_no_predictor(small_cube: xr.Dataset)
     smoothed["soil_moisture_filled"] = smoothed.soil_moisture_filled.assign_attrs(causal="false")
     with pytest.raises(VadoseError, match=r"\['soil_moisture_filled'\]: filled from the days before and after"):
         Samples(smoothed, CHANNELS, look_back=4)
+
+
+def test_a_sequence_holds_the_days_it_says_and_their_targets(small_cube: xr.Dataset) -> None:
+    samples = Samples(small_cube, CHANNELS, look_back=10, sequence=20)
+    inputs = samples.sequence(np.array([[2, 4]]), first=40, last=45)
+    rain = small_cube.precipitation.isel(y=2, x=4)
+    assert torch.equal(inputs.history[0, :, 1, 0, 0], torch.from_numpy(rain.isel(time=slice(31, 46)).values))
+    assert inputs.future is not None
+    assert torch.equal(inputs.future[0, :, 0, 0, 0], torch.from_numpy(rain.isel(time=slice(46, 51)).values))
+    moisture = small_cube.soil_moisture.values
+    for inputs, targets in samples.sequences(PERIOD, size=7):
+        assert inputs.history.shape[1:3] == (30, 2)
+        assert targets.shape[1:] == (20, 2, 1, 1)
+        for b in range(len(targets)):
+            row, column = inputs.cell[b].tolist()
+            last = int(inputs.day[b]) - samples.days[0]
+            for k, lead in enumerate(CHANNELS.leads):
+                day = last - 19 + np.arange(20) + lead
+                stamps = small_cube.time.values[np.clip(day, 0, None)].astype("datetime64[D]").astype(str)
+                inside = (stamps >= PERIOD.first) & (stamps <= PERIOD.last)
+                expected = np.where(inside, moisture[np.clip(day, 0, None), row, column], np.nan)
+                np.testing.assert_array_equal(targets[b, :, k, 0, 0], expected)
+
+
+def test_sequences_go_once_through_a_period_or_at_random(small_cube: xr.Dataset) -> None:
+    samples = Samples(small_cube, CHANNELS, look_back=10, sequence=20)
+    cells = int(np.isfinite(small_cube.soil_moisture.sel(time=slice(PERIOD.first, PERIOD.last))).any("time").sum())
+    once = [len(t) for _, t in samples.sequences(PERIOD, size=50)]
+    assert sum(once) == cells * 3  # days of issue in pieces of 20
+    drawn = list(samples.sequences(PERIOD, size=50, limit=60, generator=np.random.default_rng(0)))
+    assert sum(len(t) for _, t in drawn) == 60
+    assert len({int(day) for i, _ in drawn for day in i.day}) > 10
+
+
+def test_networks_learn_from_the_cells_to_learn_from_alone(small_cube: xr.Dataset) -> None:
+    learnt = np.zeros(small_cube.mask.shape, bool)
+    learnt[2, 4] = learnt[5, 1] = True
+    cube = small_cube.assign(learnt=(("y", "x"), learnt))
+    samples = Samples(cube, CHANNELS, look_back=4, sequence=20)
+    cells = {tuple(c) for i, _ in samples.batches(PERIOD, size=64, learnt=True) for c in i.cell.tolist()}
+    assert cells == {(2, 4), (5, 1)}
+    series = {tuple(c) for i, _ in samples.sequences(PERIOD, size=64, learnt=True) for c in i.cell.tolist()}
+    assert series == {(2, 4), (5, 1)}
+    windows = Samples(cube, CHANNELS, look_back=4, window=3, stride=1)
+    index = windows.index(PERIOD, learnt=True)
+    observed = windows.targets(index, PERIOD, learnt=True)
+    known = torch.isfinite(observed).any(dim=1)
+    where = {(int(r) + a, int(c) + b) for k, (_, r, c) in enumerate(index) for a, b in known[k].nonzero().tolist()}
+    assert where == {(2, 4), (5, 1)}
+    assert len(samples.index(PERIOD)) > len(samples.index(PERIOD, learnt=True))
+
+
+def test_normals_are_known_of_every_day(small_cube: xr.Dataset) -> None:
+    channels = Channels(
+        ("soil_moisture_filled", "soil_moisture_normal"), (), ("soil_moisture_normal",), (1, 5), "soil_moisture_filled"
+    )
+    cube = with_normals(small_cube, ("soil_moisture",), "2015-04-01", "2015-06-30")
+    samples = Samples(cube, channels, look_back=4)
+    last = samples.inputs(np.array([[samples.n_days - 1, 2, 4]]))
+    assert last.future is not None
+    assert torch.isfinite(last.future).all()
+    first = samples.inputs(np.array([[0, 2, 4]]))
+    assert torch.isfinite(first.history[:, :, 1]).all()
+    # A year apart they are the same within the quarter of a day that a year is longer than 365.
+    a, b, c = cube.soil_moisture_harmonic.values[:, 2, 4]
+    angle = 2 * np.pi * (samples.days[-1] + 3) / 365.2425
+    assert last.future[0, 2, 0, 0, 0].item() == pytest.approx(a + b * np.sin(angle) + c * np.cos(angle), abs=1e-5)
+
+
+def test_forecasts_of_the_layers_above_are_taken_by_their_day_of_issue(small_cube: xr.Dataset) -> None:
+    channels = Channels(("soil_moisture_filled",), leads=(1, 5), target="soil_moisture_filled", above=("0-10 cm",))
+    days = small_cube.time.values[20:60]
+    values = np.random.default_rng(0).random((40, 3, *small_cube.mask.shape)).astype(np.float32)
+    store = xr.Dataset(
+        {"soil_moisture": (("init_time", "lead_time", "y", "x"), values)},
+        {"init_time": days, "lead_time": np.array([1, 3, 5], "timedelta64[D]"), "y": small_cube.y, "x": small_cube.x},
+    )
+    samples = Samples(small_cube, channels, look_back=4, window=3, above={"0-10 cm": store})
+    inputs = samples.inputs(np.array([[25, 2, 4], [10, 2, 4]]))
+    assert inputs.above is not None
+    np.testing.assert_array_equal(inputs.above[0, :, 0], values[5, [0, 2], 2:5, 4:7])
+    assert torch.isnan(inputs.above[1]).all()
+    sequence = Samples(small_cube, channels, look_back=4, above={"0-10 cm": store}).sequence(np.array([[2, 4]]), 25, 27)
+    assert sequence.above is not None
+    np.testing.assert_array_equal(sequence.above[0, :, :, 0, 0, 0], values[5:8][:, [0, 2], 2, 4])
+    with pytest.raises(VadoseError, match="lacks leads"):
+        Samples(small_cube, channels, look_back=4, above={"0-10 cm": store.isel(lead_time=[0])})
+    with pytest.raises(VadoseError, match="another grid"):
+        Samples(small_cube, channels, look_back=4, above={"0-10 cm": store.isel(x=slice(1, None))})
+    with pytest.raises(VadoseError, match="wanted are"):
+        Samples(small_cube, channels, look_back=4)

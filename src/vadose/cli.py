@@ -268,25 +268,61 @@ def train(
 def forecast(
     run: Annotated[Path, typer.Argument(help="Folder of a trained run, or one of its checkpoints.")],
     cube: Cube,
-    first: Annotated[str, typer.Option("--from", help="First day of issue, the last day known: YYYY-MM-DD.")],
-    last: Annotated[str, typer.Option("--to", help="Last day of issue.")],
+    first: Annotated[
+        str | None, typer.Option("--from", help="First day of issue, the last day known: YYYY-MM-DD.")
+    ] = None,
+    last: Annotated[str | None, typer.Option("--to", help="Last day of issue.")] = None,
+    init: Annotated[str | None, typer.Option(help="One day of issue, or 'latest': the cube's last day.")] = None,
+    above: Annotated[
+        list[str] | None, typer.Option(help="'LAYER=STORE': forecast of a layer above, of a model in cascade.")
+    ] = None,
+    climatology: Annotated[
+        str | None, typer.Option(help="'FIRST..LAST': days of the local climatology; adds percentiles and D0-D4.")
+    ] = None,
+    picture: Annotated[Path | None, typer.Option("--map", help="Draw drought classes and percentiles here.")] = None,
     out: Out = Path("forecast.zarr"),
 ) -> None:
     """Forecast soil moisture 1, 3, 7, 14 and 30 days after each day of issue.
+
+    Every day, after `vadose build` has added the newest granules to the cube:
+    `vadose forecast runs/blend cube.zarr --init latest --climatology 2015-04-01..2020-12-31 --map outlook.png`
 
     Example: `vadose forecast runs/lstm cube.zarr --from 2016-02-01 --to 2016-03-01 --out lstm.zarr`
     """
     from vadose.artefact import made_from
     from vadose.cube import open_cube
     from vadose.forecast import forecast as forecast_run
+    from vadose.forecast import latest_day
 
-    begin, end = _day(first, "--from"), _day(last, "--to")
+    opened = open_cube(cube)
+    if (init is None) == (first is None and last is None) or (first is None) != (last is None):
+        raise VadoseError("give the days of issue: --from and --to, or --init DAY, or --init latest")
+    if picture and not climatology:
+        raise VadoseError(
+            "--map draws percentiles: give the days of the local climatology too, --climatology FIRST..LAST"
+        )
     checkpoint = run if run.suffix == ".pt" else run / "final.pt"
+    if init is not None:
+        first = last = latest_day(checkpoint, opened) if init == "latest" else init
+    begin, end = _day(str(first), "--from" if init is None else "--init"), _day(str(last), "--to")
+    span = _span(climatology) if climatology else None
     with _progress() as tell:
         forecast_run(
-            checkpoint, open_cube(cube), out, first=begin, last=end,
+            checkpoint, opened, out, first=begin, last=end, above=_stores(above or []),
             made_of={"cube": made_from(cube)}, progress=tell,
         )  # fmt: skip
+        if span is not None:
+            from vadose.outlook import draw_outlook
+            from vadose.outlook.store import write_outlook
+
+            tell("comparing with the local climatology", 0.0)
+            store = write_outlook(out, opened, first=span[0], last=span[1])
+            tell("comparing with the local climatology", 1.0)
+            if picture is not None:
+                draw_outlook(store, picture, [int(lead) for lead in store.lead_time.dt.days.values])
+    missing = _open(out).inputs_missing.any("init_time")
+    for name in missing.channel.values[missing.values]:
+        _say(f"missing on some day of issue, replaced by its mean in training: {name}")
     _say(str(out))
 
 
@@ -340,8 +376,11 @@ def report(
 
 @app.command()
 def study(
-    experiment: Annotated[str, typer.Argument(help="Experiment file, or a built-in one: conus, demo.")],
-    data: Annotated[Path, typer.Option(help="Folder of the data as published.")],
+    experiment: Annotated[
+        str, typer.Argument(help="Experiment file, or a built-in one: conus, india, stations, forecast.")
+    ],
+    data: Annotated[Path | None, typer.Option(help="Folder of the data as published.")] = None,
+    cube: Annotated[Path | None, typer.Option(help="A cube built already, instead of the data.")] = None,
     out: Out = Path("study"),
     recipe: Annotated[str | None, typer.Option(help="Recipe of the cube; without one the data are a database.")] = None,
     stations: Annotated[Path | None, typer.Option(help="Station store to score against too.")] = None,
@@ -351,13 +390,26 @@ def study(
 ) -> None:
     """Do the whole road on a folder of data, resumable: build, train, forecast, evaluate, report.
 
+    Of `conus` the data are the hydroDL database, of `india` the archives of the soil-water index, of `stations`
+    the folders `uscrn_daily01`, `scan_daily` and `station_meta`; with a recipe they are granules.
+
+    `forecast_paper` and `forecast_demo` are the nine models of the paper: on granules with a recipe, or on --cube.
+
     Example: `vadose study conus --data data/conusv4f1 --out study`
     """
     from vadose.config import load_cube, load_experiment, quick
+    from vadose.study import study as run_study
 
-    chosen = load_experiment(experiment)
-    made = load_cube(recipe) if recipe else None
-    _do_study(quick(chosen) if small else chosen, data, out, stations, made, title=f"Study {Path(experiment).stem}")
+    if (data is None) == (cube is None):
+        raise VadoseError("give either --data, a folder of files as published, or --cube, a cube built already")
+    chosen, title = load_experiment(experiment), f"Study {Path(experiment).stem}"
+    chosen = quick(chosen) if small else chosen
+    if data is not None:
+        _do_study(chosen, data, out, stations, load_cube(recipe) if recipe else None, title=title)
+    elif cube is not None:
+        with _progress() as tell:
+            page = run_study(chosen, cube, out, title=title, stations=stations, progress=tell)
+        _say_done(out, page)
 
 
 @app.command()
@@ -392,15 +444,24 @@ def demo(
 def _do_study(
     experiment: "Experiment", data: Path, out: Path, stations: Path | None, recipe: "Recipe | None", title: str
 ) -> None:
-    from vadose.cube import build_cube, build_from_granules
+    from vadose.cube import build_cube, build_from_granules, build_station_cube
+    from vadose.stations import build_stations, folders_of
     from vadose.study import study as run_study
 
     with _progress() as tell:
-        if recipe is None:
-            cube = build_cube(data, out / "cube.zarr")
+        if recipe is None and experiment.data == "stations":
+            uscrn, scan, metadata = folders_of(data)
+            store = build_stations(out / "stations.zarr", uscrn=uscrn, scan=scan, metadata=metadata, progress=tell)
+            cube = build_station_cube(store, out / "cube.zarr", first=experiment.first_day())
+        elif recipe is None:
+            cube = build_cube(data, out / "cube.zarr", experiment.data)
         else:
             cube = build_from_granules(data, out / "cube.zarr", recipe, workers=_cores(), progress=tell)
         page = run_study(experiment, cube, out, title=title, stations=stations, progress=tell)
+    _say_done(out, page)
+
+
+def _say_done(out: Path, page: Path) -> None:
     _say(f"scores: {out / 'scores.csv'}")
     _say(f"report: {page.resolve()}")
 
@@ -417,6 +478,23 @@ def _open(store: Path) -> "xr.Dataset":
 def _cores() -> int:
     """Cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _stores(above: list[str]) -> "dict[str, xr.Dataset]":
+    found = {}
+    for text in above:
+        layer, _, store = text.partition("=")
+        if not store:
+            raise VadoseError(f"--above {text!r}: write LAYER=STORE, as '0-10 cm=surface.zarr'")
+        found[layer] = _open(Path(store))
+    return found
+
+
+def _span(text: str) -> tuple[str, str]:
+    first, dots, last = text.partition("..")
+    if not dots:
+        raise VadoseError(f"--climatology {text!r}: write FIRST..LAST, as 2015-04-01..2020-12-31")
+    return _day(first, "--climatology"), _day(last, "--climatology")
 
 
 def _box(text: str) -> tuple[float, float, float, float]:

@@ -2,10 +2,11 @@
 
 import difflib
 import inspect
-from datetime import date
+from collections.abc import Sequence
+from datetime import date, timedelta
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -59,7 +60,7 @@ class TrainingConfig(_Frozen):
     weight_decay: float = Field(0.0, ge=0)
     alpha: float = Field(0.5, ge=0)
     beta: float = Field(0.5, ge=0)
-    form: str = Field("corrected", pattern="^(corrected|printed)$")
+    form: Literal["corrected", "printed", "crps"] = "corrected"
     clip: float = Field(1.0, gt=0)
     precision: str = "32-true"
     seeds: tuple[int, ...] = Field((0,), min_length=1)
@@ -69,41 +70,80 @@ class TrainingConfig(_Frozen):
         return Optimisation(**self.model_dump())
 
 
+class LayerConfig(_Frozen):
+    """A layer of soil: the cube's variable that is forecast, and what names of its own stand for.
+
+    In the predictors of a run ``{observed}`` is the variable, ``{part}`` and ``{depth}`` are these words.
+    ``correlated`` names the variable that the loss's correlation is with, where it is another one;
+    ``products`` the cube's analyses that stand beside forecasts when these are scored against stations.
+    """
+
+    observed: str
+    correlated: str | None = None
+    products: dict[str, str] = {}
+    part: str = ""
+    depth: str = ""
+
+
 class RunConfig(_Frozen):
     """One model to train: its class and arguments, its predictors, its window, how it is trained.
 
-    ``history`` has to hold ``soil_moisture_filled``, the last value known. ``future`` names the
-    weather of the days to come that the model is given; empty for none.
+    A run is trained for each layer of the experiment. ``history`` has to hold ``{observed}_filled``, the
+    last value known, but for networks. ``future`` names what the model is given of the days to come:
+    weather, and the normal ``{observed}_normal``. ``above`` names the run or blend whose forecasts of the
+    layers above it is given. A ``window`` of ``map`` is the whole map; ``sequence`` are the days a
+    recurrent network of single cells learns from at once. ``scenario`` is a word for the tables, ``only``
+    the layers the run is of.
     """
 
     model: str
     hyper: dict[str, Any] = {}
-    history: tuple[str, ...] = ("soil_moisture_filled",)
+    history: tuple[str, ...] = ("{observed}_filled",)
     static: tuple[str, ...] = ()
     future: tuple[str, ...] = ()
+    above: str | None = None
     leads: tuple[int, ...] = (1, 3, 7, 14, 30)
     look_back: int = Field(1, ge=1)
-    window: int = Field(1, ge=1)
+    window: Annotated[int, Field(ge=1)] | Literal["map"] = 1
     stride: int = Field(1, ge=1)
+    sequence: int | None = Field(None, ge=1)
+    scenario: str = "all"
+    only: tuple[str, ...] | None = None
     training: TrainingConfig = TrainingConfig()
     refit: bool = True
 
-    def channels(self) -> Channels:
-        """Predictors and lead times as models take them."""
-        return Channels(self.history, self.static, self.future, self.leads, target="soil_moisture_filled")
+    def channels(self, layer: LayerConfig, above: Sequence[str] = ()) -> Channels:
+        """Predictors and lead times as models take them, of a layer below those of ``above``."""
+
+        def named(words: tuple[str, ...]) -> tuple[str, ...]:
+            meant = {"observed": layer.observed, "part": layer.part, "depth": layer.depth}
+            return tuple(dict.fromkeys(word.format(**meant) for word in words))
+
+        target = f"{layer.observed}_filled"
+        history, static, future = named(self.history), named(self.static), named(self.future)
+        return Channels(history, static, future, self.leads, target, tuple(above) if self.above else ())
 
     @model_validator(mode="after")
     def _known_model(self) -> "RunConfig":
         if self.model not in MODELS:
             raise ValueError(f"unknown model '{self.model}'{_nearest(self.model, list(MODELS))}")
         allowed = [
-            name for name in inspect.signature(MODELS[self.model]).parameters if name not in ("channels", "grid")
+            name
+            for name in inspect.signature(MODELS[self.model]).parameters
+            if name not in ("channels", "grid", "look_back")
         ]
         for key in self.hyper:
             if key not in allowed:
                 raise ValueError(f"unknown key 'hyper.{key}' of {self.model}{_nearest(key, allowed)}")
-        if "soil_moisture_filled" not in self.history:
-            raise ValueError("history has to hold 'soil_moisture_filled', the last value known")
+        for words in (self.history, self.static, self.future):
+            for word in words:
+                try:
+                    word.format(observed="", part="", depth="")
+                except (KeyError, ValueError, IndexError) as error:
+                    raise ValueError(f"{word!r}: braces stand for observed, part or depth alone") from error
+        needy = hasattr(MODELS[self.model], "fit") or self.model == "lstm"
+        if needy and not {"{observed}_filled", "soil_moisture_filled"} & set(self.history):
+            raise ValueError(f"history of {self.model} has to hold '{{observed}}_filled', the last value known")
         if not self.leads or min(self.leads) < 1 or list(self.leads) != sorted(set(self.leads)):
             raise ValueError(f"leads {list(self.leads)} have to be whole days from 1 on, rising")
         return self
@@ -117,6 +157,7 @@ class BlendConfig(_Frozen):
 
     members: tuple[str, ...] = Field(min_length=2)
     weights: dict[int, tuple[float, ...]] | None = None
+    scenario: str = "all"
 
     def by_member(self, leads: tuple[int, ...]) -> tuple[tuple[float, ...], ...] | None:
         """A row of weights a member, a column a lead, as blends take them."""
@@ -141,18 +182,40 @@ class BlendConfig(_Frozen):
 
 
 class Experiment(_Frozen):
-    """A split of time, runs to train on it, and blends of them."""
+    """A split of time, runs to train on it, and blends of them.
 
+    ``data`` says what the data folder holds when there is no recipe: a database, or ``stations``.
+    ``layers`` are named from the surface down; without any the cube's own is forecast. Networks and trees
+    learn from the stations of ``learn_from`` alone where a cube is made of stations. Of a dense map every
+    ``score_every``-th cell is scored in both directions: neighbours tell the same.
+    """
+
+    data: str = "conusv4f1"
+    layers: dict[str, LayerConfig] = {}
     split: SplitConfig
     runs: dict[str, RunConfig]
     blends: dict[str, BlendConfig] = {}
     leads: tuple[int, ...] = (1, 3, 7, 14, 30)
+    learn_from: tuple[str, ...] | None = None
+    score_every: int = Field(1, ge=1)
     replicates: int = Field(1000, ge=10)
+
+    def first_day(self) -> str:
+        """First day a cube has to hold for the longest look-back of the first training days."""
+        days = max(run.look_back for run in self.runs.values()) + max(self.leads)
+        return (self.split.training.first - timedelta(days=days)).isoformat()
 
     @model_validator(mode="after")
     def _known_members(self) -> "Experiment":
         for name, blend in self.blends.items():
             blend.check(name, list(self.runs), self.leads)
+        known = [*self.runs, *self.blends]
+        for name, run in self.runs.items():
+            for layer in run.only or ():
+                if layer not in self.layers:
+                    raise ValueError(f"runs.{name}: unknown layer '{layer}'{_nearest(layer, list(self.layers))}")
+            if run.above is not None and run.above not in known:
+                raise ValueError(f"runs.{name}: unknown run 'above: {run.above}'{_nearest(run.above, known)}")
         return self
 
 

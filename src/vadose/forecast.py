@@ -1,5 +1,6 @@
 """A trained run and a cube to a store of forecasts."""
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,17 +9,21 @@ import pandas as pd
 import torch
 import xarray as xr
 from numpy.typing import NDArray
+from torch import Tensor
 
 from vadose.artefact import fingerprint, is_current, provenance, writing
 from vadose.errors import VadoseError
 from vadose.models import from_checkpoint
-from vadose.models.inputs import Channels
+from vadose.models.inputs import NORMAL, Channels, Inputs
+from vadose.normals import with_normals
 from vadose.samples import Samples
 from vadose.train import Progress, silent
 from vadose.variables import describe
 
 LEADS = (1, 3, 7, 14, 30)
-_CELLS_AT_ONCE = 8192
+_CELL_DAYS_AT_ONCE = 1 << 18
+"""Cells x days of history given to a model at once."""
+Array = NDArray[np.float32]
 
 
 def forecast(
@@ -28,8 +33,10 @@ def forecast(
     *,
     first: str,
     last: str,
-    leads: tuple[int, ...] = LEADS,
+    leads: tuple[int, ...] | None = None,
     stride: int | None = None,
+    above: Mapping[str, xr.Dataset] | None = None,
+    of_members: Sequence[xr.Dataset] | None = None,
     made_of: dict[str, Any] | None = None,
     progress: Progress = silent,
 ) -> Path:
@@ -37,16 +44,28 @@ def forecast(
 
     A model trained on windows is applied to windows ``stride`` cells apart (a quarter of their edge
     when left out), and overlaps are averaged with weights that rise toward a window's centre, where
-    errors are smallest.
+    errors are smallest. One trained on whole maps is applied to whole maps. One that takes sequences
+    goes once over the days asked for and the look-back before them.
+
+    A predictor that is missing on the last day known in more than half of the cells does not stop the
+    forecast: the networks take the training mean in its place, trees their branch for it. The store
+    says so in ``inputs_missing`` (init_time, channel).
 
     Parameters
     ----------
     checkpoint
         ``selected.pt`` or ``final.pt`` of a run.
     cube
-        One grid of a cube.
+        One grid of a cube; where the model takes normals it has to hold the days the run learnt from.
+    leads
+        Lead times [day]; `LEADS`, as far as the model has them, when left out.
     out
-        Zarr store of `soil_moisture` (init_time, lead_time, y, x).
+        Zarr store of ``soil_moisture`` (init_time, lead_time, y, x), and of ``soil_moisture_std`` where
+        the model has a deviation.
+    above
+        Forecast stores of the layers above by name, for a model of a cascade.
+    of_members
+        Forecast stores of a blend's members of the same days, to join instead of forecasting anew.
 
     Raises
     ------
@@ -54,31 +73,30 @@ def forecast(
         When the model lacks a lead asked for, or the days are not in the cube, or no weather of the
         days ahead is. Leads beyond the weather of the cube are NaN.
     """
-    if not checkpoint.exists():
-        raise VadoseError(f"{checkpoint}: no such checkpoint; make one with: vadose train")
-    kept = torch.load(checkpoint, weights_only=True)
+    kept = _checkpoint(checkpoint)
     channels = Channels.from_dict(kept["channels"])
+    leads = leads or tuple(lead for lead in LEADS if lead in channels.leads) or channels.leads
     if missing := sorted(set(leads) - set(channels.leads)):
         raise VadoseError(f"{checkpoint}: does not forecast leads {missing} days; it has {list(channels.leads)}")
-    stride = stride or max(1, kept["window"] // 4)
+    if lacking := sorted(set(channels.above) - set(above or {})):
+        raise VadoseError(f"{checkpoint}: forecasts from those of the layers {lacking} above; give their stores")
+    stride = stride or max(1, (kept["window"] or 1) // 4)
     inputs = {"checkpoint": fingerprint([checkpoint]), "first": first, "last": last, "leads": leads,
-              "stride": stride, **(made_of or {})}  # fmt: skip
+              "stride": stride, "above": {name: store.attrs.get("inputs") for name, store in (above or {}).items()},
+              **(made_of or {})}  # fmt: skip
     if is_current(out, **inputs):
         return out
-    model = from_checkpoint(kept)
-    samples = Samples(cube, channels, look_back=kept["look_back"], window=kept["window"], stride=stride)
-    days = _positions(cube, first, last, min(leads) if channels.future else 0)
-    columns = [channels.leads.index(lead) for lead in leads]
-    weight = _window_weight(kept["window"])
-    values = np.full((len(days), len(leads), *samples.shape), np.nan, np.float32)
-    for number, day in enumerate(days):
-        values[number] = _map(model, samples, day, columns, weight)
-        if channels.future:
-            # No forecast without the weather up to its valid day.
-            values[number, [day + lead >= samples.n_days for lead in leads]] = np.nan
-        progress(f"forecasting {out.parent.name} {out.stem}", (number + 1) / len(days))
+    perfect = channels.weather == "perfect"
+    days = _positions(cube, first, last, min(leads) if perfect else 0)
+    what = f"forecasting {out.parent.name} {out.stem}"
+    run = _Run(cube, days, leads, stride, dict(above or {}))
+    if of_members is not None:
+        mean, std = _joined(kept, leads, [_values_of(store, cube.time.values[days], leads) for store in of_members])
+    else:
+        mean, std = run.values(kept, lambda share: progress(what, share))
+    progress(what, 1.0)
     store = xr.Dataset(
-        {"soil_moisture": (("init_time", "lead_time", "y", "x"), values)},
+        {"soil_moisture": (("init_time", "lead_time", "y", "x"), mean)},
         coords={
             "init_time": cube.time.values[days],
             "lead_time": pd.to_timedelta(leads, unit="D"),
@@ -93,35 +111,192 @@ def forecast(
         "long_name": "last day known to the forecast",
     }
     store.lead_time.attrs = {"standard_name": "forecast_period"}
+    if np.isfinite(std).any():
+        store["soil_moisture_std"] = store.soil_moisture.dims, std
+    names = [name for name in channels.history if not name.endswith(NORMAL)]
+    store = store.assign_coords(channel=np.array(names, object))
+    store["inputs_missing"] = ("init_time", "channel"), _missing(cube, names, days).astype(np.int8)
+    store.inputs_missing.attrs = {"long_name": "1 where a predictor is missing in more than half of the cells"}
     with writing(out) as scratch:
         describe(store).chunk({"init_time": 64}).to_zarr(scratch, mode="w", zarr_format=3, consolidated=False)
     return out
 
 
+def latest_day(checkpoint: Path, cube: xr.Dataset) -> str:
+    """The last day a forecast can be issued on: the cube's last, less the shortest lead where it takes weather.
+
+    Weather ahead that the cube holds, analysed or forecast, is what the model is given.
+    """
+    kept = _checkpoint(checkpoint)
+    perfect = Channels.from_dict(kept["channels"]).weather == "perfect"
+    last = pd.Timestamp(cube.time.values[-1]) - pd.Timedelta(days=min(kept["channels"]["leads"]) if perfect else 0)
+    return f"{last:%Y-%m-%d}"
+
+
+def _checkpoint(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        raise VadoseError(f"{path}: no such checkpoint; make one with: vadose train")
+    kept: dict[str, Any] = torch.load(path, weights_only=True)
+    return kept
+
+
+class _Run:
+    """Forecasts of some days of a cube, by any checkpoint; samples are kept for the next one that wants the same."""
+
+    def __init__(
+        self, cube: xr.Dataset, days: NDArray[np.int64], leads: tuple[int, ...], stride: int,
+        above: dict[str, xr.Dataset],
+    ) -> None:  # fmt: skip
+        self.cube, self.days, self.leads, self.stride, self.above = cube, days, leads, stride, above
+        self.kept: tuple[Any, Samples] | None = None
+
+    def values(self, checkpoint: dict[str, Any], tell: Callable[[float], None]) -> tuple[Array, Array]:
+        """Mean and deviation (init_time, lead_time, y, x); the latter NaN where the model has none."""
+        if checkpoint["name"] == "blend":
+            members = checkpoint["members"]
+
+            def told(number: int) -> Callable[[float], None]:
+                return lambda done: tell((number + done) / len(members))
+
+            return _joined(checkpoint, self.leads, (self.values(m, told(k)) for k, m in enumerate(members)))
+        channels = Channels.from_dict(checkpoint["channels"])
+        samples = self._samples(channels, checkpoint)
+        model = from_checkpoint(checkpoint)
+        columns = [channels.leads.index(lead) for lead in self.leads]
+        mean, std = np.full((2, len(self.days), len(self.leads), *samples.shape), np.nan, np.float32)
+        if hasattr(model, "of_days"):
+            _by_sequence(model, samples, self.days, columns, mean, std, tell)
+        elif samples.size == (1, 1):
+            _by_cell(model, samples, self.days, columns, mean, std, tell)
+        else:
+            weight = _window_weight(samples.size) if samples.window else np.ones(samples.shape, np.float32)
+            for number, day in enumerate(self.days):
+                mean[number], std[number] = _map(model, samples, day, columns, weight)
+                tell((number + 1) / len(self.days))
+        if channels.weather == "perfect":
+            # No forecast without the weather up to its valid day.
+            beyond = self.days[:, None] + np.array(self.leads) >= samples.n_days
+            mean[beyond] = std[beyond] = np.nan
+        return mean, std
+
+    def _samples(self, channels: Channels, checkpoint: dict[str, Any]) -> Samples:
+        window, look_back = checkpoint["window"], checkpoint["look_back"]
+        wanted = (channels, window, look_back, checkpoint.get("learnt_from"))
+        if self.kept is None or self.kept[0] != wanted:
+            cube = self.cube
+            if normals := tuple(n.removesuffix(NORMAL) for n in channels.history if n.endswith(NORMAL)):
+                cube = with_normals(cube, normals, **checkpoint["learnt_from"])
+            above = {name: self.above[name] for name in channels.above}
+            samples = Samples(cube, channels, look_back=look_back, window=window, stride=self.stride, above=above)
+            self.kept = wanted, samples
+        return self.kept[1]
+
+
+def _joined(
+    blend: dict[str, Any], leads: tuple[int, ...], of_members: Iterable[tuple[Array, Array]]
+) -> tuple[Array, Array]:
+    r"""Weighted mean of the members, and the deviation of their mixture.
+
+    :math:`\hat y_L = \sum_m w_{mL} \hat y_{mL} / \sum_m w_{mL}`; NaN where a member is.
+    """
+    known = list(blend["channels"]["leads"])
+    weights = np.array(blend["weights"] or np.ones((len(blend["members"]), len(known))), np.float32)
+    shares = (weights / weights.sum(axis=0))[:, [known.index(lead) for lead in leads], None, None]
+    total: Any = 0.0
+    squares: Any = 0.0
+    for (mean, std), share in zip(of_members, shares, strict=True):
+        total = total + share * mean
+        # A member of no weight at a lead has no say in the spread there.
+        squares = squares + np.where(share > 0, share * (std**2 + mean**2), np.float32(0))
+    return total, np.sqrt(np.maximum(squares - total**2, 0))
+
+
+def _values_of(store: xr.Dataset, days: NDArray[np.datetime64], leads: tuple[int, ...]) -> tuple[Array, Array]:
+    """Mean and deviation of some days of a store."""
+    chosen = store.sel(init_time=days, lead_time=pd.to_timedelta(leads, unit="D"))
+    mean = chosen.soil_moisture.values
+    return mean, chosen.soil_moisture_std.values if "soil_moisture_std" in chosen else np.full_like(mean, np.nan)
+
+
 @torch.no_grad()
-def _map(
-    model: torch.nn.Module, samples: Samples, day: int, columns: list[int], weight: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """Forecast (L, y, x) of one day from all its windows."""
+def _by_cell(
+    model: Any, samples: Samples, days: NDArray[np.int64], columns: list[int], mean: Array, std: Array,
+    tell: Callable[[float], None],
+) -> None:  # fmt: skip
+    """Forecast each cell by itself, those of several days at once."""
+    cells = np.argwhere(samples.mask)
+    size = max(1, _CELL_DAYS_AT_ONCE // samples.look_back)
+    number, cell = (part.ravel() for part in np.indices((len(days), len(cells))))
+    for start in range(0, len(number), size):
+        part = slice(start, start + size)
+        row, column = cells[cell[part]].T
+        found = _predicted(model, samples.inputs(np.column_stack([days[number[part]], row, column])), columns)
+        for target, values in zip((mean, std), found, strict=True):
+            target[number[part], :, row, column] = values[:, :, 0, 0]
+        tell(min(start + size, len(number)) / len(number))
+
+
+@torch.no_grad()
+def _by_sequence(
+    model: Any, samples: Samples, days: NDArray[np.int64], columns: list[int], mean: Array, std: Array,
+    tell: Callable[[float], None],
+) -> None:  # fmt: skip
+    """Forecast all days of each block of cells in one pass."""
+    cells = np.argwhere(samples.mask)
+    size = max(1, _CELL_DAYS_AT_ONCE // (samples.look_back - 1 + len(days)))
+    for start in range(0, len(cells), size):
+        part = cells[start : start + size]
+        inputs = samples.sequence(part, int(days[0]), int(days[-1]))
+        row, column = part.T
+        for target, found in zip((mean, std), model.of_days(inputs, samples.look_back - 1), strict=True):
+            target[:, :, row, column] = found[:, :, columns, 0, 0].permute(1, 2, 0).numpy()
+        tell((start + len(part)) / len(cells))
+
+
+@torch.no_grad()
+def _map(model: Any, samples: Samples, day: int, columns: list[int], weight: Array) -> tuple[Array, Array]:
+    """Mean and deviation (L, y, x) of one day from all its windows."""
     index = samples.all_windows(day)
-    total = np.zeros((len(columns), *samples.shape), np.float32)
+    total, deviations = np.zeros((2, len(columns), *samples.shape), np.float32)
     weights = np.zeros(samples.shape, np.float32)
-    edge = samples.window
-    size = max(1, _CELLS_AT_ONCE // edge**2)
+    height, width = samples.size
+    size = max(1, _CELL_DAYS_AT_ONCE // (height * width * samples.look_back))
     for start in range(0, len(index), size):
         part = index[start : start + size]
-        predicted = model(samples.inputs(part))[:, columns].float().numpy()
-        for values, (_, row, column) in zip(predicted, part, strict=True):
-            here = (slice(row, row + edge), slice(column, column + edge))
-            total[:, *here] += values * weight
+        for mean, std, (_, row, column) in zip(*_predicted(model, samples.inputs(part), columns), part, strict=True):
+            here = (slice(row, row + height), slice(column, column + width))
+            total[:, *here] += mean * weight
+            deviations[:, *here] += std * weight
             weights[here] += weight
-    return np.where(samples.mask, total / np.where(weights > 0, weights, np.nan), np.nan).astype(np.float32)
+    share = np.where(samples.mask & (weights > 0), weights, np.nan)
+    return (total / share).astype(np.float32), (deviations / share).astype(np.float32)
 
 
-def _window_weight(edge: int) -> NDArray[np.float32]:
+def _predicted(model: Any, inputs: Inputs, columns: list[int]) -> tuple[Array, Array]:
+    """Mean and deviation (B, L, H, W), the latter NaN where the model has none."""
+    if hasattr(model, "distribution"):
+        both: tuple[Tensor, Tensor] = model.distribution(inputs)
+    else:
+        mean: Tensor = model(inputs)
+        both = mean, torch.full_like(mean, torch.nan)
+    first, second = (part[:, columns].float().numpy() for part in both)
+    return first, second
+
+
+def _window_weight(size: tuple[int, int]) -> Array:
     """Weight of a window's cells in an overlap, a triangle toward the centre."""
-    side = np.minimum(np.arange(edge) + 1, edge - np.arange(edge)).astype(np.float32)
-    return np.outer(side, side)
+    sides = [np.minimum(np.arange(edge) + 1, edge - np.arange(edge)).astype(np.float32) for edge in size]
+    return np.outer(*sides)
+
+
+def _missing(cube: xr.Dataset, names: list[str], days: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether a predictor is missing in more than half of the cells on each day of issue: (init_time, channel)."""
+    mask = cube.mask.values.astype(bool)
+    found = np.zeros((len(days), len(names)), bool)
+    for k, name in enumerate(names):
+        values = cube[name].isel(time=days).transpose("time", "y", "x").values
+        found[:, k] = np.isnan(values[:, mask]).mean(axis=1) > 0.5
+    return found
 
 
 def _positions(cube: xr.Dataset, first: str, last: str, ahead: int) -> NDArray[np.int64]:

@@ -133,10 +133,11 @@ class Grid:
             lon = np.broadcast_to(self.latlon(0, np.arange(self.shape[1]))[1], self.shape)
         else:
             lat, lon = self.latlon(*np.indices(self.shape))
+        units = "degree" if CRS.from_user_input(self.crs).is_geographic else "m"
         return xr.Dataset(
             coords={
-                "y": ("y", self.y, {"standard_name": "projection_y_coordinate", "units": "m", "axis": "Y"}),
-                "x": ("x", self.x, {"standard_name": "projection_x_coordinate", "units": "m", "axis": "X"}),
+                "y": ("y", self.y, {"standard_name": "projection_y_coordinate", "units": units, "axis": "Y"}),
+                "x": ("x", self.x, {"standard_name": "projection_x_coordinate", "units": units, "axis": "X"}),
                 "lat": (("y", "x"), lat, {"standard_name": "latitude", "units": "degrees_north"}),
                 "lon": (("y", "x"), lon, {"standard_name": "longitude", "units": "degrees_east"}),
                 "crs": ((), 0, _cf(CRS.from_user_input(self.crs).to_wkt())),

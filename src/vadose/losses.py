@@ -1,11 +1,52 @@
 """What networks are trained to make small."""
 
+import math
+
 import torch
 from torch import Tensor
 
 
+def crps(mean: Tensor, std: Tensor, observed: Tensor) -> Tensor:
+    r"""Mean continuous ranked probability score of Gaussian forecasts, over the observed values only.
+
+    .. math:: \mathrm{CRPS} = \sigma \left( z (2 \Phi(z) - 1) + 2 \varphi(z) - 1 / \sqrt{\pi} \right),
+              \qquad z = (y - \mu) / \sigma
+
+    Parameters
+    ----------
+    mean, std, observed
+        Of equal shape [m3 m-3]; observed is NaN where it does not count.
+
+    Returns
+    -------
+    Tensor
+        A scalar [m3 m-3]; 0 with a gradient of 0 where nothing was observed.
+
+    References
+    ----------
+    Gneiting and Raftery (2007), doi:10.1198/016214506000001437, equation (21).
+
+    Examples
+    --------
+    >>> round(crps(torch.zeros(1), torch.ones(1), torch.zeros(1)).item(), 4)
+    0.2337
+    """
+    known = torch.isfinite(observed)
+    # What is not known must not enter before it is left out: NaN times a gradient of nothing is NaN.
+    z = (torch.where(known, observed, mean.detach()) - mean) / std
+    density = torch.exp(-0.5 * z.square()) / math.sqrt(2 * math.pi)
+    each = std * (z * torch.erf(z / math.sqrt(2)) + 2 * density - 1 / math.sqrt(math.pi))
+    return torch.where(known, each, 0.0).sum() / known.sum().clamp(min=1)
+
+
 def rmse_correlation(
-    predicted: Tensor, observed: Tensor, *, alpha: float = 0.5, beta: float = 0.5, form: str = "corrected"
+    predicted: Tensor,
+    observed: Tensor,
+    *,
+    correlated: Tensor | None = None,
+    alpha: float = 0.5,
+    beta: float = 0.5,
+    form: str = "corrected",
 ) -> Tensor:
     r"""Root mean squared error and correlation, over the observed values only.
 
@@ -18,6 +59,9 @@ def rmse_correlation(
     ----------
     predicted, observed
         (B, L, H, W) [m3 m-3]; observed is NaN where it does not count.
+    correlated
+        What R is with, where it is another than ``observed``: the paper's surface layer takes the error
+        against one product and the correlation with another.
     alpha, beta
         Weights of the two terms.
     form
@@ -41,16 +85,15 @@ def rmse_correlation(
     """
     if form not in ("corrected", "printed"):
         raise ValueError(f"form {form!r} unknown; choose 'corrected' or 'printed'")
-    known = torch.isfinite(observed)
-    p = torch.where(known, predicted, 0).movedim(1, 0).flatten(1)
-    o = torch.where(known, observed, 0).movedim(1, 0).flatten(1)
-    weight = known.movedim(1, 0).flatten(1).to(p.dtype)
-    n = weight.sum(1).clamp(min=1)
+    p, o, weight = _by_lead(predicted, observed)
     mean_square = ((p - o).square() * weight).sum() / weight.sum().clamp(min=1)
     # The gradient of a root is infinite at zero; the offset is far below any real error.
     rmse = (mean_square + 1e-12).sqrt() - 1e-6
     if beta == 0 and form == "corrected":
         return alpha * rmse
+    if correlated is not None:
+        p, o, weight = _by_lead(predicted, correlated)
+    n = weight.sum(1).clamp(min=1)
     p = (p - ((p * weight).sum(1) / n)[:, None]) * weight
     o = (o - ((o * weight).sum(1) / n)[:, None]) * weight
     r = (p * o).sum(1) / (p.square().sum(1) * o.square().sum(1) + 1e-12).sqrt()
@@ -58,3 +101,11 @@ def rmse_correlation(
         return alpha * rmse + (1 - 0.1 * beta) * r.mean()
     some = weight.sum() > 0
     return alpha * rmse + torch.where(some, 0.1 * beta * (1 - r).mean(), torch.zeros_like(rmse))
+
+
+def _by_lead(predicted: Tensor, observed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Predicted, observed and weight as (L, values), all 0 where there is no observation."""
+    known = torch.isfinite(observed)
+    parts = (torch.where(known, predicted, 0), torch.where(known, observed, 0), known.to(predicted.dtype))
+    p, o, weight = (part.movedim(1, 0).flatten(1) for part in parts)
+    return p, o, weight

@@ -13,17 +13,27 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from jinja2 import Environment, PackageLoader
-from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from vadose.artefact import writing
 from vadose.errors import VadoseError
+from vadose.evaluate.figures import density
+from vadose.evaluate.plots import (
+    BASELINES,
+    NAMES,
+    plot_boxes,
+    plot_by_lead,
+    plot_maps,
+    plot_series,
+    pretty,
+    weather_name,
+)
 
-BASELINES = {"persistence": ":", "damped_persistence": "-.", "climatology": "--"}
-# Okabe and Ito's colours, told apart by colour-blind readers.
-COLOURS = {"trees": "#E69F00", "lstm": "#56B4E9", "convlstm": "#CC79A7", "blend": "#009E73"}
-WEATHER = {"none": "without weather", "perfect": "perfect weather"}
-NAMES = {"pearson_r": "R", "rmse": "RMSE [m³ m⁻³]", "ubrmse": "ubRMSE [m³ m⁻³]", "bias": "bias [m³ m⁻³]"}
+LOWER_IS_BETTER = ("rmse", "ubrmse", "bias", "crps")
+KINDS = {
+    "network": "network", "land_cover": "land cover", "texture": "soil texture", "koeppen": "Köppen climate",
+    "split": "cells learnt from",
+}  # fmt: skip
 
 
 def build_report(evaluations: Sequence[Path], out: Path, *, title: str) -> Path:
@@ -52,7 +62,8 @@ def build_report(evaluations: Sequence[Path], out: Path, *, title: str) -> Path:
         simulated=any(part.scores.attrs["simulated"] == "true" for part in parts),
         replicates=first["replicates"],
         block_days=" / ".join(dict.fromkeys(str(part.scores.attrs["block_days"]) for part in parts)),
-        evaluations=[_section(part) for part in parts],
+        overview=_overview(parts) if len(parts) > 1 else "",
+        evaluations=[_section(part, number) for number, part in enumerate(parts, 1)],
     )
     with writing(out) as scratch:
         scratch.write_text(page, encoding="utf-8")
@@ -66,35 +77,67 @@ class _Evaluation:
         if not (folder / "scores.csv").exists():
             raise VadoseError(f"{folder}: no evaluation there (no scores.csv); make one with: vadose evaluate")
         self.name = folder.name
-        self.table = pd.read_csv(folder / "scores.csv", keep_default_na=False, na_values=[""])
-        self.gains = pd.read_csv(folder / "comparisons.csv", keep_default_na=False, na_values=[""])
+        self.table = _read(folder / "scores.csv")
+        self.gains = _read(folder / "comparisons.csv")
+        self.strata = _read(folder / "strata.csv")
+        products = folder / "products.csv"
+        self.products = _read(products) if products.exists() else None
         self.scores = xr.open_zarr(folder / "scores.zarr", consolidated=False).load()
         self.pairs = xr.open_zarr(folder / "pairs.zarr", consolidated=False).load()
         self.leads = [int(lead) for lead in self.scores.lead_days.values]
-        self.runs = [
-            (str(m), str(w)) for m, w in zip(self.scores.model.values, self.scores.weather.values, strict=True)
-        ]
+        self.weathers = list(dict.fromkeys(map(str, self.scores.weather.values)))
         self.best = self._best()
 
     def _best(self) -> str:
         """The run of the highest median R at most leads."""
         r = self.scores.value.sel(metric="pearson_r").median("site", skipna=True).values
-        wins = np.bincount(np.nanargmax(r, axis=0), minlength=len(r))
+        wins = np.bincount(np.where(np.isfinite(r), r, -np.inf).argmax(axis=0), minlength=len(r))
         return str(self.scores.run.values[int(wins.argmax())])
 
     def label(self, run: str) -> str:
-        model, weather, _ = run.split("|")
-        return f"{_pretty(model)}, {WEATHER[weather]}"
+        model, weather, scenario = run.split("|")
+        return f"{_name(model, scenario)}, {_weather(weather)}"
+
+    @property
+    def heading(self) -> str:
+        of = "Stations" if self.scores.attrs["observed"] == "stations" else "Grid cells"
+        return escape(f"{of}: {self.name.split('-')[0]}, {self.scores.attrs['layer']}")
 
 
-def _section(e: _Evaluation) -> dict[str, Any]:
+def _read(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path, keep_default_na=False, na_values=[""])
+
+
+def _overview(parts: Sequence[_Evaluation]) -> str:
+    """A row for each evaluation: its best run, and R of it and of persistence at the shortest and longest lead."""
+    leads = "".join(f"<th>{_metric_name('pearson_r')}, {end} lead</th>" for end in ("shortest", "longest"))
+    lines = [f'<table><thead><tr><th>Evaluation</th><th class="text">Run</th>{leads}</tr></thead><tbody>']
+    for number, e in enumerate(parts, 1):
+        shown = [e.best, *(run for run in e.scores.run.values if str(run).startswith("persistence|"))][:2]
+        for run in dict.fromkeys(map(str, shown)):
+            model, weather, scenario = run.split("|")
+            rows = e.table[
+                (e.table.model == model) & (e.table.weather == weather) & (e.table.scenario == scenario)
+                & (e.table.metric == "pearson_r")
+            ].set_index("lead_days")  # fmt: skip
+            cells = "".join(
+                f"<td>{lead} d: {_with_interval(rows.loc[lead], 'pearson_r')}</td>"
+                for lead in (e.leads[0], e.leads[-1])
+            )
+            link = f'<a href="#e{number}">{e.heading}</a>' if run == e.best else ""
+            lines.append(f'<tr><td>{link}</td><td class="text">{e.label(run)}</td>{cells}</tr>')
+    return "\n".join([*lines, "</tbody></table>"])
+
+
+def _section(e: _Evaluation, number: int) -> dict[str, Any]:
     attrs = e.scores.attrs
     stations = attrs["observed"] == "stations"
     counted = e.table[e.table.metric == "pearson_r"].groupby("lead_days")[["n_sites", "n_pairs"]].first()
     pairs = ", ".join(f"{n:,} at {lead} d" for lead, n in counted.n_pairs.items()).replace(",", " ", 0)
     shown = [e.leads[0], e.leads[-1]]
     return {
-        "heading": f"{'Stations' if stations else 'Grid cells'}: {e.name.split('-')[0]}",
+        "anchor": f"e{number}",
+        "heading": e.heading,
         "dataset": escape(attrs["dataset"]),
         "layer": attrs["layer"],
         "first_day": attrs["first_day"],
@@ -109,216 +152,116 @@ def _section(e: _Evaluation) -> dict[str, Any]:
         "leads_shown": " and ".join(map(str, shown)),
         "headline": _score_table(e, ["pearson_r"]),
         "errors": _score_table(e, ["ubrmse", "rmse", "bias", "skill_persistence", "skill_climatology"]),
+        "uncertainty": _score_table(e, ["crps", "coverage_50", "coverage_90"]) if "crps" in set(e.table.metric) else "",
+        "strata": _strata_table(e),
+        "products": _product_table(e),
         "gains": _gain_table(e),
         "by_lead": _png(plot_by_lead(e.table)),
         "maps": _png(plot_maps(e.scores, e.best)),
         "boxes": _png(plot_boxes(e.scores)),
-        "density": _png(plot_density(e.pairs, e.best)),
+        "density": _png(density({attrs["layer"]: e.pairs.sel(run=e.best)})),
         "series": _png(plot_series(e.pairs, e.scores, e.best, shown)),
     }
 
 
 def _score_table(e: _Evaluation, metrics: list[str]) -> str:
-    """Rows of models in blocks by weather, columns of leads; the best of a block is marked."""
+    """Rows of runs in blocks by weather, columns of leads; the best of a block is marked."""
     head = "".join(f"<th>{lead} d</th>" for lead in e.leads)
     many = len(metrics) > 1
     lines = [f"<table><thead><tr><th>Model</th>{'<th class=text>Score</th>' if many else ''}{head}</tr></thead><tbody>"]
-    for weather in dict.fromkeys(w for _, w in e.runs):
-        lines.append(f'<tr class="group"><th colspan="{len(e.leads) + 1 + many}">{WEATHER[weather]}</th></tr>')
+    for weather in e.weathers:
+        lines.append(f'<tr class="group"><th colspan="{len(e.leads) + 1 + many}">{_weather(weather)}</th></tr>')
         block = e.table[e.table.weather == weather]
         for metric in metrics:
-            rows = block[block.metric == metric]
-            if rows.empty:
-                continue
-            wide = rows.pivot_table(index="model", columns="lead_days", values="median", sort=False)
-            size = wide.abs() if metric == "bias" else wide
-            best = size.idxmin() if metric in ("rmse", "ubrmse", "bias") else size.idxmax()
-            for model in wide.index:
-                if metric == f"skill_{model}":
-                    continue  # against itself
+            rows = block[(block.metric == metric) & (metric != "skill_" + block.model)]  # not against itself
+            if metric.startswith("coverage_"):  # single values have none
+                rows = rows[rows["median"].notna()]
+            best = _best_by_lead(rows, metric)
+            for (model, scenario), of_run in rows.groupby(["model", "scenario"], sort=False):
+                by_lead = of_run.set_index("lead_days")
                 cells = []
                 for lead in e.leads:
-                    row = rows[(rows.model == model) & (rows.lead_days == lead)].iloc[0]
-                    mark = ' class="best"' if best.get(lead) == model else ""
-                    cells.append(f"<td{mark}>{_with_interval(row)}</td>")
+                    mark = ' class="best"' if best.get(lead) == (model, scenario) else ""
+                    known = lead in by_lead.index
+                    cells.append(f"<td{mark}>{_with_interval(by_lead.loc[lead], metric) if known else '–'}</td>")
                 score = f'<td class="text">{_metric_name(metric)}</td>' if many else ""
-                lines.append(f"<tr><td>{_pretty(model)}</td>{score}{''.join(cells)}</tr>")
+                lines.append(f"<tr><td>{_name(model, scenario)}</td>{score}{''.join(cells)}</tr>")
     return "\n".join([*lines, "</tbody></table>"])
+
+
+def _best_by_lead(rows: pd.DataFrame, metric: str) -> dict[int, tuple[str, str]]:
+    """Model and scenario of the best median at each lead; of a coverage, that nearest to its nominal share."""
+    size = rows["median"]
+    if metric.startswith("coverage_"):
+        size = (size - int(metric.removeprefix("coverage_")) / 100).abs()
+    elif metric in LOWER_IS_BETTER:
+        size = size.abs()
+    else:
+        size = -size
+    at = size.dropna().groupby(rows.lead_days).idxmin()
+    return {int(rows.lead_days[i]): (rows.model[i], rows.scenario[i]) for i in at}
+
+
+def _strata_table(e: _Evaluation) -> str:
+    """The best run by class of the sites: R at every lead, ubRMSE at the shortest and longest."""
+    model, weather, scenario = e.best.split("|")
+    table = e.strata
+    table = table[(table.model == model) & (table.weather == weather) & (table.scenario == scenario)]
+    shown = [("pearson_r", lead) for lead in e.leads] + [("ubrmse", lead) for lead in (e.leads[0], e.leads[-1])]
+    head = "".join(f"<th>{_metric_name(metric)}, {lead} d</th>" for metric, lead in shown)
+    lines = [f"<table><thead><tr><th>Class</th><th>Sites</th>{head}</tr></thead><tbody>"]
+    kinds = [kind for kind in dict.fromkeys(table["kind"]) if kind != "texture_class"]
+    for kind in kinds:
+        lines.append(f'<tr class="group"><th colspan="{len(shown) + 2}">{escape(KINDS.get(kind, kind))}</th></tr>')
+        for name, rows in table[table["kind"] == kind].groupby("class", sort=False):
+            found = rows.set_index(["metric", "lead_days"])
+            cells = "".join(f"<td>{_with_interval(found.loc[key], key[0])}</td>" for key in shown)
+            lines.append(f"<tr><td>{escape(str(name))}</td><td>{_range(rows.n_sites)}</td>{cells}</tr>")
+    return "\n".join([*lines, "</tbody></table>"]) if kinds else ""
+
+
+def _product_table(e: _Evaluation) -> str:
+    """Products beside the runs at the shortest lead on their own samples; '' where there are none."""
+    if e.products is None:
+        return ""
+    metrics = ("pearson_r", "rmse", "bias", "ubrmse")
+    head = "".join(f"<th>{_metric_name(metric)}</th>" for metric in metrics)
+    lines = [f'<table><thead><tr><th>Model</th><th class="text">Weather</th>{head}</tr></thead><tbody>']
+    rows = e.products[e.products["kind"] == "all"]
+    for (model, weather, scenario), of_run in rows.groupby(["model", "weather", "scenario"], sort=False):
+        found = of_run.set_index("metric")
+        cells = "".join(f"<td>{_with_interval(found.loc[metric], metric)}</td>" for metric in metrics)
+        name = _name(model, scenario)
+        lines.append(f'<tr><td>{name}</td><td class="text">{_weather(weather)}</td>{cells}</tr>')
+    sites, pairs = rows.n_sites.max(), rows.n_pairs.max()
+    return "\n".join([*lines, f"</tbody></table><p class=soft>{sites} sites, {pairs} pairs.</p>"])
 
 
 def _gain_table(e: _Evaluation) -> str:
+    """Differences to persistence, damped persistence and trees, and between scenarios of one model."""
     rows = e.gains[(e.gains.metric == "pearson_r") & ~e.gains.model.isin(BASELINES)]
     head = "".join(f"<th>{lead} d</th>" for lead in e.leads)
     lines = [f'<table><thead><tr><th>Model</th><th class="text">against</th>{head}</tr></thead><tbody>']
-    keys = ["model", "weather", "baseline", "baseline_weather"]
+    keys = ["model", "weather", "scenario", "baseline", "baseline_weather", "baseline_scenario"]
     for key, group in rows.groupby(keys, sort=False):
-        model, weather, baseline, of_weather = map(str, key)
-        if baseline == "climatology" or (baseline == "trees" and weather != of_weather):
+        model, weather, scenario, baseline, of_weather, of_scenario = map(str, key)
+        trees = baseline == "trees" and weather == of_weather
+        scenarios = baseline == model and weather == of_weather and scenario > of_scenario
+        if not (baseline in ("persistence", "damped_persistence") or trees or scenarios):
             continue
         cells = "".join(
-            f"<td>{_with_interval(row)} <small>{100 * row.share_better:.0f} %</small></td>"
+            f"<td>{_with_interval(row, 'pearson_r')} <small>{100 * row.share_better:.0f} %</small></td>"
             for _, row in group.sort_values("lead_days").iterrows()
         )
-        lines.append(
-            f'<tr><td>{_pretty(model)}, {WEATHER[weather]}</td><td class="text">{_pretty(baseline)}</td>{cells}</tr>'
-        )
+        name = f"{_name(model, scenario)}, {_weather(weather)}"
+        lines.append(f'<tr><td>{name}</td><td class="text">{_name(baseline, of_scenario)}</td>{cells}</tr>')
     return "\n".join([*lines, "</tbody></table>"])
 
 
-def plot_by_lead(table: pd.DataFrame) -> Figure:
-    """R and ubRMSE by lead time with intervals, one column of panels for each weather."""
-    weathers = list(dict.fromkeys(table.weather))
-    figure = Figure(figsize=(5.4 * len(weathers) + 1.2, 6.4), layout="constrained")
-    axes = figure.subplots(2, len(weathers), squeeze=False, sharex=True, sharey="row")
-    leads = sorted(table.lead_days.unique())
-    for row, metric in enumerate(("pearson_r", "ubrmse")):
-        for column, weather in enumerate(weathers):
-            axis = axes[row, column]
-            part = table[(table.metric == metric) & ((table.weather == weather) | table.model.isin(BASELINES))]
-            for number, (model, of_model) in enumerate(part.groupby("model", sort=False)):
-                of_model = of_model.sort_values("lead_days")
-                x = np.array([leads.index(lead) for lead in of_model.lead_days]) + 0.03 * (number - 3)
-                middle = of_model["median"].to_numpy()
-                spread = np.abs(np.stack([middle - of_model.lower, of_model.upper - middle]))
-                name = str(model)
-                style = {"color": COLOURS.get(name, "0.45"), "linestyle": BASELINES.get(name, "-")}
-                axis.errorbar(x, middle, spread, label=_pretty(name), capsize=2, linewidth=1.6, elinewidth=0.9, **style)
-            axis.set_xticks(range(len(leads)), [str(lead) for lead in leads])
-            axis.grid(alpha=0.3)
-            if row == 0:
-                axis.set_title(WEATHER[weather])
-                axis.legend(fontsize=8, ncols=2)
-            else:
-                axis.set_xlabel("lead time [d]")
-            if column == 0:
-                axis.set_ylabel(f"median {NAMES[metric]}")
-    return figure
-
-
-def plot_maps(scores: xr.Dataset, run: str) -> Figure:
-    """Maps of R, ubRMSE, bias and the gain in R over persistence, a row for each of three leads."""
-    leads = [int(v) for v in scores.lead_days.values]
-    shown = list(dict.fromkeys([leads[0], leads[len(leads) // 2], leads[-1]]))
-    of_run = scores.value.sel(run=run)
-    columns: list[tuple[str, Any, str, tuple[float, float]]] = [
-        ("R", of_run.sel(metric="pearson_r"), "viridis", (0.0, 1.0)),
-        ("ubRMSE [m³ m⁻³]", of_run.sel(metric="ubrmse"), "magma_r", (0.0, 0.08)),
-        ("bias [m³ m⁻³]", of_run.sel(metric="bias"), "BrBG", (-0.06, 0.06)),
-    ]
-    reference = [r for r in scores.run.values if str(r).startswith("persistence|")]
-    if reference:
-        gain = (of_run - scores.value.sel(run=reference[0])).sel(metric="pearson_r")
-        columns.append(("R minus that of persistence", gain, "PuOr_r", (-0.8, 0.8)))
-    figure = Figure(figsize=(4.1 * len(columns), 2.5 * len(shown) + 0.5), layout="constrained")
-    axes = figure.subplots(len(shown), len(columns), squeeze=False, sharex=True, sharey=True)
-    size = float(np.clip(9000 / max(scores.sizes["site"], 1), 14, 120))
-    for column, (name, values, colours, (low, high)) in enumerate(columns):
-        for row, lead in enumerate(shown):
-            axis = axes[row, column]
-            drawn = axis.scatter(
-                scores.lon,
-                scores.lat,
-                c=values.sel(lead_days=lead),
-                s=size,
-                marker="s",
-                cmap=colours,
-                vmin=low,
-                vmax=high,
-            )
-            axis.set_aspect(1.25)
-            axis.set_title(f"{name}, {lead} d" if row == 0 else f"{lead} d", fontsize=9)
-            axis.tick_params(labelsize=7)
-            if column == 0:
-                axis.set_ylabel("latitude [°]", fontsize=8)
-            if row == len(shown) - 1:
-                axis.set_xlabel("longitude [°]", fontsize=8)
-        figure.colorbar(drawn, ax=axes[:, column], shrink=0.75, location="bottom", extend="both", pad=0.02)
-    return figure
-
-
-def plot_boxes(scores: xr.Dataset) -> Figure:
-    """R at the sites, a box for each run, a panel for each lead."""
-    leads = scores.lead_days.values
-    figure = Figure(figsize=(12, 0.32 * scores.sizes["run"] + 1.1), layout="constrained")
-    axes = figure.subplots(1, len(leads), sharey=True, squeeze=False)[0]
-    runs = zip(scores.model.values, scores.weather.values, strict=True)
-    names = [f"{_pretty(str(model))}{' + weather' if weather == 'perfect' else ''}" for model, weather in runs]
-    for axis, lead in zip(axes, leads, strict=True):
-        values = scores.value.sel(lead_days=lead, metric="pearson_r").values
-        boxes = axis.boxplot(
-            [v[np.isfinite(v)] for v in values], orientation="horizontal", whis=(5, 95), showfliers=False,
-            patch_artist=True, widths=0.65, medianprops={"color": "black"},
-        )  # fmt: skip
-        for box, model in zip(boxes["boxes"], scores.model.values, strict=True):
-            box.set_facecolor(COLOURS.get(str(model), "0.8"))
-        axis.set_yticks(range(1, len(names) + 1), names, fontsize=8)
-        axis.set_title(f"{lead} d", fontsize=9)
-        axis.set_xlabel("R", fontsize=8)
-        axis.set_xlim(-0.5, 1.0)
-        axis.grid(axis="x", alpha=0.3)
-    axes[0].invert_yaxis()
-    return figure
-
-
-def plot_density(pairs: xr.Dataset, run: str) -> Figure:
-    """Predicted against observed at each lead, pairs of all sites counted in bins."""
-    leads = pairs.lead_days.values
-    figure = Figure(figsize=(12, 2.9), layout="constrained")
-    axes = figure.subplots(1, len(leads), sharey=True, squeeze=False)[0]
-    top = float(np.nanpercentile(pairs.observed.values, 99.9)) * 1.1
-    for axis, lead in zip(axes, leads, strict=True):
-        p = pairs.predicted.sel(run=run, lead_days=lead).values
-        o = pairs.observed.values
-        known = np.isfinite(p) & np.isfinite(o)
-        p, o = p[known], o[known]
-        edges = np.linspace(0, top, 70)
-        counts, _, _ = np.histogram2d(o, p, bins=[edges, edges])
-        drawn = axis.pcolormesh(
-            edges, edges, np.where(counts.T > 0, counts.T, np.nan), norm=LogNorm(1, max(counts.max(), 2))
-        )
-        axis.plot([0, top], [0, top], color="black", linewidth=0.8)
-        text = f"R {np.corrcoef(o, p)[0, 1]:.2f}\nRMSE {np.sqrt(np.mean((p - o) ** 2)):.3f}\nn {len(p):,}"
-        axis.text(0.04, 0.96, text, transform=axis.transAxes, va="top", fontsize=7)
-        axis.set_title(f"{lead} d", fontsize=9)
-        axis.set_xlabel("observed [m³ m⁻³]", fontsize=8)
-        axis.set_aspect("equal")
-    axes[0].set_ylabel("predicted [m³ m⁻³]", fontsize=8)
-    figure.colorbar(drawn, ax=axes, shrink=0.8, label="pairs")
-    return figure
-
-
-def plot_series(pairs: xr.Dataset, scores: xr.Dataset, run: str, leads: Sequence[int]) -> Figure:
-    """Observed and forecast series at the sites of the best, median and worst R at the longest lead."""
-    r = scores.value.sel(run=run, lead_days=leads[-1], metric="pearson_r").values
-    order = np.argsort(np.where(np.isfinite(r), r, -np.inf))
-    order = order[np.isfinite(r[order])]
-    chosen = dict.fromkeys([int(order[-1]), int(order[len(order) // 2]), int(order[0])])
-    figure = Figure(figsize=(12, 2.3 * len(chosen)), layout="constrained")
-    axes = figure.subplots(len(chosen), 1, sharex=True, squeeze=False)[:, 0]
-    for axis, site in zip(axes, chosen, strict=True):
-        at = pairs.isel(site=site)
-        for lead, colour in zip(leads, ("#0072B2", "#D55E00"), strict=True):
-            axis.plot(
-                at.time,
-                at.predicted.sel(run=run, lead_days=lead),
-                color=colour,
-                linewidth=1.1,
-                label=f"{lead} d ahead",
-            )
-        axis.plot(at.time, at.observed, ".", color="black", markersize=4, label="observed")
-        place = f"{at.site.item()} ({float(at.lat):.2f}° N, {float(at.lon):.2f}° E), R at {leads[-1]} d: {r[site]:.2f}"
-        axis.set_title(place, fontsize=9, loc="left")
-        axis.set_ylabel("soil moisture\n[m³ m⁻³]", fontsize=8)
-        axis.grid(alpha=0.3)
-    axes[0].legend(fontsize=8, ncols=3, loc="upper right")
-    return figure
-
-
-def _with_interval(row: Any) -> str:
+def _with_interval(row: Any, metric: str) -> str:
     if not np.isfinite(row["median"]):
         return "–"
-    digits = 2 if str(row["metric"]).startswith("skill") or row["metric"] == "pearson_r" else 3
-    digits += row["metric"] in ("pearson_r", "ubrmse", "rmse", "bias")
+    digits = 2 if metric.startswith(("skill", "coverage")) else 3 if metric == "pearson_r" else 4
     lower, upper = f"{row['lower']:.{digits}f}", f"{row['upper']:.{digits}f}"
     return f"{row['median']:.{digits}f} <small>[{lower}, {upper}]</small>"
 
@@ -329,8 +272,12 @@ def _metric_name(metric: str) -> str:
     return NAMES[metric].split(" [")[0]
 
 
-def _pretty(model: str) -> str:
-    return {"lstm": "LSTM", "convlstm": "ConvLSTM"}.get(model, model.replace("_", " "))
+def _name(model: Any, scenario: Any = "all") -> str:
+    return escape(pretty(str(model), str(scenario)))
+
+
+def _weather(weather: Any) -> str:
+    return escape(weather_name(str(weather)))
 
 
 def _range(values: pd.Series) -> str:

@@ -1,6 +1,6 @@
 """Samples of a cube: the only place where xarray becomes torch."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vadose.errors import VadoseError
-from vadose.models.inputs import Channels, Inputs
-
-OBSERVED = "soil_moisture"
+from vadose.models.inputs import NORMAL, Channels, Inputs
+from vadose.normals import HARMONIC, normal_of
 
 
 @dataclass(frozen=True)
@@ -35,85 +34,114 @@ class Period:
 
 
 class Samples:
-    """Windows of a cube, gathered from arrays held in memory.
+    """Windows, or series of single cells, of a cube, gathered from arrays held in memory.
 
     A sample is a day ``t0`` and a window of cells. What is known on ``t0`` and before is in its
-    history; its targets are the observations on ``t0 + lead``. Days before the record are NaN.
+    history; its targets are the observations on ``t0 + lead``. Days before the record are NaN. In a
+    sequence every day is a ``t0``.
 
     Parameters
     ----------
     cube
-        One grid of a cube, see `vadose.cube.open_cube`.
+        One grid of a cube, see `vadose.cube.open_cube`. For a channel ``NAME_normal`` it has to hold
+        ``NAME_harmonic``, see `vadose.normals.with_normals`. Where it holds ``learnt`` (y, x), networks
+        and trees learn from those cells alone.
     channels
         Names of the predictors and the lead times.
     look_back
         Days of history, ending with ``t0``.
     window, stride
-        Edge of the square windows and their distance, in cells.
+        Edge of the square windows and their distance, in cells; a window of ``None`` is the whole map.
+    sequence
+        Days of a sequence that are a ``t0``, after the look-back; as many as the look-back when left out.
+    correlated
+        Variable that the correlation in the loss is with, where it is another than the observed.
+    above
+        Forecast stores of the layers above by the names in ``channels.above``; unknown where they do
+        not hold a day.
 
     Raises
     ------
     VadoseError
-        For a predictor the cube lacks or that saw days ahead, or a window larger than the grid.
+        For a predictor the cube lacks or that saw days ahead, a window larger than the grid, or a
+        forecast of the layer above of another grid or without a lead.
     """
 
     def __init__(
-        self, cube: xr.Dataset, channels: Channels, *, look_back: int, window: int = 1, stride: int = 1
-    ) -> None:
-        wanted = {*channels.history, *channels.static, *channels.future, OBSERVED, "mask"}
+        self, cube: xr.Dataset, channels: Channels, *, look_back: int, window: int | None = 1, stride: int = 1,
+        sequence: int | None = None, correlated: str | None = None, above: Mapping[str, xr.Dataset] | None = None,
+    ) -> None:  # fmt: skip
+        self.observed = channels.target.removesuffix("_filled")
+        names = {*channels.history, *channels.static, *channels.future, self.observed, "mask"}
+        names |= {correlated} if correlated else set()
+        wanted = {name.removesuffix(NORMAL) + HARMONIC if name.endswith(NORMAL) else name for name in names}
         if missing := sorted(wanted - set(map(str, cube.variables))):
             place = cube.encoding.get("source", "the cube")
             raise VadoseError(f"{place}: no variable {missing}; found {sorted(map(str, cube.data_vars))}")
-        if ahead := [name for name in channels.history if cube[name].attrs.get("causal") == "false"]:
+        inside = [name for name in channels.history if name in cube]
+        if ahead := [name for name in inside if cube[name].attrs.get("causal") == "false"]:
             raise VadoseError(
                 f"{ahead}: filled from the days before and after, which a forecast cannot see; fill in the causal mode"
             )
         rows, columns = cube.sizes["y"], cube.sizes["x"]
-        if window > min(rows, columns):
+        if window is not None and window > min(rows, columns):
             raise VadoseError(f"window of {window} x {window} cells does not fit the grid of {rows} x {columns}")
         self.channels, self.look_back, self.window, self.stride = channels, look_back, window, stride
+        self.sequence_days = sequence or look_back
+        self.shape = (rows, columns)
+        self.size = (window, window) if window else self.shape
         self.days = cube.time.values.astype("datetime64[D]").astype(np.int64)
         self.n_days = len(self.days)
-        self.shape = (rows, columns)
         self.mask = cube.mask.values.astype(bool)
+        self.learnt = self.mask & cube.learnt.values.astype(bool) if "learnt" in cube else self.mask
         self.reach = max(channels.leads)
 
         def stack(names: tuple[str, ...], before: int, after: int) -> NDArray[np.float32]:
-            arrays = [cube[name].transpose("time", "y", "x").values for name in names]
-            stacked = np.stack(arrays, axis=1).astype(np.float32)
-            return np.pad(stacked, ((before, after), (0, 0), (0, 0), (0, 0)), constant_values=np.nan)
+            """(before + days + after, channel, y, x), NaN on the days off the record."""
+            stacked = np.full((before + self.n_days + after, len(names), rows, columns), np.nan, np.float32)
+            all_days = np.arange(self.days[0] - before, self.days[0] + self.n_days + after)
+            for k, name in enumerate(names):
+                if name.endswith(NORMAL):
+                    coefficients = cube[name.removesuffix(NORMAL) + HARMONIC].values
+                    stacked[:, k] = normal_of(coefficients, all_days)
+                else:
+                    stacked[before : before + self.n_days, k] = cube[name].transpose("time", "y", "x").values
+            return stacked
 
-        # Axis 0 of each view is t0; see batch() for the order of the others.
-        cells = (window, window)
-        history = stack(channels.history, look_back - 1, 0)
-        self._history = sliding_window_view(history, (look_back, *cells), axis=(0, 2, 3))
-        if channels.static:
-            static = np.stack([cube[name].values for name in channels.static]).astype(np.float32)
-        else:
-            static = np.empty((0, rows, columns), np.float32)
-        self._static = sliding_window_view(static, cells, axis=(1, 2))
+        # Axis 0 of each view is t0; see inputs() for the order of the others.
+        self._daily = stack(channels.history, look_back - 1, 0)
+        self._history = sliding_window_view(self._daily, (look_back, *self.size), axis=(0, 2, 3))
+        self._fields = np.full((len(channels.static), rows, columns), np.nan, np.float32)
+        for k, name in enumerate(channels.static):
+            self._fields[k] = cube[name].transpose("y", "x").values
+        self._static = sliding_window_view(self._fields, self.size, axis=(1, 2))
+        self._ahead = stack(channels.future, 0, self.reach)[1:] if channels.future else None
         self._future = None
-        if channels.future:
-            future = stack(channels.future, 0, self.reach)[1:]
-            self._future = sliding_window_view(future, (self.reach, *cells), axis=(0, 2, 3))
-        self._target = stack((OBSERVED,), 0, self.reach)[:, 0]
+        if self._ahead is not None:
+            self._future = sliding_window_view(self._ahead, (self.reach, *self.size), axis=(0, 2, 3))
+        self._target = stack((self.observed,), 0, self.reach)[:, 0]
+        self._correlated = stack((correlated,), 0, self.reach)[:, 0] if correlated else None
+        self._above = self._stacked(above or {}, cube)
+        height, width = self.size
         self._corners = np.stack(
-            np.meshgrid(_starts(rows, window, stride), _starts(columns, window, stride), indexing="ij"), -1
+            np.meshgrid(_starts(rows, height, stride), _starts(columns, width, stride), indexing="ij"), -1
         ).reshape(-1, 2)
-        of_mask = sliding_window_view(self.mask, cells)
-        self._corners = self._corners[[bool(of_mask[r, c].any()) for r, c in self._corners]]
+        self._corners = self._corners[self._counts(self.mask[None])[0] > 0]
 
-    def index(self, period: Period) -> NDArray[np.int64]:
-        """All samples with an observation in the period at any lead: (n, 3) of t0, row, column."""
+    def index(self, period: Period, *, learnt: bool = False) -> NDArray[np.int64]:
+        """All samples with an observation in the period at any lead: (n, 3) of t0, row, column.
+
+        With ``learnt`` only observations at the cells to learn from count.
+        """
         first, last = self._span(period)
-        known = np.isfinite(self._target)
-        known[:first] = known[last + 1 :] = False
-        windows: NDArray[np.bool_] = sliding_window_view(known, (self.window, self.window), axis=(1, 2))
-        any_cell = np.any(windows, axis=(-2, -1))
-        at_corners = any_cell[:, self._corners[:, 0], self._corners[:, 1]]
         useful = np.zeros((self.n_days, len(self._corners)), bool)
+        known = np.isfinite(self._target[: self.n_days])
+        known[:first] = known[last + 1 :] = False
+        if learnt:
+            known &= self.learnt
+        some = self._counts(known) > 0
         for lead in self.channels.leads:
-            useful |= at_corners[lead : lead + self.n_days]
+            useful[: self.n_days - lead] |= some[lead:]
         t0, corner = np.nonzero(useful)
         if not len(t0):
             raise VadoseError(f"no observation between {period.first} and {period.last} to learn from or score")
@@ -127,30 +155,41 @@ class Samples:
         """What is known at ``t0`` for the samples of an index (n, 3)."""
         t0, row, column = index.T
         history = np.moveaxis(self._history[t0, :, row, column], 2, 1)
-        future = None
+        future = above = None
         if self._future is not None:
             future = torch.from_numpy(np.moveaxis(self._future[t0, :, row, column], 2, 1).copy())
+        if self._above is not None:
+            down, across = self._cells(row, column)
+            above = torch.from_numpy(np.moveaxis(self._above[t0[:, None, None], down, across], (3, 4), (1, 2)).copy())
         return Inputs(
             history=torch.from_numpy(history.copy()),
             static=torch.from_numpy(self._static[:, row, column].swapaxes(0, 1).copy()),
             future=future,
             day=torch.from_numpy(self.days[t0]),
             cell=torch.from_numpy(index[:, 1:].copy()),
+            above=above,
         )
 
-    def targets(self, index: NDArray[np.int64], period: Period) -> Tensor:
+    def targets(self, index: NDArray[np.int64], period: Period, *, learnt: bool = False) -> Tensor:
         """Observations (n, L, window, window), NaN where there is none or its day is off the period."""
+        return self._targets(self._target, index, period, learnt=learnt)
+
+    def correlated(self, index: NDArray[np.int64], period: Period, *, learnt: bool = False) -> Tensor | None:
+        """What the correlation in the loss is with, as `targets`; None where it is the same."""
+        if self._correlated is None:
+            return None
+        return self._targets(self._correlated, index, period, learnt=learnt)
+
+    def _targets(self, of: NDArray[np.float32], index: NDArray[np.int64], period: Period, *, learnt: bool) -> Tensor:
         first, last = self._span(period)
         t0, row, column = index.T
-        offset = np.arange(self.window)
         valid = t0[:, None] + np.array(self.channels.leads)
-        found = self._target[
-            valid[:, :, None, None],
-            (row[:, None] + offset)[:, None, :, None],
-            (column[:, None] + offset)[:, None, None, :],
-        ]
+        down, across = self._cells(row, column)
+        found = of[valid[:, :, None, None], down[:, None], across[:, None]]
         outside = (valid < first) | (valid > last)
         found[outside] = np.nan
+        if learnt:
+            found = np.where(self.learnt[down, across][:, None], found, np.float32(np.nan))
         return torch.from_numpy(found)
 
     def batches(
@@ -160,14 +199,132 @@ class Samples:
         size: int,
         limit: int | None = None,
         generator: np.random.Generator | None = None,
+        learnt: bool = False,
+        correlated: bool = False,
     ) -> Iterator[tuple[Inputs, Tensor]]:
-        """Pairs of inputs and targets; in random order and at most ``limit`` samples with a generator."""
-        index = self.index(period)
+        """Pairs of inputs and targets; in random order and at most ``limit`` samples with a generator.
+
+        With ``correlated`` the targets (B, 2L, H, W) hold behind the observed what the correlation is with.
+        """
+        index = self.index(period, learnt=learnt)
         if generator is not None:
             index = generator.permutation(index)[:limit]
         for start in range(0, len(index), size):
             part = index[start : start + size]
-            yield self.inputs(part), self.targets(part, period)
+            targets = self.targets(part, period, learnt=learnt)
+            other = self.correlated(part, period, learnt=learnt) if correlated else None
+            yield self.inputs(part), targets if other is None else torch.cat([targets, other], dim=1)
+
+    def sequences(
+        self,
+        period: Period,
+        *,
+        size: int,
+        limit: int | None = None,
+        generator: np.random.Generator | None = None,
+        learnt: bool = False,
+    ) -> Iterator[tuple[Inputs, Tensor]]:
+        """Series of single cells, the look-back and the days that are a ``t0``, and the targets of the latter.
+
+        Targets are (B, days, L, 1, 1), NaN where there is none. With a generator as many series of random
+        ends as make each day come once on average, at most ``limit``; else the period is gone through once.
+        """
+        first, last = self._span(period)
+        known = np.isfinite(self._target[first : last + 1]).any(axis=0) & (self.learnt if learnt else self.mask)
+        cells = np.argwhere(known)
+        if not len(cells):
+            raise VadoseError(f"no observation between {period.first} and {period.last} to learn from or score")
+        # Ends of series: the last t0 of the period first, then back.
+        ends = np.maximum(np.arange(last - 1, first - 1, -self.sequence_days), self.sequence_days)
+        if generator is None:
+            drawn = np.repeat(cells, len(ends), axis=0)
+            end = np.tile(ends, len(cells))
+            if limit is not None:
+                picked = np.random.default_rng(0).permutation(len(end))[:limit]
+                drawn, end = drawn[picked], end[picked]
+        else:
+            count = min(len(cells) * len(ends), limit or len(cells) * len(ends))
+            drawn = cells[generator.permutation(np.arange(count) % len(cells))]
+            lowest = min(first + self.sequence_days // 2, last - 1)
+            end = np.maximum(generator.integers(lowest, last, count), self.sequence_days)
+        for start in range(0, len(drawn), size):
+            part, of_part = drawn[start : start + size], end[start : start + size]
+            days = of_part[:, None] + np.arange(1 - self.look_back - self.sequence_days, 1)
+            yield self._series(part, days, self.look_back), self._series_targets(part, days, (first, last))
+
+    def sequence(self, cells: NDArray[np.int64], first: int, last: int) -> Inputs:
+        """Series of cells (n, 2) for the t0 of positions ``first`` .. ``last``, the look-back before them included."""
+        days = np.arange(first - self.look_back + 1, last + 1)
+        return self._series(cells, np.tile(days, (len(cells), 1)), self.look_back - 1)
+
+    def _series(self, cells: NDArray[np.int64], days: NDArray[np.int64], skip: int) -> Inputs:
+        """Series (B, T, C, 1, 1) of positions ``days`` (B, T), forecasts above from ``skip`` on."""
+        row, column = cells.T
+        history = self._daily[days + self.look_back - 1, :, row[:, None], column[:, None]]
+        future = above = None
+        if self._ahead is not None:
+            ahead = days[:, -1:] + np.arange(self.reach)
+            future = torch.from_numpy(self._ahead[ahead, :, row[:, None], column[:, None]])[..., None, None]
+        if self._above is not None:
+            found = self._above[days[:, skip:], row[:, None], column[:, None]]
+            above = torch.from_numpy(found)[..., None, None]
+        return Inputs(
+            history=torch.from_numpy(history)[..., None, None],
+            static=torch.from_numpy(self._fields[:, row, column].T.copy())[..., None, None],
+            future=future,
+            day=torch.from_numpy(self.days[0] + days[:, -1]),
+            cell=torch.from_numpy(cells.copy()),
+            above=above,
+        )
+
+    def _series_targets(self, cells: NDArray[np.int64], days: NDArray[np.int64], span: tuple[int, int]) -> Tensor:
+        t0 = days[:, self.look_back :]
+        valid = t0[:, :, None] + np.array(self.channels.leads)
+        row, column = cells.T
+        found = self._target[np.clip(valid, 0, None), row[:, None, None], column[:, None, None]]
+        found[(valid < span[0]) | (valid > span[1]) | (t0[:, :, None] < 0)] = np.nan
+        return torch.from_numpy(found)[..., None, None]
+
+    def _stacked(self, above: Mapping[str, xr.Dataset], cube: xr.Dataset) -> NDArray[np.float32] | None:
+        """Forecasts of the layers above (t0, y, x, lead, layer)."""
+        if set(above) != set(self.channels.above):
+            raise VadoseError(f"forecasts of the layers {sorted(above)} above; wanted are {self.channels.above}")
+        if not above:
+            return None
+        leads = np.array(self.channels.leads).astype("timedelta64[D]")
+        stacked = np.full((self.n_days, *self.shape, len(leads), len(above)), np.nan, np.float32)
+        for k, name in enumerate(self.channels.above):
+            store = above[name]
+            held = store.lead_time.values.astype("timedelta64[D]")
+            if missing := sorted(set(leads.astype(int)) - set(held.astype(int))):
+                raise VadoseError(f"the forecast of {name} lacks leads {missing} days; it has {held.astype(int)}")
+            if not (np.array_equal(store.y.values, cube.y.values) and np.array_equal(store.x.values, cube.x.values)):
+                raise VadoseError(f"the forecast of {name} is of another grid than the cube")
+            chosen = store.soil_moisture.isel(lead_time=[int(np.flatnonzero(held == lead)[0]) for lead in leads])
+            position = store.init_time.values.astype("datetime64[D]").astype(np.int64) - self.days[0]
+            inside = (position >= 0) & (position < self.n_days)
+            values = chosen.transpose("init_time", "y", "x", "lead_time").values
+            stacked[position[inside], ..., k] = values[inside]
+        return stacked
+
+    def _cells(self, row: NDArray[np.int64], column: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Rows (n, h, 1) and columns (n, 1, w) of the windows at these corners."""
+        height, width = self.size
+        return (row[:, None] + np.arange(height))[:, :, None], (column[:, None] + np.arange(width))[:, None, :]
+
+    def _counts(self, known: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Known cells (day, corner) in each window."""
+        height, width = self.size
+        row, column = self._corners.T
+        total = np.zeros((len(known), self.shape[0] + 1, self.shape[1] + 1), np.int32)
+        known.cumsum(axis=1, dtype=np.int32).cumsum(axis=2, out=total[:, 1:, 1:])
+        found: NDArray[np.int64] = (
+            total[:, row + height, column + width]
+            - total[:, row, column + width]
+            - total[:, row + height, column]
+            + total[:, row, column]
+        )
+        return found
 
     def _span(self, period: Period) -> tuple[int, int]:
         """First and last day of a period as positions in the record, the record's own ends at most."""

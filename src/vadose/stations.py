@@ -133,6 +133,21 @@ def build_stations(
     return out
 
 
+def folders_of(data: Path) -> tuple[Path | None, Path | None, Path | None]:
+    """Folders of USCRN files, SCAN files and their metadata in a folder of all; None for what is not there.
+
+    Raises
+    ------
+    VadoseError
+        When neither network is there.
+    """
+    names = ("uscrn_daily01", "scan_daily", "station_meta")
+    uscrn, scan, metadata = (data / name if (data / name).is_dir() else None for name in names)
+    if uscrn is None and scan is None:
+        raise VadoseError(f"{data}: no folder {names[0]!r} or {names[1]!r} in it; give the folder they lie in")
+    return uscrn, scan, metadata
+
+
 def _read(
     uscrn: Path | None, scan: Path | None, ismn: Path | None, metadata: Path | None,
     left_out: dict[str, str], progress: Progress,

@@ -1,6 +1,7 @@
 """The whole road in one resumable go: build, train, forecast, evaluate, report."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -8,17 +9,21 @@ import pandas as pd
 import xarray as xr
 
 from vadose.artefact import fingerprint, made_from, writing
-from vadose.config import Experiment
+from vadose.config import Experiment, LayerConfig, RunConfig
 from vadose.cube import open_cube
 from vadose.errors import VadoseError
 from vadose.evaluate import evaluate
+from vadose.evaluate.paper import paper_tables
 from vadose.forecast import forecast
+from vadose.models.inputs import NORMAL
+from vadose.normals import with_normals
 from vadose.report import build_report
 from vadose.samples import Period, Samples
 from vadose.train import Progress, blend, silent, train
 
 MIN_PAIRS = {"validation": 10, "test": 60}
-"""Fewest pairs for a cell or station to count; two months of validation hold fewer than a year."""
+"""Fewest pairs for a cell or station to count, where validation holds two months; a year's take 60."""
+CHECKPOINTS = {"validation": "selected.pt", "test": "final.pt"}
 
 
 def study(
@@ -32,13 +37,15 @@ def study(
 ) -> Path:
     """Do all of an experiment on a cube and write its report.
 
-    Written under ``out``: ``runs/NAME``, ``forecasts/PHASE/NAME.zarr``,
-    ``evaluation/PHASE[-stations]``, ``scores.csv`` of the last phase, and ``report.html``. Each is
+    Written under ``out``: ``runs/NAME``, ``forecasts/PHASE/NAME.zarr``, ``evaluation/PHASE[-stations]``,
+    ``scores.csv`` of the last phase, and ``report.html``; with several layers each of the folders holds one of
+    each layer, and ``paper[-stations]`` the tables and figures of Rabiei et al. (2025) of the last phase. Each is
     left alone when it was made from the same inputs, so a stopped study goes on where it was.
 
     The phases are *validation*, forecast by the networks fitted on training days alone, and *test*,
     by those fitted anew on training and validation days; the latter only when the cube holds
-    observations of the test period.
+    observations of the test period. Layers are gone through from the surface down, so that the runs below
+    are given the forecasts of the layers above, never the observations.
 
     Parameters
     ----------
@@ -59,50 +66,49 @@ def study(
     VadoseError
         When the cube does not hold the periods of the experiment, or any stage finds its input wrong.
     """
-    cube = open_cube(cube_path).load()
-    runs = train_all(experiment, cube_path, out / "runs", progress=progress)
-    phases: list[list[Path]] = []
-    for phase, checkpoint in (("validation", "selected.pt"), ("test", "final.pt")):
-        period: Period = getattr(experiment.split, phase).period()
-        if not _has_observations(cube, period):
-            if phase == "validation":
-                raise VadoseError(f"{cube_path}: no soil moisture between {period.first} and {period.last}")
-            continue
-        phases.append([])
-        first = max(pd.Timestamp(period.first) - pd.Timedelta(days=max(experiment.leads)), _first_day(cube))
-        last = pd.Timestamp(period.last) - pd.Timedelta(days=min(experiment.leads))
-        stores = [
-            forecast(
-                run / checkpoint,
-                cube,
-                out / "forecasts" / phase / f"{run.name}.zarr",
-                first=f"{first:%Y-%m-%d}",
-                last=f"{last:%Y-%m-%d}",
-                leads=experiment.leads,
-                made_of={"cube": made_from(cube_path)},
-                progress=progress,
-            )
-            for run in runs
-        ]
-        observations = {"": cube} | ({"-stations": xr.open_zarr(stations, consolidated=False)} if stations else {})
-        for suffix, observed in observations.items():
-            folder = out / "evaluation" / f"{phase}{suffix}"
-            progress(f"evaluating {folder.name}", 0.0)
-            evaluate(
-                [xr.open_zarr(store, consolidated=False) for store in stores],
-                observed,
-                out=folder,
-                period=(period.first, period.last),
-                min_pairs=MIN_PAIRS[phase],
-                replicates=experiment.replicates,
-            )
-            progress(f"evaluating {folder.name}", 1.0)
-            phases[-1].append(folder)
+    road = _Road(experiment, cube_path, out / "runs", out / "forecasts", progress)
+    phases = road.phases()
+    evaluations: dict[str, list[Path]] = {phase: [] for phase in phases}
+    truths: dict[str, xr.Dataset] = {"": road.scored()}
+    if stations:
+        truths["-stations"] = xr.open_zarr(stations, consolidated=False)
+    for layer in road.layers:
+        road.train(layer)
+        for phase, period in phases.items():
+            stores = road.forecast(layer, phase)
+            for suffix, observed in truths.items():
+                folder = out / "evaluation" / f"{phase}{suffix}" / layer.folder
+                what = f"evaluating {phase}{suffix} {layer.folder}".rstrip()
+                progress(what, 0.0)
+                days = pd.Timestamp(period.last) - pd.Timestamp(period.first)
+                evaluate(
+                    [xr.open_zarr(store, consolidated=False) for store in stores],
+                    observed,
+                    out=folder,
+                    period=(period.first, period.last),
+                    min_pairs=MIN_PAIRS["test" if days >= pd.Timedelta(days=180) else phase],
+                    replicates=experiment.replicates,
+                    cube=road.cube if suffix else None,
+                    products={n: road.cube[v] for n, v in layer.config.products.items()} if suffix else None,
+                )
+                progress(what, 1.0)
+                evaluations[phase].append(folder)
+    last = evaluations[list(phases)[-1]]
     with writing(out / "scores.csv") as scratch:
-        tables = [pd.read_csv(folder / "scores.csv", dtype=str, keep_default_na=False) for folder in phases[-1]]
+        tables = [pd.read_csv(folder / "scores.csv", dtype=str, keep_default_na=False) for folder in last]
         pd.concat(tables).to_csv(scratch, index=False)
+    if len(road.layers) > 1:
+        phase = list(phases)[-1]
+        for suffix in truths:
+            progress(f"drawing the paper's figures {phase}{suffix}", 0.0)
+            paper_tables(
+                {layer.name: out / "evaluation" / f"{phase}{suffix}" / layer.folder for layer in road.layers},
+                out / f"paper{suffix}",
+            )
+            progress(f"drawing the paper's figures {phase}{suffix}", 1.0)
     # The last phase is what counts: it comes first in the report.
-    return build_report([folder for phase in phases[::-1] for folder in phase], out / "report.html", title=title)
+    ordered = [folder for phase in list(phases)[::-1] for folder in evaluations[phase]]
+    return build_report(ordered, out / "report.html", title=title)
 
 
 def train_all(
@@ -113,55 +119,197 @@ def train_all(
     names: Sequence[str] | None = None,
     progress: Progress = silent,
 ) -> list[Path]:
-    """Train the runs and blends of an experiment (all, or those named) and return their folders."""
+    """Train the runs and blends of an experiment (all, or those named) and return their folders, ``out/NAME``.
+
+    Where layers are forecast from those above, those forecasts are kept in ``out/.above``.
+    """
     known = [*experiment.runs, *experiment.blends]
     if unknown := [name for name in names or () if name not in known]:
         raise VadoseError(f"unknown run {unknown}; the experiment has {known}")
-    # Once for all runs: each would read it anew.
-    cube = open_cube(cube_path).load()
-    made_of = {"cube": made_from(cube_path)}
-    split = experiment.split
-    folders = []
-    for name, run in experiment.runs.items():
-        if names is not None and name not in names:
-            continue
-        samples = Samples(cube, run.channels(), look_back=run.look_back, window=run.window, stride=run.stride)
-        folder = train(
-            samples,
-            out / name,
-            model=run.model,
-            hyper=run.hyper,
-            training=split.training.period(),
-            validation=split.validation.period(),
-            optimisation=run.training.optimisation(),
-            refit=run.refit,
-            attributes={"scenario": "all"},
-            made_of=made_of,
-            progress=progress,
-        )
-        folders.append(folder)
-    for name, join in experiment.blends.items():
-        if names is not None and name not in names:
-            continue
-        members = [out / member for member in join.members]
-        if missing := [member.name for member in members if not (member / "final.pt").exists()]:
-            raise VadoseError(f"blend {name}: its members {missing} are not trained; train them first")
-        folders.append(
-            blend(
-                members,
-                out / name,
-                weights=join.by_member(experiment.leads),
-                leads=experiment.leads,
-                attributes={"scenario": "all"},
-                made_of={"members": fingerprint([member / "final.pt" for member in members])},
+    road = _Road(experiment, cube_path, out, out / ".above", progress)
+    return [folder for layer in road.layers for folder in road.train(layer, names)]
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """A layer, and the folder its artefacts lie in: none of its own where it is the only one."""
+
+    name: str
+    config: LayerConfig
+    folder: str
+
+
+class _Road:
+    """What all stages of a study share: the cube, loaded once, and where things lie."""
+
+    def __init__(
+        self, experiment: Experiment, cube_path: Path, runs: Path, forecasts: Path, progress: Progress
+    ) -> None:
+        self.experiment, self.runs, self.forecasts, self.progress = experiment, runs, forecasts, progress
+        self.made_of = {"cube": made_from(cube_path)}
+        self.place = cube_path
+        cube = open_cube(cube_path).load()
+        if experiment.learn_from is not None:
+            if "station" not in cube.coords:
+                raise VadoseError(f"{cube_path}: 'learn_from' names stations, but its cells are none")
+            learnt = np.array([str(name) in experiment.learn_from for name in cube.station.values])
+            cube["learnt"] = ("y", "x"), learnt[:, None]
+        self.cube = cube
+        given = experiment.layers or {
+            cube.attrs["layer"]: LayerConfig(observed=cube.attrs.get("observed", "soil_moisture"))
+        }
+        if missing := [layer.observed for layer in given.values() if layer.observed not in cube]:
+            raise VadoseError(
+                f"{cube_path}: no variable {missing} to forecast; found {sorted(map(str, cube.data_vars))}"
             )
+        several = len(given) > 1
+        self.layers = [_Layer(n, c, n.replace(" ", "") if several else "") for n, c in given.items()]
+        self.sources = {run.above for run in experiment.runs.values() if run.above} if several else set()
+        self.sources |= {m for name in self.sources & experiment.blends.keys() for m in experiment.blends[name].members}
+
+    def phases(self) -> dict[str, Period]:
+        """Phases of which the cube holds observations, and their periods."""
+        found = {}
+        for phase in CHECKPOINTS:
+            period: Period = getattr(self.experiment.split, phase).period()
+            observed = self.cube[self.layers[0].config.observed].sel(time=slice(period.first, period.last))
+            if np.isfinite(observed).any():
+                found[phase] = period
+            elif phase == "validation":
+                raise VadoseError(f"{self.place}: no soil moisture between {period.first} and {period.last}")
+        return found
+
+    def scored(self) -> xr.Dataset:
+        """The cube with observations at the cells to score alone."""
+        step = self.experiment.score_every
+        if step == 1:
+            return self.cube
+        rows, columns = (np.arange(self.cube.sizes[d]) % step == step // 2 for d in ("y", "x"))
+        chosen = xr.DataArray(rows[:, None] & columns, dims=("y", "x")) & self.cube.mask
+        names = [layer.config.observed for layer in self.layers]
+        thinned = self.cube[[*names, "mask"]].where(chosen)
+        return thinned.assign_attrs(inputs=f"every {step}th cell of {self.cube.attrs['inputs']}")
+
+    def train(self, layer: _Layer, names: Sequence[str] | None = None) -> list[Path]:
+        """Train the runs of a layer, then its blends, then forecast what the layers below are given."""
+        split, experiment = self.experiment.split, self.experiment
+        training, whole = split.training.period(), split.training.period().to(split.validation.period())
+        folders = []
+        for name, run in self._runs(layer).items():
+            if names is not None and name not in names:
+                continue
+            channels = run.channels(layer.config, [other.name for other in self._above(layer)])
+            # What is learnt from the training days, or forecast by what was, is another one when fitted anew.
+            changes = channels.above or any(n.endswith(NORMAL) for n in channels.history)
+            again = (lambda r=run: self._samples(layer, r, whole, "test")) if changes else True
+            folder = train(
+                self._samples(layer, run, training, "validation"),
+                self.runs / layer.folder / name,
+                model=run.model,
+                hyper=run.hyper,
+                training=training,
+                validation=split.validation.period(),
+                optimisation=run.training.optimisation(),
+                refit=run.refit and again,
+                attributes={"scenario": run.scenario, "layer": layer.name},
+                made_of=self.made_of | {"above": self._inputs_above(layer, run)},
+                progress=self.progress,
+            )
+            folders.append(folder)
+        for name, join in experiment.blends.items():
+            if names is not None and name not in names:
+                continue
+            members = [self.runs / layer.folder / member for member in join.members]
+            if missing := [member.name for member in members if not (member / "final.pt").exists()]:
+                raise VadoseError(f"blend {name}: its members {missing} are not trained; train them first")
+            folders.append(
+                blend(
+                    members,
+                    self.runs / layer.folder / name,
+                    weights=join.by_member(experiment.leads),
+                    leads=experiment.leads,
+                    attributes={"scenario": join.scenario},
+                    made_of={"members": fingerprint([member / "final.pt" for member in members])},
+                )
+            )
+        if layer is not self.layers[-1]:
+            for phase in CHECKPOINTS:
+                for name in sorted(self.sources & {*self._runs(layer), *experiment.blends}):
+                    self._forecast(layer, phase, name)
+        return folders
+
+    def forecast(self, layer: _Layer, phase: str) -> list[Path]:
+        """Forecast a phase with all runs and blends of a layer."""
+        return [self._forecast(layer, phase, name) for name in (*self._runs(layer), *self.experiment.blends)]
+
+    def _runs(self, layer: _Layer) -> dict[str, RunConfig]:
+        return {name: run for name, run in self.experiment.runs.items() if layer.name in (run.only or (layer.name,))}
+
+    def _forecast(self, layer: _Layer, phase: str, name: str) -> Path:
+        experiment, split = self.experiment, self.experiment.split
+        period: Period = getattr(split, phase).period()
+        # Of what the layers below learn from, the training days too.
+        begin = split.training.first if name in self.sources else pd.Timestamp(period.first)
+        days = pd.DatetimeIndex(self.cube.time.values)
+        first = max(pd.Timestamp(begin) - pd.Timedelta(days=max(experiment.leads)), days[0])
+        last = min(pd.Timestamp(period.last), days[-1]) - pd.Timedelta(days=min(experiment.leads))
+        return forecast(
+            self.runs / layer.folder / name / CHECKPOINTS[phase],
+            self.cube,
+            self.forecasts / phase / layer.folder / f"{name}.zarr",
+            first=f"{first:%Y-%m-%d}",
+            last=f"{last:%Y-%m-%d}",
+            leads=experiment.leads,
+            above=self._stores_above(layer, phase, self._source(name)),
+            of_members=self._of_members(layer, phase, name),
+            made_of=self.made_of,
+            progress=self.progress,
         )
-    return folders
 
+    def _of_members(self, layer: _Layer, phase: str, name: str) -> list[xr.Dataset] | None:
+        """Forecasts of a blend's members, made first where they are not there."""
+        if name not in self.experiment.blends:
+            return None
+        members = self.experiment.blends[name].members
+        return [xr.open_zarr(self._forecast(layer, phase, m), consolidated=False) for m in members]
 
-def _has_observations(cube: xr.Dataset, period: Period) -> bool:
-    return bool(np.isfinite(cube.soil_moisture.sel(time=slice(period.first, period.last))).any())
+    def _samples(self, layer: _Layer, run: RunConfig, learnt_from: Period, phase: str) -> Samples:
+        above = self._stores_above(layer, phase, run.above)
+        channels = run.channels(layer.config, list(above))
+        cube = self.cube
+        if any(name.endswith(NORMAL) for name in channels.history):
+            cube = with_normals(cube, (layer.config.observed,), learnt_from.first, learnt_from.last)
+        window = None if run.window == "map" else run.window
+        return Samples(
+            cube, channels, look_back=run.look_back, window=window, stride=run.stride, sequence=run.sequence,
+            correlated=layer.config.correlated, above=above,
+        )  # fmt: skip
 
+    def _above(self, layer: _Layer) -> list[_Layer]:
+        return self.layers[: self.layers.index(layer)]
 
-def _first_day(cube: xr.Dataset) -> pd.Timestamp:
-    return pd.Timestamp(cube.time.values[0])
+    def _source(self, name: str) -> str | None:
+        """The run whose forecasts of the layers above a run, or the members of a blend, are given."""
+        if name in self.experiment.runs:
+            return self.experiment.runs[name].above
+        found = {self.experiment.runs[m].above for m in self.experiment.blends[name].members} - {None}
+        if len(found) > 1:
+            raise VadoseError(f"blend {name}: its members are given the layers above of {sorted(map(str, found))}")
+        return found.pop() if found else None
+
+    def _stores_above(self, layer: _Layer, phase: str, source: str | None) -> dict[str, xr.Dataset]:
+        """Forecasts of the layers above by a run, by their names."""
+        if source is None:
+            return {}
+        folder = self.forecasts / phase
+        return {
+            other.name: xr.open_zarr(folder / other.folder / f"{source}.zarr", consolidated=False)
+            for other in self._above(layer)
+        }
+
+    def _inputs_above(self, layer: _Layer, run: RunConfig) -> dict[str, object]:
+        return {
+            f"{phase} {name}": store.attrs["inputs"]
+            for phase in CHECKPOINTS
+            for name, store in self._stores_above(layer, phase, run.above).items()
+        }

@@ -5,7 +5,8 @@ import csv
 import inspect
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 from vadose.artefact import is_current, note_inputs, remove, writing
 from vadose.errors import VadoseError
-from vadose.losses import rmse_correlation
+from vadose.losses import crps, rmse_correlation
 from vadose.models import MODELS, to_checkpoint
 from vadose.models.inputs import Channels, Inputs
 from vadose.samples import Period, Samples
@@ -45,7 +46,8 @@ class Optimisation:
     learning_rate, weight_decay
         Of Adam; the rate falls to a tenth over the epochs along a cosine.
     alpha, beta, form
-        Of the loss, see `vadose.losses.rmse_correlation`.
+        Of the loss, see `vadose.losses.rmse_correlation`; with the form ``'crps'`` it is
+        `vadose.losses.crps`, and the model has to have a deviation.
     clip
         Largest norm of the gradient.
     precision
@@ -68,14 +70,28 @@ class Optimisation:
     seeds: tuple[int, ...] = (0,)
 
 
-class Batches:
-    """The batches of a period in a fixed order, to be gone through as often as wanted."""
+CELLS_AT_ONCE = 1 << 18
+"""Cells x days of history in a batch that only statistics are taken of."""
+STATISTICS = 1 << 15
+"""Samples that the means and deviations of a network's predictors are taken of."""
 
-    def __init__(self, samples: Samples, period: Period, size: int) -> None:
-        self.samples, self.period, self.size = samples, period, size
+
+class Batches:
+    """The batches of a period, to be gone through as often as wanted: always the same, ``limit`` samples at most."""
+
+    def __init__(
+        self, samples: Samples, period: Period, size: int | None = None, *, limit: int | None = None,
+        learnt: bool = False,
+    ) -> None:  # fmt: skip
+        height, width = samples.size
+        self.samples, self.period, self.limit, self.learnt = samples, period, limit, learnt
+        self.size = size or max(1, CELLS_AT_ONCE // (height * width * samples.look_back))
 
     def __iter__(self) -> Iterator[tuple[Inputs, Tensor]]:
-        return self.samples.batches(self.period, size=self.size)
+        generator = None if self.limit is None else np.random.default_rng(0)
+        return self.samples.batches(
+            self.period, size=self.size, limit=self.limit, generator=generator, learnt=self.learnt
+        )
 
 
 def train(
@@ -87,7 +103,7 @@ def train(
     training: Period,
     validation: Period | None,
     optimisation: Optimisation,
-    refit: bool = True,
+    refit: bool | Callable[[], Samples] = True,
     attributes: dict[str, str] | None = None,
     made_of: dict[str, Any] | None = None,
     progress: Progress = silent,
@@ -103,6 +119,9 @@ def train(
     ----------
     samples
         The cube's samples, in the shape the model takes.
+    refit
+        Whether to fit anew on all days; or what gives the `Samples` to do so with, where predictors depend
+        on the training days, as normals and the forecasts of the layers above do.
     out
         Folder of the run; left alone when it was made from the same inputs already.
     model, hyper
@@ -126,46 +145,57 @@ def train(
         raise VadoseError(
             f"validation begins {validation.first}, training ends {training.last}: they have to follow each other"
         )
-    if "grid" in inspect.signature(MODELS[model]).parameters:
-        hyper = hyper | {"grid": samples.shape}
+    of_samples = {"grid": samples.shape, "look_back": samples.look_back}
+    hyper = hyper | {k: v for k, v in of_samples.items() if k in inspect.signature(MODELS[model]).parameters}
     inputs = {
         "model": model, "hyper": hyper, "channels": samples.channels.to_dict(), "look_back": samples.look_back,
         "window": samples.window, "stride": samples.stride, "training": asdict(training),
-        "validation": validation and asdict(validation), "optimisation": asdict(optimisation), "refit": refit,
+        "validation": validation and asdict(validation), "optimisation": asdict(optimisation), "refit": bool(refit),
         **(made_of or {}),
     }  # fmt: skip
     if is_current(out, **inputs):
         return out
-    common = {
+    common: dict[str, Any] = {
         "channels": samples.channels.to_dict(), "look_back": samples.look_back, "window": samples.window,
-        "attributes": {"model": model, "weather": samples.channels.weather, **(attributes or {})},
+        "attributes": {
+            "model": model, "weather": samples.channels.weather, "observed": samples.observed, **(attributes or {}),
+        },
     }  # fmt: skip
     whole = training.to(validation) if validation else training
     resume = out.with_name(f".{out.name}.training")
     _forget_unless(resume, inputs)
     log: list[dict[str, Any]] = []
+    label = " ".join(filter(None, (common["attributes"].get("layer"), out.name)))
+
+    def again() -> Samples:
+        return refit() if callable(refit) else samples
+
     if hasattr(MODELS[model], "fit"):
-        periods = (training, whole) if refit else (training,)
-        members = [[_fit(samples, period, model, hyper, out.name, progress)] for period in periods]
+        limit = optimisation.samples_per_epoch
+        members = [[_fit(samples, training, model, hyper, limit, label, progress)]]
+        if refit:
+            members.append([_fit(again(), whole, model, hyper, limit, f"{label} on all days", progress)])
     else:
-        members = [[], []] if refit else [[]]
+        members, epochs = [[]], {}
         for seed in optimisation.seeds:
-            label = f"{out.name}, seed {seed}"
-            place = resume / f"{seed}.pt"
-            best, epochs = _optimise(
-                samples, training, validation, model, hyper, optimisation, seed, place, log, label, progress
+            place, what = resume / f"{seed}.pt", f"{label}, seed {seed}"
+            best, epochs[seed] = _optimise(
+                samples, training, validation, model, hyper, optimisation, seed, place, log, what, progress
             )
             members[0].append(best)
-            if refit:
-                place = resume / f"{seed}-refit.pt"
-                fixed = Optimisation(**{**asdict(optimisation), "epochs": epochs})
-                label += " on all days"
-                best, _ = _optimise(samples, whole, None, model, hyper, fixed, seed, place, log, label, progress)
+        if refit:
+            members.append([])
+            of_all = again()
+            for seed in optimisation.seeds:
+                place, what = resume / f"{seed}-refit.pt", f"{label}, seed {seed} on all days"
+                fixed = replace(optimisation, epochs=epochs[seed])
+                best, _ = _optimise(of_all, whole, None, model, hyper, fixed, seed, place, log, what, progress)
                 members[1].append(best)
     with writing(out) as scratch:
         scratch.mkdir()
-        for name, group in zip(("selected", "final"), (members[0], members[-1]), strict=True):
-            torch.save(_mean_of(group, common), scratch / f"{name}.pt")
+        seen = (training, whole if refit else training)
+        for name, group, period in zip(("selected", "final"), (members[0], members[-1]), seen, strict=True):
+            torch.save(_mean_of(group, common | {"learnt_from": asdict(period)}), scratch / f"{name}.pt")
         if log:
             with (scratch / "history.csv").open("w", newline="") as stream:
                 writer = csv.DictWriter(stream, log[0])
@@ -183,7 +213,7 @@ def blend(runs: list[Path], out: Path, *, weights: tuple[tuple[float, ...], ...]
     Raises
     ------
     VadoseError
-        When the runs take windows of different size or different weather.
+        When the runs take different weather.
     """
     inputs = {"runs": [run.name for run in runs], "weights": weights, "leads": leads, **made_of}
     if is_current(out, **inputs):
@@ -192,8 +222,6 @@ def blend(runs: list[Path], out: Path, *, weights: tuple[tuple[float, ...], ...]
         scratch.mkdir()
         for name in ("selected.pt", "final.pt"):
             members = [torch.load(run / name, weights_only=True) for run in runs]
-            if len({member["window"] for member in members}) > 1:
-                raise VadoseError(f"{out.name}: its members take windows of different size; blend equal ones")
             if len({member["attributes"]["weather"] for member in members}) > 1:
                 raise VadoseError(f"{out.name}: some of its members take weather and some do not; blend alike ones")
             channels = Channels(
@@ -202,10 +230,11 @@ def blend(runs: list[Path], out: Path, *, weights: tuple[tuple[float, ...], ...]
                 future=_union(m["channels"]["future"] for m in members),
                 leads=leads,
                 target=members[0]["channels"]["target"],
+                above=_union(m["channels"]["above"] for m in members),
             )
             checkpoint = {
                 "name": "blend", "members": members, "weights": weights, "channels": channels.to_dict(),
-                "look_back": max(m["look_back"] for m in members), "window": members[0]["window"],
+                "look_back": max(m["look_back"] for m in members), "window": max(m["window"] or 0 for m in members),
                 "attributes": members[0]["attributes"] | {"model": "blend"} | attributes,
             }  # fmt: skip
             torch.save(checkpoint, scratch / name)
@@ -225,13 +254,16 @@ def _union(names: Any) -> tuple[str, ...]:
 
 
 def _fit(
-    samples: Samples, period: Period, model: str, hyper: dict[str, Any], label: str, progress: Progress
-) -> dict[str, Any]:
+    samples: Samples, period: Period, model: str, hyper: dict[str, Any], limit: int | None, label: str,
+    progress: Progress,
+) -> dict[str, Any]:  # fmt: skip
     """Fit a model that learns in one go."""
     what = f"fitting {label} on {period.first} .. {period.last}"
     progress(what, 0.0)
     fitted = MODELS[model](samples.channels, **hyper)
-    fitted.fit(Batches(samples, period, size=4096))
+    # A model of each cell's own parameters has to see every cell, and every day.
+    of_each_cell = "grid" in hyper
+    fitted.fit(Batches(samples, period, limit=None if of_each_cell else limit, learnt=not of_each_cell))
     progress(what, 1.0)
     return to_checkpoint(model, hyper, fitted)
 
@@ -253,12 +285,18 @@ def _optimise(
     fabric = Fabric(precision=how.precision)  # type: ignore[arg-type]
     seed_everything(seed, verbose=False)
     network = MODELS[model](samples.channels, **hyper)
-    network.fit_normalisation(Batches(samples, training, size=4096))
+    network.fit_normalisation(Batches(samples, training, limit=STATISTICS, learnt=True))
     optimiser = torch.optim.AdamW(network.parameters(), lr=how.learning_rate, weight_decay=how.weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda epoch: 0.1 + 0.45 * (1 + math.cos(math.pi * min(epoch / how.epochs, 1.0)))
     )
     shadow, wrapped_optimiser = fabric.setup(network, optimiser)
+    for method in ("of_days", "distribution"):
+        if hasattr(network, method):
+            shadow.mark_forward_method(method)
+    draw: Callable[..., Iterator[tuple[Inputs, Tensor]]] = samples.sequences
+    if not hasattr(network, "sequences"):
+        draw = partial(samples.batches, correlated=True)
     best, best_epoch, best_loss, first = copy.deepcopy(network.state_dict()), 0, math.inf, 1
     own_log: list[dict[str, Any]] = []
     early = validation is not None and how.patience is not None
@@ -281,7 +319,7 @@ def _optimise(
             break
         generator = np.random.default_rng([seed, epoch])
         shadow.train()
-        batches = samples.batches(training, size=how.batch_size, limit=how.samples_per_epoch, generator=generator)
+        batches = draw(training, size=how.batch_size, limit=how.samples_per_epoch, generator=generator, learnt=True)
         train_loss = _epoch(fabric, shadow, wrapped_optimiser, batches, how)
         schedule.step()
         entry = {"run": label, "epoch": epoch, "train_loss": train_loss, "validation_loss": ""}
@@ -319,7 +357,7 @@ def _epoch(
     losses: list[Tensor] = []
     for inputs, observed in batches:
         inputs, observed = _to(fabric.device, inputs), observed.to(fabric.device)
-        loss = rmse_correlation(network(inputs), observed, alpha=how.alpha, beta=how.beta, form=how.form)
+        loss = _loss(network, inputs, observed, how)
         if not torch.isfinite(loss):
             raise VadoseError(
                 f"the training loss is {loss.item()} after {len(losses)} steps of an epoch; "
@@ -337,14 +375,37 @@ def _epoch(
 def _validate(network: nn.Module, samples: Samples, period: Period, how: Optimisation) -> float:
     """Mean loss over the samples of a period, at most as many as an epoch of training takes."""
     device = next(network.parameters()).device
-    size = max(how.batch_size, 1024 // samples.window**2)
-    generator = np.random.default_rng(0)  # the same samples every time
-    batches = samples.batches(period, size=size, limit=how.samples_per_epoch, generator=generator)
-    losses = [
-        rmse_correlation(network(_to(device, i)), o.to(device), alpha=how.alpha, beta=how.beta, form=how.form)
-        for i, o in batches
-    ]
+    if hasattr(network, "sequences"):
+        batches = samples.sequences(period, size=how.batch_size, limit=how.samples_per_epoch, learnt=True)
+    else:
+        height, width = samples.size
+        size = max(how.batch_size, 1024 // (height * width))
+        generator = np.random.default_rng(0)  # the same samples every time
+        batches = samples.batches(
+            period, size=size, limit=how.samples_per_epoch, generator=generator, learnt=True, correlated=True
+        )
+    losses = [_loss(network, _to(device, inputs), observed.to(device), how) for inputs, observed in batches]
     return float(torch.stack(losses).mean())
+
+
+def _loss(network: Any, inputs: Inputs, observed: Tensor, how: Optimisation) -> Tensor:
+    """Loss of a batch of windows, or of all days of a batch of sequences."""
+    std: Tensor | None = None
+    if hasattr(network, "sequences"):
+        # Targets are of the last days; those before them are what the first ones look back on.
+        mean, std = network.of_days(inputs, inputs.history.shape[1] - observed.shape[1])
+        mean, std, observed = mean.flatten(0, 1), std.flatten(0, 1), observed.flatten(0, 1)
+    elif how.form == "crps":
+        mean, std = network.distribution(inputs)
+    else:
+        mean = network(inputs)
+    # Behind the observed there may be what the correlation is with.
+    observed, *other = torch.split(observed, mean.shape[1], dim=1)
+    if how.form == "crps":
+        assert std is not None
+        return crps(mean, std, observed)
+    correlated = other[0] if other else None
+    return rmse_correlation(mean, observed, correlated=correlated, alpha=how.alpha, beta=how.beta, form=how.form)
 
 
 def _to(device: torch.device, inputs: Inputs) -> Inputs:

@@ -35,8 +35,7 @@ _ALL = (
         (0.0, 1.0),
         "volume_fraction_of_condensed_water_in_soil",
     ),
-    Variable("soil_moisture_age", "days since soil moisture was observed", "day", (0.0, 1e5)),
-    Variable("soil_moisture_observed", "1 where soil moisture was observed on the day, else 0", "1", (0.0, 1.0)),
+    Variable("soil_water_index", "soil-water index of the surface", "1", (0.0, 1.0)),
     *(
         Variable(
             f"precipitation_{days}d",
@@ -318,6 +317,10 @@ def variable(name: str) -> Variable | None:
         spread = (0.0, of.valid_range[1] - of.valid_range[0])
         long_name = f"{of.long_name}, standard deviation of the filled values"
         return replace(of, name=name, long_name=long_name, valid_range=spread, standard_name="")
+    if name.endswith("_observed") and (of := variable(name.removesuffix("_observed"))):
+        return Variable(name, f"1 where {of.long_name} was observed on the day, else 0", "1", (0.0, 1.0))
+    if name.endswith("_age") and (of := variable(name.removesuffix("_age"))):
+        return Variable(name, f"days since {of.long_name} was observed", "day", (0.0, 1e5))
     part = _PART.fullmatch(name)
     if name in VARIABLES or not part or part["of"] not in VARIABLES:
         return VARIABLES.get(name)

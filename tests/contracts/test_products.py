@@ -21,10 +21,11 @@ PART = (-100.25, 39.8, -99.95, 40.1)
 FINE_PART = (-100.01, 39.98, -99.97, 40.02)
 FINE = ("3dep", "hls", "landsat", "nlcd", "polaris", "sentinel1", "smap_hydroblocks")
 GRIDS = [name for name, product in PRODUCTS.items() if product.kind == "grid"]
-# The simulated world has daily maps of SMAP, no half-orbits: these are read from the real one.
-NOT_SIMULATED = {"smap_l2"}
+# The simulated world has daily maps of SMAP, no half-orbits, and lies far from India: these are read from real files.
+NOT_SIMULATED = {"smap_l2", "smap_india"}
 REAL = {
     "conusv4f1": "conusv4f1",
+    "smap_india": "smap_india",
     "uscrn": "uscrn_daily01/2016/CRND0103-2016-AL_Fairhope_3_NE.txt",
     "scan": "scan_daily/2057.csv",
     "ismn": "granules/ismn/format_header_values",

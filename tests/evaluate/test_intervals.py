@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from vadose.evaluate.intervals import Resampling, draw, median_interval, resample, site_interval
+from vadose.evaluate.intervals import Resampling, draw, draw_among, median_interval, resample, site_interval
 from vadose.evaluate.metrics import bias, moments
 
 
@@ -37,15 +37,15 @@ def test_the_median_interval_grows_with_the_spread_of_sites() -> None:
     rng = np.random.default_rng(0)
     drawn = Resampling(np.empty((0, 0)), rng.integers(0, 50, (300, 50)), 1)
     narrow, wide = (np.tile(s * rng.normal(size=50), (300, 1)) for s in (0.1, 1.0))
-    widths = [np.subtract(*median_interval(v, drawn, 0.0)[::-1]) for v in (narrow, wide)]
+    widths = [np.subtract(*median_interval(v, drawn.sites, 0.0)[::-1]) for v in (narrow, wide)]
     assert 0 < widths[0] < widths[1]
 
 
 def test_unknown_sites_do_not_count_in_the_median() -> None:
     drawn = Resampling(np.empty((0, 0)), np.tile(np.arange(3), (5, 1)), 1)
     values = np.tile([0.2, np.nan, 0.4], (5, 1))
-    assert median_interval(values, drawn, 0.3) == pytest.approx((0.3, 0.3))
-    assert np.isnan(median_interval(np.full((5, 3), np.nan), drawn, np.nan)).all()
+    assert median_interval(values, drawn.sites, 0.3) == pytest.approx((0.3, 0.3))
+    assert np.isnan(median_interval(np.full((5, 3), np.nan), drawn.sites, np.nan)).all()
 
 
 def test_a_short_record_takes_shorter_blocks() -> None:
@@ -55,6 +55,12 @@ def test_a_short_record_takes_shorter_blocks() -> None:
 def test_an_interval_holds_its_own_estimate_where_replicates_are_biased() -> None:
     values = np.random.default_rng(0).normal(0.3, 0.01, (400, 4))
     drawn = Resampling(np.empty((0, 0)), np.tile(np.arange(4), (400, 1)), 1)
-    lower, upper = median_interval(values, drawn, 0.44)
+    lower, upper = median_interval(values, drawn.sites, 0.44)
     assert lower < 0.44 < upper
     assert upper - lower == pytest.approx(2 * 1.96 * 0.0055, rel=0.2)
+
+
+def test_sites_of_a_class_are_drawn_among_it_alone() -> None:
+    drawn = draw_among(np.array([2, 5, 9]), 200, seed=0)
+    assert drawn.shape == (200, 3)
+    assert set(np.unique(drawn)) == {2, 5, 9}

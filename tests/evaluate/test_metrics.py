@@ -4,8 +4,20 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import integrate, stats
 
-from vadose.evaluate.metrics import METRICS, bias, moments, pearson_r, rmse, skill, ubrmse
+from vadose.evaluate.metrics import (
+    DISTRIBUTION_METRICS,
+    METRICS,
+    bias,
+    distribution_moments,
+    gaussian_crps,
+    moments,
+    pearson_r,
+    rmse,
+    skill,
+    ubrmse,
+)
 
 
 def pair(seed: int, n: int = 200) -> tuple[np.ndarray, np.ndarray]:
@@ -64,3 +76,48 @@ def test_a_series_that_does_not_vary_has_no_correlation() -> None:
     _, o = pair(1)
     assert np.isnan(pearson_r(moments(np.full_like(o, 0.3), o).sum(0)))
     assert np.isnan(rmse(moments(np.full(3, np.nan), np.ones(3)).sum(0)))
+
+
+def test_an_error_of_rounding_alone_is_none() -> None:
+    """Sums of squares leave 1e-18 where forecast and observation are equal; a skill against it would be huge."""
+    _, o = pair(2)
+    same = moments(o, o).sum(0)
+    same[4] += 1e-15
+    assert rmse(same) == 0
+    assert np.isnan(skill(moments(*pair(2)).sum(0), same))
+
+
+@given(st.floats(-0.3, 0.3), st.floats(1e-3, 0.3))
+def test_crps_is_the_integral_it_stands_for(error: float, spread: float) -> None:
+    """The squared distance of the forecast's distribution function from the step at the observation."""
+    ends = min(0.0, error) - 9 * spread, max(0.0, error) + 9 * spread
+    below = integrate.quad(lambda v: stats.norm.cdf(v, 0, spread) ** 2, ends[0], error, limit=200)[0]
+    above = integrate.quad(lambda v: stats.norm.sf(v, 0, spread) ** 2, error, ends[1], limit=200)[0]
+    found = gaussian_crps(np.array(error), np.array(spread))
+    assert float(found) == pytest.approx(below + above, rel=1e-5, abs=1e-9)
+
+
+def test_coverage_of_a_right_forecast_is_nominal_and_of_a_proud_one_less() -> None:
+    rng = np.random.default_rng(0)
+    centre = 0.2 + 0.05 * rng.normal(size=20_000)
+    observed = centre + 0.03 * rng.normal(size=20_000)
+    for claimed, expected in ((0.03, (0.5, 0.9)), (0.01, (0.178, 0.417))):
+        m = np.concatenate(
+            [moments(centre, observed), distribution_moments(centre, observed, np.full(20_000, claimed))], axis=-1
+        ).sum(0)
+        found = [float(DISTRIBUTION_METRICS[f"coverage_{share}"](m)) for share in (50, 90)]
+        assert found == pytest.approx(expected, abs=0.012)
+    # The mean CRPS of the right forecast is sigma / sqrt(pi).
+    m = np.concatenate([moments(centre, observed), distribution_moments(centre, observed, np.full(20_000, 0.03))], -1)
+    assert float(DISTRIBUTION_METRICS["crps"](m.sum(0))) == pytest.approx(0.03 / np.sqrt(np.pi), rel=0.02)
+
+
+def test_a_single_value_scores_its_absolute_error_and_covers_nothing() -> None:
+    p, o = np.array([0.2, 0.4, np.nan]), np.array([0.1, 0.5, 0.3])
+    m = np.concatenate([moments(p, o), distribution_moments(p, o, None)], axis=-1).sum(0)
+    assert float(DISTRIBUTION_METRICS["crps"](m)) == pytest.approx(0.1)
+    assert np.isnan(DISTRIBUTION_METRICS["coverage_90"](m))
+    with_spread = np.array([0.02, 0.02, 0.02])
+    m = np.concatenate([moments(p, o), distribution_moments(p, o, with_spread)], axis=-1).sum(0)
+    assert m[0] == 2
+    assert np.isfinite(m).all()

@@ -8,8 +8,8 @@ import pytest
 import xarray as xr
 
 from vadose.errors import VadoseError
-from vadose.evaluate import evaluate
-from vadose.evaluate.scores import COLUMNS
+from vadose.evaluate import evaluate, paired
+from vadose.evaluate.scores import COLUMNS, STRATA_COLUMNS
 
 LEADS = (1, 3)
 MODELS = {"persistence": 0.06, "climatology": 0.05, "lstm": 0.01}
@@ -107,6 +107,12 @@ def test_differences_are_paired(stores: list[xr.Dataset], small_cube: xr.Dataset
     run(stores, small_cube, tmp_path / "e")
     table = pd.read_csv(tmp_path / "e" / "comparisons.csv")
     row = table[(table.model == "lstm") & (table.baseline == "persistence") & (table.metric == "rmse")].iloc[0]
+    assert len(table) == 3 * 2 * 2 * 4  # every run minus every other, leads, metrics
+    keys = ["lead_days", "metric", "model", "baseline"]
+    turned = table.rename(columns={"model": "baseline", "baseline": "model"}).set_index(keys).sort_index()
+    straight = table.set_index(keys).sort_index()
+    np.testing.assert_allclose(straight["median"], -turned["median"])
+    np.testing.assert_allclose(straight["lower"], -turned["upper"])
     assert row["median"] == pytest.approx(-0.05, abs=0.01)
     assert row["upper"] < 0
     assert row["share_better"] == 1.0
@@ -195,3 +201,193 @@ def test_an_evaluation_says_what_it_was_made_from(
     attrs = xr.open_zarr(tmp_path / "e" / "scores.zarr", consolidated=False).attrs
     assert attrs["simulated"] == "true"
     assert [p["model"] for p in json.loads(attrs["inputs"])["predictions"]] == list(MODELS)
+
+
+def test_numbers_stay_what_they_were(stores: list[xr.Dataset], small_cube: xr.Dataset, tmp_path: Path) -> None:
+    """Of the same seed, as written by the version that held all sites at once."""
+    table = run(stores, small_cube, tmp_path / "e")
+    expected = {
+        ("pearson_r", 1): (0.929152, 0.908477, 0.949682),
+        ("ubrmse", 1): (0.009790, 0.009425, 0.010265),
+        ("bias", 3): (0.000242, -0.000570, 0.000886),
+        ("skill_climatology", 3): (0.963504, 0.956421, 0.966536),
+    }
+    found = table[table.model == "lstm"].set_index(["metric", "lead_days"])
+    for key, numbers in expected.items():
+        assert tuple(found.loc[key, ["median", "lower", "upper"]]) == pytest.approx(numbers, abs=2e-6)
+
+
+def test_sites_in_blocks_give_what_one_block_gives(
+    stores: list[xr.Dataset], small_cube: xr.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run(stores, small_cube, tmp_path / "a")
+    monkeypatch.setattr(paired, "_MOMENTS_AT_ONCE", 50 * 6 * 3)
+    blocks = run(stores, small_cube, tmp_path / "b")
+    pd.testing.assert_frame_equal(whole, blocks, rtol=1e-5, atol=1e-6)
+    a, b = (xr.open_zarr(tmp_path / name / "scores.zarr", consolidated=False) for name in "ab")
+    xr.testing.assert_allclose(a.lower, b.lower, atol=1e-6)
+
+
+def test_quartiles_are_over_sites(stores: list[xr.Dataset], small_cube: xr.Dataset, tmp_path: Path) -> None:
+    table = run(stores, small_cube, tmp_path / "e").set_index(["model", "lead_days", "metric"])
+    of_sites = xr.open_zarr(tmp_path / "e" / "scores.zarr", consolidated=False).value.sel(
+        run="lstm|none|all", lead_days=3, metric="ubrmse"
+    )
+    row = table.loc[("lstm", 3, "ubrmse")]
+    assert (row.q25, row["median"], row.q75) == pytest.approx(tuple(np.percentile(of_sites, [25, 50, 75])), rel=1e-5)
+
+
+def test_forecasts_with_a_spread_have_crps_and_coverage(
+    stores: list[xr.Dataset], small_cube: xr.Dataset, tmp_path: Path
+) -> None:
+    stores[2]["soil_moisture_std"] = xr.full_like(stores[2].soil_moisture, 0.01)
+    table = run(stores, small_cube, tmp_path / "e").set_index(["model", "metric", "lead_days"])["median"]
+    assert table["lstm", "crps", 1] == pytest.approx(0.01 / np.sqrt(np.pi), rel=0.05)
+    assert table["lstm", "coverage_50", 1] == pytest.approx(0.5, abs=0.05)
+    assert table["lstm", "coverage_90", 1] == pytest.approx(0.9, abs=0.05)
+    # Of a single value the mean absolute error, 0.8 of the standard deviation of a Gaussian.
+    assert table["persistence", "crps", 1] == pytest.approx(0.06 * np.sqrt(2 / np.pi), rel=0.06)
+    assert np.isnan(table["persistence", "coverage_90", 1])
+    gains = pd.read_csv(tmp_path / "e" / "comparisons.csv")
+    assert {"crps", "rmse"} < set(gains.metric)
+    assert "spread" in xr.open_zarr(tmp_path / "e" / "pairs.zarr", consolidated=False)
+
+
+def test_a_sample_without_its_spread_counts_for_none(
+    stores: list[xr.Dataset], small_cube: xr.Dataset, tmp_path: Path
+) -> None:
+    spread = xr.full_like(stores[2].soil_moisture, 0.01)
+    spread[:30] = np.nan
+    stores[2]["soil_moisture_std"] = spread
+    fewer = run(stores, small_cube, tmp_path / "a").n_pairs.sum()
+    stores[2]["soil_moisture_std"] = spread.fillna(0.01)
+    assert fewer < run(stores, small_cube, tmp_path / "b").n_pairs.sum()
+
+
+def test_skill_is_against_the_baseline_of_the_same_scenario(
+    stores: list[xr.Dataset], small_cube: xr.Dataset, tmp_path: Path
+) -> None:
+    other = store_of(small_cube, "persistence", 0.02)
+    other.attrs["scenario"] = "S2"
+    model = store_of(small_cube, "lstm", 0.01)
+    model.attrs["scenario"] = "S2"
+    table = run([*stores, other, model], small_cube, tmp_path / "e")
+    skill = table[(table.metric == "skill_persistence") & (table.model == "lstm")]
+    found = skill.groupby("scenario")["median"].first()
+    assert found["all"] == pytest.approx(1 - (1 / 6) ** 2, abs=0.03)
+    assert found["S2"] == pytest.approx(1 - (1 / 2) ** 2, abs=0.08)
+
+
+def test_the_observed_variable_is_the_one_the_stores_name(
+    stores: list[xr.Dataset], small_cube: xr.Dataset, tmp_path: Path
+) -> None:
+    cube = small_cube.rename(soil_moisture="soil_moisture_10_40cm")
+    cube["soil_moisture"] = cube.soil_moisture_10_40cm * 0 + 9.0
+    for store in stores:
+        store.attrs["observed"] = "soil_moisture_10_40cm"
+    table = run(stores, cube, tmp_path / "e")
+    assert table[table.metric == "rmse"]["median"].max() < 0.1
+    stores[1].attrs["observed"] = "soil_moisture"
+    with pytest.raises(VadoseError, match="climatology is scored against soil_moisture, persistence against"):
+        run(stores, cube, tmp_path / "f")
+    for store in stores:
+        store.attrs["observed"] = "soil_moisture_40_100cm"
+    with pytest.raises(VadoseError, match="the cube has no soil_moisture_40_100cm"):
+        run(stores, cube, tmp_path / "f")
+
+
+def as_stations(dataset: xr.Dataset) -> xr.Dataset:
+    """Cells of a map as stations along y, x of size 1, off any grid."""
+    flat = dataset.isel(y=3).rename(x="station", y="row").drop_vars(["row", "crs"], errors="ignore")
+    flat = flat.assign_coords(station=[f"NET:{k}" for k in range(flat.sizes["station"])])
+    cells = flat.rename(station="y").expand_dims(x=[0], axis=-1)
+    cells = cells.assign_coords(
+        station=("y", flat.station.values), y=np.arange(flat.sizes["station"]),
+        lat=("y", flat.lat.values), lon=("y", flat.lon.values),
+    )  # fmt: skip
+    return cells.assign_attrs(grid_crs="")
+
+
+def test_cells_that_are_stations_are_known_by_name(
+    stores: list[xr.Dataset], small_cube: xr.Dataset, tmp_path: Path
+) -> None:
+    cells, cube = [as_stations(store) for store in stores], as_stations(small_cube)
+    run(cells, cube, tmp_path / "e")
+    scores = xr.open_zarr(tmp_path / "e" / "scores.zarr", consolidated=False)
+    assert scores.site.values.tolist() == [f"NET:{k}" for k in range(9)]
+    assert scores.attrs["observed"] == "stations"
+    np.testing.assert_allclose(scores.lat, small_cube.lat[3])
+    # And against a store of stations in another order, one of them unknown to the cells.
+    moisture = cube.soil_moisture.isel(x=0).transpose("y", "time").values[::-1]
+    stations = xr.Dataset(
+        {"soil_moisture": (("station", "layer", "time"), np.concatenate([moisture, moisture[:1]])[:, None])},
+        coords={"station": [*(f"NET:{k}" for k in range(8, -1, -1)), "NET:far"], "layer": ["0-10 cm"],
+                "time": cube.time, "lat": ("station", np.zeros(10)), "lon": ("station", np.zeros(10))},
+        attrs={"dataset": "NET"},
+    )  # fmt: skip
+    run(cells, stations, tmp_path / "f")
+    again = xr.open_zarr(tmp_path / "f" / "scores.zarr", consolidated=False)
+    assert again.attrs["stations_outside"] == "1"
+    np.testing.assert_allclose(again.value.sel(site=scores.site), scores.value, atol=1e-6)
+
+
+def test_classes_of_sites_are_scored_by_hand(stores: list[xr.Dataset], small_cube: xr.Dataset, tmp_path: Path) -> None:
+    cover = np.full((8, 9), 10.0)
+    cover[:, 5:] = 4
+    cover[0] = 13  # in no group
+    cube = small_cube.assign(land_cover=(("y", "x"), cover))
+    halves = [["north" if row < 4 else "south"] * 9 for row in range(8)]
+    evaluate(stores, cube, out=tmp_path / "e", min_pairs=20, replicates=30, strata={"half": halves})
+    table = pd.read_csv(tmp_path / "e" / "strata.csv")
+    assert list(table.columns) == STRATA_COLUMNS
+    table = table[(table.model == "lstm") & (table.lead_days == 3) & (table.metric == "rmse")]
+    table = table.set_index(["kind", "class"])
+    scores = xr.open_zarr(tmp_path / "e" / "scores.zarr", consolidated=False).load()
+    rmse = scores.value.sel(run="lstm|none|all", lead_days=3, metric="rmse").values
+    places = [tuple(int(n) for n in str(s).replace("row ", "").split(", column ")) for s in scores.site.values]
+    chosen = {
+        ("land_cover", "grassland"): [r > 0 and c < 5 for r, c in places],
+        ("land_cover", "forest"): [r > 0 and c >= 5 for r, c in places],
+        ("half", "north"): [r < 4 for r, _ in places],
+    }
+    for key, at in chosen.items():
+        row, of_class = table.loc[key], rmse[np.array(at)]
+        assert row.n_sites == sum(at)
+        assert (row.q25, row["median"], row.q75) == pytest.approx(
+            tuple(np.percentile(of_class, [25, 50, 75])), rel=1e-5
+        )
+        assert row["lower"] < row["median"] < row["upper"]
+    assert scores.stratum.sel(kind="land_cover", site="row 0, column 4").item() == ""
+
+
+def test_labels_of_another_number_of_sites_are_refused(
+    stores: list[xr.Dataset], small_cube: xr.Dataset, tmp_path: Path
+) -> None:
+    with pytest.raises(VadoseError, match="strata 'half' has 3 labels; the observations have 72 cells"):
+        run(stores, small_cube, tmp_path / "e", strata={"half": ["a", "b", "c"]})
+
+
+def test_products_have_samples_of_their_own(stores: list[xr.Dataset], small_cube: xr.Dataset, tmp_path: Path) -> None:
+    before = run(stores, small_cube, tmp_path / "a")
+    rng = np.random.default_rng(0)
+    truth = xr.DataArray(
+        whole(small_cube), dims=("time", "y", "x"), coords={n: small_cube[n] for n in ("time", "y", "x")}
+    )
+    seen = xr.DataArray(rng.random(150) < 0.7, dims="time")
+    products = {"good": truth + 0.005 * rng.normal(size=truth.shape), "poor": (truth + 0.03).where(seen)}
+    after = run(stores, small_cube, tmp_path / "b", products=products, min_pairs=15)
+    assert after.n_pairs.sum() >= before.n_pairs.sum()
+    table = pd.read_csv(tmp_path / "b" / "products.csv")
+    assert list(table.columns) == STRATA_COLUMNS
+    table = table[table["kind"] == "all"]
+    assert table.n_pairs.nunique() == 1
+    assert table.n_pairs.iloc[0] < after.n_pairs.iloc[0]
+    found = table.set_index(["model", "metric"])
+    assert found.loc[("poor", "bias"), "median"] == pytest.approx(0.03, abs=1e-6)
+    assert found.loc[("good", "rmse"), "median"] == pytest.approx(0.005, rel=0.1)
+    assert found.loc[("lstm", "rmse"), "median"] == pytest.approx(0.01, rel=0.1)
+    assert found.loc["good"].weather.eq("analysis").all()
+    assert found.loc["good"].lead_days.eq(0).all()
+    assert found.loc["lstm"].lead_days.eq(1).all()
+    with pytest.raises(VadoseError, match=r"product good: dims .* on the grid of the predictions"):
+        run(stores, small_cube, tmp_path / "c", products={"good": truth.isel(y=slice(2))})

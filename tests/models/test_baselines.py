@@ -4,9 +4,13 @@ import math
 
 import pytest
 import torch
+import xarray as xr
 
+from vadose.models import MODELS
 from vadose.models.baselines import Climatology, DampedPersistence, Persistence
 from vadose.models.inputs import Channels, Inputs
+from vadose.samples import Period, Samples
+from vadose.train import Batches
 
 CHANNELS = Channels(("soil_moisture_filled",), leads=(1, 10), target="soil_moisture_filled")
 DAYS = 365 * 4
@@ -76,3 +80,17 @@ def test_persistence_repeats_the_last_value() -> None:
     predicted = Persistence(CHANNELS)(inputs)
     assert torch.equal(predicted[:, 0], predicted[:, 1])
     assert torch.equal(predicted[:, 0], inputs.history[:, -1, 0])
+
+
+@pytest.mark.parametrize("name", ["climatology", "damped_persistence"])
+def test_fitted_to_whole_maps_or_cell_by_cell_it_is_the_same(name: str, small_cube: xr.Dataset) -> None:
+    channels = Channels(("soil_moisture_filled",), leads=(1, 3), target="soil_moisture_filled")
+    period = Period("2015-04-10", "2015-07-20")
+    fitted = []
+    for window in (None, 1):
+        samples = Samples(small_cube, channels, look_back=1, window=window)
+        model = MODELS[name](channels, grid=samples.shape)
+        model.fit(Batches(samples, period, size=40))
+        fitted.append(model.state_dict())
+    for key, values in fitted[0].items():
+        torch.testing.assert_close(values, fitted[1][key], equal_nan=True)

@@ -49,7 +49,7 @@ def test_any_part_and_any_pieces_give_the_same_weather() -> None:
 
 def test_every_truth_is_of_the_vocabulary_and_in_range() -> None:
     truth = example(days=2)
-    own = {"cloud", "overpass_am", "overpass_pm", "satellite_soil_moisture"}
+    own = {"cloud", "overpass_am", "overpass_pm", "satellite_soil_moisture", "satellite_precipitation"}
     for name in map(str, truth.data_vars):
         known = variable(name)
         assert known or name in own, name

@@ -1,8 +1,17 @@
 """Granules to one Zarr cube: gaps filled from the past, provenance noted, resumable and appendable."""
 
 from vadose.cube.build import build_from_granules
-from vadose.cube.database import build_cube, with_antecedents
+from vadose.cube.database import build_cube, build_station_cube, with_antecedents
 from vadose.cube.recipe import Filling, Recipe, Source
 from vadose.cube.store import open_cube
 
-__all__ = ["Filling", "Recipe", "Source", "build_cube", "build_from_granules", "open_cube", "with_antecedents"]
+__all__ = [
+    "Filling",
+    "Recipe",
+    "Source",
+    "build_cube",
+    "build_from_granules",
+    "build_station_cube",
+    "open_cube",
+    "with_antecedents",
+]

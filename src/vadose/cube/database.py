@@ -1,30 +1,37 @@
-"""Cubes of products that are whole databases already."""
+"""Cubes of what is whole already: databases, and stations as cells."""
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
 from vadose import features, gapfill
-from vadose.artefact import fingerprint, is_current, provenance, writing
+from vadose.artefact import fingerprint, is_current, made_from, provenance, writing
 from vadose.cube.store import ANTECEDENT_DAYS, group_name
 from vadose.errors import VadoseError
 from vadose.products import PRODUCTS
 from vadose.variables import describe
 
+LAYERS = {"0-10 cm": "0_10cm", "10-40 cm": "10_40cm", "40-100 cm": "40_100cm"}
 
-def build_cube(source: Path, out: Path, product: str = "conusv4f1") -> Path:
+
+def build_cube(source: Path, out: Path, product: str | None = None) -> Path:
     """Write the cube of a product that is a whole database already.
 
-    Added to what it holds: ``soil_moisture_filled``, ``_observed`` and ``_age``
-    (`gapfill.carry_forward`, causal), and precipitation sums over 7, 30 and 90 days.
+    Added to what it holds: the observed variable (attribute ``observed``, else soil moisture) ``_filled``,
+    ``_observed`` and ``_age`` (`gapfill.carry_forward`, causal), and precipitation sums over 7, 30 and
+    90 days where there is precipitation.
 
     Parameters
     ----------
     source
-        Folder of the database as published.
+        Folder of the database as published, or the folder that folder is in.
     out
         Zarr store to write; left alone when it was made from the same source already.
+    product
+        The database it is; found out when left out.
 
     Raises
     ------
@@ -32,29 +39,102 @@ def build_cube(source: Path, out: Path, product: str = "conusv4f1") -> Path:
         For another product, or whatever its reader finds wrong; ``out`` is not touched then.
     """
     databases = [name for name, p in PRODUCTS.items() if p.kind == "database"]
-    if product not in databases:
+    if product is not None and product not in databases:
         raise VadoseError(f"product {product!r} is not a database; choose from {databases}, or give a recipe")
     if not source.exists():
-        raise VadoseError(f"{source}: no such file or folder; give the place of the {product} data")
+        raise VadoseError(f"{source}: no such file or folder; give the place of the data")
+    found = [name for name in databases if PRODUCTS[name].holds(source)]
+    if not found and product is not None and PRODUCTS[product].holds(source / product):
+        found, source = [product], source / product
+    product = product or (found[0] if found else "conusv4f1")
     inputs = {"product": product, "source": str(source), "sha256": fingerprint([source])}
     if is_current(out, **inputs):
         return out
-    dataset = with_antecedents(PRODUCTS[product].read(source))
-    attributes = dataset.attrs | provenance(**inputs)
-    with writing(out) as scratch:
-        xr.Dataset(attrs=attributes).to_zarr(scratch, mode="w", zarr_format=3, consolidated=False)
-        dataset.attrs = attributes
-        dataset.chunk({"time": 128, "y": -1, "x": -1}).to_zarr(
-            scratch, group=group_name(dataset.attrs), mode="a", zarr_format=3, consolidated=False
-        )
+    _write(with_antecedents(PRODUCTS[product].read(source)), out, inputs)
+    return out
+
+
+def build_station_cube(store: Path, out: Path, first: str) -> Path:
+    """Write a cube whose cells are stations, one below the other, from a store of `vadose.stations`.
+
+    Each layer's moisture is ``soil_moisture_0_10cm`` and so on, with ``_filled``, ``_observed`` and ``_age``;
+    soil of the layer's sensor depth is ``clay_fraction_0_10cm`` and so on. ``mask`` marks the stations that
+    observe any layer.
+
+    Parameters
+    ----------
+    store
+        The station store.
+    out
+        Zarr store to write; left alone when it was made from the same store already.
+    first
+        First day to keep.
+
+    Raises
+    ------
+    VadoseError
+        When there is no station store.
+    """
+    made_of = made_from(store)
+    if made_of is None:
+        raise VadoseError(f"{store}: no station store there; make one with: vadose stations")
+    inputs = {"stations": made_of, "first": first}
+    if is_current(out, **inputs):
+        return out
+    stations = xr.open_zarr(store, consolidated=False).sel(time=slice(first, None)).load()
+    if not stations.sizes["time"]:
+        raise VadoseError(f"{store}: no day from {first} on; give an earlier first day")
+    n = stations.sizes["station"]
+    cube = xr.Dataset(
+        coords={
+            "time": stations.time.values,
+            "y": ("y", np.arange(n, dtype=float)),
+            "x": ("x", [0.0]),
+            "station": ("y", stations.station.values.astype(object)),
+            "network": ("y", stations.network.values.astype(object)),
+            **{name: (("y", "x"), stations[name].values[:, None]) for name in ("lat", "lon")},
+        },
+        attrs={key: stations.attrs[key] for key in ("dataset", "day_boundary", "simulated")}
+        | {"cell_size": 1.0, "grid_step": 1.0, "grid_crs": "", "layer": "0-10 cm"},
+    )
+    depths = json.loads(stations.attrs["layer_depths"])
+    for layer, part in LAYERS.items():
+        moisture = stations.soil_moisture.sel(layer=layer).transpose("time", "station").values
+        name = f"soil_moisture_{part}"
+        cube[name] = ("time", "y", "x"), moisture[:, :, None]
+        cube = cube.merge(gapfill.carry_forward(cube[name]))
+        for soil in (name for name in ("sand_fraction", "clay_fraction", "bulk_density") if name in stations):
+            cube[f"{soil}_{part}"] = ("y", "x"), stations[soil].sel(depth=depths[layer]).values[:, None]
+    for name in map(str, stations.data_vars):
+        if stations[name].dims == ("station", "time"):
+            cube[name] = ("time", "y", "x"), stations[name].values.T[:, :, None]
+    cube["elevation"] = ("y", "x"), stations.elevation.values[:, None]
+    cube["latitude"], cube["longitude"] = (cube[name].reset_coords(drop=True) for name in ("lat", "lon"))
+    moist = np.isfinite(stations.soil_moisture.values).any(axis=(1, 2))
+    cube["mask"] = ("y", "x"), moist[:, None], {"long_name": "station observes soil moisture"}
+    _write(describe(_with_sums(cube)), out, inputs)
     return out
 
 
 def with_antecedents(dataset: xr.Dataset) -> xr.Dataset:
-    """Add the filled moisture and the antecedent precipitation sums to a product's dataset."""
-    dataset = dataset.merge(gapfill.carry_forward(dataset.soil_moisture))
-    for days in ANTECEDENT_DAYS:
+    """Add the filled observed variable and the antecedent precipitation sums to a product's dataset."""
+    observed = dataset.attrs.get("observed", "soil_moisture")
+    return describe(_with_sums(dataset.merge(gapfill.carry_forward(dataset[observed]))))
+
+
+def _with_sums(dataset: xr.Dataset) -> xr.Dataset:
+    for days in ANTECEDENT_DAYS if "precipitation" in dataset else ():
         name = f"precipitation_{days}d"
         dataset[name] = features.antecedent_sum(dataset.precipitation, days).astype(np.float32)
         dataset[name].attrs = {"causal": "true"}
-    return describe(dataset)
+    return dataset
+
+
+def _write(dataset: xr.Dataset, out: Path, inputs: Mapping[str, object]) -> None:
+    attributes = dataset.attrs | provenance(**inputs)
+    with writing(out) as scratch:
+        xr.Dataset(attrs=attributes).to_zarr(scratch, mode="w", zarr_format=3, consolidated=False)
+        dataset.attrs = attributes
+        for name in dataset.data_vars:
+            dataset[name] = dataset[name].chunk({d: 128 if d == "time" else -1 for d in dataset[name].dims})
+        dataset.to_zarr(scratch, group=group_name(dataset.attrs), mode="a", zarr_format=3, consolidated=False)

@@ -31,6 +31,8 @@ values needs more."""
 OTHER_BITS = 10
 """Bits kept in other units: a rounding error of at most 0.05 %, and classes and counts up to 2048 exact."""
 CONVENTIONS = "CF-1.11"
+STATIONS = "stations"
+"""Group of a cube whose cells are stations."""
 _EPOCH = pd.Timestamp("1970-01-01")
 _DAYS = {"units": "days since 1970-01-01", "calendar": "proleptic_gregorian"}
 
@@ -38,6 +40,8 @@ _DAYS = {"units": "days since 1970-01-01", "calendar": "proleptic_gregorian"}
 def group_name(attributes: Any) -> str:
     """Name of the group of a grid: resolution, and the step where it takes only every n-th cell."""
     step = round(attributes["grid_step"] / attributes["cell_size"])
+    if attributes["grid_crs"] != "EPSG:6933":
+        return "geographic" if attributes["grid_crs"] else STATIONS
     return f"ease2_{round(attributes['cell_size'] / 1000)}km" + (f"_every_{step}" if step > 1 else "")
 
 
@@ -209,10 +213,10 @@ def open_cube(path: Path, group: str | None = None) -> xr.Dataset:
         raise VadoseError(f"{path}: grid {group!r} asked for, found {groups}; name one of them")
     if zarr.open_group(path, mode="r").attrs.get("state") == "building":
         raise VadoseError(f"{path}: half built; run its 'vadose build' again, it goes on where it was stopped")
-    # A stored chunk is a day; pieces of memory hold many.
-    cube: xr.Dataset = xr.open_zarr(
-        path, group=group or groups[0], consolidated=False, chunks="auto", decode_coords="all"
-    )
+    group = group or groups[0]
+    # A stored chunk is a day; pieces of memory hold many. Names of stations cannot be cut into pieces.
+    chunks: Any = None if group == STATIONS else "auto"
+    cube: xr.Dataset = xr.open_zarr(path, group=group, consolidated=False, chunks=chunks, decode_coords="all")
     for axis in ("y", "x"):
         cube[axis].encoding["_FillValue"] = None
     for array in cube.data_vars.values():

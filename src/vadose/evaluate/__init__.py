@@ -2,5 +2,6 @@
 
 from vadose.evaluate.metrics import METRICS
 from vadose.evaluate.scores import evaluate
+from vadose.evaluate.strata import strata_of
 
-__all__ = ["METRICS", "evaluate"]
+__all__ = ["METRICS", "evaluate", "strata_of"]

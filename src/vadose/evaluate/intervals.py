@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,19 @@ def draw(days: int, sites: int, *, block: int, replicates: int, seed: int) -> Re
     return Resampling(counts, generator.integers(0, sites, (replicates, sites)), block)
 
 
+def draw_among(positions: NDArray[np.int64], replicates: int, seed: int) -> NDArray[np.int64]:
+    """Draw sites with replacement among those at ``positions`` alone: (replicates, positions).
+
+    Examples
+    --------
+    >>> draw_among(np.array([3, 7]), 3, seed=0).shape
+    (3, 2)
+    """
+    return positions[np.random.default_rng(seed).integers(0, len(positions), (replicates, len(positions)))]
+
+
 def resample(daily: Array, drawn: Resampling) -> Array:
-    """Moments of every replicate: (days, sites, 6) to (replicates, sites, 6)."""
+    """Moments of every replicate: (days, sites, moments) to (replicates, sites, moments)."""
     total = np.concatenate([np.zeros((1, *daily.shape[1:])), daily.cumsum(axis=0)])
     of_blocks = total[drawn.block :] - total[: -drawn.block]
     flat = drawn.counts @ of_blocks.reshape(len(of_blocks), -1)
@@ -61,14 +72,25 @@ def resample(daily: Array, drawn: Resampling) -> Array:
     return moments
 
 
-def median_interval(values: Array, drawn: Resampling, estimate: float) -> tuple[float, float]:
-    """95 % interval of the median over sites, days and sites resampled: values (replicates, sites).
+def median_interval(values: Array, sites: NDArray[np.int64], estimate: float) -> tuple[float, float]:
+    """95 % interval of the median over sites, days and sites resampled.
 
     The 2.5 and 97.5 % quantiles of the replicates, moved by what the estimate lies apart from their
     median: over a few months a resampled correlation is lower than the whole one, and the interval
     would miss its own estimate.
+
+    Parameters
+    ----------
+    values
+        (replicates, sites): scores of resampled days.
+    sites
+        (replicates, n): positions of the sites drawn for each replicate.
+    estimate
+        The median of the scores themselves.
     """
-    medians = _nanmedian(np.take_along_axis(values, drawn.sites, axis=1))
+    # One flat index is twice as fast as an index along an axis.
+    offsets = np.arange(len(values))[:, None] * values.shape[1]
+    medians = _nanmedian(values.ravel()[sites + offsets])
     known = medians[np.isfinite(medians)]
     if not len(known):
         return np.nan, np.nan
@@ -77,7 +99,7 @@ def median_interval(values: Array, drawn: Resampling, estimate: float) -> tuple[
 
 
 def site_interval(values: Array, estimate: Array) -> tuple[Array, Array]:
-    """95 % interval of each site's score, moved as in `median_interval`: values (replicates, sites).
+    """95 % interval of each site's score, moved as in `median_interval`: values (replicates, ...).
 
     NaN where a replicate is undefined.
     """

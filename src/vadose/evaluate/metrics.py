@@ -4,17 +4,22 @@ With :math:`p` predicted and :math:`o` observed, means over the pairs of one sit
 bias :math:`\bar p - \bar o`; RMSE :math:`\sqrt{\overline{(p - o)^2}}`; ubRMSE
 :math:`\sqrt{\mathrm{RMSE}^2 - \mathrm{bias}^2}`; Pearson R; skill against a reference
 :math:`1 - \mathrm{MSE} / \mathrm{MSE}_{ref}`. Entekhabi et al. (2010), doi:10.1175/2010JHM1223.1.
+
+Of forecasts that are distributions, also the mean CRPS (`gaussian_crps`) and the coverage of their central
+50 and 90 % intervals.
 """
 
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating]
 
-N, P, Q, PP, QQ, PQ = range(6)
-"""Places in an array of moments (..., 6): count, sums of p, o, p p, o o and p o (o is Q: no zero)."""
+N, P, Q, PP, QQ, PQ, CRPS, IN_50, IN_90 = range(9)
+"""Places in an array of moments: count, sums of p, o, p p, o o and p o (o is Q: no zero); then, of
+`distribution_moments`, sums of the CRPS and of days inside the central intervals."""
 
 
 def moments(predicted: Array, observed: Array) -> Array:
@@ -33,14 +38,63 @@ def moments(predicted: Array, observed: Array) -> Array:
     return np.stack([known.astype(float), p, o, p * p, o * o, p * o], axis=-1)
 
 
+def distribution_moments(predicted: Array, observed: Array, spread: Array | None) -> Array:
+    """CRPS, and whether the central 50 and 90 % hold the observation, of each pair: (...) to (..., 3).
+
+    ``spread`` is the standard deviation of a Gaussian forecast. A forecast without one (None) is a single
+    value: its CRPS is the absolute error, its coverage NaN.
+
+    Examples
+    --------
+    >>> distribution_moments(np.array([0.2]), np.array([0.3]), np.array([0.1])).round(4).tolist()
+    [[0.0602, 0.0, 1.0]]
+    >>> distribution_moments(np.array([0.2]), np.array([0.3]), None).round(4).tolist()
+    [[0.1, nan, nan]]
+    """
+    known = np.isfinite(predicted) & np.isfinite(observed)
+    error = np.where(known, observed - predicted, 0.0)
+    if spread is None:
+        unknown = np.full(error.shape, np.nan)
+        return np.stack([np.abs(error), unknown, unknown], axis=-1)
+    spread = np.where(known, spread, 0.0)
+    inside = [known & (np.abs(error) <= ndtri(0.5 + share / 2) * spread) for share in (0.5, 0.9)]
+    return np.stack([gaussian_crps(error, spread), *(within.astype(float) for within in inside)], axis=-1)
+
+
+def gaussian_crps(error: Array, spread: Array) -> Array:
+    r"""Continuous ranked probability score of a Gaussian forecast, in the units of the error.
+
+    .. math::
+        \mathrm{CRPS} = \sigma \left[ z \, (2 \Phi(z) - 1) + 2 \varphi(z) - \frac{1}{\sqrt{\pi}} \right],
+        \qquad z = (o - \mu) / \sigma
+
+    With :math:`\sigma = 0` it is the absolute error, as of any forecast of a single value.
+
+    References
+    ----------
+    Gneiting et al. (2005), eq. (5), doi:10.1175/MWR2904.1.
+
+    Examples
+    --------
+    >>> gaussian_crps(np.array([0.0, 0.5]), np.array([1.0, 0.0])).round(4).tolist()
+    [0.2337, 0.5]
+    """
+    z = np.divide(error, spread, out=np.zeros_like(error), where=spread > 0)
+    density = np.exp(-z * z / 2) / np.sqrt(2 * np.pi)
+    score: Array = spread * (z * (2 * ndtr(z) - 1) + 2 * density - 1 / np.sqrt(np.pi))
+    return np.where(spread > 0, score, np.abs(error))
+
+
 def bias(m: Array) -> Array:
     """Mean of predicted minus observed."""
     return _quiet(m[..., P] - m[..., Q], m[..., N])
 
 
 def mean_square(m: Array) -> Array:
-    """Mean squared error."""
-    return np.maximum(_quiet(m[..., PP] - 2 * m[..., PQ] + m[..., QQ], m[..., N]), 0.0)
+    """Mean squared error; 0 where it is no more than rounding leaves of the sums."""
+    square = _quiet(m[..., PP] - 2 * m[..., PQ] + m[..., QQ], m[..., N])
+    rounding = 1e-13 * _quiet(m[..., PP] + m[..., QQ], m[..., N])
+    return np.where(square <= rounding, 0.0, square)
 
 
 def rmse(m: Array) -> Array:
@@ -84,13 +138,21 @@ METRICS: dict[str, Callable[[Array], Array]] = {
 }
 """Name in score tables -> function of moments (..., 6)."""
 
+DISTRIBUTION_METRICS: dict[str, Callable[[Array], Array]] = {
+    "crps": lambda m: _quiet(m[..., CRPS], m[..., N]),
+    "coverage_50": lambda m: _quiet(m[..., IN_50], m[..., N]),
+    "coverage_90": lambda m: _quiet(m[..., IN_90], m[..., N]),
+}
+"""Name in score tables -> function of moments (..., 9); only where a forecast is a distribution."""
+
 BETTER: dict[str, Callable[[Array], Array]] = {
     "pearson_r": lambda v: v,
     "rmse": lambda v: -v,
     "bias": lambda v: -np.abs(v),
     "ubrmse": lambda v: -v,
+    "crps": lambda v: -v,
 }
-"""Name -> function of the score that grows as the score gets better."""
+"""Name -> function of the score that grows as the score gets better; runs are compared by these."""
 
 
 def _quiet(a: Array, b: Array) -> Array:

@@ -1,6 +1,7 @@
 """Stores of predictions to tables of scores, all models on identical samples."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +10,24 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from vadose.artefact import note_inputs, provenance, writing
+from vadose.artefact import is_current, note_inputs, provenance, writing
 from vadose.errors import VadoseError
 from vadose.evaluate import intervals
-from vadose.evaluate.collocate import at_cells, at_stations
-from vadose.evaluate.metrics import BETTER, METRICS, moments, skill
+from vadose.evaluate.collocate import VARIABLE, Sites, by_valid_day, observed_variable, sites_of
+from vadose.evaluate.paired import Scored, score
+from vadose.evaluate.strata import Labels, classes, crossed, labels_at, strata_of
 
-VARIABLE = "soil_moisture"
-BASELINES = ("persistence", "damped_persistence", "climatology", "trees")
+SPREAD = "soil_moisture_std"
 KEYS = ("model", "weather", "scenario")
-COLUMNS = ["dataset", *KEYS, "layer", "lead_days", "metric", "median", "lower", "upper", "n_sites", "n_pairs"]
-Array = NDArray[np.float64]
+COLUMNS = [
+    "dataset", *KEYS, "layer", "lead_days", "metric", "median", "lower", "upper", "n_sites", "n_pairs", "q25", "q75",
+]  # fmt: skip
+STRATA_COLUMNS = [*COLUMNS[:-2], "kind", "class", *COLUMNS[-2:]]
+COMPARED_COLUMNS = [
+    *COLUMNS[:4], "baseline", "baseline_weather", "baseline_scenario", *COLUMNS[4:-2], "share_better",
+]  # fmt: skip
+Array = NDArray[np.floating]
+Run = tuple[str, str, str]
 
 
 def evaluate(
@@ -32,29 +40,48 @@ def evaluate(
     block_days: int = 30,
     replicates: int = 1000,
     seed: int = 0,
+    strata: Mapping[str, Sequence[str]] | None = None,
+    cube: xr.Dataset | None = None,
+    products: Mapping[str, xr.DataArray] | None = None,
 ) -> Path:
     """Score every store at every site and lead, and write the tables.
 
     A sample counts when it was observed and *every* store has a finite prediction of it, so that
     all models are scored on the same samples. Sites with fewer than ``min_pairs`` of them at a lead
-    are left out there. Written into the folder ``out``:
+    are left out there. Written into the folder ``out``, which is left alone when it was made from the same stores,
+    observations and settings:
 
-    - ``scores.csv``: median over sites of each score with its 95 % interval;
-    - ``comparisons.csv``: median over sites of a model's score minus a baseline's, the same samples;
-    - ``scores.zarr``: (run, lead_time, site, metric) value, lower, upper, and the pairs counted;
+    - ``scores.csv``: median over sites of each score with its 95 % interval, and quartiles over sites;
+    - ``strata.csv``: the same over the sites of each class of each kind, as land covers;
+    - ``comparisons.csv``: median over sites of a run's score minus every other run's, the same samples;
+    - ``products.csv``, where products are given: their scores, and the runs' at the shortest lead;
+    - ``scores.zarr``: (run, lead_days, site, metric) value, lower, upper, the pairs counted, and the class of
+      each site (kind, site);
     - ``pairs.zarr``: the series themselves.
 
-    Intervals come from a moving-block bootstrap in time, with sites drawn anew for medians.
+    Intervals come from a moving-block bootstrap in time, with sites drawn anew for medians. Where a store holds
+    ``soil_moisture_std`` there are also the mean CRPS of its Gaussian forecasts and the share of days on which
+    their central 50 and 90 % hold the observation. The CRPS of a forecast of a single value is its mean
+    absolute error, and stands under ``crps`` for stores without; their coverage is NaN.
 
     Parameters
     ----------
     predictions
         Stores as `vadose.forecast.forecast` writes them; with persistence and climatology among
-        them there are skill scores against these.
+        them there are skill scores against these: those of a run's own scenario, else the first.
     observed
-        A cube, or a station store.
+        A cube, whose variable is the one the stores name in the attribute ``observed``, or a station store.
     period
         First and last valid day; all days predicted when left out.
+    strata
+        Kind -> label of each station or cell of ``observed``, row by row, beside those of
+        `vadose.evaluate.strata.strata_of`; '' for none.
+    cube
+        Where ``observed`` is a station store: fields for the strata.
+    products
+        Name -> analyses (time, y, x) of the predictions' grid, which are no forecasts. They are scored in a table
+        of their own, on days that all of them, the observations and all runs have, lest their gaps take samples
+        from the models. Their ``weather`` is 'analysis', their lead 0.
 
     Raises
     ------
@@ -67,14 +94,24 @@ def evaluate(
     """
     runs = [_key(store) for store in predictions]
     _agree(predictions, runs)
+    inputs = {
+        "predictions": [dict(store.attrs) for store in predictions], "products": sorted(products or {}),
+        "observed": observed.attrs.get("inputs"), "cube": None if cube is None else cube.attrs.get("inputs"),
+        "period": period, "min_pairs": min_pairs, "block_days": block_days,
+        "replicates": replicates, "seed": seed, "strata": {k: list(map(str, v)) for k, v in (strata or {}).items()},
+    }  # fmt: skip
+    if observed.attrs.get("inputs") and is_current(out, **inputs):
+        return out
     first = predictions[0]
     leads = first.lead_time.values.astype("timedelta64[D]").astype(int)
-    is_cube = "layer" not in observed.dims
-    series, rows, columns = at_cells(observed, VARIABLE) if is_cube else at_stations(observed, first, VARIABLE)
-    days = _days(predictions, leads, series, period)
-    truth = series.reindex(time=days).values.astype(float)  # (day, site)
-    predicted = np.stack([_by_valid_day(store, rows, columns, leads, days) for store in predictions])
+    sites = sites_of(observed, first)
+    days = _days(predictions, leads, sites.observed, period)
+    truth = sites.observed.reindex(time=days).values.astype(float)  # (day, site)
+    predicted = np.stack([by_valid_day(store, VARIABLE, sites, leads, days) for store in predictions])
+    spreads = [by_valid_day(store, SPREAD, sites, leads, days) if SPREAD in store else None for store in predictions]
     common = np.isfinite(predicted).all(axis=0) & np.isfinite(truth)  # (lead, day, site)
+    for spread in spreads:
+        common &= True if spread is None else spread >= 0
     pairs = common.sum(axis=1)
     counts = pairs >= min_pairs
     if not counts.any():
@@ -82,43 +119,32 @@ def evaluate(
             f"no site has {min_pairs} pairs between {days[0]:%Y-%m-%d} and {days[-1]:%Y-%m-%d}: the most found is "
             f"{int(pairs.max())}; give a longer period, or lower --min-pairs"
         )
-    dataset = first.attrs["dataset"] if is_cube else str(observed.attrs.get("dataset", "stations"))
-    labels = {"dataset": dataset, "layer": first.attrs["layer"]}
-    drawn = intervals.draw(len(days), len(rows), block=block_days, replicates=replicates, seed=seed)
-    references = {f"skill_{name}": runs.index((name, "none", scenario))
-                  for name in ("persistence", "climatology")
-                  for scenario in {run[2] for run in runs} if (name, "none", scenario) in runs}  # fmt: skip
-    metrics = [*METRICS, *references]
-    value, lower, upper = (np.full((len(runs), len(leads), len(rows), len(metrics)), np.nan) for _ in range(3))
-    table: list[dict[str, Any]] = []
-    comparisons: list[dict[str, Any]] = []
-    centre = np.nanmean(np.where(np.isfinite(truth).any(axis=0), truth, 0.0), axis=0)
+    labels = _labels(observed, cube, strata, sites, first.attrs["layer"])
+    of_cube = "layer" not in observed.dims
+    dataset = first.attrs["dataset"] if of_cube else str(observed.attrs.get("dataset", "stations"))
+    drawn = intervals.draw(len(days), len(sites.rows), block=block_days, replicates=replicates, seed=seed)
+    groups = {("all", "all"): (np.arange(len(sites.rows)), drawn.sites)} | {
+        (kind, name): (at, intervals.draw_among(at, replicates, seed)) for kind, name, at in classes(labels)
+    }
+    references = _references(runs)
+    tables = _Tables({"dataset": dataset, "layer": first.attrs["layer"]}, [], [], [])
+    values: dict[str, list[Array]] = {"value": [], "lower": [], "upper": []}
     for k, lead in enumerate(leads):
-        masked = np.where(common[k] & counts[k], truth, np.nan) - centre
-        daily = [moments(p[k] - centre, masked) for p in predicted]
-        whole = [_scores(m.sum(axis=0), [d.sum(axis=0) for d in daily], references) for m in daily]
-        again = [intervals.resample(m, drawn) for m in daily]
-        replicated = [_scores(m, again, references).astype(np.float32) for m in again]
-        size = {
-            "lead_days": int(lead),
-            "n_sites": int(counts[k].sum()),
-            "n_pairs": int(pairs[k][counts[k]].sum()),
-        }
-        for r, run in enumerate(runs):
-            value[r, k] = np.where(counts[k][:, None], whole[r], np.nan)
-            named = labels | dict(zip(KEYS, run, strict=True)) | size
-            for m, metric in enumerate(metrics):
-                samples = np.where(counts[k], replicated[r][..., m], np.nan)
-                lower[r, k, :, m], upper[r, k, :, m] = intervals.site_interval(samples, value[r, k, :, m])
-                table.append(named | _row(metric, value[r, k, :, m], samples, drawn))
-        comparisons += [labels | size | row for row in _compared(runs, value[:, k], replicated, counts[k], drawn)]
-    inputs = {"predictions": [dict(store.attrs) for store in predictions]}
+        masked = np.where(common[k] & counts[k], truth, np.nan)
+        of_lead = [None if spread is None else spread[k] for spread in spreads]
+        scored = score(predicted[:, k], masked, of_lead, drawn, references=references, counts=counts[k])
+        for name, of_leads in values.items():
+            of_leads.append(getattr(scored, name))
+        tables.add(runs, scored, groups, pairs[k], counts[k], int(lead))
+        metrics = scored.metrics
+        del scored  # its replicates, before those of the next lead
     attributes = {
-        **labels,
-        **{key: first.attrs[key] for key in ("simulated", "cell_size", "grid_step")},
+        **tables.named,
+        **{key: first.attrs.get(key, "") for key in ("simulated", "cell_size", "grid_step")},
         "causal": "true" if all(store.attrs["causal"] == "true" for store in predictions) else "false",
-        "observed": "cube" if is_cube else "stations",
-        "stations_outside": str(series.attrs.get("stations_outside", 0)),
+        "observed": "stations" if sites.of == "stations" else "cube",
+        "observed_variable": observed_variable(first) if of_cube else VARIABLE,
+        "stations_outside": str(sites.outside),
         "first_day": f"{days[0]:%Y-%m-%d}", "last_day": f"{days[-1]:%Y-%m-%d}",
         "min_pairs": min_pairs, "block_days": drawn.block, "replicates": replicates, "seed": seed,
         **provenance(**inputs),
@@ -126,66 +152,142 @@ def evaluate(
     coords: dict[str, Any] = {
         "run": _text("|".join(run) for run in runs),
         **{key: ("run", _text(run[i] for run in runs)) for i, key in enumerate(KEYS)},
-        "lead_days": leads, "site": _text(series.site.values),
-        "lat": ("site", series.lat.values), "lon": ("site", series.lon.values),
+        "lead_days": leads, "site": _text(sites.observed.site.values),
+        "lat": ("site", sites.observed.lat.values), "lon": ("site", sites.observed.lon.values),
     }  # fmt: skip
     dims = ("run", "lead_days", "site", "metric")
     scores = xr.Dataset(
-        {"value": (dims, value), "lower": (dims, lower), "upper": (dims, upper),
-         "pairs": (("lead_days", "site"), pairs)},
+        {name: (dims, np.stack(of_leads, axis=1)) for name, of_leads in values.items()}
+        | {"pairs": (("lead_days", "site"), pairs)},
         coords=coords | {"metric": _text(metrics)}, attrs=attributes,
     )  # fmt: skip
-    kept = np.where(counts[:, None], predicted, np.nan).astype(np.float32)
-    series_store = xr.Dataset(
-        {"predicted": (("run", "lead_days", "time", "site"), kept), "observed": (("time", "site"), truth)},
-        coords=coords | {"time": days}, attrs=attributes,
-    )  # fmt: skip
+    if labels:
+        scores["stratum"] = ("kind", "site"), np.stack(list(labels.values()))
+        scores = scores.assign_coords(kind=_text(labels))
+    series = {"predicted": ((*dims[:2], "time", "site"), np.where(counts[:, None], predicted, np.nan)),
+              "observed": (("time", "site"), truth)}  # fmt: skip
+    if any(spread is not None for spread in spreads):
+        empty = np.full(predicted.shape[1:], np.nan, np.float32)
+        filled = np.stack([empty if spread is None else spread for spread in spreads])
+        series["spread"] = (*dims[:2], "time", "site"), np.where(counts[:, None], filled, np.nan)
     with writing(out) as scratch:
         scratch.mkdir()
         note_inputs(scratch, **inputs)
         scores.to_zarr(scratch / "scores.zarr", zarr_format=3, consolidated=False)
-        series_store.to_zarr(scratch / "pairs.zarr", zarr_format=3, consolidated=False)
-        pd.DataFrame(table)[COLUMNS].to_csv(scratch / "scores.csv", index=False, float_format="%.6g")
-        frame = pd.DataFrame(
-            comparisons, columns=[*COLUMNS[:4], "baseline", "baseline_weather", *COLUMNS[4:], "share_better"]
-        )
-        frame.to_csv(scratch / "comparisons.csv", index=False, float_format="%.6g")
+        pair_store = xr.Dataset(series, coords=coords | {"time": days}, attrs=attributes)
+        pair_store.to_zarr(scratch / "pairs.zarr", zarr_format=3, consolidated=False)
+        written = {"scores": (tables.scores, COLUMNS), "strata": (tables.strata, STRATA_COLUMNS),
+                   "comparisons": (tables.comparisons, COMPARED_COLUMNS)}  # fmt: skip
+        if products:
+            at = int(leads.argmin())
+            of_lead = [None if spread is None else spread[at] for spread in spreads]
+            analysed = _analyses(products, first, sites, days)
+            found = _product_tables(
+                tables.named, runs, predicted[:, at], of_lead, analysed, np.where(common[at], truth, np.nan),
+                labels, lead=int(leads[at]), min_pairs=min_pairs, block=block_days, replicates=replicates, seed=seed,
+            )  # fmt: skip
+            written["products"] = found, STRATA_COLUMNS
+        for name, (rows, columns) in written.items():
+            pd.DataFrame(rows, columns=columns).to_csv(scratch / f"{name}.csv", index=False, float_format="%.6g")
     return out
 
 
-def _scores(m: Array, of_runs: list[Array], references: dict[str, int]) -> Array:
-    """All metrics of moments (..., 6), skill against the references' moments last: (..., metrics)."""
-    found = [function(m) for function in METRICS.values()]
-    found += [skill(m, of_runs[r]) for r in references.values()]
-    return np.stack(found, axis=-1)
+@dataclass(frozen=True)
+class _Tables:
+    """Rows of the tables; ``named`` are columns that all of them share."""
+
+    named: dict[str, Any]
+    scores: list[dict[str, Any]]
+    strata: list[dict[str, Any]]
+    comparisons: list[dict[str, Any]]
+
+    def add(
+        self, runs: Sequence[Run], scored: Scored, groups: Mapping[tuple[str, str], Any],
+        pairs: NDArray[np.int64], counts: NDArray[np.bool_], lead: int,
+    ) -> None:  # fmt: skip
+        """Add the rows of one lead."""
+        for (kind, name), (at, drawn) in groups.items():
+            size = _size(lead, pairs[at], counts[at])
+            for r, row in scored.over_sites(at, drawn):
+                named = self.named | dict(zip(KEYS, runs[r], strict=True)) | size | row
+                if kind == "all":
+                    self.scores.append(named)
+                else:
+                    self.strata.append(named | {"kind": kind, "class": name})
+        size = _size(lead, pairs, counts)
+        for a, b, row in scored.differences(groups["all", "all"][1]):
+            against = dict(zip(("baseline", "baseline_weather", "baseline_scenario"), runs[b], strict=True))
+            self.comparisons.append(self.named | dict(zip(KEYS, runs[a], strict=True)) | against | size | row)
 
 
-def _compared(
-    runs: list[tuple[str, str, str]],
-    value: Array,
-    replicated: list[NDArray[np.float32]],
-    counts: Any,
-    drawn: intervals.Resampling,
-) -> Iterator[dict[str, Any]]:
-    """Every run minus every baseline at one lead: value (run, site, metric), replicates of each run."""
-    for b in [i for i, run in enumerate(runs) if run[0] in BASELINES]:
-        for r in [i for i in range(len(runs)) if i != b]:
-            named = dict(zip(KEYS, runs[r], strict=True)) | {"baseline": runs[b][0], "baseline_weather": runs[b][1]}
-            for m, metric in enumerate(METRICS):
-                apart = value[r, :, m] - value[b, :, m]
-                replicates = np.where(counts, replicated[r][..., m] - replicated[b][..., m], np.nan)
-                gain = BETTER[metric](value[r, :, m]) - BETTER[metric](value[b, :, m])
-                gain = gain[np.isfinite(gain)]
-                share = {"share_better": float(np.mean(gain > 0)) if len(gain) else np.nan}
-                yield named | _row(metric, apart, replicates, drawn) | share
+def _product_tables(
+    named: dict[str, Any], runs: Sequence[Run], predicted: Array, spreads: Sequence[Array | None],
+    products: dict[str, Array], truth: Array, labels: dict[str, Labels],
+    *, lead: int, min_pairs: int, block: int, replicates: int, seed: int,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Rows of products and runs on the samples all have; by network, land cover, and both at once."""
+    values = np.stack([*products.values(), *predicted])
+    truth = np.where(np.isfinite(values).all(axis=0), truth, np.nan)
+    pairs = np.isfinite(truth).sum(axis=0)
+    counts = pairs >= min_pairs
+    truth = np.where(counts, truth, np.nan)
+    drawn = intervals.draw(len(truth), truth.shape[1], block=block, replicates=replicates, seed=seed)
+    scored = score(values, truth, [*(None for _ in products), *spreads], drawn, references={}, counts=counts)
+    all_runs = [*((name, "analysis", "all") for name in products), *runs]
+    kinds: dict[str, Labels] = {kind: labels[kind] for kind in ("network", "land_cover") if kind in labels}
+    if len(kinds) == 2:
+        kinds["network / land_cover"] = crossed(labels, "network", "land_cover")
+    groups = [("all", "all", np.arange(truth.shape[1]), drawn.sites)]
+    groups += [(kind, name, at, intervals.draw_among(at, replicates, seed)) for kind, name, at in classes(kinds)]
+    rows = []
+    for kind, name, at, again in groups:
+        for r, row in scored.over_sites(at, again):
+            size = _size(0 if r < len(products) else lead, pairs[at], counts[at])
+            rows.append(named | dict(zip(KEYS, all_runs[r], strict=True)) | size | row | {"kind": kind, "class": name})
+    return rows
 
 
-def _row(metric: str, values: Array, replicates: Array, drawn: intervals.Resampling) -> dict[str, Any]:
-    """Median over sites and its interval, as columns of a table."""
-    known = values[np.isfinite(values)]
-    median = float(np.median(known)) if len(known) else np.nan
-    lower, upper = intervals.median_interval(replicates, drawn, median)
-    return {"metric": metric, "median": median, "lower": lower, "upper": upper}
+def _analyses(
+    products: Mapping[str, xr.DataArray], first: xr.Dataset, sites: Sites, days: pd.DatetimeIndex
+) -> dict[str, Array]:
+    """Products at the sites (day, site), refused where they lie on another grid."""
+    found = {}
+    for name, values in products.items():
+        if set(values.dims) != {"time", "y", "x"} or any(
+            not np.array_equal(values[axis].values, first[axis].values) for axis in ("y", "x")
+        ):
+            raise VadoseError(
+                f"product {name}: dims {dict(values.sizes)}; give (time, y, x) on the grid of the predictions, "
+                f"y {first.sizes['y']}, x {first.sizes['x']}"
+            )
+        ordered = values.transpose("time", "y", "x").reindex(time=days)
+        found[name] = ordered.values[:, sites.rows, sites.columns].astype(float)
+    return found
+
+
+def _labels(
+    observed: xr.Dataset, cube: xr.Dataset | None, strata: Mapping[str, Sequence[str]] | None, sites: Sites, layer: str
+) -> dict[str, Labels]:
+    """Class of each site by kind; a kind of which no site has any is left out."""
+    found: dict[str, Any] = {**strata_of(observed, cube, layer=layer), **(strata or {})}
+    is_cube = "layer" not in observed.dims
+    places = observed.sizes["y"] * observed.sizes["x"] if is_cube else observed.sizes["station"]
+    labels = labels_at(found, sites, places)
+    return {kind: of_site for kind, of_site in labels.items() if (of_site != "").any()}
+
+
+def _references(runs: Sequence[Run]) -> dict[str, list[int | None]]:
+    """Skill scores there are, and for each run the run it is measured against."""
+    found: dict[str, list[int | None]] = {}
+    for name in ("persistence", "climatology"):
+        if known := [i for i, run in enumerate(runs) if run[:2] == (name, "none")]:
+            by_scenario = {runs[i][2]: i for i in known}
+            found[f"skill_{name}"] = [by_scenario.get(run[2], known[0]) for run in runs]
+    return found
+
+
+def _size(lead: int, pairs: NDArray[np.int64], counts: NDArray[np.bool_]) -> dict[str, int]:
+    return {"lead_days": lead, "n_sites": int(counts.sum()), "n_pairs": int(pairs[counts].sum())}
 
 
 def _text(words: Iterable[Any]) -> NDArray[np.object_]:
@@ -193,20 +295,21 @@ def _text(words: Iterable[Any]) -> NDArray[np.object_]:
     return np.array([str(word) for word in words], dtype=object)
 
 
-def _key(store: xr.Dataset) -> tuple[str, str, str]:
+def _key(store: xr.Dataset) -> Run:
     """Model, weather and scenario of a store, refused when it does not say all that a score has to."""
     needed = (*KEYS, "layer", "dataset", "simulated", "causal")
     if missing := [key for key in needed if key not in store.attrs]:
         raise VadoseError(f"a prediction store lacks the attributes {missing}; make stores with: vadose forecast")
-    if VARIABLE not in store or set(store[VARIABLE].dims) != {"init_time", "lead_time", "y", "x"}:
-        raise VadoseError(
-            f"the store of {store.attrs['model']} has no {VARIABLE} (init_time, lead_time, y, x); "
-            f"found {list(store.data_vars)}"
-        )
+    for name in {VARIABLE, SPREAD} & {VARIABLE, *store.data_vars}:
+        if name not in store or set(store[name].dims) != {"init_time", "lead_time", "y", "x"}:
+            raise VadoseError(
+                f"the store of {store.attrs['model']} has no {name} (init_time, lead_time, y, x); "
+                f"found {list(store.data_vars)}"
+            )
     return str(store.attrs["model"]), str(store.attrs["weather"]), str(store.attrs["scenario"])
 
 
-def _agree(predictions: Sequence[xr.Dataset], runs: list[tuple[str, str, str]]) -> None:
+def _agree(predictions: Sequence[xr.Dataset], runs: list[Run]) -> None:
     """Refuse stores that cannot stand in one table."""
     if double := {run for run in runs if runs.count(run) > 1}:
         raise VadoseError(f"two stores are of {sorted(double)}: a table has one row a model, weather and scenario")
@@ -215,6 +318,11 @@ def _agree(predictions: Sequence[xr.Dataset], runs: list[tuple[str, str, str]]) 
         for key in ("layer", "dataset", "simulated"):
             if store.attrs[key] != first.attrs[key]:
                 raise VadoseError(f"{run[0]} is of {key} {store.attrs[key]!r}, {runs[0][0]} of {first.attrs[key]!r}")
+        if observed_variable(store) != observed_variable(first):
+            raise VadoseError(
+                f"{run[0]} is scored against {observed_variable(store)}, {runs[0][0]} against "
+                f"{observed_variable(first)}; evaluate them apart"
+            )
         for name in ("lead_time", "y", "x"):
             if not np.array_equal(store[name].values, first[name].values):
                 raise VadoseError(f"{run[0]} and {runs[0][0]} differ in {name}; score stores of equal leads and grid")
@@ -239,16 +347,3 @@ def _days(
         asked = f" within {period[0]} .. {period[1]}" if period else ""
         raise VadoseError(f"no day{asked} is both predicted by every store and in the record of the observations")
     return pd.date_range(begin, end)
-
-
-def _by_valid_day(
-    store: xr.Dataset, rows: Any, columns: Any, leads: NDArray[np.int64], days: pd.DatetimeIndex
-) -> Array:
-    """Predictions at the sites by the day they are of: (lead, day, site)."""
-    values = store[VARIABLE].transpose("init_time", "lead_time", "y", "x").values[:, :, rows, columns]
-    of_day = pd.Index(store.init_time.values)
-    found = np.full((len(leads), len(days), len(rows)), np.nan)
-    for k, lead in enumerate(leads):
-        position = of_day.get_indexer(days - pd.Timedelta(days=int(lead)))
-        found[k, position >= 0] = values[position[position >= 0], k]
-    return found

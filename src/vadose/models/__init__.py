@@ -5,10 +5,11 @@ from typing import Any
 from torch import nn
 
 from vadose.models.baselines import Climatology, DampedPersistence, Persistence
-from vadose.models.blend import Blend
 from vadose.models.convlstm import ConvLSTM
 from vadose.models.inputs import Channels
 from vadose.models.lstm import LSTM
+from vadose.models.simvp import SimVP
+from vadose.models.surrogate import Surrogate
 from vadose.models.trees import Trees
 
 MODELS: dict[str, Any] = {
@@ -18,6 +19,8 @@ MODELS: dict[str, Any] = {
     "trees": Trees,
     "lstm": LSTM,
     "convlstm": ConvLSTM,
+    "simvp": SimVP,
+    "surrogate": Surrogate,
 }
 """Name in configurations and stores -> class, built as ``MODELS[name](channels, **hyper)``."""
 
@@ -29,7 +32,7 @@ def to_checkpoint(name: str, hyper: dict[str, Any], model: nn.Module) -> dict[st
 
 
 def from_checkpoint(checkpoint: dict[str, Any]) -> nn.Module:
-    """The model of `to_checkpoint`, or a `Blend` of several, ready to forecast.
+    """The model of `to_checkpoint`, ready to forecast.
 
     Examples
     --------
@@ -39,11 +42,6 @@ def from_checkpoint(checkpoint: dict[str, Any]) -> nn.Module:
     'Climatology'
     """
     channels = Channels.from_dict(checkpoint["channels"])
-    if checkpoint["name"] == "blend":
-        members = [from_checkpoint(member) for member in checkpoint["members"]]
-        looks = tuple(member["look_back"] for member in checkpoint["members"])
-        model: nn.Module = Blend(channels, members, looks, checkpoint["weights"])
-    else:
-        model = MODELS[checkpoint["name"]](channels, **checkpoint["hyper"])
-        model.load_state_dict(checkpoint["state"])
+    model: nn.Module = MODELS[checkpoint["name"]](channels, **checkpoint["hyper"])
+    model.load_state_dict(checkpoint["state"])
     return model.eval()

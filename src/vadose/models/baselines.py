@@ -77,13 +77,12 @@ class Climatology(nn.Module):
         normal = torch.zeros(*grid, 3, 3, dtype=torch.float64)
         right = torch.zeros(*grid, 3, dtype=torch.float64)
         for inputs, target in batches:
-            rows, columns = _cells(inputs)
-            basis = _harmonic(inputs.day + self.channels.leads[0])[:, None, None].expand(*rows.shape, 3)
+            basis = _harmonic(inputs.day + self.channels.leads[0])
             known = torch.isfinite(target[:, 0])
-            where = (rows[known], columns[known])
-            b, y = basis[known], target[:, 0][known].double()
-            normal.index_put_(where, b[:, :, None] * b[:, None], accumulate=True)
-            right.index_put_(where, b * y[:, None], accumulate=True)
+            y = torch.where(known, target[:, 0], 0.0).double()
+            squares = (basis[:, :, None] * basis[:, None]).flatten(1)
+            _add(normal.view(*grid, 9), inputs, torch.einsum("bhw,bk->bhwk", known.double(), squares), known)
+            _add(right, inputs, torch.einsum("bhw,bk->bhwk", y, basis), known)
         some = normal[..., 0, 0] > 0
         ridge = torch.diag(torch.tensor([0.0, self.prior, self.prior], dtype=torch.float64))
         solved = torch.linalg.solve(normal[some] + ridge, right[some])
@@ -132,17 +131,14 @@ class DampedPersistence(nn.Module):
         self.climatology.fit(batches)
         products, squares, pairs = (torch.zeros_like(self.factor) for _ in range(3))
         for inputs, target in batches:
-            rows, columns = _cells(inputs)
             now = self._anomaly(inputs)[:, None].expand_as(target)
             later = target - self.climatology(inputs)
             known = torch.isfinite(now) & torch.isfinite(later)
-            for lead in range(target.shape[1]):
-                k = known[:, lead]
-                where = (rows[k], columns[k], torch.full_like(rows[k], lead))
-                a, b = now[:, lead][k].double(), later[:, lead][k].double()
-                products.index_put_(where, a * b, accumulate=True)
-                squares.index_put_(where, a * a, accumulate=True)
-                pairs.index_put_(where, torch.ones_like(a), accumulate=True)
+            a, b = (torch.where(known, part, 0.0).double().movedim(1, -1) for part in (now, later))
+            some = known.any(dim=1)
+            _add(products, inputs, a * b, some)
+            _add(squares, inputs, a * a, some)
+            _add(pairs, inputs, known.double().movedim(1, -1), some)
         all_cells = products.sum((0, 1)) / squares.sum((0, 1)).clamp(min=1e-12)
         mean_square = squares.sum((0, 1)) / pairs.sum((0, 1)).clamp(min=1)
         weight = self.prior * mean_square
@@ -158,6 +154,15 @@ class DampedPersistence(nn.Module):
         factor = self.factor[rows, columns].movedim(-1, 1).float()
         normal: Tensor = self.climatology(inputs)
         return normal + factor * self._anomaly(inputs)[:, None]
+
+
+def _add(total: Tensor, inputs: Inputs, values: Tensor, where: Tensor) -> None:
+    """Add values (B, H, W, n) of the windows to the sums (rows, columns, n) of their cells, where marked."""
+    if values.shape[1:3] == total.shape[:2]:
+        total += values.sum(dim=0)
+    else:
+        rows, columns = _cells(inputs)
+        total.index_put_((rows[where], columns[where]), values[where], accumulate=True)
 
 
 def _cells(inputs: Inputs) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,9 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
+from vadose.models.anchor import Anchor
 from vadose.models.inputs import Channels, Inputs, season
 from vadose.models.normalise import Normalise
 
@@ -98,11 +100,12 @@ class ConvLSTM(nn.Module):
     .. math:: Y = W_y * H_T + b_y \quad (7)
 
     One network gives all lead times. With known-future weather the head also sees, at each lead,
-    its means over the 1, 3, 7 and 30 days up to the valid day (as far as they lie after ``t0``).
+    its means over the 1, 3, 7 and 30 days up to the valid day (as far as they lie after ``t0``); in a
+    cascade it sees there the forecasts of the layers above, valid on the same day.
 
     Differs from the paper: Glorot-normal weights and a forget bias of one (the paper says normal);
     one peephole weight a channel by default, so that a map of any size fits; the season enters as
-    sine and cosine; the head with weather is ours.
+    sine and cosine; the head with weather is ours, as are ``departure`` and ``gaussian``.
 
     Parameters
     ----------
@@ -114,6 +117,10 @@ class ConvLSTM(nn.Module):
         See `ConvLSTMCell`.
     dropout
         Share of channels dropped after every second layer in training.
+    departure
+        Predict the departure from the damped last value, see `Anchor`, instead of from the mean.
+    gaussian
+        Whether the head gives a deviation too, see `distribution`.
 
     References
     ----------
@@ -135,32 +142,54 @@ class ConvLSTM(nn.Module):
         peephole: str = "channel",
         positions: tuple[int, int] = (8, 8),
         dropout: float = 0.2,
+        departure: bool = False,
+        gaussian: bool = False,
     ) -> None:
         super().__init__()
-        self.channels = channels
+        self.channels, self.gaussian = channels, gaussian
         self.history = Normalise(len(channels.history), axis=2)
         self.static = Normalise(len(channels.static), axis=1)
         self.future = Normalise(len(channels.future), axis=2)
+        self.above = Normalise(len(channels.above), axis=2)
+        self.anchor = Anchor(channels, last=departure)
         widths = (len(channels.history) + len(channels.static) + 2, *filters)
         self.layers = nn.ModuleList(ConvLSTMCell(a, b, kernel, peephole, positions) for a, b in pairwise(widths))
         self.norms = nn.ModuleList(nn.BatchNorm2d(width) for width in filters)
         self.dropout = nn.Dropout2d(dropout)
-        if channels.future:
-            extra = len(WEATHER_MEANS) * len(channels.future) + 1
-            self.head: nn.Module = nn.Sequential(nn.Conv2d(filters[-1] + extra, 64, 1), nn.ReLU(), nn.Conv2d(64, 1, 1))
+        outputs = 1 + gaussian
+        if channels.future or channels.above:
+            extra = len(WEATHER_MEANS) * len(channels.future) + len(channels.above) + 1
+            self.head: nn.Module = nn.Sequential(
+                nn.Conv2d(filters[-1] + extra, 64, 1), nn.ReLU(), nn.Conv2d(64, outputs, 1)
+            )
         else:
-            self.head = nn.Conv2d(filters[-1], len(channels.leads), 1)
+            self.head = nn.Conv2d(filters[-1], outputs * len(channels.leads), 1)
 
     def fit_normalisation(self, batches: Iterable[tuple[Inputs, Tensor]]) -> None:
         """Learn the means and standard deviations of the predictors from training batches."""
-        for inputs, _ in batches:
+        for inputs, observed in batches:
             self.history.update(inputs.history)
             self.static.update(inputs.static)
+            self.anchor.learn(observed)
             if inputs.future is not None:
                 self.future.update(inputs.future)
+            if inputs.above is not None:
+                self.above.update(inputs.above)
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Soil moisture [m3 m-3] at each lead (B, L, H, W)."""
+        return self.distribution(inputs)[0]
+
+    def distribution(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation [m3 m-3] at each lead, (B, L, H, W) each; NaN without ``gaussian``."""
+        read = self._read(inputs)
+        mean: Tensor = self.anchor(inputs) + self.anchor.scale * read[:, :, 0]
+        if not self.gaussian:
+            return mean, torch.full_like(mean, torch.nan)
+        return mean, self.anchor.scale * (functional.softplus(read[:, :, 1]) + 1e-3)
+
+    def _read(self, inputs: Inputs) -> Tensor:
+        """What the head gives, in standard deviations: (B, L, 1 or 2, H, W)."""
         history = self.history(inputs.history)
         batch, days, _, height, width = history.shape
         fixed = torch.cat([self.static(inputs.static), season(inputs.day, height, width)], dim=1)
@@ -174,23 +203,30 @@ class ConvLSTM(nn.Module):
                 sequence = self.dropout(sequence)
             sequence = _days(sequence, days)
         state = sequence[:, -1]
-        if inputs.future is None:
-            departure = self.head(state)
+        read: Tensor
+        if inputs.future is None and inputs.above is None:
+            read = self.head(state)
         else:
-            weather = self._weather(self.future(inputs.future))
-            repeated = state[:, None].expand(-1, weather.shape[1], -1, -1, -1)
-            joined = torch.cat([repeated, weather], dim=2).flatten(0, 1)
-            departure = self.head(joined).reshape(batch, -1, height, width)
-        return self.history.inverse(departure.float(), self.channels.position(self.channels.target))
+            told = self._at_leads(inputs)
+            repeated = state[:, None].expand(-1, told.shape[1], -1, -1, -1)
+            read = self.head(torch.cat([repeated, told], dim=2).flatten(0, 1))
+        return read.float().reshape(batch, len(self.channels.leads), -1, height, width)
 
-    def _weather(self, future: Tensor) -> Tensor:
-        """Means of the future weather up to each lead, and the lead: (B, L, channels, H, W)."""
-        total = torch.cat([torch.zeros_like(future[:, :1]), future.cumsum(dim=1)], dim=1)
+    def _at_leads(self, inputs: Inputs) -> Tensor:
+        """Means of the future weather, forecasts of the layers above, and the lead: (B, L, channels, H, W)."""
         at_leads = []
-        for lead in self.channels.leads:
-            means = [(total[:, lead] - total[:, max(lead - days, 0)]) / min(days, lead) for days in WEATHER_MEANS]
-            code = torch.full_like(means[0][:, :1], math.log(lead) / 3)
-            at_leads.append(torch.cat([*means, code], dim=1))
+        total: Tensor | None = None
+        if inputs.future is not None:
+            future = self.future(inputs.future)
+            total = torch.cat([torch.zeros_like(future[:, :1]), future.cumsum(dim=1)], dim=1)
+        above = None if inputs.above is None else self.above(inputs.above)
+        for number, lead in enumerate(self.channels.leads):
+            told = [torch.full_like(inputs.history[:, 0, :1], math.log(lead) / 3)]
+            if total is not None:
+                told += [(total[:, lead] - total[:, max(lead - days, 0)]) / min(days, lead) for days in WEATHER_MEANS]
+            if above is not None:
+                told.append(above[:, number])
+            at_leads.append(torch.cat(told, dim=1))
         return torch.stack(at_leads, dim=1)
 
 

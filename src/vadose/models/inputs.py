@@ -6,6 +6,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+NORMAL = "_normal"
+"""Ending of the name of a variable's harmonic climatology."""
+
 
 class Inputs(NamedTuple):
     """What is known when a forecast is issued, at the end of day ``t0``, in physical units.
@@ -26,6 +29,10 @@ class Inputs(NamedTuple):
         (B,) int64: ``t0`` in days since 1970-01-01.
     cell
         (B, 2) int64: row and column of the window's upper-left cell on the cube's grid.
+    above
+        (B, L, U, H, W): forecasts of the moisture of the layers above, valid at each lead, where the
+        model is one of a cascade, else ``None``. In a sequence, of which every day is a ``t0``,
+        (B, T, L, U, H, W).
     """
 
     history: Tensor
@@ -33,6 +40,7 @@ class Inputs(NamedTuple):
     future: Tensor | None
     day: Tensor
     cell: Tensor
+    above: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -41,7 +49,9 @@ class Channels:
 
     ``target`` names the history channel that holds the last known value of what is forecast.
     ``<target>_observed`` is 1 on days it was observed, ``<target>_age`` the days since then.
-    ``future`` is empty for a model without known-future weather.
+    ``<target>_normal`` is the harmonic climatology of the day; it may stand in ``future`` too, for it
+    is known of any day. ``future`` is empty for a model that is told nothing of the days ahead;
+    ``above`` names the layers above whose forecasts the model is given.
 
     Examples
     --------
@@ -55,6 +65,7 @@ class Channels:
     future: tuple[str, ...] = ()
     leads: tuple[int, ...] = (1, 3, 7, 14, 30)
     target: str = "soil_moisture"
+    above: tuple[str, ...] = ()
 
     def position(self, name: str) -> int:
         """Index of a history channel."""
@@ -63,7 +74,7 @@ class Channels:
     @property
     def weather(self) -> str:
         """Whether forecasts take the analysed weather of the days to come: 'none' or 'perfect'."""
-        return "perfect" if self.future else "none"
+        return "none" if all(name.endswith(NORMAL) for name in self.future) else "perfect"
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values, for a checkpoint."""
@@ -102,4 +113,5 @@ def example_inputs(channels: Channels, *, look_back: int = 3, size: int = 1, bat
         future=uniform(batch, max(channels.leads), len(channels.future)) if channels.future else None,
         day=torch.arange(16600, 16600 + batch),
         cell=torch.zeros(batch, 2, dtype=torch.int64),
+        above=uniform(batch, len(channels.leads), len(channels.above)) if channels.above else None,
     )

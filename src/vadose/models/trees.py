@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingRegressor
 from torch import Tensor, nn
 
-from vadose.models.inputs import Channels, Inputs
+from vadose.models.anchor import Anchor
+from vadose.models.inputs import NORMAL, Channels, Inputs
 
 Array = NDArray[np.float32]
 WINDOWS = (1, 3, 7, 14, 30, 90)
@@ -29,11 +30,13 @@ TRUSTED = [
 class Trees(nn.Module):
     r"""Histogram gradient boosting, a regressor for each lead, on predictors made from the inputs.
 
-    Predictors: the last known moisture, its age and its means over past windows; the means of each
+    Predictors: the last known moisture, its age and its means over past windows, also of other filled
+    variables; the means of each
     weather variable over `WINDOWS` days and the antecedent precipitation indices
     :math:`A_t = k A_{t-1} + P_t`, up to ``t0`` or, with known-future weather, up to the valid day
-    (and since ``t0``); static fields; the season of the valid day; the cell's row and column.
-    Unknown values are left to the trees, which have a branch for them.
+    (and since ``t0``); the normals of ``t0`` and of the valid day; the forecasts of the layers above;
+    static fields; the season of the valid day; the cell's row and column. Unknown values are left to
+    the trees, which have a branch for them.
 
     Parameters
     ----------
@@ -41,6 +44,11 @@ class Trees(nn.Module):
         Predictors and lead times.
     iterations, learning_rate, leaves, samples_per_leaf, l2, features
         Of each regressor, see scikit-learn; ``features`` is the share tried at a split.
+    departure
+        Learn the departure from the damped last value (`Anchor`, its factor by regression) instead of
+        the moisture: where moisture hardly changes over the lead, steps of a tree are too coarse.
+    place
+        Whether row and column are predictors; no, where cells are no map.
 
     References
     ----------
@@ -66,6 +74,8 @@ class Trees(nn.Module):
         samples_per_leaf: int = 50,
         l2: float = 1.0,
         features: float = 1.0,
+        departure: bool = False,
+        place: bool = True,
     ) -> None:
         super().__init__()
         self.channels = channels
@@ -80,21 +90,32 @@ class Trees(nn.Module):
             "random_state": 0,
         }
         self.regressors: list[HistGradientBoostingRegressor] = []
+        self.anchor = Anchor(channels) if departure else None
+        self.place = place
 
+    @torch.no_grad()
     def fit(self, batches: Iterable[tuple[Inputs, Tensor]]) -> None:
         """Fit one regressor a lead to all its observed targets."""
         predictors: list[list[Array]] = [[] for _ in self.channels.leads]
         targets: list[list[Array]] = [[] for _ in self.channels.leads]
+        if self.anchor is not None:
+            self.anchor.fit(batches)
         for inputs, target in batches:
+            if self.anchor is not None:
+                target = target - self.anchor(inputs)
             for number, x in enumerate(self._predictors(inputs)):
                 y = target[:, number].flatten().numpy()
                 predictors[number].append(x[np.isfinite(y)])
                 targets[number].append(y[np.isfinite(y)])
-        self.regressors = [
-            HistGradientBoostingRegressor(**self.settings).fit(np.concatenate(x), np.concatenate(y))
-            for x, y in zip(predictors, targets, strict=True)
-        ]
+        self.regressors = []
+        for parts, observed in zip(predictors, targets, strict=True):
+            together = np.concatenate(parts)
+            # A predictor that is never known, as a mean over days ahead of what is not known ahead.
+            together[:, np.isnan(together).all(axis=0)] = 0.0
+            regressor = HistGradientBoostingRegressor(**self.settings)
+            self.regressors.append(regressor.fit(together, np.concatenate(observed)))
 
+    @torch.no_grad()
     def forward(self, inputs: Inputs) -> Tensor:
         """Soil moisture [m3 m-3] at each lead (B, L, H, W)."""
         batch, _, _, height, width = inputs.history.shape
@@ -102,7 +123,8 @@ class Trees(nn.Module):
             regressor.predict(x) for regressor, x in zip(self.regressors, self._predictors(inputs), strict=True)
         ]
         stacked = torch.from_numpy(np.stack(predicted).astype(np.float32))
-        return stacked.reshape(len(predicted), batch, height, width).transpose(0, 1)
+        found = stacked.reshape(len(predicted), batch, height, width).transpose(0, 1)
+        return found if self.anchor is None else self.anchor(inputs) + found
 
     def _predictors(self, inputs: Inputs) -> list[Array]:
         """Predictors (cells, features) of each lead."""
@@ -110,42 +132,49 @@ class Trees(nn.Module):
         height, width = inputs.history.shape[-2:]
         history = _by_cell(inputs.history)
         days = history.shape[1]
-        moisture_names = {
-            channels.target,
-            *(n for n in channels.history if n.endswith(("_observed", "_age"))),
-        }
-        weather = [i for i, name in enumerate(channels.history) if name not in moisture_names]
+        filled = [name for name in channels.history if name == channels.target or name.endswith("_filled")]
+        moisture_names = {*filled, *(n for n in channels.history if n.endswith(("_observed", "_age")))}
+        normals = [name for name in channels.history if name.endswith(NORMAL)]
+        weather = [i for i, n in enumerate(channels.history) if n not in moisture_names and n not in normals]
         daily = history[:, :, weather]
         rain = channels.history.index("precipitation") if "precipitation" in channels.history else None
         common = [
             history[:, -1, [i for i, name in enumerate(channels.history) if name in moisture_names]],
-            *_Sums(history[:, :, [channels.position(channels.target)]]).means(days, WINDOWS[1:]),
+            *_Sums(history[:, :, [channels.position(name) for name in filled]]).means(days, WINDOWS[1:]),
             _by_cell(inputs.static[:, None])[:, 0],
+            history[:, -1, [channels.history.index(name) for name in normals]],
         ]
-        place = inputs.cell[:, :, None, None].expand(-1, -1, height, width).clone()
-        place[:, 0] += torch.arange(height)[:, None]
-        place[:, 1] += torch.arange(width)
-        common.append(_by_cell(place[:, None].float())[:, 0])
+        if self.place:
+            place = inputs.cell[:, :, None, None].expand(-1, -1, height, width).clone()
+            place[:, 0] += torch.arange(height)[:, None]
+            place[:, 1] += torch.arange(width)
+            common.append(_by_cell(place[:, None].float())[:, 0])
+        above = None if inputs.above is None else _by_cell(inputs.above)
+        ahead = None if inputs.future is None else _by_cell(inputs.future)
         indices: list[Array] = []
-        if inputs.future is not None:
+        if ahead is not None and channels.weather == "perfect":
             # The days ahead continue the history; a variable not known ahead ends unknown.
-            future = np.full((len(history), inputs.future.shape[1], len(weather)), np.nan, np.float32)
-            ahead = _by_cell(inputs.future)
+            future = np.full((len(history), ahead.shape[1], len(weather)), np.nan, np.float32)
             for position, name in enumerate(channels.future):
-                future[:, :, weather.index(channels.history.index(name))] = ahead[:, :, position]
+                if name not in normals:
+                    future[:, :, weather.index(channels.history.index(name))] = ahead[:, :, position]
             daily = np.concatenate([daily, future], axis=1)
         if rain is not None:
             indices = [_antecedent_index(daily[:, :, weather.index(rain)], k) for k in RECESSIONS]
         sums, of_leads = _Sums(daily), []
-        for lead in channels.leads:
+        for number, lead in enumerate(channels.leads):
             valid = inputs.day.numpy() + lead
             angle = 2 * np.pi * np.repeat(valid, height * width) / 365.2425
             own = [np.stack([np.sin(angle), np.cos(angle)], axis=1)]
-            ends = [days] if inputs.future is None else [days, days + lead]
+            ends = [days, days + lead] if channels.weather == "perfect" else [days]
             own += [index[:, end - 1 : end] for index in indices for end in ends]
             own += sums.means(ends[-1], WINDOWS)
-            if lead > 1 and inputs.future is not None:
+            if lead > 1 and len(ends) > 1:
                 own += sums.means(ends[-1], (lead,))
+            if ahead is not None and normals:
+                own.append(ahead[:, lead - 1, [channels.future.index(n) for n in normals if n in channels.future]])
+            if above is not None:
+                own.append(above[:, number])
             of_leads.append(np.concatenate([*common, *own], axis=1).astype(np.float32))
         return of_leads
 

@@ -40,6 +40,7 @@ from vadose.products.sentinel1 import FILE_NAME as SENTINEL1_NAME
 from vadose.products.sentinel1 import is_sentinel1, read_sentinel1
 from vadose.products.smap_hydroblocks import FILE_NAME as SMAP_HYDROBLOCKS_NAME
 from vadose.products.smap_hydroblocks import is_smap_hydroblocks, read_smap_hydroblocks
+from vadose.products.smap_india import is_smap_india, read_smap_india
 from vadose.products.smap_l2 import FILE_NAME as SMAP_L2_NAME
 from vadose.products.smap_l2 import is_smap_l2, read_smap_l2
 from vadose.products.smap_l3 import FILE_NAME as SMAP_L3_NAME
@@ -98,6 +99,13 @@ PRODUCTS: dict[str, Product] = {
         "10.1002/2017GL075619",
         read_conusv4f1,
         is_conusv4f1,
+    ),
+    "smap_india": Product(
+        "Soil-water index of India from SMAP, daily windows of three days, 0.125 degrees",
+        "database",
+        "10.5067/T90W6VRLCBHI",
+        read_smap_india,
+        is_smap_india,
     ),
     "nldas_noah": Product(
         "NLDAS-2 Noah land-surface model, hourly, 0.125 degrees",

@@ -9,6 +9,15 @@ INCIDENCE = np.deg2rad(40.0)
 """Of the SMAP radiometer."""
 
 
+# Lowest and highest NDVI of the IGBP classes the world holds, and whether they are forest.
+_COVERS = {
+    1: (0.55, 0.70, 1), 4: (0.35, 0.82, 1), 5: (0.35, 0.82, 1), 7: (0.16, 0.30, 0), 10: (0.20, 0.55, 0),
+    11: (0.30, 0.65, 0), 12: (0.20, 0.80, 0), 13: (0.20, 0.40, 0), 14: (0.20, 0.80, 0), 16: (0.08, 0.12, 0),
+    17: (-0.05, 0.0, 0),
+}  # fmt: skip
+_BY_CLASS = np.array([_COVERS.get(number, (0.16, 0.45, 0)) for number in range(18)])
+
+
 def brightness(
     moisture: Array, temperature: Array, opacity: Array, albedo: Array, roughness: Array, polarisation: str
 ) -> Array:
@@ -79,17 +88,11 @@ def vegetation(day_of_year: int, cover: Array, lat: Array) -> dict[str, Array]:
     ----------
     O'Neill et al. (2021), SMAP L2/L3 algorithm theoretical basis document, JPL D-66480.
     """
-    lowest, highest = np.full(cover.shape, 0.16), np.full(cover.shape, 0.45)
-    for classes, low, high in (
-        ((1,), 0.55, 0.70), ((4, 5), 0.35, 0.82), ((12, 14), 0.20, 0.80), ((10,), 0.20, 0.55),
-        ((7,), 0.16, 0.30), ((16,), 0.08, 0.12), ((13,), 0.20, 0.40), ((11,), 0.30, 0.65), ((17,), -0.05, 0.0),
-    ):  # fmt: skip
-        inside = np.isin(cover, classes)
-        lowest, highest = np.where(inside, low, lowest), np.where(inside, high, highest)
+    lowest, highest, wooded = np.moveaxis(_BY_CLASS[cover.astype(int)], -1, 0)
+    forest = wooded > 0
     season = 0.5 + 0.5 * np.cos(2 * np.pi * (day_of_year - 200 - (lat - 38)) / 365.25)
     ndvi = lowest + (highest - lowest) * season**1.5
     positive = np.clip(ndvi, 0, None)
-    forest = np.isin(cover, (1, 4, 5))
     water = np.clip(1.9134 * positive**2 - 0.3215 * positive, 0, None) + np.where(forest, 5.0, 0.5) * positive**2
     return {
         "ndvi": ndvi,
@@ -99,8 +102,23 @@ def vegetation(day_of_year: int, cover: Array, lat: Array) -> dict[str, Array]:
     }
 
 
+def green(ndvi: Array) -> Array:
+    """Share of the ground that green plants cover, linear in NDVI from 0.05 (none) to 0.9."""
+    return np.asarray(np.clip((ndvi - 0.05) / 0.85, 0, 1))
+
+
+def skin(freshness: Array, weather: dict[str, Array]) -> Array:
+    """How fresh the wetness of the uppermost millimetres is, 0 (dried for days) to 1 (rain today).
+
+    Some millimetres of rain wet it; the sun dries it within two or three days.
+    """
+    dried = freshness * np.exp(-weather["shortwave_radiation"] / 500)
+    rain = weather["precipitation"]
+    return np.asarray(np.maximum(dried, rain / (rain + 3.0)))
+
+
 def reflectance(moisture: Array, porosity: Array, ndvi: Array, clay: Array) -> dict[str, Array]:
-    r"""Surface reflectance of seven bands, soil darkening with moisture, mixed with canopy by NDVI.
+    r"""Surface reflectance of seven bands, soil and leaves darkening with moisture, mixed by NDVI.
 
     In the short-wave infrared the transformed reflectance :math:`(1-R)^2/2R` of bare soil grows
     linearly with saturation, from 0.35 (dry) to 4 (wet) at 2.1 micrometres.
@@ -110,9 +128,13 @@ def reflectance(moisture: Array, porosity: Array, ndvi: Array, clay: Array) -> d
     Sadeghi et al. (2015), doi:10.1016/j.rse.2015.04.007.
     """
     wet = np.clip(moisture / porosity, 0, 1)
-    cover = np.clip((ndvi - 0.05) / 0.85, 0, 1)
+    cover = green(ndvi)
     dry_soil = {"blue": 0.10, "green": 0.15, "red": 0.20, "nir": 0.27, "nir2": 0.33}
-    canopy = {"blue": 0.025, "green": 0.06, "red": 0.03, "nir": 0.46, "nir2": 0.42, "swir1": 0.22, "swir2": 0.09}
+    # Leaves short of water are brighter in the short-wave infrared.
+    canopy: dict[str, Array | float] = {
+        "blue": 0.025, "green": 0.06, "red": 0.03, "nir": 0.46, "nir2": 0.42,
+        "swir1": 0.22 * (1.2 - 0.4 * wet), "swir2": 0.09 * (1.2 - 0.4 * wet),
+    }  # fmt: skip
     soil = {name: value * (1 - 0.45 * wet) * (1 + 0.15 * clay) for name, value in dry_soil.items()}
     for name, driest, wettest in (("swir1", 0.28, 2.6), ("swir2", 0.35, 4.0)):
         transformed = driest + (wettest - driest) * wet

@@ -11,8 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 from vadose.grid import Grid, ease_grid
 from vadose.twin.fields import field
 from vadose.twin.land import land
-from vadose.twin.sensors import backscatter, brightness, overpass, reflectance, retrieve, vegetation
-from vadose.twin.soil import Water, soil_of, step_water
+from vadose.twin.land_model import GREENNESS, believed_soil, believed_weather
+from vadose.twin.sensors import backscatter, brightness, green, overpass, reflectance, retrieve, skin, vegetation
+from vadose.twin.soil import filled, soil_of, step_water
 from vadose.twin.weather import weather
 from vadose.variables import describe
 
@@ -22,7 +23,7 @@ EPOCH = pd.Timestamp("2000-01-01")
 
 
 def simulate(
-    grid: Grid, first: str, last: str, *, seed: int = 0, chunk: int = 32, spin_up: int = 365
+    grid: Grid, first: str, last: str, *, seed: int = 0, chunk: int = 32, spin_up: int = 365, land_model: bool = False
 ) -> Iterator[xr.Dataset]:
     """Simulate a world on a grid and give its truth in pieces of some days.
 
@@ -41,6 +42,9 @@ def simulate(
         Days a piece.
     spin_up
         Days simulated before the first one to forget the start.
+    land_model
+        Also run a land-surface model with inputs of its own errors (`vadose.twin.land_model`) and give its
+        moisture as ``modelled_soil_moisture_0_10cm`` and so on.
 
     Yields
     ------
@@ -55,11 +59,14 @@ def simulate(
     """
     fixed = land(grid, seed)
     lat, lon = grid.latlon(*np.indices(grid.shape))
-    sand, clay, elevation = (
-        fixed[name].values.astype(float) for name in ("sand_fraction", "clay_fraction", "elevation")
+    sand, clay, elevation, cover = (
+        fixed[name].values.astype(float) for name in ("sand_fraction", "clay_fraction", "elevation", "land_cover")
     )
     soil = soil_of(sand, clay)
-    water = Water(np.repeat(soil.field_capacity[None], 3, axis=0), np.zeros(grid.shape))
+    water = filled(soil)
+    believed = believed_soil(grid, sand, clay, seed) if land_model else soil
+    modelled = filled(believed)
+    freshness: Array = np.zeros(grid.shape)
     soil_temperature = np.full(grid.shape, np.nan)
     # What a retrieval believes of canopy and roughness is wrong by a share that stays with the place.
     belief = {
@@ -70,7 +77,12 @@ def simulate(
     begin = pd.Timestamp(first)
     for day in pd.date_range(begin - pd.Timedelta(days=spin_up), last):
         today = weather(day, grid, lat, lon, elevation, seed)
-        fluxes = step_water(soil, water, today)
+        plants = vegetation(day.day_of_year, cover, lat)
+        canopy = green(plants["ndvi"])
+        fluxes = step_water(soil, water, today, canopy)
+        if land_model:
+            step_water(believed, modelled, believed_weather(today, day, grid, seed), GREENNESS * canopy)
+        freshness = skin(freshness, today)
         mean = today["air_temperature"]
         soil_temperature = np.where(np.isnan(soil_temperature), mean, soil_temperature + (mean - soil_temperature) / 8)
         if day < begin:
@@ -79,7 +91,10 @@ def simulate(
         today |= {"snow_water_equivalent": water.snow.copy(), "soil_temperature": soil_temperature}
         for layer, name in enumerate(("0_10cm", "10_40cm", "40_100cm")):
             today[f"soil_moisture_{name}"] = water.moisture[layer].copy()
-        days.append(today | _seen(day, today, fixed, lat, lon, belief, seed))
+            if land_model:
+                today[f"modelled_soil_moisture_{name}"] = modelled.moisture[layer].copy()
+        today |= plants
+        days.append(today | _seen(day, grid, today, freshness, fixed, lat, lon, belief, seed))
         if len(days) == chunk or day == pd.Timestamp(last):
             yield _piece(fixed, day, days, seed)
             days = []
@@ -87,7 +102,9 @@ def simulate(
 
 def _seen(
     day: pd.Timestamp,
+    grid: Grid,
     today: dict[str, Array],
+    freshness: Array,
     fixed: xr.Dataset,
     lat: Array,
     lon: Array,
@@ -97,29 +114,45 @@ def _seen(
     """What satellites see on a day."""
     generator = np.random.default_rng([seed, zlib.crc32(b"sensors"), (day - EPOCH).days + 100_000, *lat.shape])
     moisture = today["soil_moisture_0_10cm"]
-    cover, porosity, clay, albedo, roughness = (
+    porosity, clay, albedo, roughness = (
         fixed[name].values.astype(float)
-        for name in ("land_cover", "porosity", "clay_fraction", "albedo", "roughness_coefficient")
+        for name in ("porosity", "clay_fraction", "albedo", "roughness_coefficient")
     )  # fmt: skip
-    plants = vegetation(day.day_of_year, cover, lat)
     surface = today["soil_temperature"] + 0.3 * (today["air_temperature"] - today["soil_temperature"])
-    opacity = plants["vegetation_opacity"]
+    opacity = today["vegetation_opacity"]
+    # The radiometer sees half the layer, which rain reaches first and which dries first.
+    shallow = moisture * (0.9 + 0.2 * freshness)
     seen = {
-        f"tb_{p}": brightness(moisture, surface, opacity, albedo, roughness, p) + 2.5 * generator.normal(size=lat.shape)
+        f"tb_{p}": brightness(shallow, surface, opacity, albedo, roughness, p) + 2.5 * generator.normal(size=lat.shape)
         for p in ("h", "v")
     }
     passes = {
         f"overpass_{name}": overpass((day - EPOCH).days, lat, lon, ascending)
         for name, ascending in (("am", False), ("pm", True))
     }
-    retrieved = retrieve(seen["tb_v"], surface, opacity * belief["opacity"], albedo, roughness * belief["roughness"])
+    # What is believed of them also drifts in weeks, and of the temperature in days.
+    t = (day - EPOCH).days
+    grown = opacity * belief["opacity"] * np.exp(0.22 * field(grid, "opacity drift", 60.0, seed, day=t, memory=20.0))
+    warm = surface + 2.0 * field(grid, "temperature error", 200.0, seed, day=t, memory=2.0)
+    retrieved = retrieve(seen["tb_v"], warm, grown, albedo, roughness * belief["roughness"])
     visible = (passes["overpass_am"] | passes["overpass_pm"]) & (surface > 273.15) & (fixed.water_fraction.values < 0.5)
-    radar = backscatter(moisture, plants["vegetation_water_content"])
+    radar = backscatter(moisture, today["vegetation_water_content"])
     radar = {name: value * np.exp(0.06 * generator.normal(size=lat.shape)) for name, value in radar.items()}
+    # Light sees the skin, which is wetter than the layer after rain and drier some days later.
+    bright = reflectance(moisture * (0.75 + 0.5 * freshness), porosity, today["ndvi"], clay)
+    # Angles of sun and view and haze change all bands together; each has an error of its own.
+    angle = np.exp(0.08 * generator.normal(size=lat.shape))
+    bright = {
+        name: np.clip(value * angle * (1 + 0.03 * generator.normal(size=lat.shape)), 0.001, 1)
+        for name, value in bright.items()
+    }
+    # Microwave sounders and gauges get the rain of a day wrong by a factor of 1.6 (standard deviation).
+    unsure = 0.5 * field(grid, "rain error", 60.0, seed, day=t, memory=0.5)
     return {
-        **plants, **seen, **radar, **reflectance(moisture, porosity, plants["ndvi"], clay),
+        **seen, **radar, **bright,
         **{name: seen_there.astype(float) for name, seen_there in passes.items()},
         "surface_temperature": surface,
+        "satellite_precipitation": today["precipitation"] * np.exp(unsure - 0.5**2 / 2),
         "satellite_soil_moisture": np.where(visible, retrieved, np.nan),
     }  # fmt: skip
 

@@ -15,7 +15,7 @@ def weather(day: pd.Timestamp, grid: Grid, lat: Array, lon: Array, elevation: Ar
 
     Temperature and radiation follow the season at their latitude and height, with departures of a few
     days. Rain falls where a field of two days' memory passes a threshold that is lower in the east and in
-    wet spells of some weeks; amounts are exponential. Humidity is that of air at 40-98 % of saturation
+    wet spells of some weeks and months; amounts are exponential. Humidity is that of air at 40-98 % of saturation
     (Magnus), evaporative demand that of FAO-56 after Penman and Monteith at grass and alfalfa height.
 
     Parameters
@@ -50,10 +50,11 @@ def weather(day: pd.Timestamp, grid: Grid, lat: Array, lon: Array, elevation: Ar
 
     system = passing("system", 500.0, 2.0)
     wetness = np.clip((lon + 112) / 25, 0, 1)
-    chance = uniform(passing("rain", 120.0, 0.7) + 0.5 * system + 0.6 * passing("spell", 600.0, 15.0))
-    wet = chance > 0.86 - 0.17 * wetness
+    spell = 0.5 * passing("spell", 600.0, 12.0) + 0.25 * passing("drought", 800.0, 50.0)
+    chance = uniform(passing("rain", 120.0, 0.7) + 0.5 * system + spell)
+    wet = chance > 0.905 - 0.17 * wetness
     amount = -np.log(np.clip(uniform(passing("amount", 60.0, 0.5)), 1e-4, 1))
-    rain = np.where(wet, 0.5 + (4.0 + 6.0 * wetness) * amount, 0.0)
+    rain = np.where(wet, 0.5 + (5.0 + 8.0 * wetness) * amount, 0.0)
     overcast = chance > 0.70 - 0.15 * wetness
     mean = 299.0 - 0.65 * (lat - 25) - 0.0055 * elevation + (8.0 + 0.2 * (lat - 25)) * season
     mean = mean + 3.5 * passing("warmth", 700.0, 3.0) - 2.0 * wet

@@ -1,6 +1,6 @@
 """The simulated world as folders of files, ready for the stages that read published ones."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context
@@ -43,8 +43,18 @@ LAYERS = ("soil_moisture_0_10cm", "soil_moisture_10_40cm", "soil_moisture_40_100
 COUNTY_CELLS = 90
 """Rows and columns of the 100 m county: 9 km, one cell of the coarse grid."""
 
+DAILY = ("smap_l3", "imerg", "gridmet")
+"""Products of each day that every world has."""
+MORE = ("nldas_noah", "mod09ga")
+"""Products of each day that a world has when asked for."""
+NLDAS_HOURS = (0, 6, 12, 18)
+"""Hours of a day that are written: the simulated states do not change within it."""
+MARGIN_CELLS = 3
+"""Written around the box of the products coarser than the grid, so that cells at its edge have neighbours."""
+
 Progress = Callable[[str, float], None]
 Box = tuple[float, float, float, float]
+Outages = Mapping[str, Sequence[tuple[str, str]]]
 
 
 def build_granule_world(
@@ -56,6 +66,8 @@ def build_granule_world(
     seed: int = 0,
     stations: int = 12,
     everything: bool = False,
+    more: Sequence[str] = (),
+    outages: Outages | None = None,
     workers: int = 1,
     spin_up: int = 365,
     progress: Progress = lambda what, share: None,
@@ -77,6 +89,14 @@ def build_granule_world(
         West, south, east, north [degree].
     stations
         At most one in each cell.
+    more
+        Further products of all days, each cut to the box: ``'nldas_noah'``, four hours a day of a land-surface
+        model with errors of its own (`vadose.twin.land_model`), and ``'mod09ga'`` of Terra. With any, rain of
+        IMERG has errors too, what is coarser than the grid reaches beyond the box, and stations are of two networks
+        in turn: ``stations/uscrn`` and ``stations/scan`` (places in ``stations/station_meta``).
+    outages
+        Days, first and last inclusive, on which a product of all days is left out, such as
+        ``{'smap_l3': [('2019-06-20', '2019-07-22')]}``.
     workers
         Processes that write while the next days are simulated.
     spin_up
@@ -85,41 +105,98 @@ def build_granule_world(
     Raises
     ------
     VadoseError
-        For a box without cells or room for its stations, or a last day before the first.
+        For a box without cells or room for its stations, a last day before the first, or an unknown product.
     """
     grid = ease_grid("9km").bounding_box(*bbox)
     days = pd.date_range(first, last)
     if not len(days):
         raise VadoseError(f"simulated world: last day {last} lies before the first, {first}")
     _room(stations, grid.shape)
+    absent = _absent_days(more, outages or {})
+    # Products coarser than the grid are written a little beyond it.
+    margin = MARGIN_CELLS if more else 0
+    wide = _around(grid, margin)
     done, points, places = 0, [], None
     chunk = max(1, min(32, 2_000_000 // (grid.shape[0] * grid.shape[1])))
     with writing(out) as scratch, _writers(workers) as submit:
         granules = scratch / "granules"
-        for piece in simulate(grid, first, last, seed=seed, chunk=chunk, spin_up=spin_up):
+        for around in simulate(wide, first, last, seed=seed, chunk=chunk, spin_up=spin_up, land_model=bool(more)):
+            piece = around.isel({axis: slice(margin, n - margin) for axis, n in around.sizes.items() if axis != "time"})
             if places is None:
                 places = place_stations(piece, stations, seed)
                 start = piece.isel(time=slice(1))
                 submit(write_solus, start, granules / "solus100")
                 submit(write_srtm, start, granules / "srtm")
                 submit(write_mcd12q1, start, granules / "mcd12q1")
-            submit(write_smap_l3, piece, granules / "smap_l3")
-            submit(write_imerg, piece, granules / "imerg", frequency="daily")
-            write_gridmet(piece, granules / "gridmet")
+            _write_days(submit, around, piece, granules, more, absent)
             points.append(at_stations(piece, places))
             _append_truth(piece, scratch / "truth.zarr", bool(done), seed=seed, bbox=bbox, first=first, last=last)
             done += piece.sizes["time"]
             progress("simulating a world", done / len(days))
         series = measured(xr.concat(points, "time", data_vars="minimal"), seed)
-        write_uscrn(series, scratch / "stations" / "uscrn")
+        if more:
+            write_uscrn(series.isel(station=slice(0, None, 2)), scratch / "stations" / "uscrn")
+            write_scan(series.isel(station=slice(1, None, 2)), scratch / "stations" / "scan")
+        else:
+            write_uscrn(series, scratch / "stations" / "uscrn")
+            if everything:
+                write_scan(series, scratch / "stations" / "scan")
         if everything:
-            write_scan(series, scratch / "stations" / "scan")
             write_ismn(series, scratch / "stations" / "ismn")
             write_uscrn_hourly(series, scratch / "stations" / "uscrn_hourly")
-            _write_other_products(grid, days, granules, seed)
+            _write_other_products(grid, days, granules, seed, without=more)
             _write_county(bbox, days[-16:], granules, seed)
-        note_inputs(scratch, seed=seed, bbox=bbox, first=first, last=last, stations=stations)
+        note_inputs(
+            scratch, seed=seed, bbox=bbox, first=first, last=last, stations=stations, more=list(more),
+            outages={product: [list(gap) for gap in gaps] for product, gaps in (outages or {}).items()},
+        )  # fmt: skip
     return out
+
+
+def _write_days(
+    submit: Callable[..., object],
+    around: xr.Dataset,
+    piece: xr.Dataset,
+    granules: Path,
+    more: Sequence[str],
+    absent: dict[str, pd.DatetimeIndex],
+) -> None:
+    """The products of all days, but those absent; of coarse ones what lies around the piece too."""
+    there = {product: ~around.indexes["time"].isin(days) for product, days in absent.items()}
+    rainy = around.assign(precipitation=around.satellite_precipitation) if more else around
+    submit(write_smap_l3, piece.isel(time=there["smap_l3"]), granules / "smap_l3")
+    submit(write_imerg, rainy.isel(time=there["imerg"]), granules / "imerg", frequency="daily")
+    # Yearly files hold every day, and fill on those without data.
+    weather = around if there["gridmet"].all() else around.where(xr.DataArray(there["gridmet"], dims="time"))
+    write_gridmet(weather, granules / "gridmet")
+    if "nldas_noah" in more:
+        model = around.isel(time=there["nldas_noah"])
+        submit(write_nldas_noah, model, granules / "nldas_noah", hours=NLDAS_HOURS, subset=True)
+    if "mod09ga" in more:
+        submit(write_mod09ga, piece.isel(time=there["mod09ga"]), granules / "mod09ga", subset=True)
+
+
+def _around(grid: Grid, cells: int) -> Grid:
+    """The grid and some cells of its EASE-Grid beyond each edge."""
+    left, top, step = grid.transform
+    rows, columns = grid.shape
+    return Grid(
+        grid.crs, (left - cells * step, top + cells * step, step), (rows + 2 * cells, columns + 2 * cells), grid.cell
+    )
+
+
+def _absent_days(more: Sequence[str], outages: Outages) -> dict[str, pd.DatetimeIndex]:
+    """Days without granules, by product."""
+    if unknown := [product for product in more if product not in MORE]:
+        raise VadoseError(f"simulated world: unknown product {unknown[0]!r} in 'more'; choose from {list(MORE)}")
+    products = (*DAILY, *more)
+    if unknown := [product for product in outages if product not in products]:
+        raise VadoseError(f"simulated world: outage of {unknown[0]!r}; those that can fail are {list(products)}")
+    absent = {product: pd.DatetimeIndex([]) for product in products}
+    for product, gaps in outages.items():
+        for begin, end in gaps:
+            absent[product] = absent[product].union(pd.date_range(begin, end))
+    return absent
 
 
 @contextmanager
@@ -142,15 +219,19 @@ def _writers(workers: int) -> Iterator[Callable[..., object]]:
             future.result()
 
 
-def _write_other_products(grid: Grid, days: pd.DatetimeIndex, granules: Path, seed: int) -> None:
+def _write_other_products(
+    grid: Grid, days: pd.DatetimeIndex, granules: Path, seed: int, without: Sequence[str]
+) -> None:
     """One day of the 9 km products that the demonstration's cube does not take, and a forecast of two days."""
     end = days[-1] + pd.Timedelta(days=1)
     truth = next(simulate(grid, f"{days[-1]:%Y-%m-%d}", f"{end:%Y-%m-%d}", seed=seed))
     day = truth.isel(time=slice(1))
     write_smap_l4(day, granules / "smap_l4")
-    write_nldas_noah(day, granules / "nldas_noah")
+    if "nldas_noah" not in without:
+        write_nldas_noah(day, granules / "nldas_noah")
+    if "mod09ga" not in without:
+        write_mod09ga(day, granules / "mod09ga")
     write_nldas_forcing(day, granules / "nldas_forcing")
-    write_mod09ga(day, granules / "mod09ga")
     write_mod11a1(day, granules / "mod11a1")
     write_weather_forecast(truth, granules / "weather_forecast")
 

@@ -1,7 +1,8 @@
 """Simulated MODIS tiles: MOD09GA, MYD09GA, MOD11A1, MYD11A1 and MCD12Q1 in HDF-EOS2 (HDF4).
 
-Tiles have their full size; fields hold fill where the truth does not reach. A cloud hides the ground: reflectance is
-that of a bright cloud, with its bits set in the state, and no land-surface temperature is there at all.
+Tiles have their full size unless a subset is asked for; fields hold fill where the truth does not reach. A cloud
+hides the ground: reflectance is that of a bright cloud, with its bits set in the state, and no land-surface
+temperature is there at all.
 """
 
 from collections.abc import Iterator
@@ -33,18 +34,35 @@ HDF_TYPES = {"int8": SDC.INT8, "uint8": SDC.UINT8, "int16": SDC.INT16, "uint16":
 
 @dataclass(frozen=True)
 class Tile:
-    """The block of a tile's cells that the truth reaches, and which of the truth's cells holds each of them."""
+    """The block of a tile's cells that the truth reaches, and which of the truth's cells holds each of them.
+
+    ``part`` are the rows and columns of the whole tile that are written, ``block`` those of the part.
+    """
 
     h: int
     v: int
     cells: int
+    part: tuple[slice, slice]
     block: tuple[slice, slice]
     held_by: NDArray[np.int32]
     inside: NDArray[np.bool_]
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the part."""
+        return self.part[0].stop - self.part[0].start, self.part[1].stop - self.part[1].start
+
+    def cropped(self, part: tuple[slice, slice]) -> "Tile":
+        """Only a part that holds the block."""
+        rows, columns = (
+            slice(b.start + p.start - q.start, b.stop + p.start - q.start)
+            for b, p, q in zip(self.block, self.part, part, strict=True)
+        )
+        return replace(self, part=part, block=(rows, columns))
+
     def spread(self, values: NDArray[Any], fill: float) -> NDArray[Any]:
-        """Values of the truth's cells, in their stored type, on the whole tile; fill outside."""
-        whole = np.full((self.cells, self.cells), fill, values.dtype)
+        """Values of the truth's cells, in their stored type, on the part; fill outside."""
+        whole = np.full(self.shape, fill, values.dtype)
         whole[self.block] = np.where(self.inside, values.ravel()[self.held_by], values.dtype.type(fill))
         return whole
 
@@ -58,7 +76,7 @@ class Field:
     attributes: dict[str, Any]
 
 
-def write_mod09ga(truth: xr.Dataset, folder: Path, satellite: str = "terra") -> list[Path]:
+def write_mod09ga(truth: xr.Dataset, folder: Path, satellite: str = "terra", subset: bool = False) -> list[Path]:
     """Write a MOD09GA (Terra) or MYD09GA (Aqua) granule for each day and tile the truth touches.
 
     Parameters
@@ -70,6 +88,8 @@ def write_mod09ga(truth: xr.Dataset, folder: Path, satellite: str = "terra") -> 
         Where the files go.
     satellite
         ``'terra'`` or ``'aqua'``.
+    subset
+        Only the rows and columns the truth reaches, as subset services cut them: a hundredth of the work.
 
     Returns
     -------
@@ -81,6 +101,8 @@ def write_mod09ga(truth: xr.Dataset, folder: Path, satellite: str = "terra") -> 
     paths = []
     for coarse in _tiles(truth):
         fine = _tile(truth, coarse.h, coarse.v, CELLS_500M)
+        if subset:
+            coarse, fine = _cropped(coarse, fine)
         for day in truth.time.values:
             today = truth.sel(time=day)
             fields = _state(today, coarse) | _reflectance(today, fine, coarse)
@@ -173,13 +195,24 @@ def _tile(truth: xr.Dataset, h: int, v: int, cells: int) -> Tile:
     column = np.floor((lon - lon_of_columns[0]) / step + 0.5).astype(np.int32)
     inside = (column >= 0) & (column < grid.shape[1])
     columns = np.flatnonzero(inside.any(axis=0))
+    whole = (slice(0, cells), slice(0, cells))
     if not len(columns):
         nothing = np.zeros((0, 0), np.int32)
-        return Tile(h, v, cells, (slice(0, 0), slice(0, 0)), nothing, nothing.astype(bool))
+        return Tile(h, v, cells, whole, (slice(0, 0), slice(0, 0)), nothing, nothing.astype(bool))
     block = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
     inside, column = inside[:, block[1]], column[:, block[1]]
     held_by = np.where(inside, row[rows][:, None] * grid.shape[1] + column, 0).astype(np.int32)
-    return Tile(h, v, cells, block, held_by, inside)
+    return Tile(h, v, cells, whole, block, held_by, inside)
+
+
+def _cropped(coarse: Tile, fine: Tile) -> tuple[Tile, Tile]:
+    """The 1 km cells that hold both blocks, and the 500 m cells of these."""
+    rows, columns = (
+        slice(min(c.start, f.start // 2), max(c.stop, (f.stop + 1) // 2))
+        for c, f in zip(coarse.block, fine.block, strict=True)
+    )
+    twice = tuple(slice(2 * part.start, 2 * part.stop) for part in (rows, columns))
+    return coarse.cropped((rows, columns)), fine.cropped((twice[0], twice[1]))
 
 
 def _packed(values: xr.DataArray | NDArray[Any], scale: float, dtype: str, fill: int) -> NDArray[Any]:
@@ -388,7 +421,7 @@ def _constant(
     units: str = "", scale: float = 0, offset: float = 0,
 ) -> Field:  # fmt: skip
     """A field of one value where the truth reaches."""
-    values = np.full((tile.cells, tile.cells), fill, dtype)
+    values = np.full(tile.shape, fill, dtype)
     values[tile.block][tile.inside] = value
     return Field(values, grid, _described(dtype, fill, valid, long_name, units, scale, offset))
 
@@ -406,9 +439,11 @@ def _write(
     path = folder / f"{product}.A{day:%Y%j}.h{tile.h:02d}v{tile.v:02d}.061.{made:%Y%j%H%M%S}.hdf"
     folder.mkdir(parents=True, exist_ok=True)
     file = SD(str(path), SDC.WRITE | SDC.CREATE | SDC.TRUNC)
+    structure = _structure(tile, grids, fields)
+    whole = tile.shape == (tile.cells, tile.cells)
     texts = {
         "HDFEOSVersion": "HDFEOS_V2.19",
-        "StructMetadata.0": _structure(tile, grids, fields).ljust(32000, "\0"),
+        "StructMetadata.0": structure.ljust(32000, "\0") if whole else structure,
         "CoreMetadata.0": _core(path.name, product, satellite, day, made, tile),
         "ArchiveMetadata.0": _archive(tile),
         "identifier_product_doi": f"10.5067/MODIS/{product}.061",
@@ -427,7 +462,7 @@ def _write(
             else:
                 numbers = np.atleast_1d(value).tolist()
                 data.attr(key).set(HDF_TYPES[value.dtype.name], numbers if len(numbers) > 1 else numbers[0])
-        data.setcompress(SDC.COMP_DEFLATE, 4)
+        data.setcompress(SDC.COMP_DEFLATE, 4 if whole else 1)
         data[:] = field.values
         data.endaccess()
     file.end()
@@ -436,16 +471,18 @@ def _write(
 
 def _structure(tile: Tile, grids: dict[str, int], fields: dict[str, Field]) -> str:
     """Grids, corners and fields as HDF-EOS writes them."""
-    left, top = LEFT + tile.h * EDGE, TOP - tile.v * EDGE
     lines = ["GROUP=SwathStructure", "END_GROUP=SwathStructure", "GROUP=GridStructure"]
     for k, (grid, cells) in enumerate(grids.items(), 1):
+        (top, bottom), (left, right) = ((p.start / tile.cells, p.stop / tile.cells) for p in tile.part)
+        x0, x1 = (LEFT + (tile.h + part) * EDGE for part in (left, right))
+        y0, y1 = (TOP - (tile.v + part) * EDGE for part in (top, bottom))
         lines += [
             f"\tGROUP=GRID_{k}",
             f'\t\tGridName="{grid}"',
-            f"\t\tXDim={cells}",
-            f"\t\tYDim={cells}",
-            f"\t\tUpperLeftPointMtrs=({left:.6f},{top:.6f})",
-            f"\t\tLowerRightMtrs=({left + EDGE:.6f},{top - EDGE:.6f})",
+            f"\t\tXDim={round((right - left) * cells)}",
+            f"\t\tYDim={round((bottom - top) * cells)}",
+            f"\t\tUpperLeftPointMtrs=({x0:.6f},{y0:.6f})",
+            f"\t\tLowerRightMtrs=({x1:.6f},{y1:.6f})",
             "\t\tProjection=GCTP_SNSOID",
             "\t\tProjParams=(6371007.181000,0,0,0,0,0,0,0,0,0,0,0,0)",
             "\t\tSphereCode=-1",

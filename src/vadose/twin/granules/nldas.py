@@ -12,6 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from vadose.errors import VadoseError
+from vadose.twin.granules.rasters import extent
 from vadose.twin.truth import at
 
 Array = NDArray[np.floating]
@@ -41,11 +42,12 @@ FORCING = {
 
 
 def write_nldas_noah(
-    truth: xr.Dataset, folder: Path, version: str = "2.0", hours: Iterable[int] = range(24)
+    truth: xr.Dataset, folder: Path, version: str = "2.0", hours: Iterable[int] = range(24), subset: bool = False
 ) -> list[Path]:
     """Write an hourly granule of soil moisture and temperature for each day of the truth.
 
-    Moisture is the day's at every hour; temperature swings by 2 K about the day's mean.
+    Moisture is the day's at every hour; temperature swings by 2 K about the day's mean. Moisture is that of the
+    land-surface model where the truth holds it (``modelled_soil_moisture_...``), else the true one.
 
     Parameters
     ----------
@@ -57,14 +59,19 @@ def write_nldas_noah(
         ``'2.0'`` (netCDF) or ``'002'`` (GRIB-1).
     hours
         Stamps of a day to write.
+    subset
+        As the subset service cuts them: moisture alone, of the cells the truth reaches.
 
     Returns
     -------
     list of pathlib.Path
         The granules, in order of time.
     """
-    lat, lon = np.meshgrid(LAT, LON, indexing="ij")
-    moisture = {name: at(truth[name], lat, lon) for _, name in LAYERS.values()}
+    axes = _reached(truth) if subset else (LAT, LON)
+    lat, lon = np.meshgrid(*axes, indexing="ij")
+    moisture = {}
+    for _, name in LAYERS.values():
+        moisture[name] = at(truth[f"modelled_{name}" if f"modelled_{name}" in truth else name], lat, lon)
     temperature = at(truth.soil_temperature, lat, lon)
     paths = []
     for number, day in enumerate(pd.DatetimeIndex(truth.time.values)):
@@ -78,11 +85,13 @@ def write_nldas_noah(
                     "indicatorOfParameter": 86, "units": "kg m-2", "digits": 3,
                     "long_name": f"Soil moisture content ({top}-{bottom} cm)",
                 }  # fmt: skip
+                if subset:
+                    continue
                 fields[f"SoilT_{layer}"] = temperature[number] + warmer, level | {
                     "indicatorOfParameter": 85, "units": "K", "digits": 3,
                     "long_name": f"Soil temperature ({top}-{bottom} cm)",
                 }  # fmt: skip
-            paths.append(_write(folder, "NLDAS_NOAH0125_H", version, day + pd.Timedelta(hours=hour), fields))
+            paths.append(_write(folder, "NLDAS_NOAH0125_H", version, day + pd.Timedelta(hours=hour), fields, axes))
     return paths
 
 
@@ -143,22 +152,49 @@ def write_nldas_forcing(
     return paths
 
 
+def _reached(truth: xr.Dataset) -> tuple[Array, Array]:
+    """Rows and columns of the lattice whose centres lie within the truth."""
+    west, south, east, north = extent(truth)
+    rows, columns = np.searchsorted(LAT, [south, north]), np.searchsorted(LON, [west, east])
+    lat, lon = LAT[slice(*rows)], LON[slice(*columns)]
+    if not len(lat) or not len(lon):
+        raise VadoseError(f"NLDAS-2: no centre of its cells lies within {west:g}, {south:g}, {east:g}, {north:g}")
+    return lat, lon
+
+
 def _write(
-    folder: Path, product: str, version: str, stamp: pd.Timestamp, fields: dict[str, tuple[Array, dict[str, Any]]]
+    folder: Path,
+    product: str,
+    version: str,
+    stamp: pd.Timestamp,
+    fields: dict[str, tuple[Array, dict[str, Any]]],
+    axes: tuple[Array, Array] = (LAT, LON),
 ) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     if version not in ("2.0", "002"):
         raise VadoseError(f"{folder}: NLDAS-2 version {version!r} unknown; choose from ['2.0', '002']")
+    if version == "002" and axes[0] is not LAT:
+        raise VadoseError(f"{folder}: subsets of NLDAS-2 are netCDF; choose version '2.0'")
     end = "020.nc" if version == "2.0" else "002.grb"
     path = folder / f"{product}.A{stamp:%Y%m%d}.{stamp:%H%M}.{end}"
-    (_netcdf if version == "2.0" else _grib)(path, product, stamp, fields)
+    if version == "2.0":
+        _netcdf(path, product, stamp, fields, axes)
+    else:
+        _grib(path, product, stamp, fields)
     return path
 
 
-def _netcdf(path: Path, product: str, stamp: pd.Timestamp, fields: dict[str, tuple[Array, dict[str, Any]]]) -> None:
+def _netcdf(
+    path: Path,
+    product: str,
+    stamp: pd.Timestamp,
+    fields: dict[str, tuple[Array, dict[str, Any]]],
+    axes: tuple[Array, Array],
+) -> None:
+    shape = (len(axes[0]), len(axes[1]))
     hours = (stamp - pd.Timestamp("1979-01-01")) / pd.Timedelta(hours=1)
     with netCDF4.Dataset(path, "w", format="NETCDF4") as file:
-        for name, size in (("time", 1), ("lat", 224), ("lon", 464), ("bnds", 2)):
+        for name, size in (("time", 1), ("lat", shape[0]), ("lon", shape[1]), ("bnds", 2)):
             file.createDimension(name, size)
         time = file.createVariable("time", "f8", ("time",))
         time.setncatts({
@@ -167,7 +203,7 @@ def _netcdf(path: Path, product: str, stamp: pd.Timestamp, fields: dict[str, tup
         })  # fmt: skip
         time[:] = hours
         file.createVariable("time_bnds", "f8", ("time", "bnds"))[:] = [[hours - 1, hours]]
-        for name, centres, standard in (("lat", LAT, "latitude"), ("lon", LON, "longitude")):
+        for name, centres, standard in (("lat", axes[0], "latitude"), ("lon", axes[1], "longitude")):
             axis = file.createVariable(name, "f4", (name,))
             axis.setncatts({
                 "units": "degrees_north" if name == "lat" else "degrees_east", "standard_name": standard,
@@ -176,7 +212,7 @@ def _netcdf(path: Path, product: str, stamp: pd.Timestamp, fields: dict[str, tup
             axis[:] = centres
         for name, (values, keys) in fields.items():
             variable = file.createVariable(
-                name, "f4", ("time", "lat", "lon"), fill_value=FILL, zlib=True, complevel=1, chunksizes=(1, 224, 464)
+                name, "f4", ("time", "lat", "lon"), fill_value=FILL, zlib=True, complevel=1, chunksizes=(1, *shape)
             )
             at_stamp = keys["step"] == 1
             variable.setncatts({
@@ -187,7 +223,7 @@ def _netcdf(path: Path, product: str, stamp: pd.Timestamp, fields: dict[str, tup
         file.setncatts({
             "Conventions": "CF-1.6", "missing_value": np.float32(FILL), "institution": "NASA GSFC",
             "title": f"{product} 0.125 x 0.125 degree, hourly, V2.0", "MAP_PROJECTION": "EQUIDISTANT CYLINDRICAL",
-            "SOUTH_WEST_CORNER_LAT": np.float32(LAT[0]), "SOUTH_WEST_CORNER_LON": np.float32(LON[0]),
+            "SOUTH_WEST_CORNER_LAT": np.float32(axes[0][0]), "SOUTH_WEST_CORNER_LON": np.float32(axes[1][0]),
             "DX": np.float32(0.125), "DY": np.float32(0.125), "simulated": MARK,
         })  # fmt: skip
 

@@ -50,15 +50,17 @@ def at_stations(truth: xr.Dataset, places: xr.Dataset) -> xr.Dataset:
 def measured(points: xr.Dataset, seed: int = 0) -> xr.Dataset:
     """What stations measure where the truth is ``points``: moisture (time, station, depth) added.
 
-    A sensor differs from its cell by 0.03 m3 m-3 that stay, by 0.01 that change in weeks (a point is not
-    its cell) and by 0.004 of noise. 3 % of the values are missing, the first station spikes once, the last
-    is stuck for two months (or half the record).
+    A point is not its cell: a sensor differs from it by 0.03 m3 m-3 that stay, its swings about the mean are a
+    fifth larger or smaller, 0.015 change in weeks, and 0.004 are noise. 3 % of the values are missing, the first
+    station spikes once, the last is stuck for two months (or half the record).
     """
     generator = np.random.default_rng([seed, 1, points.sizes["station"]])
     days, count = points.sizes["time"], points.sizes["station"]
     moisture = np.stack([points[f"soil_moisture_{layer}"].values for layer in LAYERS], axis=-1).astype(float)
     slow = pd.DataFrame(generator.normal(size=(days, count))).ewm(span=20).mean().to_numpy()
-    moisture = moisture + 0.03 * generator.normal(size=(1, count, 5)) + 0.03 * slow[..., None]
+    mean = moisture.mean(axis=0)
+    moisture = mean + (moisture - mean) * (1 + 0.2 * generator.normal(size=(1, count, 5)))
+    moisture = moisture + 0.03 * generator.normal(size=(1, count, 5)) + 0.07 * slow[..., None]
     moisture = np.clip(moisture + 0.004 * generator.normal(size=moisture.shape), 0.01, 0.6)
     moisture[days // 3, 0, 0] += 0.3
     moisture[days // 2 : days // 2 + min(60, days // 2), -1, 0] = moisture[days // 2, -1, 0]
@@ -142,7 +144,10 @@ def write_uscrn_hourly(series: xr.Dataset, folder: Path) -> list[Path]:
 
 
 def write_scan(series: xr.Dataset, folder: Path) -> list[Path]:
-    """Write SCAN daily CSV exports in metric units, and ``scan_stations.csv`` that says where they are."""
+    """Write SCAN daily CSV exports in metric units, and beside the folder ``station_meta/scan_stations.csv``.
+
+    The exports do not say where their stations are: that table does.
+    """
     _mark(folder)
     names = ["Precipitation Increment (mm)", "Air Temperature Average (degC)"]
     names += [f"Soil Moisture Percent -{d}in (pct) Mean of Hourly Values" for d in INCHES]
@@ -169,7 +174,9 @@ def write_scan(series: xr.Dataset, folder: Path) -> list[Path]:
         places.append(
             f"Simulated {number:02d} ({site});2010-January;{float(s.lat):.4f};{float(s.lon):.4f};{feet:.0f};Nowhere"
         )
-    (folder / "scan_stations.csv").write_text("\n".join(places) + "\n")
+    listed = folder.parent / "station_meta"
+    _mark(listed)
+    (listed / "scan_stations.csv").write_text("\n".join(places) + "\n")
     return written
 
 

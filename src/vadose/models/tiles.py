@@ -1,0 +1,140 @@
+"""Whole maps forecast in tiles that overlap by as far as a network sees, so that no seam is left."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vadose.models.baselines import Climatology, DampedPersistence, Persistence
+from vadose.models.convlstm import ConvLSTM
+from vadose.models.inputs import Inputs
+from vadose.models.lstm import LSTM
+from vadose.models.simvp import SimVP
+from vadose.models.surrogate import Surrogate
+from vadose.models.trees import Trees
+
+OF_EACH_CELL = (Persistence, DampedPersistence, Climatology, Trees, LSTM, Surrogate)
+"""Models whose forecast of a cell depends on that cell alone."""
+
+
+@torch.no_grad()
+def predict_tiles(model: Callable[[Inputs], Tensor], inputs: Inputs, *, tile: int, halo: int) -> Tensor:
+    """Forecast a map piece by piece; the same as of the whole at once, in a fraction of its memory.
+
+    Each piece is a tile and ``halo`` cells around it, of which the tile is kept. At the border of the map a piece
+    ends where the map does and reaches further inward instead: it meets the network's own padding as the whole map
+    would, and all pieces are of one size, so that a compiled network is compiled once. Where the halo is the
+    network's `reach` or more, tiles differ from the whole by rounding only.
+
+    Parameters
+    ----------
+    model
+        In evaluation mode. Any function of the inputs to (B, ..., H, W) does; for a mean and a deviation:
+        ``lambda inputs: torch.stack(model.distribution(inputs), dim=1)``.
+    inputs
+        Of the whole map; slices of it are passed on, and ``cell`` says where each begins.
+    tile
+        Edge of what is kept of a piece, in cells.
+    halo
+        Cells around it.
+
+    Raises
+    ------
+    ValueError
+        For a tile below 1, a halo below 0, or a model in training mode, whose dropout and batch statistics would
+        differ between tiles.
+
+    Examples
+    --------
+    >>> from vadose.models.inputs import Channels, example_inputs
+    >>> channels = Channels(("soil_moisture_filled",), target="soil_moisture_filled")
+    >>> model, inputs = ConvLSTM(channels, filters=(4,)).eval(), example_inputs(channels, size=20)
+    >>> whole = model(inputs)
+    >>> tiled = predict_tiles(model, inputs, tile=7, halo=3)
+    >>> bool(torch.allclose(tiled, whole, atol=1e-5))
+    True
+    """
+    if tile < 1 or halo < 0:
+        raise ValueError(f"tile of {tile} cells with a halo of {halo}: a tile has 1 cell at least, a halo 0")
+    if getattr(model, "training", False):
+        raise ValueError("the model is in training mode, in which tiles differ; call its eval() first")
+    height, width = inputs.history.shape[-2:]
+    rows, columns = (list(_pieces(cells, tile, halo)) for cells in (height, width))
+    out: Tensor | None = None
+    for to_rows, of_rows, from_rows in rows:
+        for to_columns, of_columns, from_columns in columns:
+            piece = model(_cut(inputs, from_rows, from_columns))
+            if out is None:
+                out = piece.new_empty(*piece.shape[:-2], height, width)
+            out[..., to_rows, to_columns] = piece[..., of_rows, of_columns]
+    assert out is not None
+    return out
+
+
+def reach(model: nn.Module, look_back: int) -> int | None:
+    r"""Cells as far as which a model sees: the halo that makes its tiles equal to the whole map.
+
+    0 for models of each cell by itself, and for a `SimVP` its ``halo``. In a `ConvLSTM` every way from a cell of the
+    first day to a forecast passes one convolution of inputs in each layer and one of states in each step of time,
+    :math:`\lfloor k / 2 \rfloor \, (\text{layers} + \text{days} - 1)`: 8 for the six layers and three days of the
+    paper.
+
+    Parameters
+    ----------
+    model
+        A forecasting model.
+    look_back
+        Days of history it is given.
+
+    Returns
+    -------
+    int or None
+        None where no halo will do: peepholes of each position fit windows of one size, not maps.
+
+    Raises
+    ------
+    ValueError
+        For a model of which nothing is known here.
+
+    Examples
+    --------
+    >>> from vadose.models.inputs import Channels
+    >>> reach(ConvLSTM(Channels(("soil_moisture",)), filters=(4, 8, 8, 8, 8, 8)), look_back=3)
+    8
+    """
+    if isinstance(model, OF_EACH_CELL):
+        return 0
+    if isinstance(model, ConvLSTM):
+        cells: list[Any] = list(model.layers)
+        if any(cell.peephole is not None and cell.peephole.shape[-2:].numel() > 1 for cell in cells):
+            return None
+        return int(cells[0].from_input.kernel_size[0] // 2) * (len(cells) + look_back - 1)
+    if isinstance(model, SimVP):
+        return model.halo
+    raise ValueError(f"how far {type(model).__name__} sees is not known; state it in vadose.models.tiles.reach")
+
+
+def _pieces(cells: int, tile: int, halo: int) -> Iterator[tuple[slice, slice, slice]]:
+    """Along an axis: where each tile lies in the map, where in its piece, and where the piece lies in the map."""
+    size = min(tile + 2 * halo, cells)
+    for first in range(0, cells, tile):
+        last = min(first + tile, cells)
+        start = min(max(first - halo, 0), cells - size)
+        yield slice(first, last), slice(first - start, last - start), slice(start, start + size)
+
+
+def _cut(inputs: Inputs, rows: slice, columns: slice) -> Inputs:
+    """The part of a map in some rows and columns."""
+
+    def part(maps: Tensor) -> Tensor:
+        return maps[..., rows, columns]
+
+    return Inputs(
+        history=part(inputs.history),
+        static=part(inputs.static),
+        future=None if inputs.future is None else part(inputs.future),
+        day=inputs.day,
+        cell=inputs.cell + torch.tensor([rows.start, columns.start], device=inputs.cell.device),
+        above=None if inputs.above is None else part(inputs.above),
+    )

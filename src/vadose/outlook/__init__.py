@@ -1,0 +1,32 @@
+"""What forecasts mean against the local climatology: percentiles, drought classes, and maps of them."""
+
+from vadose.outlook.climatology import FEW_YEARS, LEVELS, WINDOW, local_climatology
+from vadose.outlook.drawing import draw_outlook
+from vadose.outlook.percentiles import (
+    CLASSES,
+    MISSING,
+    NONE,
+    QUANTILES,
+    THRESHOLDS,
+    drought_class,
+    drought_probability,
+    percentile,
+    with_outlook,
+)
+
+__all__ = [
+    "CLASSES",
+    "FEW_YEARS",
+    "LEVELS",
+    "MISSING",
+    "NONE",
+    "QUANTILES",
+    "THRESHOLDS",
+    "WINDOW",
+    "draw_outlook",
+    "drought_class",
+    "drought_probability",
+    "local_climatology",
+    "percentile",
+    "with_outlook",
+]
