@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from vadose.config import built_in, load_cube, load_experiment
+from vadose.config import LayerConfig, built_in, load_cube, load_experiment
 from vadose.cube.filling import check as check_filling
 from vadose.errors import VadoseError
 
@@ -20,14 +20,36 @@ runs:
 
 
 @pytest.mark.parametrize("name", built_in())
-def test_every_built_in_experiment_is_valid_and_has_all_models_and_baselines(name: str) -> None:
+def test_every_built_in_experiment_is_valid_and_has_the_baselines(name: str) -> None:
     experiment = load_experiment(name)
     models = {run.model for run in experiment.runs.values()}
-    assert models == {"persistence", "damped_persistence", "climatology", "trees", "lstm", "convlstm"}
-    assert experiment.blends
-    # One row of a score table is one model with one weather.
-    rows = [(run.model, bool(run.future)) for run in experiment.runs.values()]
-    assert len(rows) == len(set(rows))
+    assert models > {"persistence", "damped_persistence", "climatology"}
+    # One row of a layer's score table is one model with one weather and scenario.
+    for layer, config in (experiment.layers or {"any": LayerConfig(observed="soil_moisture")}).items():
+        of_layer = [run for run in experiment.runs.values() if layer in (run.only or (layer,))]
+        rows = [(run.model, run.channels(config).weather, run.scenario) for run in of_layer]
+        assert len(rows) == len(set(rows))
+
+
+def test_the_paper_s_experiment_has_its_nine_models() -> None:
+    experiment = load_experiment("forecast_paper")
+    nine = {
+        (layer, run.scenario): run
+        for run in experiment.runs.values()
+        for layer in experiment.layers
+        if run.model == "convlstm" and layer in (run.only or (layer,))
+    }
+    assert len(nine) == 9
+    predictors = {
+        key: len(run.channels(experiment.layers[key[0]]).history) + len(run.static) for key, run in nine.items()
+    }
+    # SMAP 7; SOLUS 4 more; precipitation, T-SWIR and land cover, and terrain (aspect as sine and cosine) more.
+    assert predictors["0-10 cm", "S1"] == 7
+    assert predictors["0-10 cm", "S2"] == predictors["10-40 cm", "S1"] == 11
+    assert predictors["0-10 cm", "S3"] == 19
+    below = experiment.runs["convlstm-S2"].channels(experiment.layers["40-100 cm"], ["0-10 cm", "10-40 cm"])
+    assert below.above == ("0-10 cm", "10-40 cm")
+    assert "sand_fraction_60cm" in below.static
 
 
 @pytest.mark.parametrize(
@@ -68,7 +90,7 @@ def test_every_built_in_experiment_is_valid_and_has_all_models_and_baselines(nam
         (
             "{model: persistence}",
             "{model: persistence, history: [ndvi]}",
-            "has to hold 'soil_moisture_filled'",
+            "has to hold '{observed}_filled'",
         ),
         ("runs:", "runs: [", "not YAML"),
     ],

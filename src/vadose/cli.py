@@ -40,9 +40,17 @@ simulated world; **inspect** says what a file holds.""",
 console = Console(stderr=True)
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Where to write.")]
+EXPERIMENTS = (
+    "Experiment file (YAML), or a built-in one: conus, demo, demo_database, forecast_demo, forecast_paper, india, "
+    "stations."
+)
 ExperimentName = Annotated[
     str,
-    typer.Option("--experiment", "-e", help="Experiment file (YAML), or a built-in one: conus, demo, demo_database."),
+    typer.Option(
+        "--experiment",
+        "-e",
+        help=EXPERIMENTS,
+    ),
 ]
 Cube = Annotated[Path, typer.Argument(help="Cube made by 'vadose build'.")]
 
@@ -125,7 +133,9 @@ def build(
         str | None,
         typer.Option(help="What the cube is made of: a file (YAML) or a built-in one. SOURCE has a folder a product."),
     ] = None,
-    product: Annotated[str, typer.Option(help="Without a recipe: the database the folder holds.")] = "conusv4f1",
+    product: Annotated[
+        str | None, typer.Option(help="Without a recipe: the database the folder holds; found out when left out.")
+    ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes here; all cores if not given.")] = None,
     scheduler: Annotated[str | None, typer.Option(help="A Dask scheduler to work on: tcp://host:8786.")] = None,
 ) -> None:
@@ -294,18 +304,21 @@ def forecast(
     from vadose.forecast import forecast as forecast_run
     from vadose.forecast import latest_day
 
-    opened = open_cube(cube)
     if (init is None) == (first is None and last is None) or (first is None) != (last is None):
         raise VadoseError("give the days of issue: --from and --to, or --init DAY, or --init latest")
     if picture and not climatology:
         raise VadoseError(
             "--map draws percentiles: give the days of the local climatology too, --climatology FIRST..LAST"
         )
-    checkpoint = run if run.suffix == ".pt" else run / "final.pt"
-    if init is not None:
-        first = last = latest_day(checkpoint, opened) if init == "latest" else init
-    begin, end = _day(str(first), "--from" if init is None else "--init"), _day(str(last), "--to")
     span = _span(climatology) if climatology else None
+    checkpoint = run if run.suffix == ".pt" else run / "final.pt"
+    if init == "latest":
+        begin = end = latest_day(checkpoint, open_cube(cube))
+    elif init is not None:
+        begin = end = _day(init, "--init")
+    else:
+        begin, end = _day(str(first), "--from"), _day(str(last), "--to")
+    opened = open_cube(cube)
     with _progress() as tell:
         forecast_run(
             checkpoint, opened, out, first=begin, last=end, above=_stores(above or []),
@@ -377,7 +390,8 @@ def report(
 @app.command()
 def study(
     experiment: Annotated[
-        str, typer.Argument(help="Experiment file, or a built-in one: conus, india, stations, forecast.")
+        str,
+        typer.Argument(help=EXPERIMENTS),
     ],
     data: Annotated[Path | None, typer.Option(help="Folder of the data as published.")] = None,
     cube: Annotated[Path | None, typer.Option(help="A cube built already, instead of the data.")] = None,
@@ -415,6 +429,9 @@ def study(
 @app.command()
 def demo(
     data: Annotated[Path | None, typer.Option(help="Real database to use instead of the simulated world.")] = None,
+    nine: Annotated[
+        bool, typer.Option("--forecast", help="The paper's study instead: three layers, three scenarios; an hour.")
+    ] = False,
     out: Out = Path("demo"),
 ) -> None:
     """Show the whole road in minutes, on a simulated world where nothing is downloaded.
@@ -425,18 +442,26 @@ def demo(
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from vadose.config import load_cube, load_experiment
     from vadose.stations import build_stations
-    from vadose.twin.world import build_granule_world
+    from vadose.twin.world import MORE, build_granule_world
 
     if data is not None:
         _do_study(load_experiment("demo_database"), data, out, None, None, title="Demonstration")
         return
-    world, recipe = out / "world", load_cube("demo")
+    name = "forecast_demo" if nine else "demo"
+    world, recipe = out / "world", load_cube(name)
+    # SMAP is missing for a month of the test year, as it was in 2019 and 2022.
+    outages = {"smap_l3": [("2020-06-20", "2020-07-22")]} if nine else None
     with _progress() as tell:
         if not world.exists():
-            build_granule_world(world, recipe.first, recipe.last, bbox=recipe.bbox, workers=_cores(), progress=tell)
-        build_stations(out / "stations.zarr", uscrn=world / "stations" / "uscrn", progress=tell)
+            build_granule_world(
+                world, recipe.first, recipe.last, bbox=recipe.bbox, stations=40 if nine else 12,
+                more=MORE if nine else (), outages=outages, workers=_cores(), progress=tell,
+            )  # fmt: skip
+        folder = world / "stations"
+        scan, metadata = (folder / "scan", folder / "station_meta") if nine else (None, None)
+        build_stations(out / "stations.zarr", uscrn=folder / "uscrn", scan=scan, metadata=metadata, progress=tell)
     _do_study(
-        load_experiment("demo"), world / "granules", out, out / "stations.zarr", recipe,
+        load_experiment(name), world / "granules", out, out / "stations.zarr", recipe,
         title="Demonstration on a simulated world",
     )  # fmt: skip
 
