@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 from vadose.errors import VadoseError
-from vadose.forecast import forecast
+from vadose.forecast import forecast, latest_day
 from vadose.models.inputs import Channels
 from vadose.samples import Period, Samples
 from vadose.train import Optimisation, train
@@ -105,3 +105,47 @@ def test_beyond_the_known_weather_there_is_no_forecast(
     )
     known = xr.open_zarr(out, consolidated=False).soil_moisture.notnull().any(("y", "x")).values
     assert known.tolist() == [[True, True], [True, False], [True, False]]
+
+
+def test_a_product_that_is_absent_degrades_the_forecast_and_is_noted(small_cube: xr.Dataset, tmp_path: Path) -> None:
+    channels = Channels((FILLED, "precipitation", "air_temperature"), leads=(1, 3), target=FILLED)
+    samples = Samples(small_cube, channels, look_back=10)
+    how = Optimisation(epochs=1, batch_size=16, samples_per_epoch=64)
+    run = train(
+        samples, tmp_path / "s", model="surrogate", hyper={"hidden": 6, "width": 6, "gaussian": True},
+        training=TRAINING, validation=VALIDATION, refit=False, optimisation=how,
+    )  # fmt: skip
+    absent = small_cube.copy(deep=True)
+    absent["air_temperature"][{"time": slice(95, 102)}] = np.nan
+    days = {"first": str(small_cube.time.values[94])[:10], "last": str(small_cube.time.values[98])[:10]}
+    whole = xr.open_zarr(forecast(run / "final.pt", small_cube, tmp_path / "w.zarr", **days), consolidated=False)
+    found = xr.open_zarr(forecast(run / "final.pt", absent, tmp_path / "a.zarr", **days), consolidated=False)
+    mask = small_cube.mask.values
+    assert np.isfinite(found.soil_moisture.values[..., mask]).all()
+    assert (found.soil_moisture_std.values[..., mask] > 0).all()
+    assert not np.array_equal(found.soil_moisture.values[1:, ..., mask], whole.soil_moisture.values[1:, ..., mask])
+    np.testing.assert_array_equal(found.soil_moisture.values[0], whole.soil_moisture.values[0])
+    assert found.inputs_missing.sel(channel="air_temperature").values.tolist() == [0, 1, 1, 1, 1]
+    assert not found.inputs_missing.sel(channel="precipitation").values.any()
+    assert not whole.inputs_missing.values.any()
+
+
+def test_the_latest_day_is_the_cube_s_last_but_for_weather(runs: dict[str, Path], small_cube: xr.Dataset) -> None:
+    assert latest_day(runs["persistence"] / "final.pt", small_cube) == "2015-08-28"
+    assert latest_day(runs["convlstm"] / "final.pt", small_cube) == "2015-08-27"
+
+
+def test_a_day_of_a_sequence_is_forecast_as_it_would_be_alone(small_cube: xr.Dataset, tmp_path: Path) -> None:
+    channels = Channels((FILLED, "precipitation"), leads=(1, 3), target=FILLED)
+    run = train(
+        Samples(small_cube, channels, look_back=60), tmp_path / "s", model="surrogate", hyper={"hidden": 6, "width": 6},
+        training=TRAINING, validation=VALIDATION, refit=False,
+        optimisation=Optimisation(epochs=1, batch_size=16, samples_per_epoch=64),
+    )  # fmt: skip
+    stores = []
+    for first, last in (("2015-07-01", "2015-07-10"), ("2015-07-10", "2015-07-10")):
+        out = forecast(run / "final.pt", small_cube, tmp_path / f"{first}.zarr", first=first, last=last)
+        stores.append(xr.open_zarr(out, consolidated=False).soil_moisture.values[-1])
+    # What happened before the look-back is forgotten but for a little.
+    np.testing.assert_allclose(stores[0], stores[1], atol=1e-4)
+    assert not np.array_equal(stores[0], small_cube.soil_moisture_filled.sel(time="2015-07-10").values)

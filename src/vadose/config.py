@@ -89,7 +89,8 @@ class RunConfig(_Frozen):
     """One model to train: its class and arguments, its predictors, its window, how it is trained.
 
     A run is trained for each layer of the experiment. ``history`` has to hold ``{observed}_filled``, the
-    last value known, but for networks. ``future`` names what the model is given of the days to come:
+    last value known, but for networks. Windows lie ``stride`` cells apart in training, ``forecast_stride`` in
+    forecasts (a quarter of their edge when left out). ``future`` names what the model is given of the days to come:
     weather, and the normal ``{observed}_normal``. ``above`` names the run or blend whose forecasts of the
     layers above it is given. A ``window`` of ``map`` is the whole map; ``sequence`` are the days a
     recurrent network of single cells learns from at once. ``scenario`` is a word for the tables, ``only``
@@ -106,6 +107,7 @@ class RunConfig(_Frozen):
     look_back: int = Field(1, ge=1)
     window: Annotated[int, Field(ge=1)] | Literal["map"] = 1
     stride: int = Field(1, ge=1)
+    forecast_stride: int | None = Field(None, ge=1)
     sequence: int | None = Field(None, ge=1)
     scenario: str = "all"
     only: tuple[str, ...] | None = None

@@ -260,6 +260,7 @@ class _Road:
             first=f"{first:%Y-%m-%d}",
             last=f"{last:%Y-%m-%d}",
             leads=experiment.leads,
+            stride=experiment.runs[name].forecast_stride if name in experiment.runs else None,
             above=self._stores_above(layer, phase, self._source(name)),
             of_members=self._of_members(layer, phase, name),
             made_of=self.made_of,
