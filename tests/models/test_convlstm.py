@@ -64,7 +64,7 @@ def test_the_head_averages_the_weather_up_to_each_lead() -> None:
     model = ConvLSTM(channels, filters=(2,))
     future = torch.arange(1.0, 4.0).reshape(1, 3, 1, 1, 1)
     model.future.update(torch.tensor([-1.0, 1.0]).reshape(1, 2, 1, 1, 1))  # mean 0, deviation 1
-    inputs = example_inputs(channels)._replace(future=future)
+    inputs = example_inputs(channels, batch=1)._replace(future=future)
     weather = model._at_leads(inputs)[0, :, :, 0, 0]
     # The lead; then the means over 1, 3, 7 and 30 days up to the valid day, cut at the day after t0.
     assert weather[0].tolist() == pytest.approx([0, 1, 1, 1, 1])
