@@ -101,9 +101,18 @@ def study(
         phase = list(phases)[-1]
         for suffix in truths:
             progress(f"drawing the paper's figures {phase}{suffix}", 0.0)
+            shown = road.shown()
+            maps = {
+                layer.name: xr.open_zarr(road.store(layer, phase, shown), consolidated=False) for layer in road.layers
+            }
+            first = next(iter(maps.values()))
             paper_tables(
                 {layer.name: out / "evaluation" / f"{phase}{suffix}" / layer.folder for layer in road.layers},
                 out / f"paper{suffix}",
+                run="|".join(first.attrs[key] for key in ("model", "weather", "scenario")),
+                # Stations one below the other make no map.
+                forecasts=maps if road.cube.attrs["grid_crs"] else None,
+                cube=road.cube,
             )
             progress(f"drawing the paper's figures {phase}{suffix}", 1.0)
     # The last phase is what counts: it comes first in the report.
@@ -242,6 +251,21 @@ class _Road:
         """Forecast a phase with all runs and blends of a layer."""
         return [self._forecast(layer, phase, name) for name in (*self._runs(layer), *self.experiment.blends)]
 
+    def store(self, layer: _Layer, phase: str, name: str) -> Path:
+        """Where the forecasts of a run or blend lie."""
+        return self.forecasts / phase / layer.folder / f"{name}.zarr"
+
+    def shown(self) -> str:
+        """The run or blend of the paper's figures: of scenario S2 where there is one, else the last without weather."""
+        runs = {name: run for name, run in self.experiment.runs.items() if run.only is None}
+        for name, run in runs.items():
+            if run.scenario == "S2":
+                return name
+        first = self.layers[0].config
+        without = {name for name, run in runs.items() if run.channels(first).weather == "none"}
+        blends = [name for name, join in self.experiment.blends.items() if set(join.members) <= without]
+        return (blends or [name for name in runs if name in without])[-1]
+
     def _runs(self, layer: _Layer) -> dict[str, RunConfig]:
         return {name: run for name, run in self.experiment.runs.items() if layer.name in (run.only or (layer.name,))}
 
@@ -256,7 +280,7 @@ class _Road:
         return forecast(
             self.runs / layer.folder / name / CHECKPOINTS[phase],
             self.cube,
-            self.forecasts / phase / layer.folder / f"{name}.zarr",
+            self.store(layer, phase, name),
             first=f"{first:%Y-%m-%d}",
             last=f"{last:%Y-%m-%d}",
             leads=experiment.leads,

@@ -200,3 +200,10 @@ def test_the_real_coast_lies_where_it_is(real: xr.Dataset) -> None:
     assert real.lon.values[everywhere][east] == pytest.approx(97.4, abs=0.13)
     assert real.lat.values[everywhere][east] == pytest.approx(28.2, abs=0.5)
     assert real.lat.values[everywhere].min() == pytest.approx(6.8, abs=0.13)
+
+
+def test_a_copy_of_an_archive_changes_nothing(folder: Path) -> None:
+    write(folder / "a.npz")
+    once = read_smap_india(folder)
+    write(folder / "b.npz")
+    xr.testing.assert_identical(once, read_smap_india(folder))

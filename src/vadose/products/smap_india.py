@@ -44,14 +44,17 @@ def read_smap_india(path: Path) -> xr.Dataset:
     ------
     VadoseError
         When there is no archive, one is damaged or lacks an array, has another grid or windows of another
-        length, or two hold the same day.
+        length, or two hold the same day with different values.
     """
     found: dict[np.datetime64, NDArray[np.uint16]] = {}
     for file in archives(path):
         index, days = _archive(file)
-        if double := sorted(found.keys() & set(days)):
-            raise VadoseError(f"{file}: holds {double[0]}, as another archive of {path} does; keep one of them")
-        found.update(zip(days, index, strict=True))
+        for day, of_day in zip(days, index, strict=True):
+            if day in found and not np.array_equal(found[day], of_day):
+                raise VadoseError(
+                    f"{file}: holds {day}, as another archive of {path} does, with other values; keep one"
+                )
+            found[day] = of_day
     if not found:
         raise VadoseError(f"{path}: no .npz archive in it; give the folder of the soil-water index")
     time = pd.date_range(min(found), max(found))
