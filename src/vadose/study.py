@@ -106,6 +106,8 @@ def study(
                 layer.name: xr.open_zarr(road.store(layer, phase, shown), consolidated=False) for layer in road.layers
             }
             first = next(iter(maps.values()))
+            begin, end = pd.Timestamp(phases[phase].first), pd.Timestamp(phases[phase].last)
+            middle = begin + (min(end, pd.Timestamp(road.cube.time.values[-1])) - begin) // 2
             paper_tables(
                 {layer.name: out / "evaluation" / f"{phase}{suffix}" / layer.folder for layer in road.layers},
                 out / f"paper{suffix}",
@@ -113,6 +115,7 @@ def study(
                 # Stations one below the other make no map.
                 forecasts=maps if road.cube.attrs["grid_crs"] else None,
                 cube=road.cube,
+                day=f"{middle:%Y-%m-%d}",
             )
             progress(f"drawing the paper's figures {phase}{suffix}", 1.0)
     # The last phase is what counts: it comes first in the report.
