@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from vadose.config import Experiment, load_experiment
+from vadose.config import Experiment, LayerConfig, load_experiment
 from vadose.cube import open_cube
 from vadose.evaluate import evaluate
 from vadose.forecast import forecast
@@ -47,7 +47,8 @@ def forecasts_of_fold(
     issued = {"first": span.first, "last": f"{pd.Timestamp(span.last) - pd.Timedelta(days=1):%Y-%m-%d}"}
     for name in names:
         run = experiment.runs[name]
-        samples = Samples(hidden, run.channels(), look_back=run.look_back, window=run.window, stride=run.stride)
+        channels = run.channels(LayerConfig(observed="soil_moisture"))
+        samples = Samples(hidden, channels, look_back=run.look_back, window=run.window, stride=run.stride)
         training = run.training.model_copy(update={"seeds": run.training.seeds[:seeds]})
         folder = train(
             samples, out / "runs" / name, model=run.model, hyper=run.hyper, training=span, validation=None,
