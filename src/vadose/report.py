@@ -76,13 +76,15 @@ class _Evaluation:
     def __init__(self, folder: Path) -> None:
         if not (folder / "scores.csv").exists():
             raise VadoseError(f"{folder}: no evaluation there (no scores.csv); make one with: vadose evaluate")
-        self.name = folder.name
         self.table = _read(folder / "scores.csv")
         self.gains = _read(folder / "comparisons.csv")
         self.strata = _read(folder / "strata.csv")
         products = folder / "products.csv"
         self.products = _read(products) if products.exists() else None
         self.scores = xr.open_zarr(folder / "scores.zarr", consolidated=False).load()
+        # Of several layers each has a folder in that of the phase.
+        of_layer = str(self.scores.attrs["layer"]).replace(" ", "") == folder.name
+        self.name = folder.parent.name if of_layer else folder.name
         self.pairs = xr.open_zarr(folder / "pairs.zarr", consolidated=False).load()
         self.leads = [int(lead) for lead in self.scores.lead_days.values]
         self.weathers = list(dict.fromkeys(map(str, self.scores.weather.values)))
