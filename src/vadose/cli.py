@@ -430,7 +430,7 @@ def study(
 def demo(
     data: Annotated[Path | None, typer.Option(help="Real database to use instead of the simulated world.")] = None,
     nine: Annotated[
-        bool, typer.Option("--forecast", help="The paper's study instead: three layers, three scenarios; an hour.")
+        bool, typer.Option("--forecast", help="The paper's study instead: three layers, three scenarios.")
     ] = False,
     out: Out = Path("demo"),
 ) -> None:

@@ -103,7 +103,7 @@ PRODUCTS: dict[str, Product] = {
     "smap_india": Product(
         "Soil-water index of India from SMAP, daily windows of three days, 0.125 degrees",
         "database",
-        "10.5067/T90W6VRLCBHI",
+        "10.1109/JPROC.2010.2043918",  # of the mission: the archives name no source of their own
         read_smap_india,
         is_smap_india,
     ),
