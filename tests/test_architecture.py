@@ -38,8 +38,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "configs": set(),
     "config": {"errors", "cube", "gapfill", "models", "samples", "train"},
     "study": {
-        "errors", "artefact", "config", "cube", "models", "normals", "samples", "train", "forecast", "evaluate",
-        "report",
+        "errors", "artefact", "config", "cube", "matchups", "models", "normals", "samples", "train", "forecast",
+        "evaluate", "report",
     },
     "cli": {
         "errors", "artefact", "config", "cube", "doctor", "evaluate", "fetch", "forecast", "inspection", "matchups",

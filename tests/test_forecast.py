@@ -149,3 +149,34 @@ def test_a_day_of_a_sequence_is_forecast_as_it_would_be_alone(small_cube: xr.Dat
     # What happened before the look-back is forgotten but for a little.
     np.testing.assert_allclose(stores[0], stores[1], atol=1e-4)
     assert not np.array_equal(stores[0], small_cube.soil_moisture_filled.sel(time="2015-07-10").values)
+
+
+def test_passes_with_dropout_on_spread_and_join(small_cube: xr.Dataset, tmp_path: Path) -> None:
+    channels = Channels((FILLED, "precipitation"), leads=(1, 3), target=FILLED)
+    samples = Samples(small_cube, channels, look_back=10)
+    how = Optimisation(epochs=1, batch_size=16, samples_per_epoch=64)
+    run = train(
+        samples, tmp_path / "s", model="surrogate", hyper={"hidden": 6, "width": 6, "dropout": 0.5},
+        training=TRAINING, validation=VALIDATION, refit=False, optimisation=how,
+    )  # fmt: skip
+    days = {"first": "2015-07-01", "last": "2015-07-02"}
+
+    def of(name: str, passes: int | None) -> xr.Dataset:
+        out = forecast(run / "final.pt", small_cube, tmp_path / name, passes=passes, **days)  # type: ignore[arg-type]
+        return xr.open_zarr(out, consolidated=False).load()
+
+    once, twenty, again = of("1.zarr", None), of("20.zarr", 20), of("again.zarr", 20)
+    assert "soil_moisture_std" not in once
+    mask = small_cube.mask.values
+    assert (twenty.soil_moisture_std.values[..., mask] > 0).all()
+    np.testing.assert_array_equal(twenty.soil_moisture_std, again.soil_moisture_std)
+    assert 0 < float(abs(twenty.soil_moisture - once.soil_moisture).max()) < 0.1
+
+
+def test_passes_want_dropout(runs: dict[str, Path], small_cube: xr.Dataset, tmp_path: Path) -> None:
+    with pytest.raises(VadoseError, match="persistence has no dropout"):
+        forecast(
+            runs["persistence"] / "final.pt", small_cube, tmp_path / "f.zarr", first="2015-07-01", last="2015-07-01",
+            leads=(1,), passes=3,
+        )  # fmt: skip
+    assert not list(tmp_path.iterdir())

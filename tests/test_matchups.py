@@ -12,7 +12,7 @@ import xarray as xr
 from vadose.cube import build_cube, open_cube
 from vadose.errors import VadoseError
 from vadose.grid import ease_grid, grid_of
-from vadose.matchups import count_stations, match_stations, plot_stations, stations_on_cube
+from vadose.matchups import count_stations, match_stations, plot_stations, stations_on_cube, with_stations
 from vadose.stations import LAYER_DEPTHS, build_stations
 
 LOAM, SAND, CLAY = (0.4, 0.4, 0.2), (0.92, 0.05, 0.03), (0.2, 0.2, 0.6)
@@ -272,3 +272,42 @@ def test_the_real_stations_on_the_real_cube(real_data: Path, tmp_path: Path) -> 
     assert land_cover["0_10cm"].to_numpy().sum() == (matched.in_mask & (matched.days_0_10cm > 0)).sum()
     assert texture.to_numpy().sum() >= land_cover["0_10cm"].to_numpy().sum()
     plot_stations(table, cube).savefig(tmp_path / "map.png")
+
+
+def test_stations_enter_the_target_rescaled_to_their_cell(cube: xr.Dataset) -> None:
+    rng = np.random.default_rng(0)
+    y = rng.uniform(0.1, 0.3, (10, 3, 4)).astype(np.float32)
+    cube = cube.isel(time=slice(0, 10)).assign(observed=(("time", "y", "x"), y))
+    stations = store([place(cube, 0, 0), place(cube, 1, 1)])
+    # Station 0: the cell's series in other units, with one day far off; station 1 never changes.
+    series = 0.5 * y[:, 0, 0] + 0.1
+    stations.soil_moisture[0, 0, 5:15] = series
+    found = with_stations(cube, stations, "observed", "0-10 cm", 0.25, "2020-05-01", "2020-05-10")
+    np.testing.assert_allclose(found.observed_with_stations, y, atol=1e-6)
+    stations.soil_moisture[0, 0, 14] = np.nan
+    stations.soil_moisture[0, 0, 5] += 0.1
+    with pytest.raises(VadoseError, match="no station of 0-10 cm has ten days in common"):
+        with_stations(cube, stations, "observed", "0-10 cm", 0.25, "2020-05-01", "2020-05-10")
+    stations.soil_moisture[0, 0, 14] = series[9]
+    found = with_stations(cube, stations, "observed", "0-10 cm", 0.25, "2020-05-01", "2020-05-10")
+    s = np.asarray(stations.soil_moisture[0, 0, 5:15])
+    scaled = y[:, 0, 0].mean() + y[:, 0, 0].std() / s.std() * (s - s.mean())
+    expected = y.copy()
+    expected[:, 0, 0] = 0.75 * y[:, 0, 0] + 0.25 * scaled
+    np.testing.assert_allclose(found.observed_with_stations, expected, atol=1e-6)
+
+
+def test_days_not_learnt_from_do_not_scale_the_stations(cube: xr.Dataset) -> None:
+    y = np.tile(np.linspace(0.1, 0.3, 20, dtype=np.float32)[:, None, None], (1, 3, 4))
+    days = pd.date_range("2020-04-26", periods=20)
+    cube = cube.drop_vars("time").assign_coords(time=days).assign(observed=(("time", "y", "x"), y))
+    stations = store([place(cube, 0, 0)])
+    stations.soil_moisture[0, 0] = y[:, 0, 0]
+    wild = stations.copy(deep=True)
+    wild.soil_moisture[0, 0, 15:] = 0.9
+    first, last = str(days[0].date()), str(days[14].date())
+    same, other = (
+        with_stations(cube, s, "observed", "0-10 cm", 0.5, first, last).observed_with_stations[:15]
+        for s in (stations, wild)
+    )
+    np.testing.assert_array_equal(same, other)

@@ -93,8 +93,9 @@ class RunConfig(_Frozen):
     forecasts (a quarter of their edge when left out). ``future`` names what the model is given of the days to come:
     weather, and the normal ``{observed}_normal``. ``above`` names the run or blend whose forecasts of the
     layers above it is given. A ``window`` of ``map`` is the whole map; ``sequence`` are the days a
-    recurrent network of single cells learns from at once. ``scenario`` is a word for the tables, ``only``
-    the layers the run is of.
+    recurrent network of single cells learns from at once. With ``dropout_passes`` forecasts are the mean of so many
+    passes with dropout on; ``stations`` is the weight of the stations in the loss at cells that hold one, see
+    `vadose.matchups.with_stations`. ``scenario`` is a word for the tables, ``only`` the layers the run is of.
     """
 
     model: str
@@ -109,6 +110,8 @@ class RunConfig(_Frozen):
     stride: int = Field(1, ge=1)
     forecast_stride: int | None = Field(None, ge=1)
     sequence: int | None = Field(None, ge=1)
+    dropout_passes: int | None = Field(None, ge=2)
+    stations: float = Field(0.0, ge=0, le=1)
     scenario: str = "all"
     only: tuple[str, ...] | None = None
     training: TrainingConfig = TrainingConfig()

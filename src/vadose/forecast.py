@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 import xarray as xr
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from vadose.artefact import fingerprint, is_current, provenance, writing
 from vadose.errors import VadoseError
@@ -37,6 +37,7 @@ def forecast(
     stride: int | None = None,
     above: Mapping[str, xr.Dataset] | None = None,
     of_members: Sequence[xr.Dataset] | None = None,
+    passes: int | None = None,
     made_of: dict[str, Any] | None = None,
     progress: Progress = silent,
 ) -> Path:
@@ -66,12 +67,15 @@ def forecast(
         Forecast stores of the layers above by name, for a model of a cascade.
     of_members
         Forecast stores of a blend's members of the same days, to join instead of forecasting anew.
+    passes
+        Forecast so many times with the network's dropout left on and join the passes as members of a blend
+        (Monte Carlo dropout, Gal and Ghahramani 2016, arXiv:1506.02142), instead of once without.
 
     Raises
     ------
     VadoseError
-        When the model lacks a lead asked for, or the days are not in the cube, or no weather of the
-        days ahead is. Leads beyond the weather of the cube are NaN.
+        When the model lacks a lead asked for, or dropout for the passes, or the days are not in the cube, or no
+        weather of the days ahead is. Leads beyond the weather of the cube are NaN.
     """
     kept = _checkpoint(checkpoint)
     channels = Channels.from_dict(kept["channels"])
@@ -83,7 +87,7 @@ def forecast(
     stride = stride or max(1, (kept["window"] or 1) // 4)
     inputs = {"checkpoint": fingerprint([checkpoint]), "first": first, "last": last, "leads": leads,
               "stride": stride, "above": {name: store.attrs.get("inputs") for name, store in (above or {}).items()},
-              **(made_of or {})}  # fmt: skip
+              **({"passes": passes} if passes else {}), **(made_of or {})}  # fmt: skip
     if is_current(out, **inputs):
         return out
     perfect = channels.weather == "perfect"
@@ -93,7 +97,7 @@ def forecast(
     if of_members is not None:
         mean, std = _joined(kept, leads, [_values_of(store, cube.time.values[days], leads) for store in of_members])
     else:
-        mean, std = run.values(kept, lambda share: progress(what, share))
+        mean, std = run.values(kept, lambda share: progress(what, share), passes)
     progress(what, 1.0)
     store = xr.Dataset(
         {"soil_moisture": (("init_time", "lead_time", "y", "x"), mean)},
@@ -150,18 +154,34 @@ class _Run:
         self.cube, self.days, self.leads, self.stride, self.above = cube, days, leads, stride, above
         self.kept: tuple[Any, Samples] | None = None
 
-    def values(self, checkpoint: dict[str, Any], tell: Callable[[float], None]) -> tuple[Array, Array]:
+    def values(
+        self, checkpoint: dict[str, Any], tell: Callable[[float], None], passes: int | None = None
+    ) -> tuple[Array, Array]:
         """Mean and deviation (init_time, lead_time, y, x); the latter NaN where the model has none."""
         if checkpoint["name"] == "blend":
             members = checkpoint["members"]
+            told = _parts(tell, len(members))
+            return _joined(checkpoint, self.leads, (self.values(m, told(k), passes) for k, m in enumerate(members)))
+        model = from_checkpoint(checkpoint)
+        if not passes:
+            return self._of(model, checkpoint, tell)
+        if not _leave_dropout_on(model):
+            raise VadoseError(f"passes with dropout: {checkpoint['name']} has no dropout; forecast it without passes")
+        told = _parts(tell, passes)
 
-            def told(number: int) -> Callable[[float], None]:
-                return lambda done: tell((number + done) / len(members))
+        def one(number: int) -> tuple[Array, Array]:
+            torch.manual_seed(number)
+            mean, std = self._of(model, checkpoint, told(number))
+            # A network without a deviation of its own is told apart from its passes alone.
+            return mean, np.nan_to_num(std)
 
-            return _joined(checkpoint, self.leads, (self.values(m, told(k)) for k, m in enumerate(members)))
+        equally = {"channels": checkpoint["channels"], "members": range(passes), "weights": None}
+        return _joined(equally, self.leads, map(one, range(passes)))
+
+    def _of(self, model: Any, checkpoint: dict[str, Any], tell: Callable[[float], None]) -> tuple[Array, Array]:
+        """As `values`, of one model."""
         channels = Channels.from_dict(checkpoint["channels"])
         samples = self._samples(channels, checkpoint)
-        model = from_checkpoint(checkpoint)
         columns = [channels.leads.index(lead) for lead in self.leads]
         mean, std = np.full((2, len(self.days), len(self.leads), *samples.shape), np.nan, np.float32)
         if hasattr(model, "of_days"):
@@ -190,6 +210,19 @@ class _Run:
             samples = Samples(cube, channels, look_back=look_back, window=window, stride=self.stride, above=above)
             self.kept = wanted, samples
         return self.kept[1]
+
+
+def _parts(tell: Callable[[float], None], number: int) -> Callable[[int], Callable[[float], None]]:
+    """What tells how far part k of a number of them has come."""
+    return lambda k: lambda done: tell((k + done) / number)
+
+
+def _leave_dropout_on(model: nn.Module) -> bool:
+    """Let dropout go on as in training, nothing else; whether there is any."""
+    dropouts = [m for m in model.modules() if isinstance(m, nn.Dropout | nn.Dropout2d) and m.p > 0]
+    for module in dropouts:
+        module.train()
+    return bool(dropouts)
 
 
 def _joined(

@@ -116,6 +116,58 @@ def stations_on_cube(stations: xr.Dataset, cube: xr.Dataset) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
+def with_stations(
+    cube: xr.Dataset, stations: xr.Dataset, observed: str, layer: str, weight: float, first: str, last: str
+) -> xr.Dataset:
+    r"""Add ``OBSERVED_with_stations`` (time, y, x): what to learn from, so that stations are in the loss.
+
+    .. math:: y' = (1 - w) \, y + w \left( \bar y + \frac{\sigma_y}{\sigma_s} (s - \bar s) \right)
+
+    at cells that hold stations, on days with both; y elsewhere. s is the mean of a cell's stations, brought to
+    mean and deviation of the cell's own series y on the days ``first`` .. ``last`` that have both: a point has
+    another mean than its cell. For a squared error this is the same as two terms of weights 1 - w and w.
+
+    Parameters
+    ----------
+    cube
+        One grid of a cube.
+    stations
+        Store of `vadose.stations.build_stations`.
+    observed, layer
+        Variable of the cube, and the stations' layer it is of.
+    weight
+        w, from 0 to 1.
+    first, last
+        Days that are learnt from.
+
+    Raises
+    ------
+    VadoseError
+        When no station has ten days in common with its cell.
+    """
+    _check(stations, cube)
+    y = cube[observed].transpose("time", "y", "x")
+    moisture = stations.soil_moisture.sel(layer=layer).transpose("time", "station").reindex(time=cube.time.values)
+    row, column = grid_of(cube).rowcol(stations.lat.values, stations.lon.values)
+    learnt = ((y.time >= np.datetime64(first)) & (y.time <= np.datetime64(last))).values
+    mixed, met = y.values.copy(), 0
+    for r, c in sorted({(int(r), int(c)) for r, c in zip(row, column, strict=True) if r >= 0}):
+        here = moisture.values[:, (row == r) & (column == c)]
+        known = np.isfinite(here)
+        s = np.where(known, here, 0).sum(axis=1) / np.where(known.any(axis=1), known.sum(axis=1), np.nan)
+        own = mixed[:, r, c]
+        both = np.isfinite(s) & np.isfinite(own)
+        common = both & learnt
+        if common.sum() < 10 or s[common].std() == 0:
+            continue
+        scaled = own[common].mean() + own[common].std() / s[common].std() * (s - s[common].mean())
+        mixed[both, r, c] = (1 - weight) * own[both] + weight * scaled[both]
+        met += 1
+    if not met:
+        raise VadoseError(f"no station of {layer} has ten days in common with its cell's {observed}, {first} .. {last}")
+    return cube.assign({f"{observed}_with_stations": (y.dims, mixed)})
+
+
 def match_stations(stations: xr.Dataset, cube: xr.Dataset, out: Path) -> pd.DataFrame:
     """Write the table of `stations_on_cube` as CSV, places to 1e-5 degree and heights to 0.1 m."""
     table = stations_on_cube(stations, cube)

@@ -56,6 +56,8 @@ class Samples:
         Days of a sequence that are a ``t0``, after the look-back; as many as the look-back when left out.
     correlated
         Variable that the correlation in the loss is with, where it is another than the observed.
+    taught
+        Variable to learn from, where it is another than the observed.
     above
         Forecast stores of the layers above by the names in ``channels.above``; unknown where they do
         not hold a day.
@@ -69,11 +71,12 @@ class Samples:
 
     def __init__(
         self, cube: xr.Dataset, channels: Channels, *, look_back: int, window: int | None = 1, stride: int = 1,
-        sequence: int | None = None, correlated: str | None = None, above: Mapping[str, xr.Dataset] | None = None,
+        sequence: int | None = None, correlated: str | None = None, taught: str | None = None,
+        above: Mapping[str, xr.Dataset] | None = None,
     ) -> None:  # fmt: skip
         self.observed = channels.target.removesuffix("_filled")
         names = {*channels.history, *channels.static, *channels.future, self.observed, "mask"}
-        names |= {correlated} if correlated else set()
+        names |= {name for name in (correlated, taught) if name}
         wanted = {name.removesuffix(NORMAL) + HARMONIC if name.endswith(NORMAL) else name for name in names}
         if missing := sorted(wanted - set(map(str, cube.variables))):
             place = cube.encoding.get("source", "the cube")
@@ -119,7 +122,7 @@ class Samples:
         self._future = None
         if self._ahead is not None:
             self._future = sliding_window_view(self._ahead, (self.reach, *self.size), axis=(0, 2, 3))
-        self._target = stack((self.observed,), 0, self.reach)[:, 0]
+        self._target = stack((taught or self.observed,), 0, self.reach)[:, 0]
         self._correlated = stack((correlated,), 0, self.reach)[:, 0] if correlated else None
         self._above = self._stacked(above or {}, cube)
         height, width = self.size

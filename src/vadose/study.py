@@ -15,6 +15,7 @@ from vadose.errors import VadoseError
 from vadose.evaluate import evaluate
 from vadose.evaluate.paper import paper_tables
 from vadose.forecast import forecast
+from vadose.matchups import with_stations
 from vadose.models.inputs import NORMAL
 from vadose.normals import with_normals
 from vadose.report import build_report
@@ -54,7 +55,7 @@ def study(
     cube_path
         Made by `vadose.cube`.
     stations
-        A station store, to score the same forecasts against stations too.
+        A station store, to score the same forecasts against stations too, and for runs that learn from them.
 
     Returns
     -------
@@ -66,12 +67,12 @@ def study(
     VadoseError
         When the cube does not hold the periods of the experiment, or any stage finds its input wrong.
     """
-    road = _Road(experiment, cube_path, out / "runs", out / "forecasts", progress)
+    road = _Road(experiment, cube_path, out / "runs", out / "forecasts", progress, stations)
     phases = road.phases()
     evaluations: dict[str, list[Path]] = {phase: [] for phase in phases}
     truths: dict[str, xr.Dataset] = {"": road.scored()}
     if stations:
-        truths["-stations"] = xr.open_zarr(stations, consolidated=False)
+        truths["-stations"] = road.stations
     for layer in road.layers:
         road.train(layer)
         for phase, period in phases.items():
@@ -155,10 +156,14 @@ class _Road:
     """What all stages of a study share: the cube, loaded once, and where things lie."""
 
     def __init__(
-        self, experiment: Experiment, cube_path: Path, runs: Path, forecasts: Path, progress: Progress
-    ) -> None:
+        self, experiment: Experiment, cube_path: Path, runs: Path, forecasts: Path, progress: Progress,
+        stations: Path | None = None,
+    ) -> None:  # fmt: skip
         self.experiment, self.runs, self.forecasts, self.progress = experiment, runs, forecasts, progress
         self.made_of = {"cube": made_from(cube_path)}
+        if needy := [name for name, run in experiment.runs.items() if run.stations and stations is None]:
+            raise VadoseError(f"runs {needy} learn from stations too: give a store of them, --stations STORE")
+        self.stations = xr.open_zarr(stations, consolidated=False) if stations else xr.Dataset()
         self.place = cube_path
         cube = open_cube(cube_path).load()
         if experiment.learn_from is not None:
@@ -224,7 +229,9 @@ class _Road:
                 optimisation=run.training.optimisation(),
                 refit=run.refit and again,
                 attributes={"scenario": run.scenario, "layer": layer.name},
-                made_of=self.made_of | {"above": self._inputs_above(layer, run)},
+                made_of=self.made_of
+                | {"above": self._inputs_above(layer, run)}
+                | ({"stations": self.stations.attrs["inputs"], "weight": run.stations} if run.stations else {}),
                 progress=self.progress,
             )
             folders.append(folder)
@@ -290,6 +297,7 @@ class _Road:
             stride=experiment.runs[name].forecast_stride if name in experiment.runs else None,
             above=self._stores_above(layer, phase, self._source(name)),
             of_members=self._of_members(layer, phase, name),
+            passes=experiment.runs[name].dropout_passes if name in experiment.runs else None,
             made_of=self.made_of,
             progress=self.progress,
         )
@@ -307,10 +315,16 @@ class _Road:
         cube = self.cube
         if any(name.endswith(NORMAL) for name in channels.history):
             cube = with_normals(cube, (layer.config.observed,), learnt_from.first, learnt_from.last)
+        observed, taught = layer.config.observed, None
+        if run.stations:
+            cube = with_stations(
+                cube, self.stations, observed, layer.name, run.stations, learnt_from.first, learnt_from.last
+            )
+            taught = f"{observed}_with_stations"
         window = None if run.window == "map" else run.window
         return Samples(
             cube, channels, look_back=run.look_back, window=window, stride=run.stride, sequence=run.sequence,
-            correlated=layer.config.correlated, above=above,
+            correlated=layer.config.correlated, taught=taught, above=above,
         )  # fmt: skip
 
     def _above(self, layer: _Layer) -> list[_Layer]:

@@ -94,3 +94,15 @@ def test_fitted_to_whole_maps_or_cell_by_cell_it_is_the_same(name: str, small_cu
         fitted.append(model.state_dict())
     for key, values in fitted[0].items():
         torch.testing.assert_close(values, fitted[1][key], equal_nan=True)
+
+
+def test_the_deviation_is_the_spread_of_the_training_errors() -> None:
+    generator = torch.Generator().manual_seed(0)
+    inputs, target = batch_of(0.3 + 0.02 * torch.randn(DAYS, generator=generator))
+    for model in (Climatology(CHANNELS, grid=(1, 2)), DampedPersistence(CHANNELS, grid=(1, 2))):
+        model.fit([(inputs, target)])
+        mean, std = model.distribution(inputs)
+        assert torch.equal(mean, model(inputs))
+        assert std.flatten().tolist() == pytest.approx([0.02] * std.numel(), rel=0.06)
+        # A cell without observations has the spread of all.
+        assert model.spread[0, 0].tolist() == pytest.approx([0.02, 0.02], rel=0.06)

@@ -73,3 +73,29 @@ def test_trees_learn_a_rule() -> None:
     model = Trees(channels, iterations=50)
     model.fit([(inputs, target)])
     assert (model(inputs) - target).abs().mean() < 0.02
+
+
+def test_the_deviation_of_trees_follows_the_errors_on_days_held_out() -> None:
+    channels = Channels(("soil_moisture_filled",), leads=(1,), target="soil_moisture_filled")
+    generator = torch.Generator().manual_seed(0)
+    history = torch.rand(6000, 1, 1, 1, 1, generator=generator)
+    cell = torch.zeros(6000, 2, dtype=torch.int64)
+    inputs = Inputs(history, torch.empty(6000, 0, 1, 1), None, torch.arange(6000) // 10, cell)
+    spread = torch.where(history[:, :, 0] > 0.5, 0.05, 0.01)
+    target = 0.25 + spread * torch.randn(spread.shape, generator=generator)
+    model = Trees(channels, iterations=200, samples_per_leaf=200, gaussian=True)
+    model.fit([(inputs, target)])
+    mean, std = model.distribution(inputs)
+    assert torch.equal(mean, model(inputs))
+    for part in (0.01, 0.05):
+        assert std[spread == part].median().item() == pytest.approx(part, rel=0.25)
+    again = Trees(channels, iterations=200, samples_per_leaf=200, gaussian=True)
+    again.load_state_dict(model.state_dict())
+    assert torch.equal(again.distribution(inputs)[1], std)
+
+
+def test_a_deviation_wants_days_to_hold_out() -> None:
+    channels, inputs = series(weather=False)
+    with pytest.raises(ValueError, match="two days at least"):
+        Trees(channels, gaussian=True).fit([(inputs, torch.full((1, 2, 1, 1), 0.2))])
+    assert Trees(channels).gaussian is False

@@ -42,7 +42,8 @@ class Climatology(nn.Module):
 
     The harmonic is fitted by ridge regression with ``prior`` observations' weight toward zero,
     because the training period may not hold a full year; the mean is not shrunk. A cell without a
-    training observation has no climatology: NaN.
+    training observation has no climatology: NaN. The deviation (`distribution`) is the root mean square of a
+    cell's training errors, shrunk toward that of all cells as if the latter were ``prior`` more pairs.
 
     Parameters
     ----------
@@ -65,11 +66,13 @@ class Climatology(nn.Module):
     """
 
     coefficients: Tensor
+    spread: Tensor
 
     def __init__(self, channels: Channels, grid: tuple[int, int], prior: float = 10.0) -> None:
         super().__init__()
         self.channels, self.prior = channels, prior
         self.register_buffer("coefficients", torch.full((*grid, 3), torch.nan, dtype=torch.float64))
+        self.register_buffer("spread", torch.full((*grid, len(channels.leads)), torch.nan, dtype=torch.float64))
 
     def fit(self, batches: Batches) -> None:
         """Fit every cell's three coefficients; each observation counts once, at the first lead."""
@@ -88,6 +91,7 @@ class Climatology(nn.Module):
         solved = torch.linalg.solve(normal[some] + ridge, right[some])
         self.coefficients.fill_(torch.nan)
         self.coefficients[some] = solved
+        self.spread.copy_(_spread(self, batches, grid, self.prior))
 
     def at(self, inputs: Inputs, days_ahead: Tensor) -> Tensor:
         """Climatology (B, L, H, W) of the days ``t0 + days_ahead`` (L,) or (B, L)."""
@@ -99,6 +103,10 @@ class Climatology(nn.Module):
         """Soil moisture [m3 m-3] at each lead (B, L, H, W)."""
         return self.at(inputs, torch.tensor(self.channels.leads))
 
+    def distribution(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation [m3 m-3] at each lead, (B, L, H, W) each."""
+        return self(inputs), _of_cells(self.spread, inputs)
+
 
 class DampedPersistence(nn.Module):
     r"""Climatology plus the last anomaly, damped by a factor for each lead and cell.
@@ -106,7 +114,8 @@ class DampedPersistence(nn.Module):
     .. math:: \hat y(t_0 + L) = c(t_0 + L) + \rho_L \, (y(t_0) - c(t_0))
 
     The factor is the regression of later on earlier anomalies in training, a cell's own shrunk
-    toward that of all cells as if the latter were ``prior`` more pairs.
+    toward that of all cells as if the latter were ``prior`` more pairs; likewise the deviation, the root mean
+    square of the training errors.
 
     Parameters
     ----------
@@ -119,15 +128,17 @@ class DampedPersistence(nn.Module):
     """
 
     factor: Tensor
+    spread: Tensor
 
     def __init__(self, channels: Channels, grid: tuple[int, int], prior: float = 30.0) -> None:
         super().__init__()
         self.channels, self.prior = channels, prior
         self.climatology = Climatology(channels, grid)
         self.register_buffer("factor", torch.zeros(*grid, len(channels.leads), dtype=torch.float64))
+        self.register_buffer("spread", torch.full_like(self.factor, torch.nan))
 
     def fit(self, batches: Batches) -> None:
-        """Fit the climatology, then the factors; goes through the batches twice."""
+        """Fit the climatology, then the factors, then the deviations; goes through the batches for each."""
         self.climatology.fit(batches)
         products, squares, pairs = (torch.zeros_like(self.factor) for _ in range(3))
         for inputs, target in batches:
@@ -143,6 +154,7 @@ class DampedPersistence(nn.Module):
         mean_square = squares.sum((0, 1)) / pairs.sum((0, 1)).clamp(min=1)
         weight = self.prior * mean_square
         self.factor.copy_((products + weight * all_cells) / (squares + weight).clamp(min=1e-12))
+        self.spread.copy_(_spread(self, batches, self.factor.shape[:2], self.prior))
 
     def _anomaly(self, inputs: Inputs) -> Tensor:
         last = inputs.history[:, -1, self.channels.position(self.channels.target)]
@@ -150,10 +162,36 @@ class DampedPersistence(nn.Module):
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Soil moisture [m3 m-3] at each lead (B, L, H, W)."""
-        rows, columns = _cells(inputs)
-        factor = self.factor[rows, columns].movedim(-1, 1).float()
         normal: Tensor = self.climatology(inputs)
-        return normal + factor * self._anomaly(inputs)[:, None]
+        return normal + _of_cells(self.factor, inputs) * self._anomaly(inputs)[:, None]
+
+    def distribution(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation [m3 m-3] at each lead, (B, L, H, W) each."""
+        return self(inputs), _of_cells(self.spread, inputs)
+
+
+def _spread(model: nn.Module, batches: Batches, grid: torch.Size, prior: float) -> Tensor:
+    """Root mean square error (rows, columns, L) of training, each cell's shrunk toward that of all."""
+    squares: Tensor | None = None
+    for inputs, target in batches:
+        error = target - model(inputs)
+        if squares is None:
+            squares = torch.zeros(*grid, error.shape[1], dtype=torch.float64)
+            pairs = torch.zeros_like(squares)
+        known = torch.isfinite(error).movedim(1, -1)
+        some = known.any(dim=-1)
+        _add(squares, inputs, torch.where(known, error.movedim(1, -1), 0.0).double() ** 2, some)
+        _add(pairs, inputs, known.double(), some)
+    if squares is None:
+        return torch.full((*grid, 1), torch.nan, dtype=torch.float64)
+    all_cells = squares.sum((0, 1)) / pairs.sum((0, 1)).clamp(min=1)
+    return ((squares + prior * all_cells) / (pairs + prior)).sqrt()
+
+
+def _of_cells(values: Tensor, inputs: Inputs) -> Tensor:
+    """Values (rows, columns, L) at the windows' cells, (B, L, H, W)."""
+    rows, columns = _cells(inputs)
+    return values[rows, columns].movedim(-1, 1).float()
 
 
 def _add(total: Tensor, inputs: Inputs, values: Tensor, where: Tensor) -> None:

@@ -19,12 +19,16 @@ WINDOWS = (1, 3, 7, 14, 30, 90)
 RECESSIONS = (0.85, 0.95)
 """Daily recessions of the antecedent precipitation indices."""
 TRUSTED = [
-    "sklearn._loss.link.IdentityLink", "sklearn._loss.link.Interval", "sklearn._loss.loss.HalfSquaredError",
+    "sklearn._loss.link.IdentityLink", "sklearn._loss.link.Interval", "sklearn._loss.link.LogLink",
+    "sklearn._loss.loss.HalfSquaredError", "sklearn._loss.loss.HalfGammaLoss",
     "sklearn.ensemble._hist_gradient_boosting.binning._BinMapper",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-    "numpy.dtype", "_loss.CyHalfSquaredError",
+    "numpy.dtype", "_loss.CyHalfSquaredError", "_loss.CyHalfGammaLoss",
 ]  # fmt: skip
 """Types that a saved regressor may hold besides those always trusted."""
+HELD_OUT_DAYS = 30
+"""Blocks of so many days, every fifth of them, tell how far forecasts of days not learnt from are off."""
+SMALLEST_VARIANCE = 1e-8
 
 
 class Trees(nn.Module):
@@ -49,6 +53,9 @@ class Trees(nn.Module):
         the moisture: where moisture hardly changes over the lead, steps of a tree are too coarse.
     place
         Whether row and column are predictors; no, where cells are no map.
+    gaussian
+        Whether there is a deviation too (`distribution`): regressors for each lead learn the squared error,
+        by the gamma deviance, from blocks of days that the mean did not learn from; then the mean learns from all.
 
     References
     ----------
@@ -76,9 +83,10 @@ class Trees(nn.Module):
         features: float = 1.0,
         departure: bool = False,
         place: bool = True,
+        gaussian: bool = False,
     ) -> None:
         super().__init__()
-        self.channels = channels
+        self.channels, self.gaussian = channels, gaussian
         self.settings: dict[str, Any] = {
             "max_iter": iterations,
             "learning_rate": learning_rate,
@@ -90,6 +98,7 @@ class Trees(nn.Module):
             "random_state": 0,
         }
         self.regressors: list[HistGradientBoostingRegressor] = []
+        self.variances: list[HistGradientBoostingRegressor] = []
         self.anchor = Anchor(channels) if departure else None
         self.place = place
 
@@ -98,6 +107,7 @@ class Trees(nn.Module):
         """Fit one regressor a lead to all its observed targets."""
         predictors: list[list[Array]] = [[] for _ in self.channels.leads]
         targets: list[list[Array]] = [[] for _ in self.channels.leads]
+        days: list[list[NDArray[np.int64]]] = [[] for _ in self.channels.leads]
         if self.anchor is not None:
             self.anchor.fit(batches)
         for inputs, target in batches:
@@ -107,24 +117,55 @@ class Trees(nn.Module):
                 y = target[:, number].flatten().numpy()
                 predictors[number].append(x[np.isfinite(y)])
                 targets[number].append(y[np.isfinite(y)])
-        self.regressors = []
-        for parts, observed in zip(predictors, targets, strict=True):
-            together = np.concatenate(parts)
+                days[number].append(np.repeat(inputs.day.numpy(), y.size // len(target))[np.isfinite(y)])
+        self.regressors, self.variances = [], []
+        for parts, parts_observed, parts_day in zip(predictors, targets, days, strict=True):
+            together, observed = np.concatenate(parts), np.concatenate(parts_observed)
             # A predictor that is never known, as a mean over days ahead of what is not known ahead.
             together[:, np.isnan(together).all(axis=0)] = 0.0
-            regressor = HistGradientBoostingRegressor(**self.settings)
-            self.regressors.append(regressor.fit(together, np.concatenate(observed)))
+            if self.gaussian:
+                self.variances.append(self._variance(together, observed, np.concatenate(parts_day)))
+            self.regressors.append(HistGradientBoostingRegressor(**self.settings).fit(together, observed))
+
+    def _variance(self, predictors: Array, observed: Array, day: NDArray[np.int64]) -> HistGradientBoostingRegressor:
+        """A regressor of the squared error on days held out."""
+        distinct = np.unique(day)
+        if len(distinct) < 2:
+            raise ValueError("the deviation of trees is learnt from days held out: give targets of two days at least")
+        blocks = np.array_split(distinct, max(2, len(distinct) // HELD_OUT_DAYS))
+        held = np.isin(day, np.concatenate(blocks[1::5]))
+        mean = HistGradientBoostingRegressor(**self.settings).fit(predictors[~held], observed[~held])
+        squares = (observed[held] - mean.predict(predictors[held])) ** 2
+        fewer = self.settings | {"max_iter": max(1, self.settings["max_iter"] // 4), "loss": "gamma"}
+        found: HistGradientBoostingRegressor = HistGradientBoostingRegressor(**fewer).fit(
+            predictors[held], np.maximum(squares, SMALLEST_VARIANCE)
+        )
+        return found
 
     @torch.no_grad()
     def forward(self, inputs: Inputs) -> Tensor:
         """Soil moisture [m3 m-3] at each lead (B, L, H, W)."""
-        batch, _, _, height, width = inputs.history.shape
-        predicted = [
-            regressor.predict(x) for regressor, x in zip(self.regressors, self._predictors(inputs), strict=True)
-        ]
-        stacked = torch.from_numpy(np.stack(predicted).astype(np.float32))
-        found = stacked.reshape(len(predicted), batch, height, width).transpose(0, 1)
+        found = self._predicted(self.regressors, inputs, self._predictors(inputs))
         return found if self.anchor is None else self.anchor(inputs) + found
+
+    @torch.no_grad()
+    def distribution(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation [m3 m-3] at each lead, (B, L, H, W) each; the latter NaN without ``gaussian``."""
+        predictors = self._predictors(inputs)
+        mean = self._predicted(self.regressors, inputs, predictors)
+        if self.anchor is not None:
+            mean = self.anchor(inputs) + mean
+        if not self.gaussian:
+            return mean, torch.full_like(mean, torch.nan)
+        return mean, self._predicted(self.variances, inputs, predictors).sqrt()
+
+    def _predicted(
+        self, regressors: list[HistGradientBoostingRegressor], inputs: Inputs, predictors: list[Array]
+    ) -> Tensor:
+        batch, _, _, height, width = inputs.history.shape
+        predicted = [regressor.predict(x) for regressor, x in zip(regressors, predictors, strict=True)]
+        stacked = torch.from_numpy(np.stack(predicted).astype(np.float32))
+        return stacked.reshape(len(predicted), batch, height, width).transpose(0, 1)
 
     def _predictors(self, inputs: Inputs) -> list[Array]:
         """Predictors (cells, features) of each lead."""
@@ -180,12 +221,12 @@ class Trees(nn.Module):
 
     def get_extra_state(self) -> Tensor:
         """The fitted regressors as bytes, so that a checkpoint is whole."""
-        data = skops.io.dumps(self.regressors)
+        data = skops.io.dumps([self.regressors, self.variances])
         return torch.frombuffer(bytearray(data), dtype=torch.uint8)
 
     def set_extra_state(self, state: Tensor) -> None:
         """Take the regressors back from bytes; types not expected there are refused."""
-        self.regressors = skops.io.loads(state.numpy().tobytes(), trusted=TRUSTED)
+        self.regressors, self.variances = skops.io.loads(state.numpy().tobytes(), trusted=TRUSTED)
 
 
 def _by_cell(values: Tensor) -> Array:
