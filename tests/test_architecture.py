@@ -31,6 +31,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "samples": {"errors", "models", "normals"},
     "train": {"errors", "artefact", "models", "losses", "samples"},
     "forecast": {"errors", "artefact", "models", "normals", "samples", "train", "variables"},
+    "downscale": {
+        "errors", "artefact", "cube", "features", "gapfill", "grid", "products", "variables", "models", "losses",
+        "normals",
+    },
     "evaluate": {"errors", "artefact", "features", "variables", "grid"},
     "outlook": {"errors", "artefact"},
     "report": {"errors", "artefact", "evaluate"},
@@ -48,7 +52,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }  # fmt: skip
 # Libraries that only these stages may know.
 ONLY_IN = {
-    "torch": {"gapfill", "models", "losses", "samples", "train", "forecast"},
+    "torch": {"gapfill", "models", "losses", "samples", "train", "forecast", "downscale"},
     "pydantic": {"config"},
     "typer": {"cli"},
 }

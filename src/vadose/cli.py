@@ -283,6 +283,11 @@ def forecast(
     ] = None,
     last: Annotated[str | None, typer.Option("--to", help="Last day of issue.")] = None,
     init: Annotated[str | None, typer.Option(help="One day of issue, or 'latest': the cube's last day.")] = None,
+    weather: Annotated[
+        list[Path] | None,
+        typer.Option(help="Granules (files, folders) of the GEFS or GFS run of the day after --init; may be repeated."),
+    ] = None,
+    member: Annotated[str | None, typer.Option(help="Of several members in --weather: one, or 'mean'.")] = None,
     above: Annotated[
         list[str] | None, typer.Option(help="'LAYER=STORE': forecast of a layer above, of a model in cascade.")
     ] = None,
@@ -299,30 +304,33 @@ def forecast(
 
     Example: `vadose forecast runs/lstm cube.zarr --from 2016-02-01 --to 2016-03-01 --out lstm.zarr`
     """
-    from vadose.artefact import made_from
-    from vadose.cube import open_cube
+    from vadose.artefact import fingerprint, made_from
+    from vadose.cube import open_cube, with_weather_ahead
     from vadose.forecast import forecast as forecast_run
-    from vadose.forecast import latest_day
+    from vadose.forecast import latest_day, weather_ahead
 
     if (init is None) == (first is None and last is None) or (first is None) != (last is None):
         raise VadoseError("give the days of issue: --from and --to, or --init DAY, or --init latest")
+    if weather and init is None:
+        raise VadoseError("--weather is what is foretold on one day of issue: give --init DAY, or --init latest")
     if picture and not climatology:
         raise VadoseError(
             "--map draws percentiles: give the days of the local climatology too, --climatology FIRST..LAST"
         )
     span = _span(climatology) if climatology else None
     checkpoint = run if run.suffix == ".pt" else run / "final.pt"
-    if init == "latest":
-        begin = end = latest_day(checkpoint, open_cube(cube))
-    elif init is not None:
-        begin = end = _day(init, "--init")
-    else:
-        begin, end = _day(str(first), "--from"), _day(str(last), "--to")
-    opened = open_cube(cube)
+    issue = _day(init, "--init") if init not in (None, "latest") else None
+    begin, end = (_day(first, "--from"), _day(str(last), "--to")) if first is not None else (issue or "", issue or "")
+    opened, made_of = open_cube(cube), dict[str, object](cube=made_from(cube))
+    if weather:
+        opened = with_weather_ahead(opened, weather, weather_ahead(checkpoint), init=issue, member=member)
+        begin = end = opened.attrs["day_of_issue"]
+        made_of |= {"weather": fingerprint(weather), "member": member}
+    elif init == "latest":
+        begin = end = latest_day(checkpoint, opened)
     with _progress() as tell:
         forecast_run(
-            checkpoint, opened, out, first=begin, last=end, above=_stores(above or []),
-            made_of={"cube": made_from(cube)}, progress=tell,
+            checkpoint, opened, out, first=begin, last=end, above=_stores(above or []), made_of=made_of, progress=tell,
         )  # fmt: skip
         if span is not None:
             from vadose.outlook import draw_outlook

@@ -91,6 +91,12 @@ def forecast(
     if is_current(out, **inputs):
         return out
     perfect = channels.weather == "perfect"
+    foretold = cube.attrs.get("weather") == "forecast"
+    if foretold and not first == last == cube.attrs["day_of_issue"]:
+        raise VadoseError(
+            f"forecasts of {first} .. {last}: the weather ahead in the cube is that issued on "
+            f"{cube.attrs['day_of_issue']}; forecast that day alone"
+        )
     days = _positions(cube, first, last, min(leads) if perfect else 0)
     what = f"forecasting {out.parent.name} {out.stem}"
     run = _Run(cube, days, leads, stride, dict(above or {}))
@@ -108,6 +114,7 @@ def forecast(
         },
         attrs={key: cube.attrs[key] for key in ("cell_size", "grid_step", "grid_crs", "dataset", "layer", "simulated")}
         | {"scenario": "all", **kept["attributes"], "causal": "true"}
+        | {key: cube.attrs[key] for key in ("weather", "weather_run", "weather_note") if perfect and foretold}
         | provenance(**inputs),
     )  # fmt: skip
     store.init_time.attrs = {
@@ -126,10 +133,16 @@ def forecast(
     return out
 
 
+def weather_ahead(checkpoint: Path) -> tuple[str, ...]:
+    """Variables that a run is given of the days ahead, but for normals, which are known of any day."""
+    future = Channels.from_dict(_checkpoint(checkpoint)["channels"]).future
+    return tuple(name for name in future if not name.endswith(NORMAL))
+
+
 def latest_day(checkpoint: Path, cube: xr.Dataset) -> str:
     """The last day a forecast can be issued on: the cube's last, less the shortest lead where it takes weather.
 
-    Weather ahead that the cube holds, analysed or forecast, is what the model is given.
+    The weather of the days ahead is then that of the cube, analysed; see `vadose.cube.with_weather_ahead` for foretold.
     """
     kept = _checkpoint(checkpoint)
     perfect = Channels.from_dict(kept["channels"]).weather == "perfect"

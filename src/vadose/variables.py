@@ -269,6 +269,23 @@ _ALL = (
         (0.0, 1.0),
         "volume_fraction_of_condensed_water_in_soil",
     ),
+    *(
+        Variable(
+            f"soil_moisture_{product}",
+            f"volumetric soil moisture, 0-5 cm, {name}",
+            "m3 m-3",
+            (0.0, 1.0),
+            "volume_fraction_of_condensed_water_in_soil",
+        )
+        for product, name in (("smap_l4", "SMAP Level 4"), ("smap_hydroblocks", "SMAP-HydroBlocks"))
+    ),
+    Variable("cross_ratio", "cross ratio of backscatter, VH / VV", "1", (0.0, 1e2)),
+    Variable("dpsvim", "modified dual-polarisation SAR vegetation index", "1", (0.0, 1e4)),
+    Variable("polarization", "normalised difference of the polarisations VV and VH", "1", (-1.0, 1.0)),
+    *(
+        Variable(f"land_cover_{group}", f"1 where land cover is {group}", "1", (0.0, 1.0))
+        for group in ("barren", "crop", "developed", "forest", "grassland", "pasture", "shrub", "wetland")
+    ),
     Variable("soil_moisture_std", "standard deviation of soil moisture over an ensemble", "m3 m-3", (0.0, 1.0)),
     Variable("dense_vegetation", "SMAP dense-vegetation flag, share of days", "1", (0.0, 1e5)),
     Variable("extraordinary_surface", "SMAP surface-flag count", "1", (0.0, 1e5)),

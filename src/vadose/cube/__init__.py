@@ -1,5 +1,6 @@
 """Granules to one Zarr cube: gaps filled from the past, provenance noted, resumable and appendable."""
 
+from vadose.cube.ahead import with_weather_ahead
 from vadose.cube.build import build_from_granules
 from vadose.cube.database import build_cube, build_station_cube, with_antecedents
 from vadose.cube.recipe import Filling, Recipe, Source
@@ -14,4 +15,5 @@ __all__ = [
     "build_station_cube",
     "open_cube",
     "with_antecedents",
+    "with_weather_ahead",
 ]

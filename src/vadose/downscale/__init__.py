@@ -1,0 +1,1 @@
+"""Soil moisture at 100 m and daily, learnt from stations."""

@@ -1,0 +1,283 @@
+"""What the granules of a product say at points: small windows read, and the pixel that holds each point."""
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+from pyproj import Transformer
+from scipy.ndimage import gaussian_filter
+
+from vadose.artefact import fingerprint
+from vadose.cube.granules import DAILY, KEPT, TWO_SATELLITES, Granule, list_granules
+from vadose.errors import OutsideError, VadoseError
+from vadose.products import PRODUCTS
+from vadose.products.containers import RASTERS, BBox, container_of, open_raster
+
+SPECKLE = 50.0
+"""Standard deviation [m] of the Gaussian over backscatter, half a cell of 100 m: the paper does not say its own."""
+WIDE = 0.15
+"""Degrees around all stations: each has its cell of 9 km within."""
+METRES_A_DEGREE = 111_200.0
+# What HyP3 lays beside backscatter.
+_BESIDE = re.compile(r"_(?:inc_map(?:_ell)?|dem|ls_map|rgb|area)\.tif$")
+
+Floats = NDArray[np.floating]
+Places = NDArray[np.int64]
+Progress = Callable[[str, float], None]
+Compute = Callable[..., xr.DataArray]
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is taken from a product.
+
+    Attributes
+    ----------
+    product
+        Name in `vadose.products.PRODUCTS`.
+    features
+        Feature -> variables it is made of, and the formula; None where it is the variable itself.
+    reach
+        Metres read around each station; 0: one window around all of them.
+    overpasses
+        Whether days without an observation are filled.
+    scene
+        Group of the product's file names that the files of one scene share.
+    prepare
+        What is done to a window before the station's pixel is taken from it.
+    """
+
+    product: str
+    features: Mapping[str, tuple[tuple[str, ...], Compute | None]]
+    reach: float = 0.0
+    overpasses: bool = False
+    scene: str = ""
+    prepare: Callable[[xr.Dataset], xr.Dataset] = lambda dataset: dataset
+
+    @property
+    def variables(self) -> set[str]:
+        """Variables that any feature is made of."""
+        return {name for needed, _ in self.features.values() for name in needed}
+
+
+@dataclass
+class Found:
+    """What the granules of a product gave.
+
+    Attributes
+    ----------
+    values
+        Variable -> time of observation and satellite -> value at each station; time is None where fixed.
+    attributes
+        What the product says of itself.
+    granules
+        Fingerprint of each granule that was used.
+    unread
+        Granules that could not be read, or not at some station, and why.
+    """
+
+    values: dict[str, dict[tuple[pd.Timestamp | None, str], Floats]] = field(default_factory=lambda: defaultdict(dict))
+    attributes: dict[str, str] = field(default_factory=dict)
+    granules: dict[str, str] = field(default_factory=dict)
+    unread: dict[str, str] = field(default_factory=dict)
+
+
+def read_points(
+    source: Source, folder: Path, lat: Floats, lon: Floats, days: pd.DatetimeIndex, progress: Progress
+) -> Found:
+    """Values of a product's variables at the points, each observation by itself.
+
+    Parameters
+    ----------
+    source
+        What to take.
+    folder
+        Holds the granules of the product, anywhere below.
+    lat, lon
+        Points (station,) [degree].
+    days
+        Period whose granules are read; fixed products are read whatever their day.
+
+    Raises
+    ------
+    VadoseError
+        When the folder is empty, or scenes of Sentinel-1 are of sigma0 and gamma0. A granule that cannot be read is
+        noted and left out.
+    """
+    found = Found()
+    scenes = _scenes(source, folder, days)
+    for number, files in enumerate(scenes):
+        name = files[0].name_in(folder.resolve())
+        try:
+            windows = list(_windows(source, files[0].path, lat, lon))
+        except VadoseError as error:
+            found.unread[name] = str(error)
+            continue
+        used = False
+        for who, bbox in windows:
+            try:
+                dataset = _window(source, files, bbox, days)
+                if not source.variables & set(dataset.data_vars):
+                    break
+                covers = _keep(source, found, dataset, files[0].path, who, lat, lon)
+            except OutsideError:
+                continue
+            except VadoseError as error:
+                found.unread.setdefault(name, str(error))
+                continue
+            if covers:
+                _note(source, found, dataset, folder)
+                used = True
+        if used:
+            found.granules[name] = fingerprint(granule.path for granule in files)
+        progress(f"reading {source.product}", (number + 1) / len(scenes))
+    return found
+
+
+def _scenes(source: Source, folder: Path, days: pd.DatetimeIndex) -> list[list[Granule]]:
+    """Granules of the days, together those that are read together: bands of a scene, hours of a day."""
+    scenes: dict[Any, list[Granule]] = defaultdict(list)
+    for granule in list_granules(folder.resolve(), source.product):
+        if not granule.overlaps(days[0], days[-1]) or _BESIDE.search(granule.path.name):
+            continue
+        key: Any = granule.path
+        if source.product in DAILY:
+            key = granule.first
+        elif source.scene and (named := PRODUCTS[source.product].file_name.match(granule.path.name)):
+            key = named[source.scene]
+        scenes[key].append(granule)
+    # A raster comes first: it says where the scene lies.
+    return [sorted(of, key=lambda granule: granule.path.suffix.lower() != ".tif") for of in scenes.values()]
+
+
+def _windows(source: Source, path: Path, lat: Floats, lon: Floats) -> Iterator[tuple[Places, BBox]]:
+    """Stations that a file may cover, together or one by one, and the box to read for them."""
+    reach, inside = source.reach, np.ones(len(lat), bool)
+    if container_of(path) in RASTERS:
+        with open_raster(path) as file:
+            crs, bounds, pixel = file.crs, file.bounds, max(file.res)
+        if crs is not None:
+            x, y = _to(crs.to_wkt()).transform(lon, lat)
+            inside = (x >= bounds.left) & (x < bounds.right) & (y > bounds.bottom) & (y <= bounds.top)
+            # Decimated scenes have larger pixels than published ones.
+            reach = max(reach, 2 * pixel * (METRES_A_DEGREE if crs.is_geographic else 1))
+    if not reach:
+        yield np.arange(len(lat)), (lon.min() - WIDE, lat.min() - WIDE, lon.max() + WIDE, lat.max() + WIDE)
+        return
+    for number in np.flatnonzero(inside):
+        down = reach / METRES_A_DEGREE
+        across = down / np.cos(np.radians(lat[number]))
+        box = (lon[number] - across, lat[number] - down, lon[number] + across, lat[number] + down)
+        yield np.array([number]), box
+
+
+def _window(source: Source, files: list[Granule], bbox: BBox, days: pd.DatetimeIndex) -> xr.Dataset:
+    together = source.product in DAILY
+    read: Any = DAILY[source.product] if together else PRODUCTS[source.product].read
+    options = {}
+    if "time" in signature(read).parameters:
+        options["time"] = (f"{days[0]:%Y-%m-%d}", f"{days[-1]:%Y-%m-%d}")
+    dataset = read([granule.path for granule in files] if together else files[0].path, bbox=bbox, **options)
+    return source.prepare(dataset)
+
+
+def _keep(source: Source, found: Found, dataset: xr.Dataset, path: Path, who: Places, lat: Floats, lon: Floats) -> bool:
+    """Put the values of the pixels that hold the points to those found, over those of an earlier file.
+
+    Returns whether any pixel does.
+    """
+    row, column = _pixels(dataset, lat[who], lon[who], path)
+    satellite = path.name[:3] if source.product in TWO_SATELLITES else ""
+    for name in sorted(source.variables & set(dataset.data_vars)):
+        times = dataset.indexes["time"] if "time" in dataset[name].dims else [None]
+        values = np.where(row >= 0, dataset[name].values[..., row, column], np.nan)
+        for time, seen in zip(times, np.atleast_2d(values), strict=True):
+            kept = found.values[name].setdefault((time, satellite), np.full(len(lat), np.nan, np.float32))
+            kept[who] = np.where(np.isfinite(seen), seen, kept[who])
+    return bool((row >= 0).any())
+
+
+def _pixels(dataset: xr.Dataset, lat: Floats, lon: Floats, path: Path) -> tuple[Places, Places]:
+    """Row and column of the pixel that holds each point, -1, -1 where none does."""
+    across, down = lon, lat
+    if "lon" not in dataset.dims:
+        across, down = _to(dataset.crs.attrs["crs_wkt"]).transform(lon, lat)
+    y, x = ("lat", "lon") if "lon" in dataset.dims else ("y", "x")
+    if max(dataset.sizes[y], dataset.sizes[x]) < 2:
+        raise VadoseError(f"{path}: a single pixel around the station; its size is not known, fetch a larger part")
+    # Of a single row or column the pixels are as high as wide.
+    size = {d: _step(dataset, d if dataset.sizes[d] > 1 else {y: x, x: y}[d]) for d in (y, x)}
+    column = np.floor((across - float(dataset[x][0])) / size[x] + 0.5).astype(np.int64)
+    row = np.floor((float(dataset[y][0]) - down) / size[y] + 0.5).astype(np.int64)
+    inside = (row >= 0) & (row < dataset.sizes[y]) & (column >= 0) & (column < dataset.sizes[x])
+    return np.where(inside, row, -1), np.where(inside, column, -1)
+
+
+def _step(of: xr.Dataset | xr.DataArray, dim: str) -> float:
+    axis = of[dim].values
+    return abs(float(axis[-1]) - float(axis[0])) / max(len(axis) - 1, 1)
+
+
+@lru_cache
+def _to(wkt: str) -> Transformer:
+    """From longitude, latitude to a projection."""
+    return Transformer.from_crs("EPSG:4326", wkt, always_xy=True)
+
+
+def _note(source: Source, found: Found, dataset: xr.Dataset, folder: Path) -> None:
+    """Add what a granule says of its product."""
+    said = {key: str(dataset.attrs[key]) for key in KEPT if key in dataset.attrs}
+    before = found.attributes
+    products = {said.get("product", ""), *filter(None, before.get("product", "").split(", "))}
+    if source.product == "sentinel1" and len(products) > 1:
+        raise VadoseError(
+            f"{folder}: scenes of {' and of '.join(sorted(products))}, whose indices differ; keep those of one kind"
+        )
+    simulated = "true" in (said.get("simulated"), before.get("simulated"))
+    found.attributes = said | before | {"product": ", ".join(sorted(products)), "simulated": str(simulated).lower()}
+
+
+def despeckle(backscatter: xr.DataArray) -> xr.DataArray:
+    r"""Gaussian mean of backscatter against speckle, with a standard deviation of `SPECKLE` metres.
+
+    :math:`\bar\sigma = \sum_i w_i \sigma_i / \sum_i w_i`, :math:`w_i = e^{-d_i^2 / 2 s^2}` up to
+    :math:`d = 3 s` along either axis, over the pixels that have a value; missing where they hold less than half of
+    the weight.
+
+    Parameters
+    ----------
+    backscatter
+        (..., y, x) in metres or (..., lat, lon), linear power.
+
+    Returns
+    -------
+    xarray.DataArray
+        The same, filtered.
+
+    Examples
+    --------
+    >>> metres = {"y": [200.0, 100.0, 0.0], "x": [0.0, 100.0, 200.0]}
+    >>> echo = xr.DataArray(np.pad([[1.0]], 1), coords=metres, dims=("y", "x"))
+    >>> round(float(despeckle(echo)[1, 1]), 3)
+    0.619
+    """
+    y, x = map(str, backscatter.dims[-2:])
+    metres = np.array([_step(backscatter, y), _step(backscatter, x)])
+    if y == "lat":
+        metres *= METRES_A_DEGREE * np.array([1.0, np.cos(np.radians(float(backscatter.lat.mean())))])
+    width = [0.0] * (backscatter.ndim - 2) + list(SPECKLE / metres)
+    smooth = partial(gaussian_filter, sigma=width, truncate=3.0, mode="constant")
+    known = np.isfinite(backscatter.values)
+    weight = smooth(known.astype(float))
+    total = smooth(np.where(known, backscatter.values, 0.0).astype(float))
+    enough = weight >= 0.5
+    return backscatter.copy(data=np.where(enough, total / np.where(enough, weight, 1.0), np.nan).astype(np.float32))

@@ -1,0 +1,74 @@
+"""Stations and what is known at them each day, as one table."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from vadose.artefact import is_current, made_from, provenance, writing
+from vadose.errors import VadoseError
+from vadose.variables import describe
+
+SOILS = ("sand_fraction", "clay_fraction", "bulk_density")
+
+
+def build_station_table(
+    store: Path, out: Path, *, first: str, layer: str = "0-10 cm", features: xr.Dataset | None = None
+) -> Path:
+    """Write the table of a station store: moisture of a layer, the stations' own weather and soil, and features.
+
+    Parameters
+    ----------
+    store
+        Made by `vadose.stations.build_stations`.
+    out
+        Zarr store (station, time) to write; left alone when it was made from the same already.
+    first
+        First day to keep.
+    layer
+        Of the store.
+    features
+        More features (station, time) or (station,) of the same stations, as `vadose.downscale.extract` gives
+        them; where they have a variable that stations measure too, the features' is taken.
+
+    Raises
+    ------
+    VadoseError
+        When there is no station store, no such layer, or no day left.
+    """
+    made_of = made_from(store)
+    if made_of is None:
+        raise VadoseError(f"{store}: no station store there; make one with: vadose stations")
+    more = {} if features is None else {"features": features.attrs.get("inputs")}
+    inputs = {"stations": made_of, "first": first, "layer": layer, **more}
+    if is_current(out, **inputs):
+        return out
+    stations = xr.open_zarr(store, consolidated=False).sel(time=slice(first, None)).load()
+    if not stations.sizes["time"]:
+        raise VadoseError(f"{store}: no day from {first} on; give an earlier first day")
+    if layer not in stations.layer.values:
+        raise VadoseError(f"{store}: no layer {layer!r}; it has {list(stations.layer.values)}")
+    depth = json.loads(stations.attrs["layer_depths"])[layer]
+    table = xr.Dataset(
+        {"soil_moisture": stations.soil_moisture.sel(layer=layer).reset_coords(drop=True)},
+        attrs={key: stations.attrs[key] for key in ("dataset", "day_boundary", "simulated")} | {"mode": "causal"},
+    )
+    daily = [str(name) for name in stations.data_vars if stations[name].dims == ("station", "time")]
+    for name in daily:
+        table[name] = stations[name]
+    for name in (soil for soil in SOILS if soil in stations):
+        table[name] = stations[name].sel(depth=depth).reset_coords(drop=True)
+    table = table.reset_coords("elevation")
+    if features is not None:
+        if list(map(str, features.station.values)) != list(map(str, table.station.values)):
+            raise VadoseError("features are of other stations than the store; extract them at these")
+        for name in map(str, features.data_vars):
+            table[name] = features[name].reindex(time=table.time) if "time" in features[name].dims else features[name]
+        table.attrs |= {key: features.attrs[key] for key in ("mode", "absent") if key in features.attrs}
+    some = np.isfinite(table.soil_moisture.values).any(axis=1)
+    table = describe(table.isel(station=some).transpose("station", "time"))
+    table.attrs |= provenance(**inputs)
+    with writing(out) as scratch:
+        table.drop_encoding().to_zarr(scratch, mode="w", zarr_format=3, consolidated=False)
+    return out

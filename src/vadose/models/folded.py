@@ -1,0 +1,164 @@
+"""Two-stream networks in a form for maps: the weather encoded once a distinct history, the pixels combined with it."""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.fusion import fuse_linear_bn_eval
+
+from vadose.models.long_memory import LongMMNet
+from vadose.models.mmnet import Downscaler, MMNet, positions
+
+
+class Folded(nn.Module):
+    """A network for inference, equal to the one it was made of by `fold`.
+
+    Examples
+    --------
+    >>> from vadose.models.mmnet import Features, example_fine
+    >>> features = Features(("ndvi", "clay_fraction"), ("precipitation",), days=10)
+    >>> model, fine = MMNet(features).eval(), example_fine(features, batch=4)
+    >>> maps, which = fold(model), torch.tensor([0, 0, 1, 1])
+    >>> code = maps.encode(fine.series[:2])
+    >>> shared = fine._replace(series=fine.series[which])
+    >>> torch.allclose(maps.combine(fine.snapshot, code, which), model(shared), atol=1e-5)
+    True
+    """
+
+    def __init__(
+        self, model: Downscaler, histories: nn.Module, pixels: nn.Module, head: nn.Module, dtype: torch.dtype
+    ) -> None:
+        super().__init__()
+        self.model, self.histories, self.dtype = model, histories, dtype
+        self.pixels, self.head = pixels.to(dtype), head.to(dtype)
+
+    @torch.no_grad()
+    def encode(self, series: Tensor) -> Tensor:
+        """Codes (K, width) of K distinct histories (K, T, C), physical units, NaN where missing."""
+        code: Tensor = self.histories(series)
+        return code.to(self.dtype)
+
+    def combine(self, snapshot: Tensor, code: Tensor, which: Tensor) -> Tensor:
+        """Soil moisture [m3 m-3] (N,) of N pixels: features (N, S), and ``which`` (N,) of the K codes is theirs."""
+        return self.distribution(snapshot, code, which)[0]
+
+    @torch.no_grad()
+    def distribution(self, snapshot: Tensor, code: Tensor, which: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation [m3 m-3], (N,) each; NaN where the network gives no deviation."""
+        of_pixels = self.pixels(self.model.of_snapshot(snapshot).to(self.dtype))
+        return self.model.physical(self.head(of_pixels.add_(code[which])))
+
+
+def fold(model: MMNet | LongMMNet, dtype: torch.dtype = torch.float32) -> Folded:
+    r"""The network in the form for maps.
+
+    The fusion layer is split into its halves, :math:`W [e_s, e_t] = W_s e_s + W_t e_t`, so that
+    :math:`W_t e_t` is a code of the history alone. Batch normalisation is folded into the linear layers,
+    and linear layers with nothing between them are multiplied out.
+
+    Parameters
+    ----------
+    model
+        The trained network; it is copied.
+    dtype
+        Of the products: float32; or bfloat16, which is faster on processors that multiply it and rounds the
+        moisture by some percent of its deviation over a map.
+        An LSTM runs in float32 always, for it would round every day.
+
+    Raises
+    ------
+    ValueError
+        Where the LSTM of the network is told features of the pixel (``repeated``): no history is shared then.
+
+    References
+    ----------
+    Jacob et al. (2018, section 3.2), arXiv:1712.05877.
+    """
+    model = copy.deepcopy(model).eval().requires_grad_(False)
+    pixels, head = _without_batch_norm(model.snapshot_encoder), _without_batch_norm(model.head)
+    last, first = pixels[-1], head[0]
+    assert isinstance(last, nn.Linear)
+    of_pixel, of_history = model.fusion.weight[:, : last.out_features], model.fusion.weight[:, last.out_features :]
+    pixels[-1] = fused = _product(_linear(of_pixel, model.fusion.bias), last)
+    if isinstance(model, LongMMNet):
+        if model.repeated:
+            raise ValueError("the LSTM is told features of each pixel (repeated): no history is shared among pixels")
+        return Folded(model, _Memory(model, _linear(of_history)), pixels, head, dtype)
+    # Nothing stands between MMNet's fusion and the first layer of its head.
+    assert isinstance(first, nn.Linear)
+    pixels[-1] = _product(first, fused)
+    code = _product(_linear(first.weight), _linear(of_history))
+    return Folded(model, _Attention(model, code, dtype), pixels, head[1:], dtype)
+
+
+class _Attention(nn.Module):
+    """Code of a history by MMNet's temporal encoder, its attention by plain batched products."""
+
+    def __init__(self, model: MMNet, last: nn.Linear, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.model, self.dtype = model, dtype
+        self.embed = _without_batch_norm(model.series_encoder.embed).to(dtype)
+        self.layer = copy.deepcopy(model.series_encoder.layer).to(dtype)
+        self.last = last.to(dtype)
+
+    def forward(self, series: Tensor) -> Tensor:
+        days = series.shape[1]
+        told = positions(days, self.model.features.ends, device=series.device).to(self.dtype)
+        x = self.embed(self.model.of_series(series).to(self.dtype)) + told
+        layer = self.layer
+        x = layer.norm1(x + self._attended(x))
+        x = layer.norm2(x + layer.linear2(functional.relu(layer.linear1(x))))
+        return self.last(x.mean(1))  # type: ignore[no-any-return]
+
+    def _attended(self, x: Tensor) -> Tensor:
+        attention = self.layer.self_attn
+        query, key, value = (
+            functional.linear(x, attention.in_proj_weight, attention.in_proj_bias)
+            .reshape(*x.shape[:2], 3, attention.num_heads, attention.head_dim)
+            .permute(2, 0, 3, 1, 4)
+            .flatten(1, 2)
+        )
+        weights = torch.softmax(query @ key.mT * attention.head_dim**-0.5, dim=-1)
+        heads = (weights @ value).reshape(len(x), -1, *value.shape[1:]).transpose(1, 2).flatten(2)
+        return attention.out_proj(heads)  # type: ignore[no-any-return]
+
+
+class _Memory(nn.Module):
+    """Code of a history by the memory of `LongMMNet`."""
+
+    def __init__(self, model: LongMMNet, last: nn.Linear) -> None:
+        super().__init__()
+        self.model, self.last = model, last
+
+    def forward(self, series: Tensor) -> Tensor:
+        code = self.model.series_code(series, days=1, fixed=series.new_empty(len(series), 0))
+        return self.last(code[:, 0])  # type: ignore[no-any-return]
+
+
+def _without_batch_norm(layers: nn.Sequential) -> nn.Sequential:
+    """The same layers, each batch normalisation folded into the linear layer before it."""
+    kept: list[nn.Module] = []
+    for layer in layers:
+        if isinstance(layer, nn.BatchNorm1d) and isinstance(linear := kept[-1], nn.Linear):
+            kept[-1] = fuse_linear_bn_eval(linear, layer)
+        else:
+            kept.append(layer)
+    return nn.Sequential(*kept).requires_grad_(False)
+
+
+def _linear(weight: Tensor, bias: Tensor | None = None) -> nn.Linear:
+    """A linear layer of these weights, without bias where none is given."""
+    layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
+    layer.weight = nn.Parameter(weight, requires_grad=False)
+    if bias is not None:
+        layer.bias = nn.Parameter(bias, requires_grad=False)
+    return layer
+
+
+def _product(after: nn.Linear, before: nn.Linear) -> nn.Linear:
+    """One linear layer in place of two."""
+    weight = (after.weight.double() @ before.weight.double()).float()
+    if before.bias is None:
+        return _linear(weight, after.bias)
+    return _linear(weight, after(before.bias))

@@ -1,0 +1,367 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import rasterio
+import torch
+import xarray as xr
+
+from vadose.artefact import provenance
+from vadose.downscale import maps as module
+from vadose.downscale.domain import domain_distance, training_domain
+from vadose.downscale.maps import downscale_maps
+from vadose.downscale.rasters import write_cog
+from vadose.errors import VadoseError
+from vadose.grid import Grid, ease_grid, raster_coordinates
+from vadose.models.downscalers import DOWNSCALERS, from_checkpoint, to_checkpoint
+from vadose.models.mmnet import Features, Fine, example_fine
+
+SNAPSHOT = ("ndvi", "elevation", "clay_fraction", "soil_moisture_smap_l4", "latitude", "longitude", "season_sine")
+SERIES = ("precipitation", "shortwave_radiation", "surface_temperature")
+DAYS = pd.date_range("2020-06-29", periods=3)
+LENGTH = 4
+ROWS, COLUMNS = 61, 83
+
+
+@pytest.fixture(scope="module")
+def grid() -> Grid:
+    whole = ease_grid("100m")
+    row, column = (int(v) for v in whole.rowcol(39.0, -98.0))
+    return whole.part(slice(row, row + ROWS), slice(column, column + COLUMNS))
+
+
+@pytest.fixture(scope="module")
+def fine(grid: Grid) -> xr.Dataset:
+    rng = np.random.default_rng(0)
+    data = grid.coordinates().assign_coords(time=DAYS)
+    data["elevation"] = ("y", "x"), rng.normal(500, 90, grid.shape).astype(np.float32)
+    data["clay_fraction"] = ("y", "x"), rng.random(grid.shape).astype(np.float32)
+    data["ndvi"] = ("time", "y", "x"), rng.random((3, *grid.shape)).astype(np.float32)
+    data.ndvi.values[:, 10:20, :30] = np.nan  # a cloud
+    for name in ("ndvi", "elevation", "clay_fraction"):
+        data[name].values[..., 50:, 70:] = np.nan  # outside of every product
+    data.attrs |= {"simulated": "true", "mode": "causal"} | provenance(seed=0)
+    return data
+
+
+@pytest.fixture(scope="module")
+def coarse(grid: Grid) -> list[xr.Dataset]:
+    """Weather on degrees, north up; temperature of the surface at 1 km; SMAP at 9 km."""
+    rng = np.random.default_rng(1)
+    time = pd.date_range(DAYS[0] - pd.Timedelta(days=9), DAYS[-1])
+    lat, lon = grid.latlon(ROWS // 2, COLUMNS // 2)
+    weather = raster_coordinates("EPSG:4326", (float(lon) - 0.1, float(lat) + 0.1, 1 / 24, 1 / 24), (5, 5))
+    shape = (len(time), 5, 5)
+    weather = weather.assign_coords(time=time)
+    weather["precipitation"] = ("time", "lat", "lon"), rng.gamma(0.3, 12.0, shape)
+    weather["shortwave_radiation"] = ("time", "lat", "lon"), rng.normal(250, 60, shape)
+    weather.attrs |= {"simulated": "true"} | provenance(seed=1)
+    nested = []
+    for resolution, name, mean in (("1km", "surface_temperature", 300.0), ("9km", "soil_moisture_smap_l4", 0.2)):
+        box = ease_grid(resolution)
+        top, left = box.rowcol(*(float(v) for v in grid.latlon(0, 0)))
+        bottom, right = box.rowcol(*(float(v) for v in grid.latlon(ROWS - 1, COLUMNS - 1)))
+        part = box.part(slice(int(top), int(bottom) + 1), slice(int(left), int(right) + 1))
+        data = part.coordinates().assign_coords(time=time)
+        data[name] = ("time", "y", "x"), rng.normal(mean, 0.05 * mean, (len(time), *part.shape)).astype(np.float32)
+        data[name].values[7, :1] = np.nan
+        data.attrs |= provenance(seed=resolution)
+        nested.append(data)
+    return [weather, *nested]
+
+
+def made(
+    name: str,
+    seed: int = 0,
+    series: tuple[str, ...] = SERIES,
+    days: int = LENGTH,
+    snapshot: tuple[str, ...] = SNAPSHOT,
+    **hyper: Any,
+) -> dict[str, Any]:
+    """A network that has seen some data, as its checkpoint."""
+    torch.manual_seed(seed)
+    features = Features(snapshot, series, days=days)
+    model = DOWNSCALERS[name](features, **hyper)
+    columns = [SNAPSHOT.index(feature) for feature in snapshot]
+    scale = torch.tensor([1.0, 100.0, 1.0, 0.1, 1.0, 1.0, 1.0])[columns]
+    shift = torch.tensor([0.0, 450.0, 0.0, 0.15, 39.0, -98.0, 0.0])[columns]
+    example = example_fine(features, batch=256)
+    example = Fine(example.snapshot * scale + shift, example.series * 100)
+    model.fit_normalisation([(example, 0.2 + 0.1 * torch.rand(256))])
+    for layer in model.modules():
+        if isinstance(layer, torch.nn.BatchNorm1d):
+            layer.momentum = 1.0
+    model.train()(example)
+    return to_checkpoint(name, hyper, model) | {"domain": None, "attributes": {"mode": "causal"}}
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Any:
+    def save(checkpoint: dict[str, Any]) -> Path:
+        path = tmp_path / "selected.pt"
+        torch.save(checkpoint, path)
+        return path
+
+    return save
+
+
+def plain(checkpoint: dict[str, Any], fine: xr.Dataset, coarse: list[xr.Dataset], day: pd.Timestamp) -> torch.Tensor:
+    """Mean and deviation (2, y, x) by the network for each pixel, its features found by xarray's own nearest."""
+    model = from_checkpoint(checkpoint)
+    lat, lon = fine.lat.rename(None), fine.lon.rename(None)
+
+    def at(name: str, when: Any) -> xr.DataArray:
+        source = next(data for data in coarse if name in data)[name].sel(time=when)
+        if "lat" in source.dims:
+            return source.sel(lat=lat, lon=lon, method="nearest").drop_vars(["lat", "lon"])
+        return source.drop_vars(["lat", "lon"]).sel(y=fine.y, x=fine.x, method="nearest")
+
+    angle = 2 * np.pi * (day - pd.Timestamp("1970-01-01")).days / 365.2425
+    fields = [
+        fine.ndvi.sel(time=day), fine.elevation, fine.clay_fraction, at("soil_moisture_smap_l4", day),
+        fine.lat, fine.lon, xr.full_like(fine.elevation, np.sin(angle)),
+    ]  # fmt: skip
+    features = model.features
+    columns = [SNAPSHOT.index(name) for name in features.snapshot]
+    snapshot = np.stack([field.values.ravel() for field in fields], axis=1)[:, columns]
+    before = pd.date_range(end=day - pd.Timedelta(days=1), periods=features.days)
+    series = np.stack(
+        [at(name, before).transpose("time", "y", "x").values.reshape(features.days, -1) for name in features.series],
+        axis=-1,
+    ).swapaxes(0, 1)
+    with torch.no_grad():
+        both = model.distribution(Fine(torch.tensor(snapshot).float(), torch.tensor(series).float()))
+    return torch.stack(both).reshape(2, *fine.elevation.shape)
+
+
+def opened(path: Path) -> xr.Dataset:
+    return xr.open_zarr(path, consolidated=False, decode_coords="all")
+
+
+@pytest.mark.parametrize("name", ["mmnet", "long_mmnet", "mlp", "transformer_full"])
+def test_a_map_is_the_network_for_each_pixel(name, fine, coarse, saved, tmp_path) -> None:
+    checkpoint = made(name, gaussian=name == "mmnet")
+    days = DAYS if name == "mmnet" else DAYS[1:2]
+    found = opened(downscale_maps(saved(checkpoint), fine, coarse, days, tmp_path / "m.zarr", tile=40))
+    outside = np.zeros(fine.elevation.shape, bool)
+    outside[50:, 70:] = True
+    for day in days:
+        mean, std = (v.numpy() for v in plain(checkpoint, fine, coarse, day))
+        values = found.soil_moisture.sel(time=day).values
+        assert np.array_equal(np.isnan(values), outside)
+        np.testing.assert_allclose(values[~outside], mean[~outside], atol=1e-5)
+        if name == "mmnet":
+            np.testing.assert_allclose(found.soil_moisture_std.sel(time=day).values[~outside], std[~outside], atol=1e-5)
+    assert ("soil_moisture_std" in found) == (name == "mmnet")
+    assert float(found.soil_moisture.std()) > 1e-3
+
+
+def test_the_lstm_of_each_pixel_is_run_where_no_history_is_shared(fine, coarse, saved, tmp_path) -> None:
+    checkpoint = made("long_mmnet", repeated=("clay_fraction",), hidden=8, width=8)
+    found = opened(downscale_maps(saved(checkpoint), fine, coarse, DAYS[:1], tmp_path / "m.zarr"))
+    expected = plain(checkpoint, fine, coarse, DAYS[0])[0].numpy()
+    np.testing.assert_allclose(found.soil_moisture[0].values[:50], expected[:50], atol=1e-5)
+
+
+def test_tiles_do_not_change_the_answer(fine, coarse, saved, tmp_path) -> None:
+    path = saved(made("mmnet"))
+    whole, small = (
+        opened(downscale_maps(path, fine, coarse, DAYS[:2], tmp_path / f"{tile}.zarr", tile=tile))
+        for tile in (1024, 23)
+    )
+    np.testing.assert_allclose(whole.soil_moisture, small.soil_moisture, atol=1e-6)
+    np.testing.assert_allclose(whole.missing_share, small.missing_share, atol=1e-6)
+
+
+def test_each_distinct_history_is_encoded_once(fine, coarse, saved, tmp_path, monkeypatch) -> None:
+    from vadose.models.folded import Folded
+
+    encoded, encode = [], Folded.encode
+    monkeypatch.setattr(Folded, "encode", lambda self, series: encoded.append(len(series)) or encode(self, series))
+    downscale_maps(saved(made("mmnet")), fine, coarse, DAYS[:1], tmp_path / "m.zarr")
+    series = [np.unique(data[n].sel(y=fine.y, x=fine.x, method="nearest").isel(time=0).values)
+              for n, data in (("surface_temperature", coarse[1]),)]  # fmt: skip
+    assert len(series[0]) <= sum(encoded) < ROWS * COLUMNS / 20
+
+
+def test_bf16_is_near(fine, coarse, saved, tmp_path) -> None:
+    path = saved(made("mmnet"))
+    exact, rounded = (
+        opened(downscale_maps(path, fine, coarse, DAYS[:1], tmp_path / f"{p}.zarr", precision=p)).soil_moisture
+        for p in ("float32", "bf16")
+    )
+    apart = float(np.sqrt(((exact - rounded) ** 2).mean()))
+    assert 0 < apart < 0.05 * float(exact.std())
+
+
+def test_an_ensemble_of_two_memories_is_their_mixture(fine, coarse, saved, tmp_path) -> None:
+    members = [made("mmnet", 1, gaussian=True), made("long_mmnet", 2, SERIES[:2], 6, SNAPSHOT[::-1], gaussian=True)]
+    checkpoint = {"name": "ensemble", "members": members, "attributes": {}}
+    found = opened(downscale_maps(saved(checkpoint), fine, coarse, DAYS[:1], tmp_path / "m.zarr"))
+    means, stds = np.stack([plain(m, fine, coarse, DAYS[0]).numpy() for m in members], axis=1)[:, :, :50]
+    np.testing.assert_allclose(found.soil_moisture[0, :50], means.mean(0), atol=1e-5)
+    expected = np.sqrt((stds**2 + means**2).mean(0) - means.mean(0) ** 2)
+    np.testing.assert_allclose(found.soil_moisture_std[0, :50], expected, atol=1e-4)
+
+
+def test_the_store_says_what_it_is(fine, coarse, saved, tmp_path, grid) -> None:
+    rows = torch.randn(500, len(SNAPSHOT)) * 10
+    checkpoint = made("mmnet") | {"domain": training_domain(rows)}
+    found = opened(downscale_maps(saved(checkpoint), fine, coarse, DAYS, tmp_path / "m.zarr", tile=64))
+    assert found.attrs["simulated"] == "true"
+    assert found.attrs["mode"] == "causal"
+    assert "days_done" not in found.attrs
+    assert found.soil_moisture.attrs["units"] == "m3 m-3"
+    assert list(pd.DatetimeIndex(found.time.values)) == list(DAYS)
+    np.testing.assert_allclose(found.lat.values, grid.coordinates().lat.values[:, 0])
+    inputs = json.loads(found.attrs["inputs"])
+    assert inputs["days"] == ["2020-06-29", "2020-06-30", "2020-07-01"]
+    cloud = float(np.isnan(fine.ndvi.values[0, :50]).sum() + np.isnan(fine.ndvi.values[0, 50:, :70]).sum())
+    pixels = float(found.soil_moisture[0].notnull().sum())
+    assert float(found.missing_share.sel(feature="ndvi")[0]) == pytest.approx(cloud / pixels, rel=1e-5)
+    assert float(found.missing_share.sel(feature="precipitation, series").max()) == 0
+    point = {"time": 1, "y": 40, "x": 7}
+    row = [fine.ndvi[point], fine.elevation[40, 7], fine.clay_fraction[40, 7], np.nan, *grid.latlon(40, 7), 0]
+    row[3] = coarse[2].soil_moisture_smap_l4.sel(time=DAYS[1]).sel(y=fine.y[40], x=fine.x[7], method="nearest")
+    row[6] = np.sin(2 * np.pi * (DAYS[1] - pd.Timestamp("1970-01-01")).days / 365.2425)
+    expected = domain_distance(torch.tensor([[float(v) for v in row]]), checkpoint["domain"])
+    assert float(found.outside_training[point]) == pytest.approx(float(expected), rel=1e-4)
+
+
+def test_a_mask_and_missing_weather_leave_pixels_out(fine, coarse, saved, tmp_path) -> None:
+    mask = np.zeros((ROWS, COLUMNS), bool)
+    mask[:40] = True
+    masked = fine.assign(mask=(("y", "x"), mask))
+    dry = [data.copy(deep=True) for data in coarse]
+    for name in SERIES:
+        source = next(data for data in dry if name in data)
+        source[name] = source[name].where(source.x < source.x[4]) if "x" in source.dims else source[name] * np.nan
+    found = opened(downscale_maps(saved(made("mmnet")), masked, dry, DAYS[:1], tmp_path / "m.zarr"))
+    last = np.abs(dry[1].x.values[None] - fine.x.values[:, None]).argmin(axis=1) < 4
+    assert np.array_equal(found.soil_moisture[0].notnull().values, mask & last)
+    share = found.missing_share.sel(feature=["precipitation, series", "surface_temperature, series"])[0]
+    # One of four days is missing in the first row of 1 km, the upper 10 of the 40 rows mapped.
+    assert share.values.tolist() == [1.0, 0.25 * 0.25]
+
+
+def test_interrupted_it_goes_on_from_the_day(fine, coarse, saved, tmp_path, monkeypatch) -> None:
+    path, out = saved(made("mmnet")), tmp_path / "m.zarr"
+    expected = opened(downscale_maps(path, fine, coarse, DAYS, tmp_path / "other.zarr")).soil_moisture.values
+    computed, estimate = [], module._Run.estimate
+
+    def stops(self, tile):
+        computed.append(1)
+        if len(computed) == 3:
+            raise KeyboardInterrupt
+        return estimate(self, tile)
+
+    monkeypatch.setattr(module._Run, "estimate", stops)
+    with pytest.raises(KeyboardInterrupt):
+        downscale_maps(path, fine, coarse, DAYS, out)
+    assert not out.exists()
+    downscale_maps(path, fine, coarse, DAYS, out)
+    assert len(computed) == 4  # the third day alone
+    np.testing.assert_array_equal(opened(out).soil_moisture, expected)
+    downscale_maps(path, fine, coarse, DAYS, out)
+    assert len(computed) == 4  # current: nothing to do
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["m.zarr", "other.zarr", "selected.pt"]
+
+
+def test_what_has_no_provenance_is_mapped_anew(fine, coarse, saved, tmp_path) -> None:
+    path, out = saved(made("mmnet")), tmp_path / "m.zarr"
+    unknown = fine.copy()
+    del unknown.attrs["inputs"]
+    before = opened(downscale_maps(path, unknown, coarse, DAYS[:1], out)).soil_moisture.values
+    changed = unknown.assign(elevation=unknown.elevation + 100)
+    after = opened(downscale_maps(path, changed, coarse, DAYS[:1], out)).soil_moisture.values
+    assert np.nanmax(np.abs(after - before)) > 1e-4
+
+
+def test_geotiffs_hold_the_maps_where_they_lie(fine, coarse, saved, tmp_path, grid) -> None:
+    checkpoint = made("mmnet", gaussian=True)
+    store = downscale_maps(saved(checkpoint), fine, coarse, DAYS[:2], tmp_path / "m.zarr", tile=32)
+    files = write_cog(store, tmp_path / "cog")
+    assert [file.name for file in files] == ["soil_moisture_2020-06-29.tif", "soil_moisture_2020-06-30.tif"]
+    assert sorted((tmp_path / "cog").iterdir()) == files
+    found = opened(store)
+    with rasterio.open(files[1]) as file:
+        assert file.crs.to_epsg() == 6933
+        assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+        assert file.tags()["simulated"] == "true"
+        assert file.descriptions == ("soil_moisture", "soil_moisture_std")
+        assert file.units == ("m3 m-3", "m3 m-3")
+        assert np.isnan(file.nodata)
+        np.testing.assert_array_equal(file.read(1), found.soil_moisture[1])
+        np.testing.assert_array_equal(file.read(2), found.soil_moisture_std[1])
+        left, top, step = grid.transform
+        assert file.transform.almost_equals(rasterio.Affine(step, 0, left, 0, -step, top), precision=1e-3)
+        assert file.xy(5, 9) == pytest.approx((grid.x[9], grid.y[5]), abs=1e-3)
+
+
+def test_large_geotiffs_have_overviews(tmp_path) -> None:
+    from vadose.downscale.rasters import create_maps
+
+    part = ease_grid("100m").part(slice(3000, 3700), slice(9000, 10100))
+    group = create_maps(tmp_path / "m.zarr", part, DAYS[:1], ("soil_moisture",), edge=512, beside=xr.Dataset())
+    values = np.random.default_rng(0).random((700, 1100), np.float32)
+    values[:, :4] = np.nan
+    group["soil_moisture"][0] = values
+    (path,) = write_cog(tmp_path / "m.zarr", tmp_path / "cog")
+    with rasterio.open(path) as file:
+        assert file.overviews(1)[0] == 2
+        np.testing.assert_array_equal(file.read(1), values)
+    with rasterio.open(path, overview_level=0) as file:
+        half = file.read(1)
+    assert half[10, 10] == pytest.approx(values[20:22, 20:22].mean(), abs=1e-5)
+    assert np.isnan(half[:, 0]).all()
+
+
+def refused(
+    message: str, checkpoint: Path, fine: xr.Dataset, coarse: Any, out: Path, days: Any = DAYS, **more: Any
+) -> None:
+    with pytest.raises(VadoseError, match=message):
+        downscale_maps(checkpoint, fine, coarse, days, out / "m.zarr", **more)
+    assert not any(p.name.endswith((".zarr", ".days", ".partial")) for p in out.iterdir())
+
+
+def test_what_is_wrong_is_named(fine, coarse, saved, tmp_path, grid) -> None:
+    path = saved(made("mmnet"))
+    weather, warm, smap = coarse
+    refused("snapshot feature 'clay_fraction'", path, fine.drop_vars("clay_fraction"), coarse, tmp_path)
+    refused("snapshot feature 'soil_moisture_smap_l4'", path, fine, coarse[:2], tmp_path)
+    refused("series feature 'precipitation'", path, fine, [warm, smap], tmp_path)
+    refused("as a series, found without time", path, fine, [weather.isel(time=0, drop=True), warm, smap], tmp_path)
+    late = weather.isel(time=slice(7, None))
+    refused(r"'precipitation' \(series\): 2 of the days .* first 2020-06-25", path, fine, [late, warm, smap], tmp_path)
+    refused("fine features ndvi: 1 of the days", path, fine.isel(time=slice(0, 2)), coarse, tmp_path)
+    twice = xr.concat([weather.isel(time=[0]), weather], "time")
+    refused("1 days come twice", path, fine, [twice, warm, smap], tmp_path)
+    refused("covers .* the map wants", path, fine, [weather.isel(lon=slice(0, 2)), warm, smap], tmp_path)
+    refused("coarse field 2, y: covers", path, fine, [weather, warm.isel(y=slice(0, 3)), smap], tmp_path)
+    shifted = warm.assign_coords(y=warm.y + 30.0)
+    refused("coarse field 2: cells of 1000.9 m.* do not nest", path, fine, [weather, shifted, smap], tmp_path)
+    off = fine.assign_coords(x=fine.x + 50.0)
+    refused("no part of the nested EASE-Grid", path, off, coarse, tmp_path)
+    refused("no part of the nested EASE-Grid", path, fine.isel(x=slice(None, None, 2)), coarse, tmp_path)
+    unknown = warm.copy()
+    del unknown.attrs["grid_crs"]
+    utm = unknown.assign_coords(crs=raster_coordinates("EPSG:32614", (0, 0, 1, 1), (2, 2)).crs)
+    refused("y and x are not those of EASE-Grid 2.0", path, fine, [weather, utm, smap], tmp_path)
+    refused("attributes .* of the grid are missing", path, fine.drop_attrs(), coarse, tmp_path)
+    refused("mode 'paper', the network learnt in 'causal'", path, fine.assign_attrs(mode="paper"), coarse, tmp_path)
+    refused("precision 'int8' unknown", path, fine, coarse, tmp_path, precision="int8")
+    refused("0 days given", path, fine, coarse, tmp_path, days=[])
+    refused("no such checkpoint", tmp_path / "none.pt", fine, coarse, tmp_path)
+    with pytest.raises(VadoseError, match="no store of maps there"):
+        write_cog(tmp_path / "none.zarr", tmp_path / "cog")
+
+
+def test_a_nested_grid_without_attributes_is_found_by_its_projection(fine, coarse, saved, tmp_path, grid) -> None:
+    path = saved(made("mmnet"))
+    bare = [data.drop_attrs(deep=False) if "x" in data.dims and data.sizes["x"] > 1 else data for data in coarse]
+    both = [opened(downscale_maps(path, fine, fields, DAYS[:1], tmp_path / f"{n}.zarr")).soil_moisture
+            for n, fields in enumerate((coarse, bare))]  # fmt: skip
+    np.testing.assert_array_equal(*both)
