@@ -38,16 +38,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evaluate": {"errors", "artefact", "features", "variables", "grid"},
     "outlook": {"errors", "artefact"},
     "report": {"errors", "artefact", "evaluate"},
-    "twin": {"errors", "artefact", "variables", "grid"},
+    "twin": {"errors", "artefact", "variables", "grid", "features", "gapfill"},
     "configs": set(),
-    "config": {"errors", "cube", "gapfill", "models", "samples", "train"},
+    "config": {"errors", "cube", "downscale", "gapfill", "models", "samples", "train"},
     "study": {
-        "errors", "artefact", "config", "cube", "matchups", "models", "normals", "samples", "train", "forecast",
-        "evaluate", "report",
+        "errors", "artefact", "config", "cube", "downscale", "matchups", "models", "normals", "samples", "train",
+        "forecast", "evaluate", "report",
     },
     "cli": {
-        "errors", "artefact", "config", "cube", "doctor", "evaluate", "fetch", "forecast", "inspection", "matchups",
-        "outlook", "report", "stations", "study", "train", "twin",
+        "errors", "artefact", "config", "cube", "doctor", "downscale", "evaluate", "fetch", "forecast", "inspection",
+        "matchups", "outlook", "report", "stations", "study", "train", "twin",
     },
 }  # fmt: skip
 # Libraries that only these stages may know.

@@ -15,7 +15,7 @@ import xarray as xr
 from jinja2 import Environment, PackageLoader
 from matplotlib.figure import Figure
 
-from vadose.artefact import writing
+from vadose.artefact import provenance, writing
 from vadose.errors import VadoseError
 from vadose.evaluate.figures import density
 from vadose.evaluate.plots import (
@@ -68,6 +68,58 @@ def build_report(evaluations: Sequence[Path], out: Path, *, title: str) -> Path:
     with writing(out) as scratch:
         scratch.write_text(page, encoding="utf-8")
     return out
+
+
+def build_tables_report(folder: Path, out: Path, *, title: str, simulated: bool) -> Path:
+    """Write one self-contained page of the tables and figures that an ``index.csv`` lists.
+
+    Parameters
+    ----------
+    folder
+        Of ``index.csv`` (file, shows, absent_because) and the CSV and PNG files it names.
+    out
+        HTML file to write.
+    simulated
+        Whether they are of a simulated world.
+
+    Raises
+    ------
+    VadoseError
+        When there is no index.
+    """
+    if not (folder / "index.csv").exists():
+        raise VadoseError(f"{folder}: no index.csv there; make the tables anew")
+    index = pd.read_csv(folder / "index.csv", keep_default_na=False)
+    made_of = provenance()
+    parts, absent = [], []
+    for row in index.itertuples():
+        file = folder / str(row.file)
+        if row.absent_because:
+            absent.append(escape(f"{row.file}, {row.shows}: {row.absent_because}"))
+            continue
+        png = file.suffix == ".png"
+        parts.append(
+            {
+                "anchor": file.stem,
+                "heading": escape(file.stem.replace("_", " ").capitalize()),
+                "shows": escape(str(row.shows)),
+                "table": "" if png else _plain_table(file),
+                "figure": "data:image/png;base64," + base64.b64encode(file.read_bytes()).decode() if png else "",
+            }
+        )
+    environment = Environment(loader=PackageLoader("vadose", "."), autoescape=False)
+    page = environment.get_template("report_tables.html").render(
+        title=escape(title), created=date.today().isoformat(), version=version("vadose"), commit=made_of["commit"],
+        simulated=simulated, parts=parts, absent=absent,
+    )  # fmt: skip
+    with writing(out) as scratch:
+        scratch.write_text(page, encoding="utf-8")
+    return out
+
+
+def _plain_table(file: Path) -> str:
+    table = pd.read_csv(file)
+    return str(table.to_html(index=False, border=0, na_rep="", float_format=lambda value: f"{value:.4g}"))
 
 
 class _Evaluation:

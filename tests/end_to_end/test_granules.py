@@ -212,7 +212,7 @@ def test_the_world_written_by_several_processes_is_the_same(world: Path, tmp_pat
 
 
 def test_the_road_from_granules_to_scores(cube: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vadose.study.MIN_PAIRS", {"validation": 5, "test": 10})
+    monkeypatch.setattr("vadose.study.forecasting.MIN_PAIRS", {"validation": 5, "test": 10})
     experiment = quick(load_experiment("demo"))
     days = {
         "training": {"first": "2019-04-02", "last": "2019-05-15"},

@@ -4,6 +4,7 @@ import copy
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -113,6 +114,11 @@ def fit(
     return {"name": "ensemble", "members": members, "features": days.features.to_dict(), "domain": domain}, log
 
 
+def save(checkpoint: dict[str, Any], path: Path) -> None:
+    """Write a checkpoint, for `vadose.downscale.maps.downscale_maps` among others."""
+    torch.save(checkpoint, path)
+
+
 def estimate(
     checkpoint: dict[str, Any], days: StationDays, where: Mask, *, passes: int | None = None
 ) -> tuple[Array, Array]:
@@ -199,7 +205,8 @@ def _batches(
     network: Any, days: StationDays, of: Mask, how: Fitting, generator: np.random.Generator | None
 ) -> Iterator[tuple[Fine, Tensor]]:
     if network.sequences:
-        return days.sequences(of, size=how.batch_size, days=how.sequence, generator=generator)
+        limit = how.rows_per_epoch and max(1, how.rows_per_epoch // how.sequence)
+        return days.sequences(of, size=how.batch_size, days=how.sequence, limit=limit, generator=generator)
     size = how.batch_size if generator is not None else DAYS_AT_ONCE
     return days.batches(of, size=size, limit=how.rows_per_epoch, generator=generator)
 

@@ -18,8 +18,10 @@ Mask = NDArray[np.bool_]
 YEAR = 365.2425
 MADE = ("latitude", "longitude", "day_of_year", "season_sine", "season_cosine")
 """Features that are made of place and day."""
-NORMAL = "soil_moisture_normal"
-"""A station's own normal of the day, from the days learnt from; unknown at a station not learnt from."""
+NORMAL, DEVIATION = "soil_moisture_normal", "soil_moisture_deviation"
+"""A station's own normal of the day and the deviation from it, of the days learnt from; unknown at other stations."""
+FEWEST_DAYS = 60
+"""For a station to have a normal."""
 
 
 class StationDays:
@@ -30,9 +32,9 @@ class StationDays:
     table
         Dataset over (station, time), consecutive days; a variable for each feature, daily or fixed.
     features
-        Names of the features, among the table's variables, `MADE` and `NORMAL`.
+        Names of the features, among the table's variables, `MADE`, `NORMAL` and `DEVIATION`.
     learnt
-        Where moisture is learnt from (station, time), for `NORMAL`.
+        Where moisture is learnt from (station, time), for the latter two; everywhere when left out.
 
     Raises
     ------
@@ -41,7 +43,7 @@ class StationDays:
     """
 
     def __init__(self, table: xr.Dataset, features: Features, learnt: Mask | None = None) -> None:
-        wanted = {*features.snapshot, *features.series} - {*MADE, NORMAL}
+        wanted = {*features.snapshot, *features.series} - {*MADE, NORMAL, DEVIATION}
         if missing := sorted(wanted - set(map(str, table.data_vars)) - set(map(str, table.coords))):
             raise VadoseError(f"the table has no feature {missing}; found {sorted(map(str, table.data_vars))}")
         self.days = table.time.values.astype("datetime64[D]").astype(np.int64)
@@ -69,9 +71,14 @@ class StationDays:
             values = xr.DataArray(table.time).dt.dayofyear.values[None]
         elif name in ("latitude", "longitude"):
             values = table[name[:3]].values[:, None]
-        elif name == NORMAL:
+        elif name in (NORMAL, DEVIATION):
             known = np.where(learnt, self.observed, np.float32(np.nan)) if learnt is not None else self.observed
+            known = np.where(np.isfinite(known).sum(axis=1, keepdims=True) >= FEWEST_DAYS, known, np.float32(np.nan))
             values = normal_of(fit_harmonic(known.T, self.days), self.days).T
+            if name == DEVIATION:
+                count = np.isfinite(known).sum(axis=1, keepdims=True)
+                squares = np.nansum((known - values) ** 2, axis=1, keepdims=True)
+                values = np.sqrt(np.where(count > 0, squares, np.nan) / np.maximum(count, 1))
         else:
             values = table[name].values if table[name].dims == ("time",) else _by_station(table[name])
         return np.broadcast_to(values, self.shape).astype(np.float32)
@@ -94,11 +101,12 @@ class StationDays:
             yield self.fine(part), torch.from_numpy(self.observed[part[:, 0], part[:, 1]])
 
     def sequences(
-        self, of: Mask, *, size: int, days: int, generator: np.random.Generator | None = None
+        self, of: Mask, *, size: int, days: int, limit: int | None = None, generator: np.random.Generator | None = None
     ) -> Iterator[tuple[Fine, Tensor]]:
         """Sequences of stations and their moisture (N, D), NaN off the mask.
 
-        With a generator as many of random ends as make each day come once on average; else every day once.
+        With a generator as many of random ends as make each day come once on average, at most ``limit``; else
+        every day once. Sequences without an observation are left out.
         """
         index = self._observed(of)
         stations = np.unique(index[:, 0])
@@ -108,14 +116,16 @@ class StationDays:
         if generator is not None:
             station = generator.permutation(station)
             end = generator.integers(min(first + days // 2, last), last + 1, len(station))
+        count = np.zeros((self.shape[0], self.shape[1] + 1), np.int64)
+        np.cumsum(of & np.isfinite(self.observed), axis=1, out=count[:, 1:])
+        some = count[station, end + 1] > count[station, np.maximum(end + 1 - days, 0)]
+        station, end = station[some][:limit], end[some][:limit]
         for start in range(0, len(station), size):
             part, of_part = station[start : start + size], end[start : start + size]
             position = of_part[:, None] + np.arange(1 - days, 1)
-            inside = position >= 0
             here = (part[:, None], np.maximum(position, 0))
-            known = inside & of[here]
-            if known.any():
-                yield self.sequence(part, of_part, days), torch.from_numpy(np.where(known, self.observed[here], np.nan))
+            known = (position >= 0) & of[here]
+            yield self.sequence(part, of_part, days), torch.from_numpy(np.where(known, self.observed[here], np.nan))
 
     def sequence(self, station: NDArray[np.int64], end: NDArray[np.int64], days: int) -> Fine:
         """Features of the ``days`` that end with position ``end``, of each station."""

@@ -27,13 +27,15 @@ class Scored:
         Names along the last axis.
     value, lower, upper
         (run, site, metric): a score and its 95 % interval; NaN at sites that do not count.
+    replicated
+        (run, metric, replicate, site): the score in each replicate.
     """
 
     metrics: tuple[str, ...]
     value: Array
     lower: Array
     upper: Array
-    _replicated: NDArray[np.float32]  # (run, metric, replicate, site)
+    replicated: NDArray[np.float32]
 
     def over_sites(self, sites: Sites, drawn: Sites) -> Iterator[tuple[int, dict[str, Any]]]:
         """Position of each run, and for each metric its median over some sites, interval and quartiles.
@@ -44,7 +46,7 @@ class Scored:
             for m, metric in enumerate(self.metrics):
                 values = self.value[r, sites, m]
                 q25, q75 = np.percentile(_known(values), [25, 75]) if len(_known(values)) else (np.nan, np.nan)
-                row = _median(metric, values, self._replicated[r, m], drawn)
+                row = _median(metric, values, self.replicated[r, m], drawn)
                 yield r, row | {"q25": float(q25), "q75": float(q75)}
 
     def differences(self, drawn: Sites) -> Iterator[tuple[int, int, dict[str, Any]]]:
@@ -57,7 +59,7 @@ class Scored:
                 if metric not in BETTER:
                     continue
                 one, other = self.value[a, :, m], self.value[b, :, m]
-                row = _median(metric, one - other, self._replicated[a, m] - self._replicated[b, m], drawn)
+                row = _median(metric, one - other, self.replicated[a, m] - self.replicated[b, m], drawn)
                 gain = _known(BETTER[metric](one) - BETTER[metric](other))
                 better = [float(np.mean(g > 0)) if len(g) else np.nan for g in (gain, -gain)]
                 turned = {"median": -row["median"], "lower": -row["upper"], "upper": -row["lower"]}

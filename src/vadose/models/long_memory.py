@@ -43,6 +43,9 @@ class LongMMNet(Downscaler):
     repeated
         Names of snapshot features that do not change in time, given to the LSTM beside the weather of every
         day: how fast a soil drains depends on its texture. A map then wants a run of the LSTM for every pixel.
+    local
+        Names of two snapshot features, a place's own normal of the day and the deviation of its moisture from it:
+        where they are known, departures from the one in units of the other are learnt.
     aggregates
         Days to average the weather over; none for the LSTM alone. Of a window that reaches beyond the
         series, the mean is over what there is.
@@ -72,10 +75,12 @@ class LongMMNet(Downscaler):
         hidden: int = 96,
         width: int = 128,
         repeated: tuple[str, ...] = (),
+        local: tuple[str, str] | tuple[()] = (),
         aggregates: tuple[int, ...] = (1, 3, 7, 30, 90, 365),
     ) -> None:
         super().__init__(features, gaussian, missing, skewed=True)
         self.repeated = self.columns(tuple(repeated))
+        self.local = features.positions(tuple(local))
         self.windows = tuple(aggregates)
         self.means = Normalise(len(self.windows) * len(features.series), axis=-1)
         self.snapshot_encoder = _perceptron(self.snapshot_width, 64, 64, width)
@@ -111,7 +116,8 @@ class LongMMNet(Downscaler):
         told = self.of_snapshot(snapshot)
         code = self.series_code(series, days=snapshot.shape[1], fixed=told[:, 0, self.repeated])
         fused = self.fusion(torch.cat([self.snapshot_encoder(told), self.dropout(code)], dim=-1))
-        return self.physical(self.head(fused))
+        centre, scale = snapshot[..., self.local].unbind(-1) if self.local else (None, None)
+        return self.physical(self.head(fused), centre, scale)
 
     def series_code(self, series: Tensor, days: int, fixed: Tensor) -> Tensor:
         """What the temporal stream knows at the end of each of the last ``days`` of a series: (N, D, code).

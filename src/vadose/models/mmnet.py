@@ -135,10 +135,20 @@ class Downscaler(nn.Module):
         chosen = self.features.positions(names)
         return chosen + [len(self.features.snapshot) + i for i in chosen] if self.missing else chosen
 
-    def physical(self, read: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation [m3 m-3] of what a network reads (..., 1 or 2)."""
-        scale, read = self.moisture.std[0].float(), read.float()
-        mean = self.moisture.mean[0].float() + scale * read[..., 0]
+    def physical(
+        self, read: Tensor, centre: Tensor | None = None, scale: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation [m3 m-3] of what a network reads (..., 1 or 2).
+
+        It reads departures from ``centre`` in units of ``scale``; where these are not given or NaN, from mean and in
+        standard deviations of the training moisture.
+        """
+        centre, scale = (
+            own[0].float() if given is None else torch.where(torch.isfinite(given), given, own[0].float())
+            for own, given in ((self.moisture.mean, centre), (self.moisture.std, scale))
+        )
+        read = read.float()
+        mean = centre + scale * read[..., 0]
         if not self.gaussian:
             return mean, torch.full_like(mean, torch.nan)
         return mean, scale * (functional.softplus(read[..., 1]) + 1e-3)

@@ -1,47 +1,19 @@
-"""Experiment files: what is read from YAML, checked, and refused when unknown."""
+"""Experiment files of forecasts."""
 
-import difflib
 import inspect
 from collections.abc import Sequence
-from datetime import date, timedelta
-from importlib.resources import files
-from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from datetime import timedelta
+from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from vadose.cube import Filling, Recipe, Source
-from vadose.errors import VadoseError
-from vadose.gapfill import Mode
+from vadose.config.section import PeriodConfig, Section, load, nearest
 from vadose.models import MODELS
 from vadose.models.inputs import Channels
-from vadose.samples import Period
 from vadose.train import Optimisation
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class PeriodConfig(_Frozen):
-    """First and last valid day of a split."""
-
-    first: date
-    last: date
-
-    def period(self) -> Period:
-        """As the functions take it."""
-        return Period(self.first.isoformat(), self.last.isoformat())
-
-    @model_validator(mode="after")
-    def _ordered(self) -> "PeriodConfig":
-        if self.last < self.first:
-            raise ValueError(f"last day {self.last} lies before the first, {self.first}")
-        return self
-
-
-class SplitConfig(_Frozen):
+class SplitConfig(Section):
     """Valid days of training, validation and (when the cube holds its observations) test."""
 
     training: PeriodConfig
@@ -49,7 +21,7 @@ class SplitConfig(_Frozen):
     test: PeriodConfig
 
 
-class TrainingConfig(_Frozen):
+class TrainingConfig(Section):
     """See `vadose.train.Optimisation`."""
 
     epochs: int = Field(100, ge=1)
@@ -70,7 +42,7 @@ class TrainingConfig(_Frozen):
         return Optimisation(**self.model_dump())
 
 
-class LayerConfig(_Frozen):
+class LayerConfig(Section):
     """A layer of soil: the cube's variable that is forecast, and what names of its own stand for.
 
     In the predictors of a run ``{observed}`` is the variable, ``{part}`` and ``{depth}`` are these words.
@@ -80,12 +52,12 @@ class LayerConfig(_Frozen):
 
     observed: str
     correlated: str | None = None
-    products: dict[str, str] = {}
+    products: dict[str, str] = Field(default_factory=dict)
     part: str = ""
     depth: str = ""
 
 
-class RunConfig(_Frozen):
+class RunConfig(Section):
     """One model to train: its class and arguments, its predictors, its window, how it is trained.
 
     A run is trained for each layer of the experiment. ``history`` has to hold ``{observed}_filled``, the
@@ -99,7 +71,7 @@ class RunConfig(_Frozen):
     """
 
     model: str
-    hyper: dict[str, Any] = {}
+    hyper: dict[str, Any] = Field(default_factory=dict)
     history: tuple[str, ...] = ("{observed}_filled",)
     static: tuple[str, ...] = ()
     future: tuple[str, ...] = ()
@@ -131,7 +103,7 @@ class RunConfig(_Frozen):
     @model_validator(mode="after")
     def _known_model(self) -> "RunConfig":
         if self.model not in MODELS:
-            raise ValueError(f"unknown model '{self.model}'{_nearest(self.model, list(MODELS))}")
+            raise ValueError(f"unknown model '{self.model}'{nearest(self.model, list(MODELS))}")
         allowed = [
             name
             for name in inspect.signature(MODELS[self.model]).parameters
@@ -139,7 +111,7 @@ class RunConfig(_Frozen):
         ]
         for key in self.hyper:
             if key not in allowed:
-                raise ValueError(f"unknown key 'hyper.{key}' of {self.model}{_nearest(key, allowed)}")
+                raise ValueError(f"unknown key 'hyper.{key}' of {self.model}{nearest(key, allowed)}")
         for words in (self.history, self.static, self.future):
             for word in words:
                 try:
@@ -154,7 +126,7 @@ class RunConfig(_Frozen):
         return self
 
 
-class BlendConfig(_Frozen):
+class BlendConfig(Section):
     """The weighted mean of trained runs, by their names.
 
     ``weights`` gives, for each lead, a weight a member; equal ones when left out.
@@ -174,7 +146,7 @@ class BlendConfig(_Frozen):
         """Refuse members that are no runs, and weights that do not fit members and leads."""
         for member in self.members:
             if member not in runs:
-                raise ValueError(f"blends.{name}: unknown run '{member}'{_nearest(member, runs)}")
+                raise ValueError(f"blends.{name}: unknown run '{member}'{nearest(member, runs)}")
         if self.weights is None:
             return
         if set(self.weights) != set(leads):
@@ -186,7 +158,7 @@ class BlendConfig(_Frozen):
                 )
 
 
-class Experiment(_Frozen):
+class Experiment(Section):
     """A split of time, runs to train on it, and blends of them.
 
     ``data`` says what the data folder holds when there is no recipe: a database, or ``stations``.
@@ -196,10 +168,10 @@ class Experiment(_Frozen):
     """
 
     data: str = "conusv4f1"
-    layers: dict[str, LayerConfig] = {}
+    layers: dict[str, LayerConfig] = Field(default_factory=dict)
     split: SplitConfig
     runs: dict[str, RunConfig]
-    blends: dict[str, BlendConfig] = {}
+    blends: dict[str, BlendConfig] = Field(default_factory=dict)
     leads: tuple[int, ...] = (1, 3, 7, 14, 30)
     learn_from: tuple[str, ...] | None = None
     score_every: int = Field(1, ge=1)
@@ -218,84 +190,10 @@ class Experiment(_Frozen):
         for name, run in self.runs.items():
             for layer in run.only or ():
                 if layer not in self.layers:
-                    raise ValueError(f"runs.{name}: unknown layer '{layer}'{_nearest(layer, list(self.layers))}")
+                    raise ValueError(f"runs.{name}: unknown layer '{layer}'{nearest(layer, list(self.layers))}")
             if run.above is not None and run.above not in known:
-                raise ValueError(f"runs.{name}: unknown run 'above: {run.above}'{_nearest(run.above, known)}")
+                raise ValueError(f"runs.{name}: unknown run 'above: {run.above}'{nearest(run.above, known)}")
         return self
-
-
-class SourceConfig(_Frozen):
-    """What a cube takes from a product: a list of names, or a table of its names and ours."""
-
-    variables: dict[str, str]
-    resampling: str
-    options: dict[str, Any] = {}
-
-    @field_validator("variables", mode="before")
-    @classmethod
-    def _same_names(cls, value: Any) -> Any:
-        return {name: name for name in value} if isinstance(value, list) else value
-
-
-class FillingConfig(_Frozen):
-    """How the gaps of variables are filled, see `vadose.cube.Filling`."""
-
-    variables: tuple[str, ...] = Field(min_length=1)
-    method: Literal["cru", "climatology_ar1", "linear", "last_value", "dct_pls"] = "cru"
-    mode: Mode = "causal"
-    covariates: tuple[str, ...] = ()
-    static: tuple[str, ...] = ()
-    options: dict[str, Any] = {}
-
-
-class CubeConfig(_Frozen):
-    """What a cube is made of, see `vadose.cube.Recipe`; ``bbox`` is west, south, east, north.
-
-    ``training`` are the days the cube's statistics are of, those of the experiment's training split; ``exact``
-    keeps every bit of float32; ``filling`` says which variables' gaps are filled, and how.
-    """
-
-    resolution: str
-    bbox: tuple[float, float, float, float]
-    first: date
-    last: date
-    products: dict[str, SourceConfig] = Field(min_length=1)
-    training: PeriodConfig | None = None
-    exact: bool = False
-    filling: list[FillingConfig] = []
-
-    def recipe(self) -> Recipe:
-        """As the builder takes it."""
-        sources = tuple(
-            Source(name, source.variables, source.resampling, source.options) for name, source in self.products.items()
-        )
-        training = (self.training.first.isoformat(), self.training.last.isoformat()) if self.training else None
-        first, last = self.first.isoformat(), self.last.isoformat()
-        filling = tuple(Filling(**dict(how)) for how in self.filling)
-        return Recipe(self.resolution, self.bbox, first, last, sources, training, self.exact, filling)
-
-    @model_validator(mode="after")
-    def _ordered(self) -> "CubeConfig":
-        if self.last < self.first:
-            raise ValueError(f"last day {self.last} lies before the first, {self.first}")
-        return self
-
-
-def built_in(kind: str = "") -> list[str]:
-    """Names of the experiments that come with the package, or of the cubes with ``kind='cubes'``."""
-    folder = files("vadose.configs").joinpath(kind) if kind else files("vadose.configs")
-    return sorted(p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml"))
-
-
-def load_cube(name: str) -> Recipe:
-    """Read a cube file, or one of the built-in ones by its name; errors as those of `load_experiment`.
-
-    Examples
-    --------
-    >>> load_cube("demo").resolution
-    '9km'
-    """
-    return _load(name, CubeConfig, "cubes", "cube").recipe()
 
 
 def load_experiment(name: str) -> Experiment:
@@ -312,64 +210,7 @@ def load_experiment(name: str) -> Experiment:
     >>> load_experiment("conus").split.training.first
     datetime.date(2015, 4, 1)
     """
-    return _load(name, Experiment, "", "experiment")
-
-
-Config = TypeVar("Config", bound=BaseModel)
-
-
-def _load(name: str, model: type[Config], folder: str, what: str) -> Config:
-    path = Path(name)
-    if not path.suffix and name in built_in(folder):
-        text = files("vadose.configs").joinpath(folder, f"{name}.yaml").read_text()
-    elif path.is_file():
-        text = path.read_text()
-    else:
-        raise VadoseError(f"{name}: no such {what} file, nor one of the built-in {built_in(folder)}")
-    try:
-        return model.model_validate(_without_shared(yaml.safe_load(text)))
-    except yaml.YAMLError as error:
-        raise VadoseError(f"{name}: not YAML: {error}") from error
-    except ValidationError as error:
-        raise VadoseError("\n".join(f"{name}: {_told(e, model)}" for e in error.errors())) from error
-
-
-def _without_shared(values: Any) -> Any:
-    """Leave out the top-level keys that begin with a point: they hold YAML anchors only."""
-    if not isinstance(values, dict):
-        return values
-    return {key: value for key, value in values.items() if not str(key).startswith(".")}
-
-
-def _told(error: Any, top: type[BaseModel]) -> str:
-    place = ".".join(str(part) for part in error["loc"])
-    if error["type"] == "extra_forbidden":
-        return f"unknown key '{place}'{_nearest(str(error['loc'][-1]), _keys_at(error['loc'][:-1], top))}"
-    if error["type"] == "missing":
-        return f"key '{place}' is missing"
-    message = error["msg"].removeprefix("Value error, ")
-    return f"{place}: {message}" if place else message
-
-
-def _keys_at(place: tuple[Any, ...], top: type[BaseModel]) -> list[str]:
-    """Keys allowed at a place of a file."""
-    model: Any = top
-    for part in place:
-        model = {
-            "split": SplitConfig,
-            "training": TrainingConfig,
-            "runs": RunConfig,
-            "blends": BlendConfig,
-            "products": SourceConfig,
-        }.get(str(part), model)
-        if part in ("training", "validation", "test") and place[0] == "split":
-            model = PeriodConfig
-    return list(model.model_fields)
-
-
-def _nearest(word: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=1)
-    return f"; did you mean '{close[0]}'?" if close else f"; known are {known}"
+    return load(name, Experiment, "", "experiment")
 
 
 def quick(experiment: Experiment) -> Experiment:

@@ -1,0 +1,223 @@
+"""Commands from files to a cube and a station store."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from vadose.cli.terminal import (
+    Cube,
+    Out,
+    app,
+    box_of,
+    cores,
+    day_of,
+    open_store,
+    progress_bars,
+    say,
+)
+
+# The stages are imported where they are called: help and mistakes come at once, torch later.
+if TYPE_CHECKING:
+    pass
+
+
+@app.command()
+def fetch(
+    product: Annotated[str, typer.Argument(help="What to fetch, such as SPL3SMP_E, gridmet, solus, scan.")],
+    bbox: Annotated[str | None, typer.Option(help="Area: 'west,south,east,north' in degrees.")] = None,
+    first: Annotated[str | None, typer.Option("--from", help="First day: YYYY-MM-DD.")] = None,
+    last: Annotated[str | None, typer.Option("--to", help="Last day.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Folder; data/READER when left out."),
+    ] = None,
+    variable: Annotated[list[str] | None, typer.Option(help="In the product's own names; may be repeated.")] = None,
+    subset: Annotated[bool, typer.Option("--subset", help="Let the server cut IMERG and NLDAS to the area.")] = False,
+    workers: Annotated[int, typer.Option(min=1, max=16, help="Connections at a time.")] = 4,
+    verify: Annotated[bool, typer.Option("--verify", help="Compare checksums of files there already.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the files and their sizes, fetch none.")] = False,
+) -> None:
+    """Fetch a product's files for an area and days; run again, it goes on where it was stopped.
+
+    Logins come from `~/.netrc` or the environment (`EARTHDATA_TOKEN`, or `EARTHDATA_USERNAME` and
+    `EARTHDATA_PASSWORD`) and are never shown.
+
+    Example: `vadose fetch gridmet --bbox=-100,38,-95,42 --from 2019-01-01 --to 2019-12-31 --variable pr`
+    """
+    from vadose.fetch import READERS, plan_fetch
+    from vadose.fetch import fetch as fetch_files
+
+    box = box_of(bbox) if bbox else None
+    begin, end = (day_of(text, option) if text else None for text, option in ((first, "--from"), (last, "--to")))
+    plan = plan_fetch(product, box, begin, end, variable, subset=subset)
+    say(plan.table() if dry_run else plan.table().splitlines()[-1])
+    if dry_run:
+        return
+    folder = out or Path("data") / READERS.get(plan.product, plan.product)
+    with progress_bars() as tell:
+        paths = fetch_files(plan, folder, tell, workers, verify=verify)
+    say(f"{folder}: {len(paths)} files")
+
+
+@app.command()
+def inspect(
+    paths: Annotated[list[Path], typer.Argument(help="Files, or folders of one product, as published.")],
+    product: Annotated[str | None, typer.Option(help="Read as this product instead of recognising it.")] = None,
+    bbox: Annotated[str | None, typer.Option(help="Look at this box only: 'west,south,east,north' in degrees.")] = None,
+) -> None:
+    """Say what a file holds: product, version, time, grid, variables, units, share of valid values.
+
+    *there* is the share of cells with a value at all, *valid* that of values the default quality rule keeps;
+    the range is that of valid ones.
+
+    Example: `vadose inspect SMAP_L3_SM_P_E_20190701_R18290_001.h5 --bbox=-100,38,-95,42`
+    """
+    from rich.table import Table
+
+    from vadose.inspection import inspect as inspect_path
+
+    box = box_of(bbox) if bbox else None
+    for path in paths:
+        found = inspect_path(path, product=product, bbox=box)
+        say(f"{path}: {found.product}")
+        for word, text in found.facts.items():
+            say(f"  {word:<12} {text}")
+        table = Table(
+            "variable", "units", "dimensions", "there", "valid", "lowest", "highest", box=None, pad_edge=False
+        )
+        for v in found.variables:
+            shares = (f"{100 * share:.1f} %" for share in (v.there, v.valid))
+            table.add_row(v.name, v.units, v.dims, *shares, f"{v.low:.5g}", f"{v.high:.5g}")
+        Console(width=120).print(table, highlight=False)
+
+
+@app.command()
+def build(
+    source: Annotated[Path, typer.Argument(help="Folder of the data as published.")],
+    out: Out = Path("cube.zarr"),
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="What the cube is made of: a file (YAML) or a built-in one. SOURCE has a folder a product."),
+    ] = None,
+    product: Annotated[
+        str | None, typer.Option(help="Without a recipe: the database the folder holds; found out when left out.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes here; all cores if not given.")] = None,
+    scheduler: Annotated[str | None, typer.Option(help="A Dask scheduler to work on: tcp://host:8786.")] = None,
+) -> None:
+    """Build the Zarr cube from gridded data as published: granules by a recipe, or one database.
+
+    A build that was stopped goes on where it was. Built again, with a later last day or with new or changed
+    granules, only the days of these are read and written. granules.csv in the cube lists all it was made of.
+
+    Examples: `vadose build granules --recipe demo --out cube.zarr` · `vadose build data/conusv4f1`
+    """
+    from vadose.config import load_cube
+    from vadose.cube import build_cube, build_from_granules, open_cube
+
+    with progress_bars() as tell:
+        if recipe is None:
+            tell("building the cube", 0.0)
+            build_cube(source, out, product)
+            tell("building the cube", 1.0)
+        else:
+            build_from_granules(
+                source, out, load_cube(recipe), workers=workers or cores(), scheduler=scheduler, progress=tell
+            )
+    cube = open_cube(out)
+    for name, reason in json.loads(cube.attrs.get("broken_granules", "{}")).items():
+        say(f"left out {name}: {reason}")
+    say(f"{out}: {dict(cube.sizes)}")
+
+
+@app.command()
+def doctor(
+    cube: Cube,
+    out: Annotated[Path | None, typer.Option(help="Folder for the tables and a picture.")] = None,
+) -> None:
+    """Look for what may be wrong with a cube: gaps, ranges, units, stuck or repeated values, breaks, old versions.
+
+    Ends with 1 where an error was found. With --out: findings.csv, ranges.csv, coverage.csv, diagnosis.png.
+
+    Example: `vadose doctor cube.zarr --out diagnosis`
+    """
+    from vadose.cube import open_cube
+    from vadose.doctor import as_text, examine, write_diagnosis
+
+    with progress_bars() as tell:
+        diagnosis = examine(open_cube(cube), progress=tell)
+    typer.echo(as_text(diagnosis), nl=False)
+    if out is not None:
+        write_diagnosis(diagnosis, out)
+        say(f"{out}: tables and a picture")
+    raise typer.Exit(1 if diagnosis.errors else 0)
+
+
+@app.command()
+def match(
+    stations: Annotated[Path, typer.Argument(help="Store made by 'vadose stations'.")],
+    cube: Cube,
+    out: Out = Path("stations.csv"),
+    picture: Annotated[Path | None, typer.Option("--map", help="Draw the stations on the cube's cells here.")] = None,
+) -> None:
+    """Say which cell of a cube each station lies in, how far from its centre, and on what cover and soil.
+
+    Example: `vadose match stations.zarr cube.zarr --out stations.csv --map stations.png`
+    """
+    from vadose.cube import open_cube
+    from vadose.matchups import count_stations, match_stations, plot_stations
+
+    grid = open_cube(cube)
+    table = match_stations(open_store(stations), grid, out)
+    for counts in count_stations(table):
+        say(counts.to_string())
+    if picture is not None:
+        plot_stations(table, grid).savefig(picture, dpi=150)
+    say(f"{out}: {len(table)} stations")
+
+
+@app.command()
+def twin(
+    out: Out = Path("world"),
+    first: Annotated[str, typer.Option("--from", help="First day.")] = "2015-01-01",
+    last: Annotated[str, typer.Option("--to", help="Last day.")] = "2016-09-30",
+    bbox: Annotated[str, typer.Option(help="'west,south,east,north' in degrees.")] = "-100.4,39.5,-99.3,40.5",
+    everything: Annotated[
+        bool, typer.Option(help="One day of every product too, and 100 m products of a county.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same world.")] = 0,
+) -> None:
+    """Simulate a world with known truth and write it as the data centres would publish it.
+
+    Example: `vadose twin --from 2019-01-01 --to 2019-12-31 --out world`
+    """
+    from vadose.twin.world import build_granule_world
+
+    with progress_bars() as tell:
+        build_granule_world(
+            out, day_of(first, "--from"), day_of(last, "--to"), bbox=box_of(bbox), everything=everything, seed=seed,
+            workers=cores(),            progress=tell,
+        )  # fmt: skip
+    say(str(out))
+
+
+@app.command()
+def stations(
+    out: Out = Path("stations.zarr"),
+    uscrn: Annotated[Path | None, typer.Option(help="Folder of USCRN daily01 files, YEAR/CRND0103-*.txt.")] = None,
+    scan: Annotated[Path | None, typer.Option(help="Folder of SCAN daily CSV exports.")] = None,
+    ismn: Annotated[Path | None, typer.Option(help="ISMN archive, folder or zip.")] = None,
+    metadata: Annotated[Path | None, typer.Option(help="Folder of station coordinates and soils.")] = None,
+) -> None:
+    """Build the station store from USCRN, SCAN and ISMN files, with quality flags.
+
+    Example: `vadose stations --uscrn data/uscrn_daily01 --metadata data/station_meta --out stations.zarr`
+    """
+    from vadose.stations import build_stations
+
+    with progress_bars() as tell:
+        build_stations(out, uscrn=uscrn, scan=scan, ismn=ismn, metadata=metadata, progress=tell)
+    say(f"{out}: {dict(open_store(out).sizes)}")

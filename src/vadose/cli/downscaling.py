@@ -1,0 +1,90 @@
+"""Commands of downscaling."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vadose.cli.terminal import Out, app, box_of, day_of, open_store, progress_bars, say, say_done
+from vadose.errors import VadoseError
+
+
+@app.command()
+def downscale(
+    model: Annotated[Path, typer.Argument(help="A 'model.pt' of 'vadose study downscale-...'.")],
+    fine: Annotated[Path, typer.Argument(help="Zarr store of features on the nested 100 m grid.")],
+    coarse: Annotated[
+        list[Path],
+        typer.Option(help="Zarr store of daily weather or coarse moisture, or of 'vadose forecast'; repeatable."),
+    ],
+    first: Annotated[str, typer.Option("--from", "--date", help="First day to map, or the only one.")],
+    last: Annotated[str | None, typer.Option("--to", help="Last day to map.")] = None,
+    init: Annotated[
+        str | None, typer.Option(help="Day of issue of the forecast among --coarse; the only one when left out.")
+    ] = None,
+    coarse_name: Annotated[
+        str, typer.Option(help="Feature of the model that the forecast's moisture takes the place of.")
+    ] = "soil_moisture_smap_l4",
+    bbox: Annotated[str | None, typer.Option(help="Part of the map: 'west,south,east,north' in degrees.")] = None,
+    cog: Annotated[Path | None, typer.Option(help="Write a Cloud-Optimised GeoTIFF a day into this folder.")] = None,
+    precision: Annotated[str, typer.Option(help="float32, or bf16 on processors that have it.")] = "float32",
+    tile: Annotated[int, typer.Option(min=64, help="Edge of the tiles computed at once [pixel].")] = 1024,
+    out: Out = Path("map.zarr"),
+) -> None:
+    """Map soil moisture at 100 m, a map a day.
+
+    With a forecast of `vadose forecast` as the coarse field the maps are of its valid days: a field's outlook.
+
+    Example: `vadose downscale model.pt fine.zarr --coarse weather.zarr --date 2020-06-01 --cog maps`
+    """
+    import pandas as pd
+
+    from vadose.downscale.coarse import as_coarse, part_of
+    from vadose.downscale.maps import downscale_maps
+    from vadose.downscale.rasters import write_cog
+
+    begin = day_of(first, "--from")
+    days = pd.date_range(begin, day_of(last, "--to") if last else begin)
+    if not len(days):
+        raise VadoseError(f"--from {first} --to {last}: the last day lies before the first")
+    fields = [as_coarse(open_store(path), str(path), init and day_of(init, "--init"), coarse_name) for path in coarse]
+    if foretold := [field for field in fields if "init_time" in field.attrs]:
+        days = days.intersection(pd.DatetimeIndex(foretold[0].time.values))
+        if not len(days):
+            valid = ", ".join(f"{day:%Y-%m-%d}" for day in pd.DatetimeIndex(foretold[0].time.values))
+            raise VadoseError(f"--from {first} --to {last or first}: the forecast is valid on {valid}; map these")
+    features = open_store(fine)
+    with progress_bars() as tell:
+        maps = downscale_maps(
+            model, part_of(features, box_of(bbox)) if bbox else features, fields, days, out, tile=tile,
+            precision=precision, progress=tell,
+        )  # fmt: skip
+        if cog is not None:
+            tell("writing GeoTIFFs", 0.0)
+            write_cog(maps, cog)
+            tell("writing GeoTIFFs", 1.0)
+    say(str(out))
+
+
+def downscaling_study(
+    experiment: str, data: Path | None, table: Path | None, out: Path, scenarios: list[str] | None, small: bool
+) -> None:
+    """What 'vadose study' does with an experiment of downscaling."""
+    from vadose.config.downscaling import load_downscaling, quick_downscaling
+    from vadose.downscale.table import build_station_table
+    from vadose.stations import build_stations, folders_of
+    from vadose.study import study_downscaling
+
+    name = experiment if Path(experiment).suffix else experiment.removeprefix("downscale-")
+    chosen = load_downscaling(name)
+    chosen = quick_downscaling(chosen) if small else chosen
+    with progress_bars() as tell:
+        if data is not None:
+            uscrn, scan, metadata = folders_of(data)
+            store = build_stations(out / "stations.zarr", uscrn=uscrn, scan=scan, metadata=metadata, progress=tell)
+            table = build_station_table(store, out / "table.zarr", first=chosen.first.isoformat())
+        assert table is not None
+        page = study_downscaling(
+            chosen, table, out, title=f"Study {Path(experiment).stem}", scenarios=scenarios, progress=tell
+        )
+    say_done(out, page)

@@ -1,0 +1,284 @@
+"""Commands from a cube to forecasts and what they are worth."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vadose.cli.downscaling import downscaling_study
+from vadose.cli.terminal import (
+    EXPERIMENTS,
+    Cube,
+    ExperimentName,
+    Out,
+    app,
+    cores,
+    day_of,
+    open_store,
+    progress_bars,
+    say,
+    say_done,
+    span_of,
+    stores_above,
+)
+from vadose.errors import VadoseError
+
+# The stages are imported where they are called: help and mistakes come at once, torch later.
+if TYPE_CHECKING:
+    from vadose.config import Experiment
+    from vadose.cube import Recipe
+
+
+@app.command()
+def train(
+    cube: Cube,
+    experiment: ExperimentName = "conus",
+    run: Annotated[list[str] | None, typer.Option(help="Train only this run; may be repeated.")] = None,
+    out: Out = Path("runs"),
+) -> None:
+    """Train the runs of an experiment; an interrupted training goes on from its last epoch.
+
+    Example: `vadose train cube.zarr --experiment conus --run lstm --out runs`
+    """
+    from vadose.config import load_experiment
+    from vadose.study import train_all
+
+    with progress_bars() as tell:
+        folders = train_all(load_experiment(experiment), cube, out, names=run, progress=tell)
+    for folder in folders:
+        say(str(folder))
+
+
+@app.command()
+def forecast(
+    run: Annotated[Path, typer.Argument(help="Folder of a trained run, or one of its checkpoints.")],
+    cube: Cube,
+    first: Annotated[
+        str | None, typer.Option("--from", help="First day of issue, the last day known: YYYY-MM-DD.")
+    ] = None,
+    last: Annotated[str | None, typer.Option("--to", help="Last day of issue.")] = None,
+    init: Annotated[str | None, typer.Option(help="One day of issue, or 'latest': the cube's last day.")] = None,
+    weather: Annotated[
+        list[Path] | None,
+        typer.Option(help="Granules (files, folders) of the GEFS or GFS run of the day after --init; may be repeated."),
+    ] = None,
+    member: Annotated[str | None, typer.Option(help="Of several members in --weather: one, or 'mean'.")] = None,
+    above: Annotated[
+        list[str] | None, typer.Option(help="'LAYER=STORE': forecast of a layer above, of a model in cascade.")
+    ] = None,
+    climatology: Annotated[
+        str | None, typer.Option(help="'FIRST..LAST': days of the local climatology; adds percentiles and D0-D4.")
+    ] = None,
+    picture: Annotated[Path | None, typer.Option("--map", help="Draw drought classes and percentiles here.")] = None,
+    out: Out = Path("forecast.zarr"),
+) -> None:
+    """Forecast soil moisture 1, 3, 7, 14 and 30 days after each day of issue.
+
+    Every day, after `vadose build` has added the newest granules to the cube:
+    `vadose forecast runs/blend cube.zarr --init latest --climatology 2015-04-01..2020-12-31 --map outlook.png`
+
+    Example: `vadose forecast runs/lstm cube.zarr --from 2016-02-01 --to 2016-03-01 --out lstm.zarr`
+    """
+    from vadose.artefact import fingerprint, made_from
+    from vadose.cube import open_cube, with_weather_ahead
+    from vadose.forecast import forecast as forecast_run
+    from vadose.forecast import latest_day, weather_ahead
+
+    if (init is None) == (first is None and last is None) or (first is None) != (last is None):
+        raise VadoseError("give the days of issue: --from and --to, or --init DAY, or --init latest")
+    if weather and init is None:
+        raise VadoseError("--weather is what is foretold on one day of issue: give --init DAY, or --init latest")
+    if picture and not climatology:
+        raise VadoseError(
+            "--map draws percentiles: give the days of the local climatology too, --climatology FIRST..LAST"
+        )
+    span = span_of(climatology) if climatology else None
+    checkpoint = run if run.suffix == ".pt" else run / "final.pt"
+    issue = day_of(init, "--init") if init not in (None, "latest") else None
+    begin, end = (
+        (day_of(first, "--from"), day_of(str(last), "--to")) if first is not None else (issue or "", issue or "")
+    )
+    opened, made_of = open_cube(cube), dict[str, object](cube=made_from(cube))
+    if weather:
+        opened = with_weather_ahead(opened, weather, weather_ahead(checkpoint), init=issue, member=member)
+        begin = end = opened.attrs["day_of_issue"]
+        made_of |= {"weather": fingerprint(weather), "member": member}
+    elif init == "latest":
+        begin = end = latest_day(checkpoint, opened)
+    with progress_bars() as tell:
+        forecast_run(
+            checkpoint, opened, out, first=begin, last=end, above=stores_above(above or []), made_of=made_of,
+            progress=tell,
+        )  # fmt: skip
+        if span is not None:
+            from vadose.outlook import draw_outlook
+            from vadose.outlook.store import write_outlook
+
+            tell("comparing with the local climatology", 0.0)
+            store = write_outlook(out, opened, first=span[0], last=span[1])
+            tell("comparing with the local climatology", 1.0)
+            if picture is not None:
+                draw_outlook(store, picture, [int(lead) for lead in store.lead_time.dt.days.values])
+    missing = open_store(out).inputs_missing.any("init_time")
+    for name in missing.channel.values[missing.values]:
+        say(f"missing on some day of issue, replaced by its mean in training: {name}")
+    say(str(out))
+
+
+@app.command()
+def evaluate(
+    forecasts: Annotated[list[Path], typer.Argument(help="Stores of 'vadose forecast', scored on identical samples.")],
+    observed: Annotated[Path, typer.Option(help="A cube or a station store with the observations.")],
+    out: Out = Path("evaluation"),
+    first: Annotated[str | None, typer.Option("--from", help="First valid day to score.")] = None,
+    last: Annotated[str | None, typer.Option("--to", help="Last valid day to score.")] = None,
+    min_pairs: Annotated[int, typer.Option(min=3, help="Fewest pairs for a cell or station to count.")] = 60,
+    replicates: Annotated[int, typer.Option(min=10, help="Bootstrap replicates.")] = 1000,
+) -> None:
+    """Score forecasts against observations; give persistence and climatology among them.
+
+    Example: `vadose evaluate lstm.zarr persistence.zarr climatology.zarr --observed cube.zarr`
+    """
+    from vadose.cube import open_cube
+    from vadose.evaluate import evaluate as evaluate_stores
+
+    period = None
+    if first or last:
+        if not (first and last):
+            raise VadoseError("--from and --to go together: give both or neither")
+        period = (day_of(first, "--from"), day_of(last, "--to"))
+    truth = open_store(observed) if (observed / "station").exists() else open_cube(observed)
+    with progress_bars() as tell:
+        tell("evaluating", 0.0)
+        evaluate_stores(
+            [open_store(store) for store in forecasts], truth, out=out, period=period, min_pairs=min_pairs,
+            replicates=replicates,
+        )  # fmt: skip
+        tell("evaluating", 1.0)
+    say(str(out / "scores.csv"))
+
+
+@app.command()
+def report(
+    evaluations: Annotated[list[Path], typer.Argument(help="Folders of 'vadose evaluate'.")],
+    out: Out = Path("report.html"),
+    title: Annotated[str, typer.Option(help="Heading of the page.")] = "Soil-moisture forecasts",
+) -> None:
+    """Make one HTML page of maps, tables and figures from evaluations.
+
+    Example: `vadose report evaluation --out report.html`
+    """
+    from vadose.report import build_report
+
+    say(str(build_report(evaluations, out, title=title)))
+
+
+@app.command()
+def study(
+    experiment: Annotated[
+        str,
+        typer.Argument(help=EXPERIMENTS + " Of downscaling: downscale-stations, or a file downscale*.yaml."),
+    ],
+    data: Annotated[Path | None, typer.Option(help="Folder of the data as published.")] = None,
+    cube: Annotated[
+        Path | None, typer.Option(help="A cube built already (of downscaling a table), instead of the data.")
+    ] = None,
+    out: Out = Path("study"),
+    recipe: Annotated[str | None, typer.Option(help="Recipe of the cube; without one the data are a database.")] = None,
+    stations: Annotated[Path | None, typer.Option(help="Station store to score against too.")] = None,
+    small: Annotated[
+        bool, typer.Option("--quick", help="A few steps of everything: to try it, not to use it.")
+    ] = False,
+    scenario: Annotated[
+        list[str] | None, typer.Option(help="Of downscaling: on-site, off-site, cross-region, blocked; all by default.")
+    ] = None,
+) -> None:
+    """Do the whole road on a folder of data, resumable: build, train, forecast, evaluate, report.
+
+    Of `conus` the data are the hydroDL database, of `india` the archives of the soil-water index, of `stations` and
+    `downscale-stations` the folders `uscrn_daily01`, `scan_daily` and `station_meta`; with a recipe they are
+    granules. Downscaling tests every model on years, stations and regions it did not learn from.
+
+    `forecast_paper` and `forecast_demo` are the nine models of the paper: on granules with a recipe, or on --cube.
+
+    Example: `vadose study conus --data data/conusv4f1 --out study`
+    """
+    from vadose.config import load_cube, load_experiment, quick
+    from vadose.study import study as run_study
+
+    if (data is None) == (cube is None):
+        raise VadoseError("give either --data, a folder of files as published, or --cube, a cube built already")
+    if Path(experiment).stem.startswith("downscale"):
+        downscaling_study(experiment, data, cube, out, scenario, small)
+        return
+    if scenario:
+        raise VadoseError("--scenario is of downscaling experiments; layers and runs are named in the experiment file")
+    chosen, title = load_experiment(experiment), f"Study {Path(experiment).stem}"
+    chosen = quick(chosen) if small else chosen
+    if data is not None:
+        _do_study(chosen, data, out, stations, load_cube(recipe) if recipe else None, title=title)
+    elif cube is not None:
+        with progress_bars() as tell:
+            page = run_study(chosen, cube, out, title=title, stations=stations, progress=tell)
+        say_done(out, page)
+
+
+@app.command()
+def demo(
+    data: Annotated[Path | None, typer.Option(help="Real database to use instead of the simulated world.")] = None,
+    nine: Annotated[
+        bool, typer.Option("--forecast", help="The paper's study instead: three layers, three scenarios.")
+    ] = False,
+    out: Out = Path("demo"),
+) -> None:
+    """Show the whole road in minutes, on a simulated world where nothing is downloaded.
+
+    Example: `vadose demo` or, on real data, `vadose demo --data data/conusv4f1`
+    """
+    # Models this small are slower on several threads; libraries read it when they are imported.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    from vadose.config import load_cube, load_experiment
+    from vadose.stations import build_stations
+    from vadose.twin.world import MORE, build_granule_world
+
+    if data is not None:
+        _do_study(load_experiment("demo_database"), data, out, None, None, title="Demonstration")
+        return
+    name = "forecast_demo" if nine else "demo"
+    world, recipe = out / "world", load_cube(name)
+    # SMAP is missing for a month of the test year, as it was in 2019 and 2022.
+    outages = {"smap_l3": [("2020-06-20", "2020-07-22")]} if nine else None
+    with progress_bars() as tell:
+        if not world.exists():
+            build_granule_world(
+                world, recipe.first, recipe.last, bbox=recipe.bbox, stations=40 if nine else 12,
+                more=MORE if nine else (), outages=outages, workers=cores(), progress=tell,
+            )  # fmt: skip
+        folder = world / "stations"
+        scan, metadata = (folder / "scan", folder / "station_meta") if nine else (None, None)
+        build_stations(out / "stations.zarr", uscrn=folder / "uscrn", scan=scan, metadata=metadata, progress=tell)
+    _do_study(
+        load_experiment(name), world / "granules", out, out / "stations.zarr", recipe,
+        title="Demonstration on a simulated world",
+    )  # fmt: skip
+
+
+def _do_study(
+    experiment: "Experiment", data: Path, out: Path, stations: Path | None, recipe: "Recipe | None", title: str
+) -> None:
+    from vadose.cube import build_cube, build_from_granules, build_station_cube
+    from vadose.stations import build_stations, folders_of
+    from vadose.study import study as run_study
+
+    with progress_bars() as tell:
+        if recipe is None and experiment.data == "stations":
+            uscrn, scan, metadata = folders_of(data)
+            store = build_stations(out / "stations.zarr", uscrn=uscrn, scan=scan, metadata=metadata, progress=tell)
+            cube = build_station_cube(store, out / "cube.zarr", first=experiment.first_day())
+        elif recipe is None:
+            cube = build_cube(data, out / "cube.zarr", experiment.data)
+        else:
+            cube = build_from_granules(data, out / "cube.zarr", recipe, workers=cores(), progress=tell)
+        page = run_study(experiment, cube, out, title=title, stations=stations, progress=tell)
+    say_done(out, page)

@@ -1,0 +1,137 @@
+"""What all commands share: options, how they are read, and what is told while they run."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from vadose.errors import VadoseError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    help="""Soil-moisture forecasts from satellite, weather, soil and terrain data.
+
+The road, each step a command that reads files and writes one artefact:
+
+**fetch** -> granules · **build** -> a cube · **train** -> a run · **forecast** -> a store ·
+**evaluate** -> scores · **report** -> a page
+
+**study** does all from the cube on and goes on where it was stopped; **demo** shows the whole on a small
+simulated world; **inspect** says what a file holds.""",
+)
+console = Console(stderr=True)
+
+Out = Annotated[Path, typer.Option("--out", "-o", help="Where to write.")]
+EXPERIMENTS = (
+    "Experiment file (YAML), or a built-in one: conus, demo, demo_database, forecast_best, forecast_beyond, "
+    "forecast_demo, forecast_paper, india, stations."
+)
+ExperimentName = Annotated[
+    str,
+    typer.Option(
+        "--experiment",
+        "-e",
+        help=EXPERIMENTS,
+    ),
+]
+Cube = Annotated[Path, typer.Argument(help="Cube made by 'vadose build'.")]
+
+
+def say_done(out: Path, page: Path) -> None:
+    """Say where scores and report of a study are."""
+    say(f"scores: {out / 'scores.csv'}")
+    say(f"report: {page.resolve()}")
+
+
+def open_store(store: Path) -> "xr.Dataset":
+    """A Zarr store of one group, opened lazily."""
+    import xarray as xr
+
+    if not (store / "zarr.json").exists():
+        raise VadoseError(f"{store}: no Zarr store there; make one with 'vadose forecast' or 'vadose stations'")
+    dataset: xr.Dataset = xr.open_zarr(store, consolidated=False)
+    return dataset
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def stores_above(above: list[str]) -> "dict[str, xr.Dataset]":
+    """Stores of 'LAYER=STORE' by the layers' names."""
+    found = {}
+    for text in above:
+        layer, _, store = text.partition("=")
+        if not store:
+            raise VadoseError(f"--above {text!r}: write LAYER=STORE, as '0-10 cm=surface.zarr'")
+        found[layer] = open_store(Path(store))
+    return found
+
+
+def span_of(text: str) -> tuple[str, str]:
+    """First and last day of 'FIRST..LAST'."""
+    first, dots, last = text.partition("..")
+    if not dots:
+        raise VadoseError(f"--climatology {text!r}: write FIRST..LAST, as 2015-04-01..2020-12-31")
+    return day_of(first, "--climatology"), day_of(last, "--climatology")
+
+
+def box_of(text: str) -> tuple[float, float, float, float]:
+    """West, south, east and north of a --bbox [degree]."""
+    try:
+        west, south, east, north = (float(part) for part in text.replace(",", " ").split())
+    except ValueError as error:
+        raise VadoseError(f"--bbox {text!r}: not four numbers; write west,south,east,north in degrees") from error
+    return west, south, east, north
+
+
+def day_of(text: str, option: str) -> str:
+    """A day as YYYY-MM-DD."""
+    import pandas as pd
+
+    try:
+        return f"{pd.Timestamp(text):%Y-%m-%d}"
+    except ValueError as error:
+        raise VadoseError(f"{option} {text!r}: not a day; write YYYY-MM-DD") from error
+
+
+def say(text: str) -> None:
+    """Say something on the standard output."""
+    typer.echo(text)
+
+
+@contextmanager
+def progress_bars() -> Iterator[Callable[[str, float], None]]:
+    """A bar for what is under way, and a line with its seconds for what is done."""
+    bar = Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console, transient=True)
+    started: dict[str, float] = {}
+    finished: set[str] = set()
+    with bar:
+        task = bar.add_task("", total=1.0)
+
+        def tell(what: str, share: float) -> None:
+            stage = what.split(":")[0]
+            if stage in finished:
+                return
+            if stage not in started:
+                started[stage] = time.monotonic()
+                bar.reset(task)
+            bar.update(task, description=what, completed=share)
+            if share >= 1.0:
+                finished.add(stage)
+                console.print(f"{stage}: {time.monotonic() - started[stage]:.0f} s", highlight=False)
+
+        yield tell
