@@ -76,6 +76,20 @@ def score_county(
     References
     ----------
     Kunsch (1989), doi:10.1214/aos/1176347265; Entekhabi et al. (2010), doi:10.1175/2010JHM1223.1.
+
+    Examples
+    --------
+    >>> from vadose.grid import ease_grid
+    >>> days = pd.date_range("2020-06-01", periods=40)
+    >>> rising = xr.DataArray(np.linspace(0.2, 0.3, 40), coords={"time": days}, dims="time")
+    >>> pattern = xr.DataArray([[0.0, 0.05, 0.1], [0.1, 0.05, 0.02]], dims=("y", "x"))
+    >>> pixels = ease_grid("100m").part(slice(14400, 14402), slice(14400, 14403)).coordinates()
+    >>> truth = pixels.assign(soil_moisture=rising + pattern)
+    >>> cell = ease_grid("9km").part(slice(160, 161), slice(160, 161)).coordinates()
+    >>> coarse = cell.assign(soil_moisture_smap_l4=rising.expand_dims(y=1, x=1))
+    >>> scores = score_county(truth, truth, coarse, replicates=10).set_index(["over", "estimate", "metric"]).value
+    >>> scores["space", :, "rmse"].round(3).to_dict()
+    {'maps': 0.0, 'coarse': 0.065, 'maps minus coarse': -0.065}
     """
     _check(maps, truth, coarse, field)
     days = _common(maps, truth, coarse)

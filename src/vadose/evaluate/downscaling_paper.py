@@ -313,7 +313,7 @@ def _overview(study: _Study) -> Figure:
     of = next(iter(study.predictions.values()))
     if not {"lat", "lon"} <= set(of.coords) or not study.chosen:
         raise _Absent("the stations have no lat and lon, or none is scored in every scenario")
-    stations = pd.DataFrame({"station": of.station.values.astype(str), "lat": of.lat, "lon": of.lon,
+    stations = pd.DataFrame({"station": of.station.values.astype(object), "lat": of.lat, "lon": of.lon,
                              "mean": of.observed.mean("time"), "std": of.observed.std("time")})  # fmt: skip
     known = stations.set_index("station")
     classes = {} if study.table is None else study.classes(study.chosen)

@@ -51,7 +51,7 @@ def strata_of_table(table: xr.Dataset, stations: Sequence[str] | NDArray[Any]) -
     >>> strata_of_table(table, ["b", "a", "c"])["elevation"].tolist()
     ['>= 1500 m', '< 500 m', '']
     """
-    at = pd.Index(table.station.values.astype(str)).get_indexer(pd.Index(np.asarray(stations).astype(str)))
+    at = pd.Index(table.station.values.astype(object)).get_indexer(pd.Index(np.asarray(stations).astype(object)))
     found: dict[str, Labels] = {}
     if "network" in table.variables:
         found["network"] = table.network.values.astype(object)
