@@ -43,7 +43,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "config": {"errors", "cube", "downscale", "gapfill", "models", "samples", "train"},
     "study": {
         "errors", "artefact", "config", "cube", "downscale", "matchups", "models", "normals", "samples", "train",
-        "forecast", "evaluate", "report",
+        "forecast", "evaluate", "report", "twin",
     },
     "cli": {
         "errors", "artefact", "config", "cube", "doctor", "downscale", "evaluate", "fetch", "forecast", "inspection",

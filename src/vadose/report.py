@@ -95,7 +95,7 @@ def build_tables_report(folder: Path, out: Path, *, title: str, simulated: bool)
     for row in index.itertuples():
         file = folder / str(row.file)
         if row.absent_because:
-            absent.append(escape(f"{row.file}, {row.shows}: {row.absent_because}"))
+            absent.append(escape(", ".join(map(str, (row.file, row.shows))) + f": {row.absent_because!s}"))
             continue
         png = file.suffix == ".png"
         parts.append(
@@ -118,7 +118,13 @@ def build_tables_report(folder: Path, out: Path, *, title: str, simulated: bool)
 
 
 def _plain_table(file: Path) -> str:
-    table = pd.read_csv(file)
+    """A table as HTML, each score with its interval in one cell."""
+    table = pd.read_csv(file).dropna(axis="columns", how="all")
+    for name in [str(column) for column in table if {f"{column}_lower", f"{column}_upper"} <= set(table)]:
+        ends = [f"{name}_lower", f"{name}_upper"]
+        rows = table[[name, *ends]].itertuples(index=False)
+        table[name] = ["" if np.isnan(v) else f"{v:.3g} [{low:.3g}, {high:.3g}]" for v, low, high in rows]
+        table = table.drop(columns=ends)
     return str(table.to_html(index=False, border=0, na_rep="", float_format=lambda value: f"{value:.4g}"))
 
 

@@ -7,7 +7,7 @@ import torch
 import xarray as xr
 
 from vadose.downscale.fit import Fitting, estimate, fit
-from vadose.downscale.scenarios import blocked, cross_region, off_site, on_site, rows, station_years
+from vadose.downscale.scenarios import blocked, cross_region, network, off_site, on_site, rows, station_years
 from vadose.downscale.station_days import DEVIATION, NORMAL, StationDays
 from vadose.downscale.trees import estimate_trees, fit_trees
 from vadose.errors import VadoseError
@@ -138,6 +138,16 @@ def test_stations_not_to_learn_from_are_new(table: xr.Dataset) -> None:
     assert folds["new"].training.any(axis=1).tolist() == learnt.tolist()
     (year,) = on_site(table, learnt, [2020], 2)
     assert not year.test[9:].any()
+
+
+def test_a_network_is_held_out(table: xr.Dataset) -> None:
+    table = table.assign_coords(network=("station", ["A"] * 5 + ["B"] * 7))
+    (fold,) = network(table, np.ones(N, bool), ["A"])
+    assert fold.name == "A"
+    assert fold.test.any(axis=1).tolist() == [True] * 5 + [False] * 7
+    assert fold.training.any(axis=1).tolist() == [False] * 5 + [True] * 7
+    with pytest.raises(VadoseError, match="fold C: no observation to test"):
+        next(network(table, np.ones(N, bool), ["C"]))
 
 
 def test_validation_takes_whole_station_years_or_rows(table: xr.Dataset) -> None:

@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,9 @@ import xarray as xr
 
 from vadose.artefact import provenance
 from vadose.cli import main
+from vadose.config.downscaling import Network, Scenarios, load_downscaling, quick_downscaling
 from vadose.grid import ease_grid
+from vadose.study.county import study_county
 
 N, DAYS = 10, 1200
 TIME = pd.date_range("2018-01-01", periods=DAYS)
@@ -93,6 +96,7 @@ def test_every_model_is_scored_on_what_it_did_not_learn_from(study: Path) -> Non
     page = (study / "report.html").read_text()
     assert "SIMULATED" in page
     assert page.count("data:image/png;base64,") >= 5
+    assert not (study / "coverage.csv").exists()  # five stations a fold are too few to calibrate 90 % by
     store = xr.open_zarr(study / "predictions" / "on-site.zarr", consolidated=False)
     assert np.isfinite(store.predicted_std.sel(model="long").values[store.fold.values >= 0]).all()
     assert np.isnan(store.predicted.values[:, store.fold.values < 0]).all()
@@ -202,3 +206,48 @@ def test_a_forecast_becomes_an_outlook_at_100_m(
         assert vadose(monkeypatch, *command, *more, "--out", "c.zarr") == 2
         assert message in capsys.readouterr().err
     assert not Path("c.zarr").exists()
+
+
+def test_a_simulated_county_is_mapped_and_scored(tmp_path: Path) -> None:
+    few = quick_downscaling(load_downscaling("county"))
+    experiment = few.model_copy(
+        update={
+            "first": date(2024, 10, 1), "min_pairs": 20, "explained": ("mmnet",), "scenarios": Scenarios(network=Network(held_out=("INSIDE",))),
+            "runs": {"mmnet": few.runs["mmnet"], "long_mmnet": few.runs["long_mmnet"].model_copy(update={"days": 40})},
+        }
+    )  # fmt: skip
+    page = study_county(experiment, tmp_path, cells=(20, 20), stations=12, mapped=("2024-11-21", "2024-12-31"))
+    assert "SIMULATED" in page.read_text()
+    scores = pd.read_csv(tmp_path / "pixels" / "scores.csv")
+    assert set(scores.model) == {"mmnet", "long_mmnet"}
+    assert set(scores.estimate) == {"maps", "coarse", "maps minus coarse"}
+    assert (tmp_path / "pixels" / "maps.png").stat().st_size > 10_000
+    maps = xr.open_zarr(tmp_path / "maps" / "long_mmnet.zarr", consolidated=False)
+    assert (maps.soil_moisture_std > 0).any()
+    weighed = pd.read_csv(tmp_path / "stations" / "importances.csv").groupby("model").percent.sum()
+    assert weighed.to_dict() == pytest.approx({"mmnet": 100}, abs=0.1)
+    assert maps.outside_training.notnull().any()
+    of_stations = pd.read_csv(tmp_path / "stations" / "scores.csv")
+    assert set(of_stations.fold) == {"INSIDE", "all"}
+    assert "soil_moisture_smap_l4" in set(of_stations.model)
+
+
+def test_a_station_is_completed(
+    study: Path, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = xr.open_zarr(study / "predictions" / "off-site.zarr", consolidated=False)
+    tested = store.station.values[(store.fold.values == 0).any(axis=1)][0]
+    model = study / "runs" / "off-site" / "1" / "mmnet" / "model.pt"
+    command = ("fill-station", place / "table.zarr")
+    more = ("--model", model, "--level", "0.8", "--out", tmp_path / "filled")
+    assert vadose(monkeypatch, *command, tested, *more) == 0
+    series = pd.read_csv(tmp_path / "filled" / "series.csv")
+    assert len(series) == DAYS
+    assert "observed" in set(series.origin)
+    assert (tmp_path / "filled" / "series.png").exists()
+    capsys.readouterr()
+    assert vadose(monkeypatch, *command, "N:99", *more[:4], "--out", tmp_path / "other") == 2
+    assert "no station 'N:99'" in capsys.readouterr().err
+    assert vadose(monkeypatch, *command, tested, "--run", "trees", "--out", tmp_path / "other") == 2
+    assert "--run trees: no network" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()

@@ -1,7 +1,7 @@
 """Commands of downscaling."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -66,6 +66,68 @@ def downscale(
     say(str(out))
 
 
+@app.command("fill-station")
+def fill_station(
+    table: Annotated[Path, typer.Argument(help="Table of station-days, such as table.zarr of a downscaling study.")],
+    station: Annotated[str, typer.Argument(help="The station's name, such as USCRN:NC_Durham_11_W.")],
+    model: Annotated[
+        Path | None, typer.Option(help="A 'model.pt' that did not learn from the station; else one is trained.")
+    ] = None,
+    learnt_until: Annotated[
+        str | None, typer.Option(help="Last day the model did learn from the station, where it did.")
+    ] = None,
+    experiment: Annotated[
+        str, typer.Option("--experiment", "-e", help="Experiment whose 'long_mmnet' is trained.")
+    ] = "downscale-stations",
+    run: Annotated[str, typer.Option(help="Another network of the experiment to train.")] = "long_mmnet",
+    level: Annotated[float, typer.Option(min=0.5, max=0.99, help="Probability of the intervals.")] = 0.9,
+    causal: Annotated[bool, typer.Option("--causal", help="Fill gaps from the days before them alone.")] = False,
+    out: Out = Path("station"),
+) -> None:
+    """Complete a station's series and extend it over all days with weather, with intervals.
+
+    Days observed stay as they are. Part of the record is withheld to see how large errors in gaps are.
+
+    Example: `vadose fill-station study/table.zarr USCRN:NC_Durham_11_W --out durham`
+    """
+    from vadose.artefact import fingerprint, made_from
+    from vadose.config.downscaling import load_downscaling
+    from vadose.downscale.fit import fit, load
+    from vadose.downscale.station_days import StationDays
+    from vadose.downscale.station_service import fill_station as fill
+
+    days = open_store(table).load()
+    made_of: dict[str, object] = {"table": made_from(table)}
+    with progress_bars() as tell:
+        if model is not None:
+            network: Any = load(model)
+            made_of["model"] = fingerprint([model])
+        else:
+            chosen = load_downscaling(_experiment_name(experiment))
+            if run not in chosen.runs or chosen.runs[run].model == "trees":
+                raise VadoseError(f"--run {run}: no network of {experiment}; it has {list(chosen.runs)}")
+            how = chosen.runs[run]
+            made_of["run"] = how.model_dump(mode="json")
+
+            def network(training: Any) -> Any:
+                station_days = StationDays(days, how.features(), training)
+                return fit(
+                    station_days, days, training, model=how.model, hyper=how.hyper, fitting=how.fitting.fitting(),
+                    what=run, progress=tell,
+                )[0]  # fmt: skip
+
+        fill(
+            days, station, out, network=network, learnt_until=learnt_until and day_of(learnt_until, "--learnt-until"),
+            level=level, mode="causal" if causal else "smoothed", made_of=made_of,
+        )  # fmt: skip
+    say(str(out))
+
+
+def _experiment_name(experiment: str) -> str:
+    """The built-in experiment 'downscale-NAME' is the file NAME.yaml of its folder."""
+    return experiment if Path(experiment).suffix else experiment.removeprefix("downscale-")
+
+
 def downscaling_study(
     experiment: str, data: Path | None, table: Path | None, out: Path, scenarios: list[str] | None, small: bool
 ) -> None:
@@ -75,8 +137,7 @@ def downscaling_study(
     from vadose.stations import build_stations, folders_of
     from vadose.study import study_downscaling
 
-    name = experiment if Path(experiment).suffix else experiment.removeprefix("downscale-")
-    chosen = load_downscaling(name)
+    chosen = load_downscaling(_experiment_name(experiment))
     chosen = quick_downscaling(chosen) if small else chosen
     with progress_bars() as tell:
         if data is not None:
@@ -88,3 +149,14 @@ def downscaling_study(
             chosen, table, out, title=f"Study {Path(experiment).stem}", scenarios=scenarios, progress=tell
         )
     say_done(out, page)
+
+
+def demonstrate_county(out: Path) -> None:
+    """What 'vadose demo --county' does."""
+    from vadose.config.downscaling import load_downscaling
+    from vadose.study.county import study_county
+
+    with progress_bars() as tell:
+        page = study_county(load_downscaling("county"), out, progress=tell)
+    say(f"stations: {out / 'stations' / 'report.html'}")
+    say(f"maps: {page.resolve()}")

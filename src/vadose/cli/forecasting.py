@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vadose.cli.downscaling import downscaling_study
+from vadose.cli.downscaling import demonstrate_county, downscaling_study
 from vadose.cli.terminal import (
     EXPERIMENTS,
     Cube,
@@ -230,6 +230,9 @@ def demo(
     nine: Annotated[
         bool, typer.Option("--forecast", help="The paper's study instead: three layers, three scenarios.")
     ] = False,
+    county: Annotated[
+        bool, typer.Option("--county", help="Downscaling instead: a county whose moisture at 100 m is known.")
+    ] = False,
     out: Out = Path("demo"),
 ) -> None:
     """Show the whole road in minutes, on a simulated world where nothing is downloaded.
@@ -242,6 +245,9 @@ def demo(
     from vadose.stations import build_stations
     from vadose.twin.world import MORE, build_granule_world
 
+    if county:
+        demonstrate_county(out)
+        return
     if data is not None:
         _do_study(load_experiment("demo_database"), data, out, None, None, title="Demonstration")
         return

@@ -107,6 +107,12 @@ class Blocked(Section):
     seed: int = 0
 
 
+class Network(Section):
+    """Networks each tested with what was learnt from all others."""
+
+    held_out: tuple[str, ...] = Field(min_length=1)
+
+
 class Scenarios(Section):
     """What is held out; a scenario that is not named is not run."""
 
@@ -114,6 +120,7 @@ class Scenarios(Section):
     off_site: OffSite | None = None
     cross_region: CrossRegion | None = None
     blocked: Blocked | None = None
+    network: Network | None = None
 
 
 class Downscaling(Section):
@@ -121,7 +128,8 @@ class Downscaling(Section):
 
     Models learn from the stations of ``learn_from`` alone, those of the built-in experiment of that name, or all;
     the others are tested as stations never seen. ``ensembles`` are means of runs. ``products`` are columns of
-    the table that stand beside the models as they are. ``shown`` is the run of the figures.
+    the table that stand beside the models as they are. ``shown`` is the run of the figures, ``explained`` are networks
+    whose features are weighed (SHAP, wants captum), ``maps`` the runs that map a simulated county.
     """
 
     data: str = "stations"
@@ -133,6 +141,8 @@ class Downscaling(Section):
     ensembles: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     products: tuple[str, ...] = ()
     shown: str | None = None
+    explained: tuple[str, ...] = ()
+    maps: tuple[str, ...] = ()
     min_pairs: int = Field(60, ge=3)
     replicates: int = Field(1000, ge=10)
 
@@ -148,6 +158,11 @@ class Downscaling(Section):
             for member in members:
                 if member not in self.runs:
                     raise ValueError(f"ensembles.{name}: unknown run '{member}'{nearest(member, list(self.runs))}")
+        networks = [name for name, run in self.runs.items() if run.model != "trees"]
+        for key in ("explained", "maps"):
+            for name in getattr(self, key):
+                if name not in networks:
+                    raise ValueError(f"{key}: unknown network '{name}'{nearest(name, networks)}")
         known = [*self.runs, *self.ensembles]
         if self.shown is not None and self.shown not in known:
             raise ValueError(f"shown: unknown run '{self.shown}'{nearest(self.shown, known)}")

@@ -119,6 +119,20 @@ def save(checkpoint: dict[str, Any], path: Path) -> None:
     torch.save(checkpoint, path)
 
 
+def load(path: Path) -> dict[str, Any]:
+    """Read a checkpoint.
+
+    Raises
+    ------
+    VadoseError
+        When there is none.
+    """
+    if not path.exists():
+        raise VadoseError(f"{path}: no such checkpoint; train one with: vadose study downscale-stations")
+    kept: dict[str, Any] = torch.load(path, weights_only=True)
+    return kept
+
+
 def estimate(
     checkpoint: dict[str, Any], days: StationDays, where: Mask, *, passes: int | None = None
 ) -> tuple[Array, Array]:

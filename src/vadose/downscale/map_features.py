@@ -135,7 +135,7 @@ class MapFeatures:
         if name == "longitude":
             return self.lon[None, columns]
         if name == "day_of_year":
-            return float(self.days[day].dayofyear)
+            return float(self.days[day].day_of_year)
         angle = 2 * np.pi * (self.days[day] - pd.Timestamp("1970-01-01")).days / YEAR
         return float(np.sin(angle) if name == "season_sine" else np.cos(angle))
 

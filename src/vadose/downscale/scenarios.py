@@ -62,6 +62,20 @@ def cross_region(table: xr.Dataset, learnt: Mask, borders: tuple[float, float] =
         yield _fold(name, observed & learnt[:, None] & ~here, observed & here)
 
 
+def network(table: xr.Dataset, learnt: Mask, held_out: Sequence[str]) -> Iterator[Fold]:
+    """Each of some networks tested with what was learnt from the stations of all others.
+
+    Raises
+    ------
+    VadoseError
+        When the table has no station of a network, or of no other.
+    """
+    of, observed = table.network.values.astype(object), _observed(table)
+    for name in held_out:
+        here = (of == name)[:, None]
+        yield _fold(name, observed & learnt[:, None] & ~here, observed & here)
+
+
 def blocked(table: xr.Dataset, learnt: Mask, folds: int = 5, size: float = 4.0, seed: int = 0) -> Iterator[Fold]:
     """Squares of ``size`` degrees in ``folds`` parts at random: a station's neighbours are held out with it.
 

@@ -248,6 +248,9 @@ def importances(table: pd.DataFrame) -> Figure:
     ``table``: scenario, feature, percent, low, high [percent] of one model.
     """
     scenarios = list(dict.fromkeys(table.scenario))
+    if "stream" in table:
+        twice = table.groupby(["scenario", "feature"]).stream.transform("nunique") > 1
+        table = table.assign(feature=table.feature.where(~twice, table.feature + " (" + table.stream + ")"))
     order = table.groupby("feature").percent.mean().sort_values().index
     figure = Figure(figsize=(3.4 * len(scenarios) + 2.0, 0.24 * len(order) + 1.0), layout="constrained")
     axes = figure.subplots(1, len(scenarios), squeeze=False, sharey=True, sharex=True)[0]
@@ -355,3 +358,41 @@ def _extent(values: xr.DataArray) -> tuple[float, float, float, float]:
     edges = x[0] - half[0], x[-1] + half[0], y[-1] - half[1], y[0] + half[1]
     west, east, south, north = (float(edge) / 1000 for edge in edges)
     return west, east, south, north
+
+
+def plot_county(
+    truth: xr.Dataset, coarse: xr.DataArray, maps: Mapping[str, xr.Dataset], days: Sequence[pd.Timestamp]
+) -> Figure:
+    """True moisture of a county on some days, beside the coarse field and the maps made from it.
+
+    Parameters
+    ----------
+    truth
+        ``soil_moisture`` (time, y, x).
+    coarse
+        (time, y, x) on a coarser grid of the same projection.
+    maps
+        Name -> ``soil_moisture`` (time, y, x).
+    days
+        A row of panels each.
+    """
+    x, y = truth.x.values, truth.y.values
+    panels = {
+        "truth": truth.soil_moisture, "coarse": coarse.sel(x=x, y=y, method="nearest"),
+        **{name: of.soil_moisture for name, of in maps.items()},
+    }  # fmt: skip
+    shown = {name: of.sel(time=list(days)).transpose("time", "y", "x").values for name, of in panels.items()}
+    low, high = np.nanpercentile(np.concatenate([of.ravel() for of in shown.values()]), [1, 99])
+    figure = Figure(figsize=(3.1 * len(panels) + 1, 3.2 * len(days)), layout="constrained")
+    axes = figure.subplots(len(days), len(panels), squeeze=False)
+    for row, day in zip(range(len(days)), days, strict=True):
+        for axis, (name, of) in zip(axes[row], shown.items(), strict=True):
+            image = axis.imshow(of[row], vmin=low, vmax=high, cmap="YlGnBu")
+            axis.set(xticks=[], yticks=[])
+            if row == 0:
+                axis.set_title(name)
+        axes[row, 0].set_ylabel(f"{day:%Y-%m-%d}")
+    figure.colorbar(image, ax=axes, label="soil moisture [m³ m⁻³]", shrink=0.8)
+    if truth.attrs.get("simulated") == "true":
+        figure.suptitle("SIMULATED")
+    return figure

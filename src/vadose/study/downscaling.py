@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
 from vadose.artefact import is_current, made_from, note_inputs, provenance, writing
 from vadose.config.downscaling import Downscaling, DownscalingRun
-from vadose.downscale.fit import estimate, fit, save
-from vadose.downscale.scenarios import Fold, blocked, cross_region, off_site, on_site
+from vadose.downscale.calibration import coverage_table
+from vadose.downscale.explain import importances
+from vadose.downscale.fit import estimate, fit, load, save
+from vadose.downscale.scenarios import Fold, blocked, cross_region, network, off_site, on_site
 from vadose.downscale.station_days import DEVIATION, NORMAL, StationDays
 from vadose.downscale.trees import estimate_trees, fit_trees
 from vadose.errors import VadoseError
@@ -23,7 +26,9 @@ from vadose.report import build_tables_report
 
 Array = NDArray[np.float32]
 Progress = Callable[[str, float], None]
-SCENARIOS = ("on-site", "off-site", "cross-region", "blocked")
+LEVELS = (0.5, 0.9)
+"""Of the intervals whose coverage is told."""
+SCENARIOS = ("on-site", "off-site", "cross-region", "blocked", "network")
 
 
 def study_downscaling(
@@ -38,7 +43,8 @@ def study_downscaling(
     """Fit and test every run in every fold, score all on identical samples, write tables, figures and a report.
 
     Written under ``out``: ``runs/SCENARIO/FOLD/RUN``, ``predictions/SCENARIO.zarr``, ``evaluation``, ``paper`` with the
-    tables and figures of Xu et al. (2025), ``report.html`` and ``scores.csv``. Each is left alone when it was made of
+    tables and figures of Xu et al. (2025), ``coverage.csv`` where models have deviations, ``importances.csv`` of the
+    networks to explain, ``report.html`` and ``scores.csv``. Each is left alone when it was made of
     the same inputs: an interrupted study goes on where it stopped.
 
     Parameters
@@ -84,12 +90,57 @@ def study_downscaling(
         predictions, out / "evaluation", table=table, min_pairs=experiment.min_pairs, replicates=experiment.replicates
     )
     progress("scoring", 1.0)
+    _coverage(predictions, out, progress)
+    weighed = _importances(experiment, table, predictions, out, progress) if experiment.explained else None
     progress("drawing tables and figures", 0.0)
-    paper = downscaling_tables(evaluation, predictions, out / "paper", run=experiment.shown, table=table)
+    paper = downscaling_tables(
+        evaluation, predictions, out / "paper", run=experiment.shown, table=table, importances=weighed
+    )
     progress("drawing tables and figures", 1.0)
     with writing(out / "scores.csv") as scratch:
         scratch.write_bytes((evaluation / "scores.csv").read_bytes())
     return build_tables_report(paper, out / "report.html", title=title, simulated=table.attrs["simulated"] == "true")
+
+
+def _coverage(predictions: dict[str, xr.Dataset], out: Path, progress: Progress) -> None:
+    """Coverage and width of intervals, as models give them and calibrated, of the scenarios that allow it."""
+    parts = []
+    for scenario, store in predictions.items():
+        if not np.isfinite(store.predicted_std.values).any():
+            continue
+        try:
+            parts.append(coverage_table({scenario: store}, LEVELS))
+        except VadoseError as error:
+            progress(f"no calibrated intervals: {error}", 1.0)
+    if parts:
+        with writing(out / "coverage.csv") as scratch:
+            pd.concat(parts).to_csv(scratch, index=False, float_format="%.5g")
+
+
+def _importances(
+    experiment: Downscaling, table: xr.Dataset, predictions: dict[str, xr.Dataset], out: Path, progress: Progress
+) -> Path:
+    """What moves the estimates of the networks to explain, in the first fold of each scenario."""
+    path = out / "importances.csv"
+    parts = []
+    for scenario in predictions:
+        fold = next(iter(_folds(experiment, table, scenario)))
+        for name in experiment.explained:
+            progress(f"weighing features, {scenario} {name}", 0.0)
+            run, folder = experiment.runs[name], out / "runs" / scenario / fold.name / name
+            checkpoint = load(folder / "model.pt")
+            days = StationDays(table, run.features(_own(run, scenario)), fold.training)
+            found = importances(checkpoint, days, fold.test & np.isfinite(days.observed))
+            parts.append(found.assign(scenario=scenario, fold=fold.name, model=name))
+            progress(f"weighing features, {scenario} {name}", 1.0)
+    with writing(path) as scratch:
+        pd.concat(parts).to_csv(scratch, index=False, float_format="%.4g")
+    return path
+
+
+def _own(run: DownscalingRun, scenario: str) -> tuple[str, ...]:
+    """Features of a station's own past, which is known on-site alone."""
+    return (NORMAL, DEVIATION) if run.local and scenario == "on-site" else ()
 
 
 def _folds(experiment: Downscaling, table: xr.Dataset, scenario: str) -> Iterator[Fold]:
@@ -106,6 +157,8 @@ def _folds(experiment: Downscaling, table: xr.Dataset, scenario: str) -> Iterato
         return off_site(table, learnt, **held.off_site.model_dump())
     if scenario == "cross-region" and held.cross_region:
         return cross_region(table, learnt, **held.cross_region.model_dump())
+    if scenario == "network" and held.network:
+        return network(table, learnt, **held.network.model_dump())
     assert held.blocked is not None
     return blocked(table, learnt, **held.blocked.model_dump())
 
@@ -172,7 +225,7 @@ def _run(
     if is_current(folder, **inputs):
         return
     what = f"{scenario} {fold.name} {folder.name}"
-    own = (NORMAL, DEVIATION) if run.local and scenario == "on-site" else ()
+    own = _own(run, scenario)
     days = StationDays(table, run.features(own), fold.training)
     checkpoint: dict[str, Any] | None = None
     log: list[dict[str, Any]] = []
