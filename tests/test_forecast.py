@@ -7,6 +7,7 @@ import xarray as xr
 from vadose.errors import VadoseError
 from vadose.forecast import forecast, latest_day
 from vadose.models.inputs import Channels
+from vadose.models.tiles import predict_tiles
 from vadose.samples import Period, Samples
 from vadose.train import Optimisation, train
 
@@ -180,3 +181,26 @@ def test_passes_want_dropout(runs: dict[str, Path], small_cube: xr.Dataset, tmp_
             leads=(1,), passes=3,
         )  # fmt: skip
     assert not list(tmp_path.iterdir())
+
+
+def test_a_large_map_in_tiles_is_the_map(
+    small_cube: xr.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channels = Channels((FILLED, "precipitation"), leads=(1, 3), target=FILLED)
+    samples = Samples(small_cube, channels, look_back=1, window=None)
+    how = Optimisation(epochs=1, batch_size=4, samples_per_epoch=8)
+    run = train(
+        samples, tmp_path / "c", model="convlstm", hyper={"filters": (3,), "gaussian": True}, training=TRAINING,
+        validation=VALIDATION, refit=False, optimisation=how,
+    )  # fmt: skip
+    days = {"first": "2015-07-01", "last": "2015-07-02"}
+    whole = forecast(run / "final.pt", small_cube, tmp_path / "whole.zarr", **days)  # type: ignore[arg-type]
+    calls = []
+    monkeypatch.setattr("vadose.forecast.TILE", 3)
+    monkeypatch.setattr("vadose.forecast.predict_tiles", lambda *a, **k: calls.append(k) or predict_tiles(*a, **k))
+    tiled = forecast(run / "final.pt", small_cube, tmp_path / "tiled.zarr", **days)  # type: ignore[arg-type]
+    assert calls == [{"tile": 3, "halo": 1}] * 2
+    one, other = (xr.open_zarr(path, consolidated=False).load() for path in (whole, tiled))
+    for name in ("soil_moisture", "soil_moisture_std"):
+        np.testing.assert_allclose(one[name], other[name], atol=1e-6)
+        assert np.isfinite(one[name].values[..., small_cube.mask.values]).all()

@@ -1,6 +1,7 @@
 """A trained run and a cube to a store of forecasts."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,15 @@ from vadose.artefact import fingerprint, is_current, provenance, writing
 from vadose.errors import VadoseError
 from vadose.models import from_checkpoint
 from vadose.models.inputs import NORMAL, Channels, Inputs
+from vadose.models.tiles import predict_tiles, reach
 from vadose.normals import with_normals
 from vadose.samples import Samples
 from vadose.train import Progress, silent
 from vadose.variables import describe
 
 LEADS = (1, 3, 7, 14, 30)
+TILE = 112
+"""Edge of the tiles that a larger map is forecast in [cell]."""
 _CELL_DAYS_AT_ONCE = 1 << 18
 """Cells x days of history given to a model at once."""
 Array = NDArray[np.float32]
@@ -45,7 +49,8 @@ def forecast(
 
     A model trained on windows is applied to windows ``stride`` cells apart (a quarter of their edge
     when left out), and overlaps are averaged with weights that rise toward a window's centre, where
-    errors are smallest. One trained on whole maps is applied to whole maps. One that takes sequences
+    errors are smallest. One trained on whole maps is applied to whole maps, large ones in tiles that overlap by
+    as far as the network sees. One that takes sequences
     goes once over the days asked for and the look-back before them.
 
     A predictor that is missing on the last day known in more than half of the cells does not stop the
@@ -202,9 +207,9 @@ class _Run:
         elif samples.size == (1, 1):
             _by_cell(model, samples, self.days, columns, mean, std, tell)
         else:
-            weight = _window_weight(samples.size) if samples.window else np.ones(samples.shape, np.float32)
+            of_day = partial(_windows, weight=_window_weight(samples.size)) if samples.window else _map
             for number, day in enumerate(self.days):
-                mean[number], std[number] = _map(model, samples, day, columns, weight)
+                mean[number], std[number] = of_day(model, samples, day, columns)
                 tell((number + 1) / len(self.days))
         if channels.weather == "perfect":
             # No forecast without the weather up to its valid day.
@@ -300,7 +305,22 @@ def _by_sequence(
 
 
 @torch.no_grad()
-def _map(model: Any, samples: Samples, day: int, columns: list[int], weight: Array) -> tuple[Array, Array]:
+def _map(model: Any, samples: Samples, day: int, columns: list[int]) -> tuple[Array, Array]:
+    """Mean and deviation (L, y, x) of one day from the whole map, in tiles where it is large."""
+    inputs = samples.inputs(samples.all_windows(day))
+    halo = reach(model, samples.look_back)
+    # Channels dropped in one tile and not in the next would leave seams.
+    dropping = any(module.training for module in model.modules())
+    if halo is None or dropping or max(samples.shape) <= TILE + 2 * halo:
+        mean, std = _predicted(model, inputs, columns)
+    else:
+        both = predict_tiles(lambda part: torch.stack(_distribution(model, part), dim=1), inputs, tile=TILE, halo=halo)
+        mean, std = both[:, 0, columns].float().numpy(), both[:, 1, columns].float().numpy()
+    return np.where(samples.mask, mean[0], np.float32(np.nan)), np.where(samples.mask, std[0], np.float32(np.nan))
+
+
+@torch.no_grad()
+def _windows(model: Any, samples: Samples, day: int, columns: list[int], weight: Array) -> tuple[Array, Array]:
     """Mean and deviation (L, y, x) of one day from all its windows."""
     index = samples.all_windows(day)
     total, deviations = np.zeros((2, len(columns), *samples.shape), np.float32)
@@ -319,14 +339,17 @@ def _map(model: Any, samples: Samples, day: int, columns: list[int], weight: Arr
 
 
 def _predicted(model: Any, inputs: Inputs, columns: list[int]) -> tuple[Array, Array]:
-    """Mean and deviation (B, L, H, W), the latter NaN where the model has none."""
+    """Mean and deviation (B, L, H, W) of some leads, the latter NaN where the model has none."""
+    first, second = (part[:, columns].float().numpy() for part in _distribution(model, inputs))
+    return first, second
+
+
+def _distribution(model: Any, inputs: Inputs) -> tuple[Tensor, Tensor]:
     if hasattr(model, "distribution"):
         both: tuple[Tensor, Tensor] = model.distribution(inputs)
-    else:
-        mean: Tensor = model(inputs)
-        both = mean, torch.full_like(mean, torch.nan)
-    first, second = (part[:, columns].float().numpy() for part in both)
-    return first, second
+        return both
+    mean: Tensor = model(inputs)
+    return mean, torch.full_like(mean, torch.nan)
 
 
 def _window_weight(size: tuple[int, int]) -> Array:

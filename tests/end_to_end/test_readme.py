@@ -17,7 +17,7 @@ def test_the_readme_shows_every_step_of_the_road() -> None:
     shown = {shlex.split(command)[0] for command in COMMANDS}
     assert shown == {
         "fetch", "inspect", "twin", "build", "doctor", "stations", "match", "train", "forecast", "evaluate", "report",
-        "study", "demo",
+        "study", "demo", "downscale", "fill-station",
     }  # fmt: skip
 
 
