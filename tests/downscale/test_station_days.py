@@ -76,6 +76,8 @@ def test_sequences_give_every_observation_once(table: xr.Dataset) -> None:
     np.testing.assert_array_equal(found, np.sort(days.observed[:5][np.isfinite(days.observed[:5])]))
     drawn = list(days.sequences(of, size=3, days=90, limit=4, generator=np.random.default_rng(0)))
     assert sum(len(moisture) for _, moisture in drawn) == 4
+    # What chooses the epoch is gone through whole.
+    assert len(list(days.sequences(of, size=3, days=90, limit=4))) == len(list(days.sequences(of, size=3, days=90)))
 
 
 def test_a_normal_is_of_the_days_learnt_from(table: xr.Dataset) -> None:

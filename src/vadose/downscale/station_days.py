@@ -119,7 +119,9 @@ class StationDays:
         count = np.zeros((self.shape[0], self.shape[1] + 1), np.int64)
         np.cumsum(of & np.isfinite(self.observed), axis=1, out=count[:, 1:])
         some = count[station, end + 1] > count[station, np.maximum(end + 1 - days, 0)]
-        station, end = station[some][:limit], end[some][:limit]
+        station, end = station[some], end[some]
+        if generator is not None:
+            station, end = station[:limit], end[:limit]
         for start in range(0, len(station), size):
             part, of_part = station[start : start + size], end[start : start + size]
             position = of_part[:, None] + np.arange(1 - days, 1)
