@@ -15,9 +15,11 @@ from rasterio.warp import transform
 from scipy.ndimage import gaussian_filter
 
 from vadose import features
+from vadose.artefact import provenance
 from vadose.downscale.extract import RUN_UP, extract
 from vadose.downscale.filling import fill_days
 from vadose.downscale.points import SPECKLE, despeckle
+from vadose.downscale.table import build_features, build_station_table
 from vadose.errors import VadoseError
 from vadose.grid import ease_grid, grid_of
 from vadose.products.dem import read_srtm
@@ -482,3 +484,49 @@ class TestFilling:
     def test_there_are_two_modes(self) -> None:
         with pytest.raises(VadoseError, match="mode 'spline' unknown"):
             fill_days(self.seen, "spline")
+
+
+def test_a_table_of_stations_and_products(world: Path, stations: xr.Dataset, tmp_path: Path) -> None:
+    days = pd.date_range("2019-05-01", periods=50)
+    n = stations.sizes["station"]
+    moisture = np.tile(np.linspace(0.1, 0.3, 50, dtype=np.float32), (n, 2, 1))
+    moisture[2] = np.nan
+    store = stations.assign_coords(time=days, layer=["0-10 cm", "10-40 cm"], depth=[5, 20])
+    store["soil_moisture"] = ("station", "layer", "time"), moisture
+    store["precipitation"] = ("station", "time"), np.full((n, 50), 1.0, np.float32)
+    store["clay_fraction"] = ("station", "depth"), np.full((n, 2), 0.5, np.float32)
+    store = store.assign_coords({name: store[name].astype(object) for name in ("station", "network", "layer")})
+    store.attrs |= {"layer_depths": json.dumps({"0-10 cm": 5, "10-40 cm": 20})} | provenance(seed=0)
+    store.to_zarr(tmp_path / "stations.zarr", zarr_format=3, consolidated=False)
+
+    def built(mode: str) -> tuple[xr.Dataset, xr.Dataset]:
+        path = build_features(
+            tmp_path / "stations.zarr", world, tmp_path / f"{mode}.zarr", first=FIRST, last="2030-01-01", mode=mode
+        )
+        features = xr.open_zarr(path, consolidated=False).load()
+        out = tmp_path / f"table_{mode}.zarr"
+        build_station_table(tmp_path / "stations.zarr", out, first="2019-05-03", features=features)
+        return features, xr.open_zarr(out, consolidated=False).load()
+
+    features, table = built("causal")
+    assert table.attrs["mode"] == "causal"
+    assert table.station.values.tolist() == ["north", "south", "elsewhere"]  # the lake observes nothing
+    assert dict(table.sizes) == {"station": 3, "time": 48}
+    # The products' soil and rain take the place of the stations' own.
+    np.testing.assert_array_equal(table.clay_fraction, features.clay_fraction.sel(station=table.station))
+    np.testing.assert_array_equal(table.precipitation[:2, 0], features.precipitation[:2, 2])
+    np.testing.assert_array_equal(table.ndvi, features.ndvi.sel(station=table.station, time=table.time))
+    assert "ndvi_age" in table
+    assert built("paper")[1].attrs["mode"] == "paper"
+    before = (tmp_path / "causal.zarr" / "zarr.json").stat().st_mtime_ns
+    built("causal")
+    assert (tmp_path / "causal.zarr" / "zarr.json").stat().st_mtime_ns == before
+    with pytest.raises(VadoseError, match="of other stations than the store"):
+        build_station_table(
+            tmp_path / "stations.zarr", tmp_path / "t.zarr", first=FIRST, features=features.isel(station=[1, 0, 2, 3])
+        )
+    with pytest.raises(VadoseError, match="no station store there"):
+        build_features(tmp_path, world, tmp_path / "f.zarr", first=FIRST, last=FIRST, mode="causal")
+    with pytest.raises(VadoseError, match="no layer '1 m'"):
+        build_station_table(tmp_path / "stations.zarr", tmp_path / "t.zarr", first=FIRST, layer="1 m")
+    assert not (tmp_path / "t.zarr").exists()

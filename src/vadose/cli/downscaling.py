@@ -133,17 +133,26 @@ def downscaling_study(
 ) -> None:
     """What 'vadose study' does with an experiment of downscaling."""
     from vadose.config.downscaling import load_downscaling, quick_downscaling
-    from vadose.downscale.table import build_station_table
+    from vadose.downscale.table import build_features, build_station_table
     from vadose.stations import build_stations, folders_of
     from vadose.study import study_downscaling
 
     chosen = load_downscaling(_experiment_name(experiment))
     chosen = quick_downscaling(chosen) if small else chosen
+    if chosen.data == "county" and data is not None:
+        raise VadoseError(f"{experiment}: a simulated county takes no data; run it with: vadose demo --county")
     with progress_bars() as tell:
         if data is not None:
             uscrn, scan, metadata = folders_of(data)
             store = build_stations(out / "stations.zarr", uscrn=uscrn, scan=scan, metadata=metadata, progress=tell)
-            table = build_station_table(store, out / "table.zarr", first=chosen.first.isoformat())
+            first, last, features = chosen.first.isoformat(), chosen.last.isoformat(), None
+            if chosen.data == "products":
+                features = open_store(
+                    build_features(
+                        store, data, out / "features.zarr", first=first, last=last, mode=chosen.mode, progress=tell
+                    )
+                ).load()
+            table = build_station_table(store, out / "table.zarr", first=first, features=features)
         assert table is not None
         page = study_downscaling(
             chosen, table, out, title=f"Study {Path(experiment).stem}", scenarios=scenarios, progress=tell

@@ -178,7 +178,9 @@ def report(
 def study(
     experiment: Annotated[
         str,
-        typer.Argument(help=EXPERIMENTS + " Of downscaling: downscale-stations, or a file downscale*.yaml."),
+        typer.Argument(
+            help=EXPERIMENTS + " Of downscaling: downscale-stations, downscale-paper, or a file downscale*.yaml."
+        ),
     ],
     data: Annotated[Path | None, typer.Option(help="Folder of the data as published.")] = None,
     cube: Annotated[

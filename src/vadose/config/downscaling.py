@@ -126,13 +126,17 @@ class Scenarios(Section):
 class Downscaling(Section):
     """Days, scenarios, runs, and means of them.
 
+    ``data`` says what the features are of: the stations' own files, or ``products`` beside them, filled between
+    overpasses as ``mode`` says.
+
     Models learn from the stations of ``learn_from`` alone, those of the built-in experiment of that name, or all;
     the others are tested as stations never seen. ``ensembles`` are means of runs. ``products`` are columns of
     the table that stand beside the models as they are. ``shown`` is the run of the figures, ``explained`` are networks
     whose features are weighed (SHAP, wants captum), ``maps`` the runs that map a simulated county.
     """
 
-    data: str = "stations"
+    data: Literal["stations", "products", "county"] = "stations"
+    mode: Literal["causal", "paper"] = "causal"
     first: date
     last: date
     learn_from: str | None = None

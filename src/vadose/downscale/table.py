@@ -1,16 +1,65 @@
 """Stations and what is known at them each day, as one table."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
-from vadose.artefact import is_current, made_from, provenance, writing
+from vadose.artefact import fingerprint, is_current, made_from, provenance, writing
+from vadose.downscale.extract import extract
 from vadose.errors import VadoseError
 from vadose.variables import describe
 
+Progress = Callable[[str, float], None]
 SOILS = ("sand_fraction", "clay_fraction", "bulk_density")
+
+
+def build_features(
+    store: Path,
+    data: Path,
+    out: Path,
+    *,
+    first: str,
+    last: str,
+    mode: str,
+    progress: Progress = lambda what, share: None,
+) -> Path:
+    """Write the features that product files hold of the stations of a store, see `vadose.downscale.extract`.
+
+    Parameters
+    ----------
+    store
+        Made by `vadose.stations.build_stations`.
+    data
+        Folder of a folder a product.
+    out
+        Zarr store (station, time) to write; left alone when it was made from the same files already.
+    first, last
+        Days of the features.
+    mode
+        ``'causal'`` or ``'paper'``.
+
+    Raises
+    ------
+    VadoseError
+        When there is no station store, or as `vadose.downscale.extract.extract` does.
+    """
+    made_of = made_from(store)
+    if made_of is None:
+        raise VadoseError(f"{store}: no station store there; make one with: vadose stations")
+    inputs = {"stations": made_of, "data": fingerprint([data]), "first": first, "last": last, "mode": mode}
+    if is_current(out, **inputs):
+        return out
+    stations = xr.open_zarr(store, consolidated=False)
+    days = pd.date_range(first, min(pd.Timestamp(last), pd.Timestamp(stations.time.values[-1])))
+    found = extract(data, stations, days, mode=mode, progress=progress)
+    found.attrs |= {"granules": found.attrs["inputs"]} | provenance(**inputs)
+    with writing(out) as scratch:
+        found.drop_encoding().to_zarr(scratch, mode="w", zarr_format=3, consolidated=False)
+    return out
 
 
 def build_station_table(
