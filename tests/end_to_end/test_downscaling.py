@@ -35,6 +35,7 @@ runs:
     {model: long_mmnet, snapshot: [elevation, soil_moisture_smap_l4], series: [precipitation], days: 40, ends: 0,
      local: true, hyper: {hidden: 8, width: 8, gaussian: true, aggregates: [1, 10]},
      fitting: {epochs: 2, batch_size: 4, sequence: 200, optimiser: adamw, form: crps}}
+  aligned: {model: mmnet, <<: *common, align: mmd, align_weight: 0.1}
   trees: {model: trees, <<: *common, hyper: {iterations: 10}}
 ensembles: {both: [long, trees]}
 products: [soil_moisture_smap_l4, soil_moisture_smap_hydroblocks]
@@ -90,7 +91,7 @@ def test_every_model_is_scored_on_what_it_did_not_learn_from(study: Path) -> Non
     scores = pd.read_csv(study / "scores.csv")
     assert set(scores.scenario) == {"on-site", "off-site"}
     assert set(scores[scores.scenario == "on-site"].fold) == {"2020", "all"}  # of 2025 there is no day
-    assert set(scores.model) == {"mmnet", "long", "trees", "both", "soil_moisture_smap_l4"}
+    assert set(scores.model) == {"mmnet", "long", "aligned", "trees", "both", "soil_moisture_smap_l4"}
     n = scores.groupby(["scenario", "fold"]).n_pairs.nunique()
     assert (n == 1).all()
     page = (study / "report.html").read_text()
@@ -100,6 +101,8 @@ def test_every_model_is_scored_on_what_it_did_not_learn_from(study: Path) -> Non
     store = xr.open_zarr(study / "predictions" / "on-site.zarr", consolidated=False)
     assert np.isfinite(store.predicted_std.sel(model="long").values[store.fold.values >= 0]).all()
     assert np.isnan(store.predicted.values[:, store.fold.values < 0]).all()
+    aligned = pd.read_csv(study / "runs" / "off-site" / "1" / "aligned" / "history.csv")
+    assert (aligned.alignment > 0).all()
     joined = store.predicted.sel(model=["long", "trees"]).mean("model", skipna=False)
     np.testing.assert_allclose(store.predicted.sel(model="both"), joined, rtol=1e-6)
 
@@ -125,6 +128,7 @@ def test_a_study_goes_on_where_it_stopped(study: Path, place: Path, monkeypatch:
         (("iterations: 10", "iteration: 10"), (), "unknown key 'hyper.iteration' of trees; did you mean 'iterations'?"),
         (("folds: 2", "fold: 2"), (), "unknown key 'scenarios.off_site.fold'; did you mean 'folds'?"),
         (("[long, trees]", "[long, tree]"), (), "unknown run 'tree'; did you mean 'trees'?"),
+        (("{iterations: 10}", "{iterations: 10}, align: mmd"), (), "align: trees fuses no two streams"),
         (("season_sine", "ndvi"), (), "no feature ['ndvi']"),
         (("x", "x"), ("--scenario", "blocked"), "unknown scenario ['blocked']"),
     ],

@@ -42,9 +42,10 @@ class DownscalingRun(Section):
     """One model: its features, the days of its series, how it is fitted.
 
     ``model`` is a name in `vadose.models.downscalers.DOWNSCALERS`, or ``trees``. With ``local`` the run is also
-    given, where a station's own past is known (on-site), its normal of the day and its deviation from it.
-    ``limit`` is the most station-days trees learn from. With ``dropout_passes`` estimates are the mean of so many
-    passes with dropout on.
+    given, where a station's own past is known (on-site), its normal of the day and its deviation from it. With
+    ``align`` the representations of the regions learnt from and tested are drawn together, see
+    `vadose.downscale.transfer`. ``limit`` is the most station-days trees learn from. With ``dropout_passes``
+    estimates are the mean of so many passes with dropout on.
     """
 
     model: str
@@ -56,6 +57,8 @@ class DownscalingRun(Section):
     hyper: dict[str, Any] = Field(default_factory=dict)
     limit: int | None = Field(None, ge=1)
     dropout_passes: int | None = Field(None, ge=2)
+    align: Literal["coral", "mmd", "adversarial"] | None = None
+    align_weight: float = Field(1.0, gt=0)
     fitting: FittingConfig = FittingConfig()
 
     def features(self, more: tuple[str, ...] = ()) -> Features:
@@ -75,6 +78,8 @@ class DownscalingRun(Section):
         for key in self.hyper:
             if key not in taken:
                 raise ValueError(f"unknown key 'hyper.{key}' of {self.model}{nearest(key, sorted(taken))}")
+        if self.align and self.model not in ("mmnet", "long_mmnet"):
+            raise ValueError(f"align: {self.model} fuses no two streams to align; choose mmnet or long_mmnet")
         self.features()
         return self
 

@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from vadose.downscale.explain import importances
 from vadose.downscale.fit import estimate, fit, load, save
 from vadose.downscale.scenarios import Fold, blocked, cross_region, network, off_site, on_site
 from vadose.downscale.station_days import DEVIATION, NORMAL, StationDays
+from vadose.downscale.transfer import fit_aligned
 from vadose.downscale.trees import estimate_trees, fit_trees
 from vadose.errors import VadoseError
 from vadose.evaluate.downscaling_paper import downscaling_tables
@@ -237,7 +239,10 @@ def _run(
         progress(f"fitting {what}", 1.0)
     else:
         hyper = run.hyper | ({"local": own} if own and run.model == "long_mmnet" else {})
-        checkpoint, log = fit(
+        learn: Any = fit
+        if run.align:
+            learn = partial(fit_aligned, target=fold.test, align=run.align, weight=run.align_weight)
+        checkpoint, log = learn(
             days, table, fold.training, model=run.model, hyper=hyper, fitting=run.fitting.fitting(), what=what,
             progress=progress,
         )  # fmt: skip
