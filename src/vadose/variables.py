@@ -277,8 +277,14 @@ _ALL = (
             (0.0, 1.0),
             "volume_fraction_of_condensed_water_in_soil",
         )
-        for product, name in (("smap_l4", "SMAP Level 4"), ("smap_hydroblocks", "SMAP-HydroBlocks"))
+        for product, name in (
+            ("smap", "SMAP"),
+            ("smap_l4", "SMAP Level 4"),
+            ("smap_hydroblocks", "SMAP-HydroBlocks"),
+        )
     ),
+    Variable("field_capacity", "water content at field capacity", "m3 m-3", (0.0, 1.0)),
+    Variable("topographic_position", "height above the mean of the surroundings", "m", (-3000.0, 3000.0)),
     Variable("cross_ratio", "cross ratio of backscatter, VH / VV", "1", (0.0, 1e2)),
     Variable("dpsvim", "modified dual-polarisation SAR vegetation index", "1", (0.0, 1e4)),
     Variable("polarization", "normalised difference of the polarisations VV and VH", "1", (-1.0, 1.0)),

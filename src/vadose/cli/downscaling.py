@@ -8,6 +8,9 @@ import typer
 from vadose.cli.terminal import Out, app, box_of, day_of, open_store, progress_bars, say, say_done
 from vadose.errors import VadoseError
 
+TEN_DAY = "s1s2smap_uscrn"
+"""Folder of the ten-day table within the data."""
+
 
 @app.command()
 def downscale(
@@ -146,12 +149,12 @@ def downscaling_study(
             uscrn, scan, metadata = folders_of(data)
             store = build_stations(out / "stations.zarr", uscrn=uscrn, scan=scan, metadata=metadata, progress=tell)
             first, last, features = chosen.first.isoformat(), chosen.last.isoformat(), None
-            if chosen.data == "products":
-                features = open_store(
-                    build_features(
-                        store, data, out / "features.zarr", first=first, last=last, mode=chosen.mode, progress=tell
-                    )
-                ).load()
+            if chosen.data in ("products", "ten_day"):
+                place = data / TEN_DAY if chosen.data == "ten_day" else data
+                path = build_features(
+                    store, place, out / "features.zarr", first=first, last=last, mode=chosen.mode, progress=tell
+                )
+                features = open_store(path).load()
             table = build_station_table(store, out / "table.zarr", first=first, features=features)
         assert table is not None
         page = study_downscaling(

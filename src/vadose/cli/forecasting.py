@@ -179,7 +179,8 @@ def study(
     experiment: Annotated[
         str,
         typer.Argument(
-            help=EXPERIMENTS + " Of downscaling: downscale-stations, -paper, -transfer, or a file downscale*.yaml."
+            help=EXPERIMENTS
+            + " Of downscaling: downscale-stations, -ten_day, -paper, -transfer, or a file downscale*.yaml."
         ),
     ],
     data: Annotated[Path | None, typer.Option(help="Folder of the data as published.")] = None,

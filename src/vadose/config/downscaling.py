@@ -131,8 +131,8 @@ class Scenarios(Section):
 class Downscaling(Section):
     """Days, scenarios, runs, and means of them.
 
-    ``data`` says what the features are of: the stations' own files, or ``products`` beside them, filled between
-    overpasses as ``mode`` says.
+    ``data`` says what the features are of: the stations' own files, ``products`` beside them, filled between
+    overpasses as ``mode`` says, or the ``ten_day`` table, at the stations that it has.
 
     Models learn from the stations of ``learn_from`` alone, those of the built-in experiment of that name, or all;
     the others are tested as stations never seen. ``ensembles`` are means of runs. ``products`` are columns of
@@ -140,7 +140,7 @@ class Downscaling(Section):
     whose features are weighed (SHAP, wants captum), ``maps`` the runs that map a simulated county.
     """
 
-    data: Literal["stations", "products", "county"] = "stations"
+    data: Literal["stations", "products", "ten_day", "county"] = "stations"
     mode: Literal["causal", "paper"] = "causal"
     first: date
     last: date

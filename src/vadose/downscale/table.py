@@ -10,6 +10,7 @@ import xarray as xr
 
 from vadose.artefact import fingerprint, is_current, made_from, provenance, writing
 from vadose.downscale.extract import extract
+from vadose.downscale.ten_day import is_ten_day, read_ten_day
 from vadose.errors import VadoseError
 from vadose.variables import describe
 
@@ -34,7 +35,7 @@ def build_features(
     store
         Made by `vadose.stations.build_stations`.
     data
-        Folder of a folder a product.
+        Folder of a folder a product, or of the ten-day table (`vadose.downscale.ten_day`).
     out
         Zarr store (station, time) to write; left alone when it was made from the same files already.
     first, last
@@ -55,7 +56,10 @@ def build_features(
         return out
     stations = xr.open_zarr(store, consolidated=False)
     days = pd.date_range(first, min(pd.Timestamp(last), pd.Timestamp(stations.time.values[-1])))
-    found = extract(data, stations, days, mode=mode, progress=progress)
+    if is_ten_day(data):
+        found = read_ten_day(data, stations, days, mode=mode)
+    else:
+        found = extract(data, stations, days, mode=mode, progress=progress)
     found.attrs |= {"granules": found.attrs["inputs"]} | provenance(**inputs)
     with writing(out) as scratch:
         found.drop_encoding().to_zarr(scratch, mode="w", zarr_format=3, consolidated=False)
@@ -79,7 +83,8 @@ def build_station_table(
         Of the store.
     features
         More features (station, time) or (station,) of the same stations, as `vadose.downscale.extract` gives
-        them; where they have a variable that stations measure too, the features' is taken.
+        them; where they have a variable that stations measure too, the features' is taken. Stations that none is known
+        of are left out.
 
     Raises
     ------
@@ -116,6 +121,11 @@ def build_station_table(
             table[name] = features[name].reindex(time=table.time) if "time" in features[name].dims else features[name]
         table.attrs |= {key: features.attrs[key] for key in ("mode", "absent") if key in features.attrs}
     some = np.isfinite(table.soil_moisture.values).any(axis=1)
+    if features is not None:
+        # Stations that no feature is known of would only tell what weather tells.
+        some &= np.logical_or.reduce(
+            [np.isfinite(v.values.reshape(len(some), -1)).any(axis=1) for v in features.values()]
+        )
     table = describe(table.isel(station=some).transpose("station", "time"))
     table.attrs |= provenance(**inputs)
     with writing(out) as scratch:
