@@ -189,6 +189,8 @@ def test_a_forecast_becomes_an_outlook_at_100_m(
     maps = xr.open_zarr("a.zarr", consolidated=False)
     assert [str(day)[:10] for day in maps.time.values] == ["2020-06-02", "2020-06-04"]
     assert maps.attrs["simulated"] == "true"
+    # Rain after the day of issue is analysed here: no forecast that could have been issued.
+    assert (maps.attrs["init_time"], maps.attrs["weather"]) == ("2020-06-01", "perfect")
     assert 0 < maps.sizes["y"] < 70
     assert 0 < maps.sizes["x"] < 80
     assert np.isfinite(maps.soil_moisture).all()

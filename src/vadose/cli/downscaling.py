@@ -36,7 +36,8 @@ def downscale(
 ) -> None:
     """Map soil moisture at 100 m, a map a day.
 
-    With a forecast of `vadose forecast` as the coarse field the maps are of its valid days: a field's outlook.
+    With a forecast of `vadose forecast` as the coarse field the maps are of its valid days: a field's outlook. Its
+    store says `weather: perfect` where the weather ahead is analysed, an upper bound, `forecast` where it is foretold.
 
     Example: `vadose downscale model.pt fine.zarr --coarse weather.zarr --date 2020-06-01 --cog maps`
     """

@@ -312,9 +312,14 @@ def _attributes(kept: dict[str, Any], fine: xr.Dataset, coarse: list[xr.Dataset]
     told = [data.attrs["simulated"] for data in (fine, *coarse) if "simulated" in data.attrs]
     told += [learnt["simulated"]] if "simulated" in learnt else []
     simulated = "unknown" if not told else "true" if "true" in told else "false"
-    return {**learnt, "simulated": simulated, "title": "volumetric soil moisture, daily maps"} | (
-        {"mode": mode} if mode else {}
-    )
+    found = {**learnt, "simulated": simulated, "title": "volumetric soil moisture, daily maps"}
+    if mode:
+        found["mode"] = mode
+    if issued := [data.attrs["init_time"] for data in coarse if "init_time" in data.attrs]:
+        # Whatever else is given of the days ahead was not known on the day of issue, unless it is a forecast too.
+        others = [data.attrs.get("weather") for data in coarse if "init_time" not in data.attrs]
+        found |= {"init_time": issued[0], "weather": "forecast" if set(others) == {"forecast"} else "perfect"}
+    return found
 
 
 def _made_from(data: xr.Dataset) -> dict[str, Any]:
