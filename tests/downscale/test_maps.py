@@ -15,6 +15,7 @@ from vadose.downscale.domain import domain_distance, training_domain
 from vadose.downscale.maps import downscale_maps
 from vadose.downscale.rasters import write_cog
 from vadose.errors import VadoseError
+from vadose.features import with_buckets
 from vadose.grid import Grid, ease_grid, raster_coordinates
 from vadose.models.downscalers import DOWNSCALERS, from_checkpoint, to_checkpoint
 from vadose.models.mmnet import Features, Fine, example_fine
@@ -164,6 +165,29 @@ def test_the_lstm_of_each_pixel_is_run_where_no_history_is_shared(fine, coarse, 
     found = opened(downscale_maps(saved(checkpoint), fine, coarse, DAYS[:1], tmp_path / "m.zarr"))
     expected = plain(checkpoint, fine, coarse, DAYS[0])[0].numpy()
     np.testing.assert_allclose(found.soil_moisture[0].values[:50], expected[:50], atol=1e-5)
+
+
+@pytest.mark.parametrize("where", ["degrees", "EASE-Grid"])
+def test_buckets_are_filled_by_the_rain_of_a_coarse_field(where, fine, coarse, saved, tmp_path) -> None:
+    rain = coarse[0] if where == "degrees" else coarse[2].drop_vars(["lat", "lon"])
+    rng = np.random.default_rng(2)
+    shape = tuple(rain.sizes[d] for d in ("time", *[d for d in rain.dims if d != "time"]))
+    dims = ("time", *[d for d in rain.dims if d != "time"])
+    rain = rain.assign(
+        precipitation=(dims, rng.gamma(0.5, 12.0, shape)), air_temperature_max=(dims, rng.normal(298, 3, shape)),
+        air_temperature_min=(dims, rng.normal(288, 3, shape)),
+    )  # fmt: skip
+    given = [rain, *(data for data in coarse[1:] if data is not coarse[2] or where == "degrees")]
+    checkpoint = made("mmnet", series=("surface_temperature", "bucket_25mm"))
+    found = opened(downscale_maps(saved(checkpoint), fine, given, DAYS[:1], tmp_path / "m.zarr"))
+    lat = rain["lat"] if where == "degrees" else coarse[2].lat
+    told = [with_buckets(rain, ["bucket_25mm"], lat), *given[1:]]
+    told = [told[0].assign_coords(lat=lat, lon=coarse[2].lon), *told[1:]] if where != "degrees" else told
+    expected = plain(checkpoint, fine, told, DAYS[0])[0].numpy()
+    np.testing.assert_allclose(found.soil_moisture[0].values[:50], expected[:50], atol=1e-5)
+    without = [data.drop_vars("precipitation", errors="ignore") for data in given]
+    with pytest.raises(VadoseError, match="bucket_25mm"):
+        downscale_maps(saved(checkpoint), fine, without, DAYS[:1], tmp_path / "n.zarr")
 
 
 def test_tiles_do_not_change_the_answer(fine, coarse, saved, tmp_path) -> None:

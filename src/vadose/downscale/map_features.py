@@ -1,7 +1,7 @@
 """Features of the pixels of a map: fine rasters by windows, coarse fields by the nearest cell."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,8 @@ from pyproj import CRS
 
 from vadose.downscale.station_days import MADE, YEAR
 from vadose.errors import VadoseError
+from vadose.features import with_buckets
+from vadose.features.bucket import BUCKET, FILLED_BY
 from vadose.grid import Grid, ease_grid, grid_of
 from vadose.models.mmnet import Features
 
@@ -22,7 +24,9 @@ class MapFeatures:
     """All that networks are given on the pixels of a map, read by days and windows.
 
     A snapshot feature comes from the first data set that holds it, the fine one before the coarse ones; the
-    series come from coarse ones alone, whose values of all days under the map are read at once and kept.
+    series come from coarse ones alone, whose values of all days under the map are read at once and kept. Buckets
+    that no data set holds (`vadose.features.bucket_saturation`) are filled by the first with precipitation, from
+    its first day on: give it some months before the first day mapped.
     Nearest cells are found once: rows and columns apart, for every axis is of one latitude or longitude, or of
     one EASE-Grid 2.0.
 
@@ -53,6 +57,7 @@ class MapFeatures:
         columns = np.arange(self.grid.shape[1])
         self.lat, self.lon = self.grid.latlon(rows, 0)[0], self.grid.latlon(0, columns)[1]
         self._coarse = [_under(self, data, number) for number, data in enumerate(coarse, 1)]
+        self._fill_buckets()
         self._fine_day = self._day_positions()
         before = [days - pd.Timedelta(days=k) for f in wanted for k in range(f.ends, f.ends + f.days)]
         self._history = pd.DatetimeIndex(np.unique(np.concatenate(before)))
@@ -107,6 +112,29 @@ class MapFeatures:
             series[:, k] = field[span][:, kinds_of_rows[at][:, None], kinds_of_columns[at]]
         which = row[:, None] * shape[3] + column
         return series.reshape(*shape[:2], -1).transpose(2, 0, 1), which
+
+    def _fill_buckets(self) -> None:
+        wanted = [name for name in (*self.names, *self.series_names) if BUCKET.fullmatch(name)]
+        wanted = [name for name in wanted if not any(name in source.data for source in self._coarse)]
+        if not wanted:
+            return
+        number = next((n for n, source in enumerate(self._coarse) if "precipitation" in source.data), None)
+        if number is None:
+            raise VadoseError(f"map: the model takes '{wanted[0]}', filled by rain, and no coarse field holds "
+                              "precipitation; give it daily")  # fmt: skip
+        source = self._coarse[number]
+        days = pd.DatetimeIndex(source.data.time.values).normalize()
+        rain = source.data.isel(time=_positions(source.data, pd.date_range(days.min(), days.max()), "precipitation"))
+        latitude = rain["lat"] if "lat" in rain.coords else self._latitude(source)
+        filled = with_buckets(rain[[name for name in FILLED_BY if name in rain]].load(), wanted, latitude)
+        self._coarse[number] = replace(source, data=rain.assign(filled[wanted]))
+
+    def _latitude(self, source: "_Coarse") -> xr.DataArray:
+        """Of the rows of a coarse field on EASE-Grid 2.0, from the map's rows nearest to each."""
+        axis = source.axes[0]
+        found = np.full(source.data.sizes[axis], np.nan)
+        found[source.rows] = self.lat
+        return xr.DataArray(found, dims=axis)
 
     def _day_positions(self) -> IntArray:
         daily = [name for name in self.names if name in self.fine and "time" in self.fine[name].dims]

@@ -5,6 +5,7 @@ texture and land cover, and sums over past days. All of them take and return `xa
 values that cannot be in the unit asked for are refused, on lazy data when they are computed.
 """
 
+from vadose.features.bucket import bucket_saturation, with_buckets
 from vadose.features.classes import (
     IGBP_GROUPS,
     NLCD_GROUPS,
@@ -22,7 +23,8 @@ from vadose.features.terrain import aspect, aspect_components, aspect_cosine_mmn
 
 __all__ = [
     "FORMS", "IGBP_GROUPS", "NLCD_GROUPS", "TEXTURE_GROUPS", "USDA_TEXTURE", "antecedent_sum", "aspect",
-    "aspect_components", "aspect_cosine_mmnet", "cross_ratio", "curvature", "dpsvim", "evi",
+    "aspect_components", "aspect_cosine_mmnet", "bucket_saturation", "cross_ratio", "curvature", "dpsvim", "evi",
     "flow_accumulation", "from_decibel", "igbp_group", "lswi", "ndvi", "ndwi", "ndwi_gao", "nlcd_group",
     "polarization", "slope", "texture_group", "to_decibel", "transformed_swir", "usda_texture_class",
+    "with_buckets",
 ]  # fmt: skip
