@@ -1,7 +1,8 @@
 """Forecasts and training by windows, whole maps and tiles: seconds, and what windows change.
 
     OMP_NUM_THREADS=2 python benchmarks/full_map.py [--rows 120 --columns 160 | --conus] [--tile 112]
-        [--precisions float32] [--steps 3]
+        [--precisions float32] [--steps 3] [--device cpu]
+        [--ways windows whole tiles]
 
 Random data (17 predictors, 3 days) and random weights, with the statistics of batch normalisation taken from the
 data: the times are those of a trained network, the differences only show how far the border's padding reaches; what
@@ -47,16 +48,17 @@ NETWORKS: dict[str, Callable[[], Any]] = {
     "SimVP": lambda: SimVP(CHANNELS, look_back=DAYS),
 }
 PRECISIONS = ["float32", "bf16"]
+WAYS = ["windows", "whole", "tiles"]
 
 
 def random_map(rows: int, columns: int) -> Inputs:
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator(torch.get_default_device()).manual_seed(0)
 
     def draw(*shape: int) -> Tensor:
         return torch.randn(1, *shape, rows, columns, generator=generator)
 
-    cell = torch.zeros(1, 2, dtype=torch.int64)
-    return Inputs(draw(DAYS, len(CHANNELS.history)), draw(len(CHANNELS.static)), None, torch.tensor([17000]), cell)
+    cell, day = (torch.tensor(at) for at in ([[0, 0]], [17000]))
+    return Inputs(draw(DAYS, len(CHANNELS.history)), draw(len(CHANNELS.static)), None, day, cell)
 
 
 def windows_of(inputs: Inputs, rows: Tensor, columns: Tensor) -> Inputs:
@@ -75,7 +77,7 @@ def windows_of(inputs: Inputs, rows: Tensor, columns: Tensor) -> Inputs:
 def corners(rows: int, columns: int) -> tuple[Tensor, Tensor]:
     along = [np.unique([*range(0, cells - WINDOW + 1, STRIDE), cells - WINDOW]) for cells in (rows, columns)]
     row, column = np.meshgrid(*along, indexing="ij")
-    return torch.from_numpy(row.ravel()), torch.from_numpy(column.ravel())
+    return torch.tensor(row.ravel()), torch.tensor(column.ravel())
 
 
 @torch.no_grad()
@@ -141,6 +143,8 @@ def seconds(run: Callable[[], Any], steps: int) -> tuple[float, float, Any]:
     for _ in range(steps):
         start = np.array([time.perf_counter(), time.process_time()])
         result = run()
+        if torch.get_default_device().type == "cuda":
+            torch.cuda.synchronize()
         spent.append(np.array([time.perf_counter(), time.process_time()]) - start)
     clock, processor = np.median(spent, axis=0)
     return float(clock), float(processor), result
@@ -148,7 +152,7 @@ def seconds(run: Callable[[], Any], steps: int) -> tuple[float, float, Any]:
 
 @contextmanager
 def precision_of(name: str) -> Iterator[None]:
-    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=name == "bf16"):
+    with torch.autocast(torch.get_default_device().type, dtype=torch.bfloat16, enabled=name == "bf16"):
         yield
 
 
@@ -176,15 +180,18 @@ def main() -> None:
     parser.add_argument("--conus", action="store_true", help="a map of 282 x 627 cells")
     parser.add_argument("--tile", type=int, default=112)
     parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=PRECISIONS)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS)
     parser.add_argument("--steps", type=int, default=3, help="runs of each, of which the median counts")
     options = parser.parse_args()
     rows, columns = CONUS if options.conus else (options.rows, options.columns)
     if min(rows, columns) < 2 * WINDOW:
         parser.error(f"a map of {rows} x {columns} cells; {2 * WINDOW} x {2 * WINDOW} at least")
+    torch.set_default_device(options.device)
     torch.manual_seed(0)
     inputs = random_map(rows, columns)
     load = os.getloadavg()[0]
-    print(f"{rows} x {columns} cells, {torch.get_num_threads()} threads, {platform.machine()}, torch "
+    print(f"{rows} x {columns} cells, {options.device}, {torch.get_num_threads()} threads, {platform.machine()}, torch "
           f"{torch.__version__}, load {load:.1f} before\n")  # fmt: skip
     print("| network | way | precision | s a day | of processor | difference, largest | rms | by depth 0 / 1 / 2 / 3 "
           "| trained cell-days/s | of processor |\n|---|---|---|---|---|---|---|---|---|---|")  # fmt: skip
@@ -204,6 +211,8 @@ def main() -> None:
                 corner(inputs, options.tile)),
         }  # fmt: skip
         for way, (predict, batch) in ways.items():
+            if way.split()[0] not in options.ways:
+                continue
             for precision in options.precisions:
                 model.eval()
                 with torch.no_grad(), precision_of(precision):
