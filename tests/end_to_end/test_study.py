@@ -118,6 +118,22 @@ def test_changing_the_future_changes_no_forecast_of_the_road(world: Path, tmp_pa
         np.testing.assert_array_equal(before.values, after.values)
 
 
+def test_of_a_dense_map_the_cells_to_score_are_forecast_alone(world: Path, done: Path, tmp_path: Path) -> None:
+    names = {"damped_persistence", "trees", "convlstm"}
+    thinned = small(names).model_copy(update={"score_every": 2})
+    for part in ("runs", "cube.zarr"):
+        shutil.copytree(done / part, tmp_path / part)
+    study(thinned, world / "conusv4f1", tmp_path, title="t")
+    for name in names:
+        whole, part = (
+            xr.open_zarr(root / "forecasts" / "test" / f"{name}.zarr", consolidated=False).soil_moisture.values
+            for root in (done, tmp_path)
+        )
+        known = np.isfinite(part).any(axis=(0, 1))
+        assert 0 < known.sum() < np.isfinite(whole).any(axis=(0, 1)).sum()
+        np.testing.assert_allclose(part[..., known], whole[..., known], atol=1e-6)
+
+
 def test_data_without_the_test_year_are_validated_only(world: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     shutil.copytree(world / "conusv4f1", data)

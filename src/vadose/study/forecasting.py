@@ -198,14 +198,18 @@ class _Road:
 
     def scored(self) -> xr.Dataset:
         """The cube with observations at the cells to score alone."""
-        step = self.experiment.score_every
-        if step == 1:
+        if self.experiment.score_every == 1:
             return self.cube
+        thinned = self._thinned()
+        names = [layer.config.observed for layer in self.layers]
+        return thinned[[*names, "mask"]].where(thinned.mask)
+
+    def _thinned(self) -> xr.Dataset:
+        """The cube with a mask of the cells to score: those by themselves need no forecast elsewhere."""
+        step = self.experiment.score_every
         rows, columns = (np.arange(self.cube.sizes[d]) % step == step // 2 for d in ("y", "x"))
         chosen = xr.DataArray(rows[:, None] & columns, dims=("y", "x")) & self.cube.mask
-        names = [layer.config.observed for layer in self.layers]
-        thinned = self.cube[[*names, "mask"]].where(chosen)
-        return thinned.assign_attrs(inputs=f"every {step}th cell of {self.cube.attrs['inputs']}")
+        return self.cube.assign(mask=chosen).assign_attrs(inputs=f"every {step}th cell of {self.cube.attrs['inputs']}")
 
     def train(self, layer: _Layer, names: Sequence[str] | None = None) -> list[Path]:
         """Train the runs of a layer, then its blends, then forecast what the layers below are given."""
@@ -285,11 +289,12 @@ class _Road:
         # Of what the layers below learn from, the training days too.
         begin = split.training.first if name in self.sources else pd.Timestamp(period.first)
         days = pd.DatetimeIndex(self.cube.time.values)
+        thin = experiment.score_every > 1 and name not in self.sources
         first = max(pd.Timestamp(begin) - pd.Timedelta(days=max(experiment.leads)), days[0])
         last = min(pd.Timestamp(period.last), days[-1]) - pd.Timedelta(days=min(experiment.leads))
         return forecast(
             self.runs / layer.folder / name / CHECKPOINTS[phase],
-            self.cube,
+            self._thinned() if thin else self.cube,
             self.store(layer, phase, name),
             first=f"{first:%Y-%m-%d}",
             last=f"{last:%Y-%m-%d}",
@@ -298,7 +303,7 @@ class _Road:
             above=self._stores_above(layer, phase, self._source(name)),
             of_members=self._of_members(layer, phase, name),
             passes=experiment.runs[name].dropout_passes if name in experiment.runs else None,
-            made_of=self.made_of,
+            made_of=self.made_of | ({"every": experiment.score_every} if thin else {}),
             progress=self.progress,
         )
 
