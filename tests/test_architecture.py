@@ -10,7 +10,10 @@ PACKAGE = Path(__file__).resolve().parents[1] / "src" / "vadose"
 # Stage -> stages it may import; its own stage always.
 MAY_IMPORT: dict[str, set[str]] = {
     "__init__": set(),
+    "__main__": {"cli"},
     "errors": set(),
+    "workers": {"errors"},
+    "processes": {"errors"},
     "variables": set(),
     "artefact": {"errors"},
     "grid": {"errors"},
@@ -20,7 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "fetch": {"errors", "grid", "products"},
     "inspection": {"errors", "products"},
     "resample": {"errors", "grid"},
-    "cube": {"errors", "artefact", "products", "grid", "features", "gapfill", "resample", "variables"},
+    "cube": {"errors", "artefact", "products", "grid", "features", "gapfill", "resample", "variables", "workers"},
     "doctor": {"errors", "artefact", "variables"},
     "screening": {"errors"},
     "stations": {"errors", "artefact", "products", "screening", "variables"},
@@ -29,11 +32,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "losses": set(),
     "normals": {"errors"},
     "samples": {"errors", "models", "normals"},
-    "train": {"errors", "artefact", "models", "losses", "samples"},
-    "forecast": {"errors", "artefact", "models", "normals", "samples", "train", "variables"},
+    "train": {"errors", "artefact", "models", "losses", "processes", "samples"},
+    "forecast": {"errors", "artefact", "models", "normals", "samples", "variables", "workers"},
     "downscale": {
         "errors", "artefact", "cube", "features", "gapfill", "grid", "products", "variables", "models", "losses",
-        "normals",
+        "normals", "workers",
     },
     "evaluate": {"errors", "artefact", "features", "variables", "grid"},
     "outlook": {"errors", "artefact"},
@@ -42,8 +45,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "configs": set(),
     "config": {"errors", "cube", "downscale", "gapfill", "models", "samples", "train"},
     "study": {
-        "errors", "artefact", "config", "cube", "downscale", "matchups", "models", "normals", "samples", "train",
-        "forecast", "evaluate", "report", "twin",
+        "errors", "artefact", "config", "cube", "downscale", "matchups", "models", "normals", "processes", "samples",
+        "train", "forecast", "evaluate", "report", "twin",
     },
     "cli": {
         "errors", "artefact", "config", "cube", "doctor", "downscale", "evaluate", "fetch", "forecast", "inspection",
@@ -52,7 +55,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }  # fmt: skip
 # Libraries that only these stages may know.
 ONLY_IN = {
-    "torch": {"gapfill", "models", "losses", "samples", "train", "forecast", "downscale"},
+    "torch": {"gapfill", "models", "processes", "losses", "samples", "train", "forecast", "downscale"},
     "pydantic": {"config"},
     "typer": {"cli"},
 }

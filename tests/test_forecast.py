@@ -1,15 +1,21 @@
+import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import xarray as xr
+from distributed import Client, LocalCluster
 
 from vadose.errors import VadoseError
 from vadose.forecast import forecast, latest_day
 from vadose.models.inputs import Channels
 from vadose.models.tiles import predict_tiles
+from vadose.normals import with_normals
 from vadose.samples import Period, Samples
-from vadose.train import Optimisation, train
+from vadose.train import Optimisation, blend, train
 
 TRAINING, VALIDATION = Period("2015-04-10", "2015-07-20"), Period("2015-07-21", "2015-08-28")
 FILLED = "soil_moisture_filled"
@@ -204,3 +210,75 @@ def test_a_large_map_in_tiles_is_the_map(
     for name in ("soil_moisture", "soil_moisture_std"):
         np.testing.assert_allclose(one[name], other[name], atol=1e-6)
         assert np.isfinite(one[name].values[..., small_cube.mask.values]).all()
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[LocalCluster]:
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=50) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def joined(runs: dict[str, Path], small_cube: xr.Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network of windows and one of sequences that takes a normal and has dropout."""
+    folder = tmp_path_factory.mktemp("joined")
+    channels = Channels(
+        (FILLED, "precipitation", "soil_moisture_normal"), (), ("precipitation", "soil_moisture_normal"), (1, 3), FILLED
+    )
+    run = train(
+        Samples(with_normals(small_cube, ("soil_moisture",), TRAINING.first, TRAINING.last), channels, look_back=10),
+        folder / "s", model="surrogate", hyper={"hidden": 6, "width": 6, "dropout": 0.5}, training=TRAINING,
+        validation=VALIDATION, refit=False, optimisation=Optimisation(epochs=1, batch_size=16, samples_per_epoch=64),
+    )  # fmt: skip
+    return blend([runs["convlstm"], run], folder / "b", weights=None, leads=(1, 3), attributes={}, made_of={})
+
+
+def test_workers_make_the_same_forecast_and_one_may_die(
+    runs: dict[str, Path], joined: Path, small_cube: xr.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    cluster: LocalCluster,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("vadose.forecast.BLOCK_DAYS", 16)
+    small_cube.to_zarr(tmp_path / "cube.zarr", zarr_format=3, consolidated=False)
+    lazy = xr.open_zarr(tmp_path / "cube.zarr", consolidated=False)
+    days: dict[str, Any] = {"first": "2015-05-20", "last": "2015-08-26"}
+    on_cluster: dict[str, Any] = {"scheduler": cluster.scheduler_address}
+    seen: list[float] = []
+    killed: list[int] = []
+
+    def kill(what: str, share: float) -> None:
+        seen.append(share)
+        if share > 0.2 and not killed:
+            with Client(cluster, set_as_default=False) as client:
+                killed.append(next(iter(client.run(os.getpid).values())))
+            os.kill(killed[0], signal.SIGKILL)
+
+    def same(run: Path, passes: int | None = None, **how: Any) -> None:
+        made = []
+        for cube, more in ((small_cube, {}), (lazy, how)):
+            out = forecast(run, cube, tmp_path / f"{len(made)}-{passes}.zarr", passes=passes, **days, **more)
+            made.append(xr.open_zarr(out, consolidated=False).load())
+        one, other = made
+        assert one.sizes["init_time"] == 99
+        assert set(one.data_vars) == set(other.data_vars)
+        for name in one.data_vars:
+            np.testing.assert_allclose(one[name], other[name], atol=1e-6)
+
+    same(joined.parent / "s" / "final.pt", passes=3, progress=lambda what, share: seen.append(share), **on_cluster)
+    assert len(seen) == 3 + 1
+    seen.clear()
+    for nanny in cluster.workers.values():
+        nanny.auto_restart = False  # to wait for a new worker would take longer than to do without
+    same(joined / "final.pt", progress=kill, **on_cluster)
+    assert killed
+    # Seven blocks of days of one member, parts of two or three cells of 70 of the other, and the end.
+    assert len(seen) == 7 + 24 + 1
+    assert seen == sorted(seen)
+
+
+def test_no_scheduler_is_told(runs: dict[str, Path], small_cube: xr.Dataset, tmp_path: Path) -> None:
+    with pytest.raises(VadoseError, match="no Dask scheduler answers there"):
+        forecast(
+            runs["persistence"] / "final.pt", small_cube, tmp_path / "f.zarr", first="2015-07-01", last="2015-07-01",
+            leads=(1,), scheduler="nowhere",
+        )  # fmt: skip
+    assert not list(tmp_path.iterdir())

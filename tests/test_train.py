@@ -1,6 +1,7 @@
 """The training loop on the small made-up cube."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -186,3 +187,49 @@ def test_wrong_splits_and_broken_losses_are_refused(samples: Samples, tmp_path: 
     with pytest.raises(VadoseError, match="the training loss is"):
         trained(samples, tmp_path / "run", optimisation=Optimisation(**{**QUICK.__dict__, "learning_rate": 1e30}))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_network_is_compiled_and_its_checkpoint_is_plain(
+    samples: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+
+    def compiled(method: Any) -> Any:
+        def run(*arguments: Any) -> Any:
+            calls.append(method.__name__)
+            return method(*arguments)
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    plain = trained(samples, tmp_path / "run", refit=False)
+    assert calls == []
+    quick = replace(QUICK, compile=True)
+    # How it is computed makes no other run.
+    assert trained(samples, tmp_path / "run", refit=False, optimisation=quick) == plain
+    assert calls == []
+    run = trained(samples, tmp_path / "compiled", refit=False, optimisation=quick)
+    assert set(calls) == {"forward"}
+    assert torch.equal(weights_of(run / "final.pt"), weights_of(plain / "final.pt"))
+    calls.clear()
+    trained(samples, tmp_path / "crps", hyper={"filters": (4,), "gaussian": True}, refit=False,
+            optimisation=replace(quick, form="crps", epochs=1))  # fmt: skip
+    assert set(calls) == {"distribution"}
+
+
+@pytest.mark.parametrize("at_first_step", [True, False])
+def test_without_a_compiler_training_says_so_once_and_goes_on(
+    at_first_step: bool, samples: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise RuntimeError("no C++ compiler")
+
+    monkeypatch.setattr(torch, "compile", (lambda method: fail) if at_first_step else fail)
+    told: list[str] = []
+    how = replace(QUICK, compile=True)
+    run = trained(samples, tmp_path / "run", refit=False, optimisation=how, progress=lambda what, _: told.append(what))
+    assert [what for what in told if "uncompiled" in what] == [
+        "run, seed 0 goes on uncompiled, torch.compile failed with RuntimeError"
+    ]
+    plain = trained(samples, tmp_path / "plain", refit=False)
+    assert torch.equal(weights_of(run / "final.pt"), weights_of(plain / "final.pt"))

@@ -45,8 +45,9 @@ def writing(path: Path) -> Iterator[Path]:
     except BaseException:
         remove(scratch)
         raise
-    remove(path)
-    scratch.rename(path)
+    if path.is_dir():
+        remove(path)
+    scratch.replace(path)  # of a file at once, so that one of the two is always there
 
 
 def remove(path: Path) -> None:

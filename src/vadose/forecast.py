@@ -1,9 +1,9 @@
 """A trained run and a cube to a store of forecasts."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,17 +17,22 @@ from vadose.errors import VadoseError
 from vadose.models import from_checkpoint
 from vadose.models.inputs import NORMAL, Channels, Inputs
 from vadose.models.tiles import predict_tiles, reach
-from vadose.normals import with_normals
+from vadose.normals import HARMONIC, with_normals
 from vadose.samples import Samples
-from vadose.train import Progress, silent
 from vadose.variables import describe
+from vadose.workers import Run, on_workers
 
 LEADS = (1, 3, 7, 14, 30)
 TILE = 112
 """Edge of the tiles that a larger map is forecast in [cell]."""
 _CELL_DAYS_AT_ONCE = 1 << 18
 """Cells x days of history given to a model at once."""
+BLOCK_DAYS = 64
+"""Days of issue in a chunk of the store, and in a unit of work."""
+_BANDS = 32
+"""Units of work that the cells are parted into where a model goes over all days at once."""
 Array = NDArray[np.float32]
+Progress = Callable[[str, float], None]
 
 
 def forecast(
@@ -43,7 +48,9 @@ def forecast(
     of_members: Sequence[xr.Dataset] | None = None,
     passes: int | None = None,
     made_of: dict[str, Any] | None = None,
-    progress: Progress = silent,
+    workers: int = 1,
+    scheduler: str | None = None,
+    progress: Progress = lambda what, share: None,
 ) -> Path:
     """Forecast every day of ``first`` .. ``last`` (the last days known) and write the store.
 
@@ -56,6 +63,11 @@ def forecast(
     A predictor that is missing on the last day known in more than half of the cells does not stop the
     forecast: the networks take the training mean in its place, trees their branch for it. The store
     says so in ``inputs_missing`` (init_time, channel).
+
+    Workers forecast blocks of 64 days of issue each, of a cube they read by themselves; of a model that takes
+    sequences parts of the cells, of all days, and passes with dropout whole. The forecast is that of one process up to
+    rounding. One that dies costs what it was at. This process holds the forecast in memory until it is written, as it
+    does without workers.
 
     Parameters
     ----------
@@ -75,12 +87,17 @@ def forecast(
     passes
         Forecast so many times with the network's dropout left on and join the passes as members of a blend
         (Monte Carlo dropout, Gal and Ghahramani 2016, arXiv:1506.02142), instead of once without.
+    workers
+        Processes on this machine; with more than one the cube and the stores above have to be opened lazily.
+    scheduler
+        Address of a Dask scheduler, such as ``'tcp://host:8786'``, whose workers see the same files.
 
     Raises
     ------
     VadoseError
         When the model lacks a lead asked for, or dropout for the passes, or the days are not in the cube, or no
-        weather of the days ahead is. Leads beyond the weather of the cube are NaN.
+        weather of the days ahead is; when no scheduler answers, or workers were to be sent a cube held in memory.
+        Leads beyond the weather of the cube are NaN.
     """
     kept = _checkpoint(checkpoint)
     channels = Channels.from_dict(kept["channels"])
@@ -104,11 +121,17 @@ def forecast(
         )
     days = _positions(cube, first, last, min(leads) if perfect else 0)
     what = f"forecasting {out.parent.name} {out.stem}"
-    run = _Run(cube, days, leads, stride, dict(above or {}))
-    if of_members is not None:
-        mean, std = _joined(kept, leads, [_values_of(store, cube.time.values[days], leads) for store in of_members])
-    else:
-        mean, std = run.values(kept, lambda share: progress(what, share), passes)
+    names = [name for name in channels.history if not name.endswith(NORMAL)]
+    absent = np.zeros((len(days), len(names)), np.int8)
+    with on_workers(workers, scheduler) as do:
+        if of_members is not None:
+            mean, std = _joined(kept, leads, [_values_of(store, cube.time.values[days], leads) for store in of_members])
+        else:
+            run = _Run(cube, days, leads, stride, dict(above or {}))
+            shared = _Shared(do, checkpoint) if workers > 1 or scheduler else None
+            mean, std = run.values(kept, lambda share: progress(what, share), passes, shared)
+        for block, found in do(partial(_missing, cube, names, days), _blocks(len(days))):
+            absent[block] = found
     progress(what, 1.0)
     store = xr.Dataset(
         {"soil_moisture": (("init_time", "lead_time", "y", "x"), mean)},
@@ -129,12 +152,11 @@ def forecast(
     store.lead_time.attrs = {"standard_name": "forecast_period"}
     if np.isfinite(std).any():
         store["soil_moisture_std"] = store.soil_moisture.dims, std
-    names = [name for name in channels.history if not name.endswith(NORMAL)]
     store = store.assign_coords(channel=np.array(names, object))
-    store["inputs_missing"] = ("init_time", "channel"), _missing(cube, names, days).astype(np.int8)
+    store["inputs_missing"] = ("init_time", "channel"), absent
     store.inputs_missing.attrs = {"long_name": "1 where a predictor is missing in more than half of the cells"}
     with writing(out) as scratch:
-        describe(store).chunk({"init_time": 64}).to_zarr(scratch, mode="w", zarr_format=3, consolidated=False)
+        describe(store).chunk({"init_time": BLOCK_DAYS}).to_zarr(scratch, mode="w", zarr_format=3, consolidated=False)
     return out
 
 
@@ -173,37 +195,53 @@ class _Run:
         self.kept: tuple[Any, Samples] | None = None
 
     def values(
-        self, checkpoint: dict[str, Any], tell: Callable[[float], None], passes: int | None = None
-    ) -> tuple[Array, Array]:
+        self, checkpoint: dict[str, Any], tell: Callable[[float], None], passes: int | None = None,
+        shared: "_Shared | None" = None,
+    ) -> tuple[Array, Array]:  # fmt: skip
         """Mean and deviation (init_time, lead_time, y, x); the latter NaN where the model has none."""
         if checkpoint["name"] == "blend":
             members = checkpoint["members"]
             told = _parts(tell, len(members))
-            return _joined(checkpoint, self.leads, (self.values(m, told(k), passes) for k, m in enumerate(members)))
+            found = (
+                self.values(member, told(k), passes, shared and shared.member(k)) for k, member in enumerate(members)
+            )
+            return _joined(checkpoint, self.leads, found)
         model = from_checkpoint(checkpoint)
-        if not passes:
-            return self._of(model, checkpoint, tell)
-        if not _leave_dropout_on(model):
+        if passes and not _leave_dropout_on(model):
             raise VadoseError(f"passes with dropout: {checkpoint['name']} has no dropout; forecast it without passes")
-        told = _parts(tell, passes)
-
-        def one(number: int) -> tuple[Array, Array]:
-            torch.manual_seed(number)
-            mean, std = self._of(model, checkpoint, told(number))
-            # A network without a deviation of its own is told apart from its passes alone.
-            return mean, np.nan_to_num(std)
-
+        if shared is not None:
+            units = _units(len(self.days), passes, int(self.cube.mask.sum()) if hasattr(model, "of_days") else None)
+            parts = _on_workers(self, shared, checkpoint, units, tell)
+            if not passes:
+                return self._of_parts(parts)
+            each = ((mean, std) for _, mean, std in parts)
+        elif not passes:
+            return self.of(model, checkpoint, tell)
+        else:
+            told = _parts(tell, passes)
+            each = (self.of_pass(model, checkpoint, number, told(number)) for number in range(passes))
         equally = {"channels": checkpoint["channels"], "members": range(passes), "weights": None}
-        return _joined(equally, self.leads, map(one, range(passes)))
+        return _joined(equally, self.leads, each)
 
-    def _of(self, model: Any, checkpoint: dict[str, Any], tell: Callable[[float], None]) -> tuple[Array, Array]:
-        """As `values`, of one model."""
+    def of_pass(
+        self, model: Any, checkpoint: dict[str, Any], number: int, tell: Callable[[float], None]
+    ) -> tuple[Array, Array]:
+        """As `of`, with the dropout of a pass."""
+        torch.manual_seed(number)
+        mean, std = self.of(model, checkpoint, tell)
+        # A network without a deviation of its own is told apart from its passes alone.
+        return mean, np.nan_to_num(std)
+
+    def of(
+        self, model: Any, checkpoint: dict[str, Any], tell: Callable[[float], None], cells: slice = slice(None)
+    ) -> tuple[Array, Array]:
+        """As `values`, of one model; of one that takes sequences at some of the cells."""
         channels = Channels.from_dict(checkpoint["channels"])
         samples = self._samples(channels, checkpoint)
         columns = [channels.leads.index(lead) for lead in self.leads]
         mean, std = np.full((2, len(self.days), len(self.leads), *samples.shape), np.nan, np.float32)
         if hasattr(model, "of_days"):
-            _by_sequence(model, samples, self.days, columns, mean, std, tell)
+            _by_sequence(model, samples, self.days, columns, mean, std, tell, cells)
         elif samples.size == (1, 1):
             _by_cell(model, samples, self.days, columns, mean, std, tell)
         else:
@@ -217,17 +255,127 @@ class _Run:
             mean[beyond] = std[beyond] = np.nan
         return mean, std
 
+    def cut(self, days: slice, checkpoint: dict[str, Any]) -> "_Run":
+        """The same of some of the days, and no more of the cube than a model looks at."""
+        chosen, reach = self.days[days], max(checkpoint["channels"]["leads"])
+        first = max(int(chosen[0]) - checkpoint["look_back"] + 1, 0)
+        issued = slice(*self.cube.time.values[chosen[[0, -1]]])
+        above = {name: store.sel(init_time=issued) for name, store in self.above.items()}
+        cube = self.cube.isel(time=slice(first, int(chosen[-1]) + reach + 1))
+        return _Run(cube, chosen - first, self.leads, self.stride, above)
+
+    def _of_parts(self, parts: "Iterable[tuple[_Unit, Array, Array]]") -> tuple[Array, Array]:
+        """What workers made, put together."""
+        shape = (len(self.days), len(self.leads), self.cube.sizes["y"], self.cube.sizes["x"])
+        mean, std = np.full((2, *shape), np.nan, np.float32)
+        for unit, *found in parts:
+            for whole, part in zip((mean, std), found, strict=True):
+                if unit.cells is None:
+                    whole[unit.days] = part
+                else:
+                    row, column = _cells(self.cube, unit.cells)
+                    whole[:, :, row, column] = part
+        return mean, std
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Samples hold a part of the cube in memory; workers read their own.
+        return self.__dict__ | {"kept": None}
+
     def _samples(self, channels: Channels, checkpoint: dict[str, Any]) -> Samples:
         window, look_back = checkpoint["window"], checkpoint["look_back"]
         wanted = (channels, window, look_back, checkpoint.get("learnt_from"))
         if self.kept is None or self.kept[0] != wanted:
-            cube = self.cube
-            if normals := tuple(n.removesuffix(NORMAL) for n in channels.history if n.endswith(NORMAL)):
-                cube = with_normals(cube, normals, **checkpoint["learnt_from"])
+            cube = _with_normals(self.cube, channels, checkpoint)
             above = {name: self.above[name] for name in channels.above}
             samples = Samples(cube, channels, look_back=look_back, window=window, stride=self.stride, above=above)
             self.kept = wanted, samples
         return self.kept[1]
+
+
+def _with_normals(cube: xr.Dataset, channels: Channels, checkpoint: dict[str, Any]) -> xr.Dataset:
+    """The cube and the normals that a model takes, where they are not in it yet."""
+    wanted = (name.removesuffix(NORMAL) for name in channels.history if name.endswith(NORMAL))
+    normals = tuple(name for name in wanted if name + HARMONIC not in cube)
+    return with_normals(cube, normals, **checkpoint["learnt_from"]) if normals else cube
+
+
+class _Shared(NamedTuple):
+    """How workers do units, and the checkpoint they read: by which members of members in a file."""
+
+    do: Run
+    path: Path
+    place: tuple[int, ...] = ()
+
+    def member(self, number: int) -> "_Shared":
+        return self._replace(place=(*self.place, number))
+
+
+class _Unit(NamedTuple):
+    """A part of a forecast: days of issue, and some of the cells in the mask, or a pass."""
+
+    days: slice
+    cells: slice | None = None
+    number: int | None = None
+
+
+def _blocks(days: int) -> list[slice]:
+    return [slice(start, min(start + BLOCK_DAYS, days)) for start in range(0, days, BLOCK_DAYS)]
+
+
+def _units(days: int, passes: int | None, cells: int | None) -> list[_Unit]:
+    """Units of work, each done as one process would do it; ``cells`` of a model that goes over all days at once."""
+    whole = slice(0, days)
+    if passes:
+        # Numbers are drawn from the first day to the last.
+        return [_Unit(whole, number=number) for number in range(passes)]
+    if cells is None:
+        return [_Unit(block) for block in _blocks(days)]
+    size = max(1, -(-cells // _BANDS))
+    return [_Unit(whole, slice(start, start + size)) for start in range(0, cells, size)]
+
+
+class _Job:
+    """Forecast units by one network of a checkpoint; sent to workers whole."""
+
+    def __init__(self, shared: _Shared, run: _Run) -> None:
+        self.path, self.place, self.run = shared.path.resolve(), shared.place, run
+
+    def __call__(self, unit: _Unit) -> tuple[_Unit, Array, Array]:
+        kept = _checkpoint(self.path)
+        for number in self.place:
+            kept = kept["members"][number]
+        model = from_checkpoint(kept)
+        if unit.number is not None:
+            _leave_dropout_on(model)
+            return unit, *self.run.of_pass(model, kept, unit.number, _untold)
+        if unit.cells is not None:
+            row, column = _cells(self.run.cube, unit.cells)
+            mean, std = self.run.of(model, kept, _untold, unit.cells)
+            return unit, mean[:, :, row, column], std[:, :, row, column]
+        return unit, *self.run.cut(unit.days, kept).of(model, kept, _untold)
+
+
+def _on_workers(
+    run: _Run, shared: _Shared, checkpoint: dict[str, Any], units: list[_Unit], tell: Callable[[float], None]
+) -> Iterator[tuple[_Unit, Array, Array]]:
+    """Units as workers forecast them."""
+    channels = Channels.from_dict(checkpoint["channels"])
+    above = {name: run.above[name] for name in channels.above}
+    # Normals are of other days than a worker reads.
+    cube = _with_normals(run.cube, channels, checkpoint)
+    ready = _Run(cube, run.days, run.leads, run.stride, above).cut(slice(None), checkpoint)
+    for done, found in enumerate(shared.do(_Job(shared, ready), units), 1):
+        yield found
+        tell(done / len(units))
+
+
+def _untold(share: float) -> None:
+    """Workers tell what they did when it is done."""
+
+
+def _cells(cube: xr.Dataset, chosen: slice) -> NDArray[np.int64]:
+    """Rows and columns (2, n) of some of the cells in the mask."""
+    return np.argwhere(cube.mask.values.astype(bool))[chosen].T
 
 
 def _parts(tell: Callable[[float], None], number: int) -> Callable[[int], Callable[[float], None]]:
@@ -290,10 +438,10 @@ def _by_cell(
 @torch.no_grad()
 def _by_sequence(
     model: Any, samples: Samples, days: NDArray[np.int64], columns: list[int], mean: Array, std: Array,
-    tell: Callable[[float], None],
+    tell: Callable[[float], None], chosen: slice,
 ) -> None:  # fmt: skip
     """Forecast all days of each block of cells in one pass."""
-    cells = np.argwhere(samples.mask)
+    cells = np.argwhere(samples.mask)[chosen]
     size = max(1, _CELL_DAYS_AT_ONCE // (samples.look_back - 1 + len(days)))
     for start in range(0, len(cells), size):
         part = cells[start : start + size]
@@ -358,14 +506,16 @@ def _window_weight(size: tuple[int, int]) -> Array:
     return np.outer(*sides)
 
 
-def _missing(cube: xr.Dataset, names: list[str], days: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Whether a predictor is missing in more than half of the cells on each day of issue: (init_time, channel)."""
-    mask = cube.mask.values.astype(bool)
-    found = np.zeros((len(days), len(names)), bool)
+def _missing(
+    cube: xr.Dataset, names: list[str], days: NDArray[np.int64], block: slice
+) -> tuple[slice, NDArray[np.bool_]]:
+    """Whether a predictor is missing in more than half of the cells on some days of issue: (init_time, channel)."""
+    mask, chosen = cube.mask.values.astype(bool), days[block]
+    found = np.zeros((len(chosen), len(names)), bool)
     for k, name in enumerate(names):
-        values = cube[name].isel(time=days).transpose("time", "y", "x").values
+        values = cube[name].isel(time=chosen).transpose("time", "y", "x").values
         found[:, k] = np.isnan(values[:, mask]).mean(axis=1) > 0.5
-    return found
+    return block, found
 
 
 def _positions(cube: xr.Dataset, first: str, last: str, ahead: int) -> NDArray[np.int64]:

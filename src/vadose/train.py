@@ -1,4 +1,8 @@
-"""Fitting models: one explicit loop on Lightning Fabric for networks, ``fit`` for the others."""
+"""Fitting models: one explicit loop on Lightning Fabric for networks, ``fit`` for the others.
+
+Under `torchrun` every process goes through the same loop on its share of each batch, see `vadose.processes`; the first
+one alone fits what is no network, tells the progress and writes.
+"""
 
 import copy
 import csv
@@ -21,6 +25,7 @@ from vadose.errors import VadoseError
 from vadose.losses import crps, rmse_correlation
 from vadose.models import MODELS, to_checkpoint
 from vadose.models.inputs import Channels, Inputs
+from vadose.processes import join_batch_norms, joined, launched, share
 from vadose.samples import Period, Samples
 
 Progress = Callable[[str, float], None]
@@ -42,7 +47,7 @@ class Optimisation:
         the epoch where it was lowest. With a patience of ``None`` all epochs are run and the last
         one is kept: for a number of epochs settled otherwise, the validation loss only logged.
     batch_size, samples_per_epoch
-        Samples a step, and drawn anew each epoch; all of them when ``None``.
+        Samples a step, of all processes together, and drawn anew each epoch; all of them when ``None``.
     learning_rate, weight_decay
         Of Adam; the rate falls to a tenth over the epochs along a cosine.
     alpha, beta, form
@@ -54,6 +59,9 @@ class Optimisation:
         As Lightning Fabric names it, such as ``'32-true'`` or ``'bf16-mixed'``.
     seeds
         Networks trained, one a seed; the forecast is their mean.
+    compile
+        Whether networks go through `torch.compile`; where that fails, for want of a C++ compiler say, training
+        says so and goes on without. Of the same inputs as without it: a run is not made anew for it.
     """
 
     epochs: int = 100
@@ -68,6 +76,7 @@ class Optimisation:
     clip: float = 1.0
     precision: str = "32-true"
     seeds: tuple[int, ...] = (0,)
+    compile: bool = False
 
 
 CELLS_AT_ONCE = 1 << 18
@@ -113,7 +122,7 @@ def train(
     The folder holds ``selected.pt``, fitted on the training days alone with the epoch of the lowest
     validation loss, and ``final.pt``: with ``refit`` fitted anew on training and validation days,
     a network for the epochs found before; else the same. Both are self-contained. An interrupted
-    training goes on from its last epoch.
+    training goes on from its last epoch, on as many processes as there are then.
 
     Parameters
     ----------
@@ -150,11 +159,14 @@ def train(
     inputs = {
         "model": model, "hyper": hyper, "channels": samples.channels.to_dict(), "look_back": samples.look_back,
         "window": samples.window, "stride": samples.stride, "training": asdict(training),
-        "validation": validation and asdict(validation), "optimisation": asdict(optimisation), "refit": bool(refit),
-        **(made_of or {}),
+        "validation": validation and asdict(validation), "refit": bool(refit),
+        "optimisation": {k: v for k, v in asdict(optimisation).items() if k != "compile"}, **(made_of or {}),
     }  # fmt: skip
-    if is_current(out, **inputs):
+    fabric = launched(optimisation.precision)
+    if fabric.broadcast(is_current(out, **inputs)):
         return out
+    first = fabric.is_global_zero
+    progress = progress if first else silent
     common: dict[str, Any] = {
         "channels": samples.channels.to_dict(), "look_back": samples.look_back, "window": samples.window,
         "attributes": {
@@ -163,24 +175,21 @@ def train(
     }  # fmt: skip
     whole = training.to(validation) if validation else training
     resume = out.with_name(f".{out.name}.training")
-    _forget_unless(resume, inputs)
+    if first:
+        _forget_unless(resume, inputs)
     log: list[dict[str, Any]] = []
     label = " ".join(filter(None, (common["attributes"].get("layer"), out.name)))
 
     def again() -> Samples:
         return refit() if callable(refit) else samples
 
-    if hasattr(MODELS[model], "fit"):
-        limit = optimisation.samples_per_epoch
-        members = [[_fit(samples, training, model, hyper, limit, label, progress)]]
-        if refit:
-            members.append([_fit(again(), whole, model, hyper, limit, f"{label} on all days", progress)])
-    else:
-        members, epochs = [[]], {}
+    members: list[list[dict[str, Any]]] = [[]]
+    if not hasattr(MODELS[model], "fit"):
+        epochs = {}
         for seed in optimisation.seeds:
             place, what = resume / f"{seed}.pt", f"{label}, seed {seed}"
             best, epochs[seed] = _optimise(
-                samples, training, validation, model, hyper, optimisation, seed, place, log, what, progress
+                fabric, samples, training, validation, model, hyper, optimisation, seed, place, log, what, progress
             )
             members[0].append(best)
         if refit:
@@ -189,20 +198,27 @@ def train(
             for seed in optimisation.seeds:
                 place, what = resume / f"{seed}-refit.pt", f"{label}, seed {seed} on all days"
                 fixed = replace(optimisation, epochs=epochs[seed])
-                best, _ = _optimise(of_all, whole, None, model, hyper, fixed, seed, place, log, what, progress)
+                best, _ = _optimise(fabric, of_all, whole, None, model, hyper, fixed, seed, place, log, what, progress)
                 members[1].append(best)
-    with writing(out) as scratch:
-        scratch.mkdir()
-        seen = (training, whole if refit else training)
-        for name, group, period in zip(("selected", "final"), (members[0], members[-1]), seen, strict=True):
-            torch.save(_mean_of(group, common | {"learnt_from": asdict(period)}), scratch / f"{name}.pt")
-        if log:
-            with (scratch / "history.csv").open("w", newline="") as stream:
-                writer = csv.DictWriter(stream, log[0])
-                writer.writeheader()
-                writer.writerows(log)
-        note_inputs(scratch, **inputs)
-    remove(resume)
+    elif first:
+        limit = optimisation.samples_per_epoch
+        members = [[_fit(samples, training, model, hyper, limit, label, progress)]]
+        if refit:
+            members.append([_fit(again(), whole, model, hyper, limit, f"{label} on all days", progress)])
+    if first:
+        with writing(out) as scratch:
+            scratch.mkdir()
+            seen = (training, whole if refit else training)
+            for name, group, period in zip(("selected", "final"), (members[0], members[-1]), seen, strict=True):
+                torch.save(_mean_of(group, common | {"learnt_from": asdict(period)}), scratch / f"{name}.pt")
+            if log:
+                with (scratch / "history.csv").open("w", newline="") as stream:
+                    writer = csv.DictWriter(stream, log[0])
+                    writer.writeheader()
+                    writer.writerows(log)
+            note_inputs(scratch, **inputs)
+        remove(resume)
+    fabric.barrier()
     return out
 
 
@@ -216,8 +232,17 @@ def blend(runs: list[Path], out: Path, *, weights: tuple[tuple[float, ...], ...]
         When the runs take different weather.
     """
     inputs = {"runs": [run.name for run in runs], "weights": weights, "leads": leads, **made_of}
-    if is_current(out, **inputs):
-        return out
+    fabric = launched()
+    if fabric.is_global_zero and not is_current(out, **inputs):
+        _blend(runs, out, weights, leads, attributes, inputs)
+    fabric.barrier()
+    return out
+
+
+def _blend(
+    runs: list[Path], out: Path, weights: tuple[tuple[float, ...], ...] | None, leads: tuple[int, ...],
+    attributes: dict[str, str], inputs: dict[str, Any],
+) -> None:  # fmt: skip
     with writing(out) as scratch:
         scratch.mkdir()
         for name in ("selected.pt", "final.pt"):
@@ -239,7 +264,6 @@ def blend(runs: list[Path], out: Path, *, weights: tuple[tuple[float, ...], ...]
             }  # fmt: skip
             torch.save(checkpoint, scratch / name)
         note_inputs(scratch, **inputs)
-    return out
 
 
 def _mean_of(members: list[dict[str, Any]], common: dict[str, Any]) -> dict[str, Any]:
@@ -269,6 +293,7 @@ def _fit(
 
 
 def _optimise(
+    fabric: Fabric,
     samples: Samples,
     training: Period,
     validation: Period | None,
@@ -282,9 +307,10 @@ def _optimise(
     progress: Progress,
 ) -> tuple[dict[str, Any], int]:
     """Train one network; the best checkpoint by validation loss (the last without) and its epoch."""
-    fabric = Fabric(precision=how.precision)  # type: ignore[arg-type]
     seed_everything(seed, verbose=False)
     network = MODELS[model](samples.channels, **hyper)
+    if fabric.world_size > 1:
+        join_batch_norms(network)
     network.fit_normalisation(Batches(samples, training, limit=STATISTICS, learnt=True))
     optimiser = torch.optim.AdamW(network.parameters(), lr=how.learning_rate, weight_decay=how.weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -294,6 +320,8 @@ def _optimise(
     for method in ("of_days", "distribution"):
         if hasattr(network, method):
             shadow.mark_forward_method(method)
+    if how.compile:
+        _compile(network, _method(network, how), lambda why: progress(f"{label} goes on uncompiled, {why}", 1.0))
     draw: Callable[..., Iterator[tuple[Inputs, Tensor]]] = samples.sequences
     if not hasattr(network, "sequences"):
         draw = partial(samples.batches, correlated=True)
@@ -301,19 +329,18 @@ def _optimise(
     own_log: list[dict[str, Any]] = []
     early = validation is not None and how.patience is not None
     progress(f"training {label}", 0.0)
-    if resume.exists():
-        kept = torch.load(resume, weights_only=True)
+    left = fabric.is_global_zero and resume.exists()
+    if kept := fabric.broadcast(torch.load(resume, weights_only=True, map_location="cpu") if left else None):
         network.load_state_dict(kept["network"])
         optimiser.load_state_dict(kept["optimiser"])
         schedule.load_state_dict(kept["schedule"])
         torch.set_rng_state(kept["rng"])
-        best, best_epoch, best_loss, first = (
-            kept["best"],
-            kept["best_epoch"],
-            kept["best_loss"],
-            kept["epoch"] + 1,
-        )
+        best, best_epoch, best_loss = kept["best"], kept["best_epoch"], kept["best_loss"]
+        first = kept["epoch"] + 1
         own_log = kept["log"]
+    if fabric.global_rank:
+        # Masks of dropout other than those of the first process.
+        torch.manual_seed(int(np.random.default_rng([seed, first, fabric.global_rank]).integers(2**62)))
     for epoch in range(first, how.epochs + 1):
         if early and how.patience is not None and epoch - 1 - best_epoch >= how.patience:
             break
@@ -327,19 +354,20 @@ def _optimise(
             best, best_epoch = copy.deepcopy(network.state_dict()), epoch
         else:
             shadow.eval()
-            loss = _validate(shadow, samples, validation, how)
+            loss = _validate(fabric, shadow, samples, validation, how)
             entry["validation_loss"] = loss
             if loss < best_loss or not early:
                 best, best_epoch, best_loss = copy.deepcopy(network.state_dict()), epoch, loss
         own_log.append(entry)
         progress(f"training {label}: epoch {epoch}, best {best_epoch}", 0.99 * epoch / how.epochs)
-        with writing(resume) as scratch:
-            state = {
-                "network": network.state_dict(), "optimiser": optimiser.state_dict(),
-                "schedule": schedule.state_dict(), "rng": torch.get_rng_state(), "best": best,
-                "best_epoch": best_epoch, "best_loss": best_loss, "epoch": epoch, "log": own_log,
-            }  # fmt: skip
-            torch.save(state, scratch)
+        state = {
+            "network": network.state_dict(), "optimiser": optimiser.state_dict(),
+            "schedule": schedule.state_dict(), "rng": torch.get_rng_state(), "best": best,
+            "best_epoch": best_epoch, "best_loss": best_loss, "epoch": epoch, "log": own_log,
+        }  # fmt: skip
+        if fabric.is_global_zero:
+            with writing(resume) as scratch:
+                torch.save(state, scratch)
     progress(f"training {label}", 1.0)
     log.extend(own_log)
     network.load_state_dict(best)
@@ -356,8 +384,7 @@ def _epoch(
     """One pass over the batches; the mean loss."""
     losses: list[Tensor] = []
     for inputs, observed in batches:
-        inputs, observed = _to(fabric.device, inputs), observed.to(fabric.device)
-        loss = _loss(network, inputs, observed, how)
+        loss = _loss(fabric, network, inputs, observed, how)
         if not torch.isfinite(loss):
             raise VadoseError(
                 f"the training loss is {loss.item()} after {len(losses)} steps of an epoch; "
@@ -372,9 +399,8 @@ def _epoch(
 
 
 @torch.no_grad()
-def _validate(network: nn.Module, samples: Samples, period: Period, how: Optimisation) -> float:
+def _validate(fabric: Fabric, network: nn.Module, samples: Samples, period: Period, how: Optimisation) -> float:
     """Mean loss over the samples of a period, at most as many as an epoch of training takes."""
-    device = next(network.parameters()).device
     if hasattr(network, "sequences"):
         batches = samples.sequences(period, size=how.batch_size, limit=how.samples_per_epoch, learnt=True)
     else:
@@ -384,21 +410,29 @@ def _validate(network: nn.Module, samples: Samples, period: Period, how: Optimis
         batches = samples.batches(
             period, size=size, limit=how.samples_per_epoch, generator=generator, learnt=True, correlated=True
         )
-    losses = [_loss(network, _to(device, inputs), observed.to(device), how) for inputs, observed in batches]
-    return float(torch.stack(losses).mean())
+    losses = [_loss(fabric, network, inputs, observed, how) for inputs, observed in batches]
+    # All have to stop at the same epoch, whatever the last bit of their loss.
+    return fabric.broadcast(float(torch.stack(losses).mean()))
 
 
-def _loss(network: Any, inputs: Inputs, observed: Tensor, how: Optimisation) -> Tensor:
-    """Loss of a batch of windows, or of all days of a batch of sequences."""
+def _loss(fabric: Fabric, network: Any, inputs: Inputs, observed: Tensor, how: Optimisation) -> Tensor:
+    """Loss of a batch of windows, or of all days of a batch of sequences, each process predicting its share."""
+    size, method = len(observed), _method(network, how)
+    observed = observed.to(fabric.device)
+    parts = (None if tensor is None else share(fabric, tensor).to(fabric.device) for tensor in inputs)
+    part = Inputs(*parts)  # type: ignore[arg-type]
     std: Tensor | None = None
-    if hasattr(network, "sequences"):
+    if method == "of_days":
         # Targets are of the last days; those before them are what the first ones look back on.
-        mean, std = network.of_days(inputs, inputs.history.shape[1] - observed.shape[1])
-        mean, std, observed = mean.flatten(0, 1), std.flatten(0, 1), observed.flatten(0, 1)
-    elif how.form == "crps":
-        mean, std = network.distribution(inputs)
+        mean, std = network.of_days(part, inputs.history.shape[1] - observed.shape[1])
+    elif method == "distribution":
+        mean, std = network.distribution(part)
     else:
-        mean = network(inputs)
+        mean = network(part)
+    mean, std = joined(fabric, mean, size), None if std is None else joined(fabric, std, size)
+    if method == "of_days":
+        assert std is not None
+        mean, std, observed = mean.flatten(0, 1), std.flatten(0, 1), observed.flatten(0, 1)
     # Behind the observed there may be what the correlation is with.
     observed, *other = torch.split(observed, mean.shape[1], dim=1)
     if how.form == "crps":
@@ -408,8 +442,32 @@ def _loss(network: Any, inputs: Inputs, observed: Tensor, how: Optimisation) -> 
     return rmse_correlation(mean, observed, correlated=correlated, alpha=how.alpha, beta=how.beta, form=how.form)
 
 
-def _to(device: torch.device, inputs: Inputs) -> Inputs:
-    return Inputs(*(None if tensor is None else tensor.to(device) for tensor in inputs))  # type: ignore[arg-type]
+def _method(network: nn.Module, how: Optimisation) -> str:
+    """What of a network is called in training."""
+    if hasattr(network, "sequences"):
+        return "of_days"
+    return "distribution" if how.form == "crps" else "forward"
+
+
+def _compile(network: nn.Module, method: str, tell: Callable[[str], None]) -> None:
+    """Put a compiled method in the place of a network's own; the plain one from the first call on that fails."""
+    plain: Callable[..., Any] = getattr(network, method)
+    chosen: Callable[..., Any] | None = None
+
+    def call(*arguments: Any) -> Any:
+        nonlocal chosen
+        if chosen is plain:
+            return plain(*arguments)
+        try:
+            chosen = chosen or torch.compile(plain)
+            return chosen(*arguments)
+        except RuntimeError as error:
+            # One that is not the compiler's comes again below.
+            chosen = plain
+            tell(f"torch.compile failed with {type(error).__name__}")
+            return plain(*arguments)
+
+    setattr(network, method, call)
 
 
 def _forget_unless(resume: Path, inputs: dict[str, Any]) -> None:

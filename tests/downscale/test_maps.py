@@ -8,6 +8,8 @@ import pytest
 import rasterio
 import torch
 import xarray as xr
+import zarr
+from distributed import LocalCluster
 
 from vadose.artefact import provenance
 from vadose.downscale import maps as module
@@ -292,6 +294,40 @@ def test_interrupted_it_goes_on_from_the_day(fine, coarse, saved, tmp_path, monk
     downscale_maps(path, fine, coarse, DAYS, out)
     assert len(computed) == 4  # current: nothing to do
     assert sorted(p.name for p in tmp_path.iterdir()) == ["m.zarr", "other.zarr", "selected.pt"]
+
+
+def test_workers_make_the_same_maps_and_go_on(fine, coarse, saved, tmp_path) -> None:
+    path, out = saved(made("mmnet") | {"domain": training_domain(torch.randn(500, len(SNAPSHOT)) * 10)}), tmp_path / "m"
+    one = opened(downscale_maps(path, fine, coarse, DAYS, tmp_path / "one", tile=32)).load()
+    stores = [fine, *coarse]
+    for number, data in enumerate(stores):
+        data.to_zarr(tmp_path / f"{number}.zarr", zarr_format=3, consolidated=False)
+    lazy, *fields = (opened(tmp_path / f"{number}.zarr") for number in range(len(stores)))
+
+    def stop(what: str, share: float) -> None:
+        if share > 0.5:
+            raise KeyboardInterrupt
+
+    # Workers within this process: what is sent them is pickled all the same.
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None, silence_logs=50
+    ) as cluster:  # fmt: skip
+        how: dict[str, Any] = {"tile": 32, "scheduler": cluster.scheduler_address}
+        with pytest.raises(KeyboardInterrupt):
+            downscale_maps(path, lazy, fields, DAYS, out, progress=stop, **how)
+        done = int(zarr.open_group(tmp_path / ".m.days", mode="r").attrs["days_done"])  # of six parts, four are mapped
+        assert done < 3
+        told: list[float] = []
+        downscale_maps(path, lazy, fields, DAYS, out, progress=lambda what, share: told.append(share), **how)
+    # Two rows of three tiles a day, of the days that were not done.
+    assert told[-1] == 1.0
+    assert len(told) == 6 * (3 - done)
+    other = opened(out).load()
+    assert "days_done" not in other.attrs
+    assert set(other.data_vars) == {"soil_moisture", "outside_training", "missing_share"}
+    for name in other.data_vars:
+        np.testing.assert_allclose(other[name], one[name], atol=1e-6)
+    assert float(other.soil_moisture.notnull().mean()) > 0.9
 
 
 def test_what_has_no_provenance_is_mapped_anew(fine, coarse, saved, tmp_path) -> None:

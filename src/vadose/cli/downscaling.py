@@ -32,6 +32,12 @@ def downscale(
     cog: Annotated[Path | None, typer.Option(help="Write a Cloud-Optimised GeoTIFF a day into this folder.")] = None,
     precision: Annotated[str, typer.Option(help="float32, or bf16 on processors that have it.")] = "float32",
     tile: Annotated[int, typer.Option(min=64, help="Edge of the tiles computed at once [pixel].")] = 1024,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Processes on this machine; each maps rows of tiles of a day.")
+    ] = 1,
+    scheduler: Annotated[
+        str | None, typer.Option(help="A Dask scheduler to work on, tcp://host:8786; its workers see the same files.")
+    ] = None,
     out: Out = Path("map.zarr"),
 ) -> None:
     """Map soil moisture at 100 m, a map a day.
@@ -61,7 +67,7 @@ def downscale(
     with progress_bars() as tell:
         maps = downscale_maps(
             model, part_of(features, box_of(bbox)) if bbox else features, fields, days, out, tile=tile,
-            precision=precision, progress=tell,
+            precision=precision, workers=workers, scheduler=scheduler, progress=tell,
         )  # fmt: skip
         if cog is not None:
             tell("writing GeoTIFFs", 0.0)

@@ -13,6 +13,7 @@ from vadose.cli.terminal import (
     ExperimentName,
     Out,
     app,
+    console,
     cores,
     day_of,
     open_store,
@@ -39,13 +40,18 @@ def train(
 ) -> None:
     """Train the runs of an experiment; an interrupted training goes on from its last epoch.
 
+    On several GPUs or machines: `torchrun --nproc-per-node 2 -m vadose train ...`, each with a share of every batch.
+
     Example: `vadose train cube.zarr --experiment conus --run lstm --out runs`
     """
     from vadose.config import load_experiment
     from vadose.study import train_all
 
+    console.quiet = os.environ.get("RANK", "0") != "0"
     with progress_bars() as tell:
         folders = train_all(load_experiment(experiment), cube, out, names=run, progress=tell)
+    if console.quiet:
+        return
     for folder in folders:
         say(str(folder))
 
@@ -71,6 +77,12 @@ def forecast(
         str | None, typer.Option(help="'FIRST..LAST': days of the local climatology; adds percentiles and D0-D4.")
     ] = None,
     picture: Annotated[Path | None, typer.Option("--map", help="Draw drought classes and percentiles here.")] = None,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Processes on this machine; each forecasts blocks of 64 days of issue.")
+    ] = 1,
+    scheduler: Annotated[
+        str | None, typer.Option(help="A Dask scheduler to work on, tcp://host:8786; its workers see the same files.")
+    ] = None,
     out: Out = Path("forecast.zarr"),
 ) -> None:
     """Forecast soil moisture 1, 3, 7, 14 and 30 days after each day of issue.
@@ -109,7 +121,7 @@ def forecast(
     with progress_bars() as tell:
         forecast_run(
             checkpoint, opened, out, first=begin, last=end, above=stores_above(above or []), made_of=made_of,
-            progress=tell,
+            workers=workers, scheduler=scheduler, progress=tell,
         )  # fmt: skip
         if span is not None:
             from vadose.outlook import draw_outlook

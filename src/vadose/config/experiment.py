@@ -36,6 +36,7 @@ class TrainingConfig(Section):
     clip: float = Field(1.0, gt=0)
     precision: str = "32-true"
     seeds: tuple[int, ...] = Field((0,), min_length=1)
+    compile: bool = False
 
     def optimisation(self) -> Optimisation:
         """As the training loop takes it."""
@@ -164,7 +165,7 @@ class Experiment(Section):
     ``data`` says what the data folder holds when there is no recipe: a database, or ``stations``.
     ``layers`` are named from the surface down; without any the cube's own is forecast. Networks and trees
     learn from the stations of ``learn_from`` alone where a cube is made of stations. Of a dense map every
-    ``score_every``-th cell is scored in both directions: neighbours tell the same.
+    ``score_every``-th cell in both directions is forecast and scored: neighbours tell the same.
     """
 
     data: str = "conusv4f1"

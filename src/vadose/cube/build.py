@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +20,7 @@ from vadose.cube.recipe import Recipe, Source
 from vadose.cube.store import ANTECEDENT_DAYS, BLOCK_DAYS, CONVENTIONS, Store, blocks_of
 from vadose.errors import VadoseError
 from vadose.products import PRODUCTS
+from vadose.workers import on_workers
 
 DERIVED = "derived"
 """The note that says how many days of what is derived are done."""
@@ -108,7 +108,7 @@ def build_from_granules(
         for source, own in zip(recipe.sources, granules, strict=True):
             for name in source.variables.values():
                 store.add(name, None if _is_fixed(own) else len(recipe.days))
-        with _workers(workers if len(work) > 1 else 1, scheduler) as run:
+        with on_workers(workers if len(work) > 1 else 1, scheduler) as run:
             for done, unit in enumerate(run(job, work), 1):
                 progress(f"reading {recipe.sources[unit.source].product}", done / len(work))
         notes = [[store.note(name) for name in _note_names(recipe, number)] for number in range(len(granules))]
@@ -238,40 +238,6 @@ class _Job:
 
 def _missing(recipe: Recipe, days: slice) -> NDArray[np.float32]:
     return np.full((days.stop - days.start, *recipe.grid.shape), np.nan, np.float32)
-
-
-@contextmanager
-def _workers(workers: int, scheduler: str | None) -> Iterator[Callable[[_Job, list[Any]], Iterator[Unit]]]:
-    """Run units here, or on the workers of a Dask cluster: this machine's, or that of a scheduler.
-
-    Readers hold Python's lock most of their time (HDF5, GRIB), so that processes serve and threads do not.
-    """
-    if workers < 2 and scheduler is None:
-        yield lambda job, units: map(job, units)
-        return
-    from distributed import Client, LocalCluster, as_completed
-
-    address: Any = scheduler or LocalCluster(
-        n_workers=workers, threads_per_worker=1, dashboard_address=":0", silence_logs=50
-    )
-    try:
-        client = Client(address, timeout=10)
-    except OSError as error:
-        raise VadoseError(f"{scheduler}: no Dask scheduler answers there; start one with 'dask scheduler'") from error
-
-    def run(job: _Job, units: list[Any]) -> Iterator[Unit]:
-        # A worker that dies costs its unit, which is done again elsewhere: units write the same, whoever does them.
-        futures = client.map(job, units, retries=2, pure=False)
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        finally:
-            client.cancel(futures)
-
-    with client:
-        yield run
-    if scheduler is None:
-        address.close()
 
 
 def _statistics(recipe: Recipe, days: slice | None, values: NDArray[np.float32]) -> dict[str, list[float]]:

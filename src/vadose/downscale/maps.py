@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ from vadose.models.downscalers import from_checkpoint
 from vadose.models.folded import Folded, fold
 from vadose.models.long_memory import LongMMNet
 from vadose.models.mmnet import Downscaler, Features, Fine, MMNet
+from vadose.workers import on_workers
 
 Progress = Callable[[str, float], None]
 PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16}
@@ -43,6 +45,8 @@ def downscale_maps(
     precision: str = "float32",
     device: str = "cpu",
     made_of: dict[str, Any] | None = None,
+    workers: int = 1,
+    scheduler: str | None = None,
     progress: Progress = lambda what, share: None,
 ) -> Path:
     r"""Estimate soil moisture on every pixel of a fine grid, a map a day, and write the store.
@@ -58,6 +62,8 @@ def downscale_maps(
     (time, feature) is the share of mapped pixels, of histories the share of their values too, that lacked one.
 
     Interrupted, the days done are kept beside ``out`` and not computed again; ``out`` appears when it is whole.
+    Workers map rows of tiles of a day each and write their own chunks; each of them, and this process, reads the
+    coarse fields.
 
     Parameters
     ----------
@@ -84,12 +90,17 @@ def downscale_maps(
         on processors that have instructions for it).
     device
         Where networks run, as torch names it, such as ``'cuda'``.
+    workers
+        Processes on this machine; with more than one ``fine`` and ``coarse`` have to be opened lazily.
+    scheduler
+        Address of a Dask scheduler, such as ``'tcp://host:8786'``, whose workers see the same files.
 
     Raises
     ------
     VadoseError
-        When a feature or a day is missing, grids do not nest, a field does not cover the map, or features were
-        filled otherwise than those the network learnt from.
+        When a feature or a day is missing, grids do not nest, a field does not cover the map, features were
+        filled otherwise than those the network learnt from, no scheduler answers, or workers were to be sent data
+        held in memory.
 
     Notes
     -----
@@ -115,21 +126,32 @@ def downscale_maps(
     known = all("inputs" in data.attrs for data in (fine, *fields))
     if known and is_current(out, **inputs):
         return out
-    members = kept["members"] if kept["name"] == "ensemble" else [kept]
-    networks = [_Network(member, PRECISIONS[precision], device) for member in members]
-    features = MapFeatures(fine, fields, [network.features for network in networks], when)
-    run = _Run(networks, features, kept if kept.get("domain") is not None else members[0])
     begun = out.with_name(f".{out.name}.days")
-    with writing(out) as scratch:
+    job = _Job(checkpoint, fine, fields, when, precision, device, begun)
+    run = job.run
+    with writing(out) as scratch, on_workers(workers, scheduler) as do:
         if not (known and is_current(begun, **inputs) and _DONE in zarr.open_group(begun, mode="r").attrs):
             remove(begun)
             _create(begun, run, tile, attributes | provenance(**inputs))
         store = zarr.open_group(begun, mode="r+")
-        for share in _fill(store, run, tile):
+        first, windows = int(store.attrs[_DONE]), _windows(run.features.grid.shape, tile)
+        jobs = [(day, *window) for day in range(first, len(when)) for window in windows]
+        done: Iterator[_Mapped]
+        if workers > 1 or scheduler:
+            across = len({columns.start for _, columns in windows})
+            rows = [jobs[start : start + across] for start in range(0, len(jobs), across)]
+            done = (window for found in do(job, rows) for window in found)
+        else:
+            done = _mapped(store, run, jobs)
+        for share in _noted(store, done, len(windows)):
             progress(f"mapping {out.stem}", share)
         del store.attrs[_DONE]
         begun.rename(scratch)
     return out
+
+
+_Window = tuple[int, slice, slice]
+"""Day, rows and columns."""
 
 
 class _Network:
@@ -175,6 +197,14 @@ class _Tile(NamedTuple):
     kept: NDArray[np.bool_]
     snapshot: Tensor
     histories: list[tuple[Tensor, Tensor]]
+    missing: NDArray[np.float64]
+
+
+class _Mapped(NamedTuple):
+    """A window that was written: its day, pixels mapped, and how many of them lack each feature."""
+
+    day: int
+    pixels: int
     missing: NDArray[np.float64]
 
 
@@ -263,36 +293,79 @@ def _create(path: Path, run: _Run, tile: int, attributes: dict[str, Any]) -> Non
         group["soil_moisture_std"].attrs["comment"] = f"standard deviation: {kind}"
 
 
-def _fill(store: zarr.Group, run: _Run, tile: int) -> Iterator[float]:
-    """Compute the days that are not done, and tell how far it is."""
-    days, (height, width) = len(run.features.days), run.features.grid.shape
-    windows = [
+class _Job:
+    """Map windows and write them; sent to workers whole, but for what they read by themselves."""
+
+    def __init__(
+        self, checkpoint: Path, fine: xr.Dataset, coarse: list[xr.Dataset], days: pd.DatetimeIndex, precision: str,
+        device: str, store: Path,
+    ) -> None:  # fmt: skip
+        self.checkpoint, self.store = checkpoint.resolve(), store.resolve()
+        self.fine, self.coarse, self.days, self.precision, self.device = fine, coarse, days, precision, device
+
+    @cached_property
+    def run(self) -> _Run:
+        kept: dict[str, Any] = torch.load(self.checkpoint, weights_only=True)
+        members = kept["members"] if kept["name"] == "ensemble" else [kept]
+        networks = [_Network(member, PRECISIONS[self.precision], self.device) for member in members]
+        features = MapFeatures(self.fine, self.coarse, [network.features for network in networks], self.days)
+        return _Run(networks, features, kept if kept.get("domain") is not None else members[0])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "run"}
+
+    def __call__(self, windows: list[_Window]) -> list[_Mapped]:
+        return list(_mapped(zarr.open_group(self.store, mode="r+"), self.run, windows))
+
+
+def _windows(shape: tuple[int, int], tile: int) -> list[tuple[slice, slice]]:
+    """Rows and columns of tiles, which are chunks of the store."""
+    height, width = shape
+    return [
         (slice(row, min(row + tile, height)), slice(column, min(column + tile, width)))
         for row in range(0, height, tile)
         for column in range(0, width, tile)
     ]
-    jobs = [(day, *window) for day in range(int(store.attrs[_DONE]), days) for window in windows]
-    missing, pixels = np.zeros(len(run.told)), 0
+
+
+def _mapped(store: zarr.Group, run: _Run, windows: Sequence[_Window]) -> Iterator[_Mapped]:
+    """Windows as they are written; the next one is read and the last one written while one is computed."""
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
-        coming = [reader.submit(run.read, *job) for job in jobs[:1]]
-        writes: list[Future[None]] = []
-        for number, (day, rows, columns) in enumerate(jobs, 1):
+        coming = [reader.submit(run.read, *window) for window in windows[:1]]
+        before: list[tuple[Future[None] | None, _Mapped]] = []
+        for number, window in enumerate(windows, 1):
             found = coming.pop().result()
-            coming += [reader.submit(run.read, *job) for job in jobs[number : number + 1]]
-            for write in writes:
-                write.result()
-            writes = []
-            if found.kept.any():
-                missing, pixels = missing + found.missing, pixels + int(found.kept.sum())
-                writes = [writer.submit(_write, store, run.estimate(found), day, rows, columns)]
-            if number % len(windows) == 0:
-                for write in writes:
-                    write.result()
-                if pixels:
-                    store["missing_share"][day] = (missing / pixels).astype(np.float32)
-                missing, pixels = np.zeros(len(run.told)), 0
-                store.attrs[_DONE] = day + 1
-            yield (day + (number % len(windows) or len(windows)) / len(windows)) / days
+            coming += [reader.submit(run.read, *following) for following in windows[number : number + 1]]
+            yield from _written(before)
+            pixels = int(found.kept.sum())
+            write = writer.submit(_write, store, run.estimate(found), *window) if pixels else None
+            before = [(write, _Mapped(window[0], pixels, found.missing))]
+        yield from _written(before)
+
+
+def _written(windows: list[tuple[Future[None] | None, _Mapped]]) -> Iterator[_Mapped]:
+    for write, window in windows:
+        if write is not None:
+            write.result()
+        yield window
+
+
+def _noted(store: zarr.Group, done: Iterable[_Mapped], windows: int) -> Iterator[float]:
+    """Note days as they are whole, and tell how far it is; workers may be done with a later one first."""
+    first, days = int(store.attrs[_DONE]), store["missing_share"].shape[0]
+    missing = np.zeros(store["missing_share"].shape)
+    pixels, counts = np.zeros(days, np.int64), np.zeros(days, np.int64)
+    counts[:first] = windows
+    for day, mapped, lacking in done:
+        pixels[day] += mapped
+        counts[day] += 1
+        missing[day] += lacking if mapped else 0
+        if counts[day] == windows:
+            if pixels[day]:
+                store["missing_share"][day] = (missing[day] / pixels[day]).astype(np.float32)
+            # Those before the first that is not whole.
+            store.attrs[_DONE] = int(np.cumprod(counts == windows).sum())
+        yield float(counts.sum()) / (windows * days)
 
 
 def _write(store: zarr.Group, layers: dict[str, NDArray[np.float32]], day: int, rows: slice, columns: slice) -> None:

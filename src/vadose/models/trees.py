@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-import skops.io
 import torch
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingRegressor
@@ -221,11 +220,15 @@ class Trees(nn.Module):
 
     def get_extra_state(self) -> Tensor:
         """The fitted regressors as bytes, so that a checkpoint is whole."""
+        import skops.io  # takes seconds, and most models need none of it
+
         data = skops.io.dumps([self.regressors, self.variances])
         return torch.frombuffer(bytearray(data), dtype=torch.uint8)
 
     def set_extra_state(self, state: Tensor) -> None:
         """Take the regressors back from bytes; types not expected there are refused."""
+        import skops.io
+
         self.regressors, self.variances = skops.io.loads(state.numpy().tobytes(), trusted=TRUSTED)
 
 

@@ -18,6 +18,7 @@ from vadose.forecast import forecast
 from vadose.matchups import with_stations
 from vadose.models.inputs import NORMAL
 from vadose.normals import with_normals
+from vadose.processes import launched
 from vadose.report import build_report
 from vadose.samples import Period, Samples
 from vadose.train import Progress, blend, silent, train
@@ -292,20 +293,26 @@ class _Road:
         thin = experiment.score_every > 1 and name not in self.sources
         first = max(pd.Timestamp(begin) - pd.Timedelta(days=max(experiment.leads)), days[0])
         last = min(pd.Timestamp(period.last), days[-1]) - pd.Timedelta(days=min(experiment.leads))
-        return forecast(
-            self.runs / layer.folder / name / CHECKPOINTS[phase],
-            self._thinned() if thin else self.cube,
-            self.store(layer, phase, name),
-            first=f"{first:%Y-%m-%d}",
-            last=f"{last:%Y-%m-%d}",
-            leads=experiment.leads,
-            stride=experiment.runs[name].forecast_stride if name in experiment.runs else None,
-            above=self._stores_above(layer, phase, self._source(name)),
-            of_members=self._of_members(layer, phase, name),
-            passes=experiment.runs[name].dropout_passes if name in experiment.runs else None,
-            made_of=self.made_of | ({"every": experiment.score_every} if thin else {}),
-            progress=self.progress,
-        )
+        members = self._of_members(layer, phase, name)
+        store, fabric = self.store(layer, phase, name), launched()
+        # Of processes that torchrun started the first forecasts alone.
+        if fabric.is_global_zero:
+            forecast(
+                self.runs / layer.folder / name / CHECKPOINTS[phase],
+                self._thinned() if thin else self.cube,
+                store,
+                first=f"{first:%Y-%m-%d}",
+                last=f"{last:%Y-%m-%d}",
+                leads=experiment.leads,
+                stride=experiment.runs[name].forecast_stride if name in experiment.runs else None,
+                above=self._stores_above(layer, phase, self._source(name)),
+                of_members=members,
+                passes=experiment.runs[name].dropout_passes if name in experiment.runs else None,
+                made_of=self.made_of | ({"every": experiment.score_every} if thin else {}),
+                progress=self.progress,
+            )
+        fabric.barrier()
+        return store
 
     def _of_members(self, layer: _Layer, phase: str, name: str) -> list[xr.Dataset] | None:
         """Forecasts of a blend's members, made first where they are not there."""

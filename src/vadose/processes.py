@@ -1,0 +1,129 @@
+"""Training on several processes that `torchrun` started: each takes its share of every batch."""
+
+import os
+from datetime import timedelta
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
+from torch import Tensor, distributed, nn
+
+from vadose.errors import VadoseError
+
+
+def launched(precision: str = "32-true") -> Fabric:
+    """Lightning Fabric on one device, or under `torchrun` with all its processes joined; may be called again.
+
+    Parameters
+    ----------
+    precision
+        As Lightning Fabric names it.
+
+    Raises
+    ------
+    VadoseError
+        When torchrun was told to restart what fails, but those restarted would be given addresses of the dead.
+
+    Examples
+    --------
+    >>> launched().world_size
+    1
+    """
+    if not distributed.is_torchelastic_launched():
+        return Fabric(devices=1, precision=precision)  # type: ignore[arg-type]
+    restarts, shared = (os.environ.get(f"TORCHELASTIC_{name}") for name in ("MAX_RESTARTS", "USE_AGENT_STORE"))
+    if restarts != "0" and shared == "True":  # github.com/pytorch/pytorch/issues/135712
+        raise VadoseError(
+            f"torchrun --max-restarts {restarts}: processes that are restarted would look for those that died; "
+            "set the environment variable TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 before torchrun"
+        )
+    here, everywhere = (int(os.environ[name]) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
+    # The others wait while the first fits trees or forecasts, and torchrun sees one that dies. A loss need not reach
+    # all parameters, such as those of a deviation: with a static graph that is found out in the first step.
+    strategy = DDPStrategy(timeout=timedelta(days=1), static_graph=True)
+    fabric = Fabric(
+        devices=here,
+        num_nodes=everywhere // here,
+        strategy=strategy,
+        precision=precision,  # type: ignore[arg-type]
+    )
+    fabric.launch()
+    return fabric
+
+
+def share(fabric: Fabric, batch: Tensor) -> Tensor:
+    """This process's samples of a batch; all of them where the batch has fewer samples than there are processes."""
+    return batch[fabric.global_rank :: fabric.world_size] if len(batch) >= fabric.world_size else batch
+
+
+def joined(fabric: Fabric, part: Tensor, size: int) -> Tensor:
+    r"""Predictions of a whole batch of ``size`` samples, in its order, from those of each process's `share`.
+
+    A loss that is no mean over samples so is that of the joined batch, and the same on every process.
+    Its gradient is summed over the P processes on the way back, :math:`P \, \partial \mathcal{L} / \partial \hat y`,
+    and the mean that is taken of the processes' gradients is that of the joined batch.
+    """
+    if fabric.world_size == 1 or size < fabric.world_size:
+        return part
+    longest = -(-size // fabric.world_size)
+    padded = torch.cat([part, part.new_zeros(longest - len(part), *part.shape[1:])])
+    # Sample i of the batch is number i // P of process i % P; what was added comes last.
+    whole: Tensor = _gathered(padded).transpose(0, 1).flatten(0, 1)[:size]
+    return whole
+
+
+def join_batch_norms(network: nn.Module) -> None:
+    """Let the batch normalisations of a network take the statistics of all processes' samples."""
+    for module in network.modules():
+        if type(module) is nn.BatchNorm2d:
+            module.__class__ = _JoinedBatchNorm
+
+
+class _JoinedBatchNorm(nn.BatchNorm2d):
+    """`torch.nn.SyncBatchNorm`, which runs on GPUs alone, for any device."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(x)
+        var, mean = torch.var_mean(x.float(), (0, 2, 3), correction=0)
+        count = torch.full_like(mean, x.numel() / x.shape[1])
+        counts, means, variances = _gathered(torch.stack([count, mean, var])).unbind(1)
+        total = counts.sum(0)
+        weight = counts / total
+        mean = (weight * means).sum(0)
+        var = (weight * (variances + (means - mean).square())).sum(0)
+        with torch.no_grad():
+            assert self.running_mean is not None
+            assert self.running_var is not None
+            assert self.num_batches_tracked is not None
+            assert self.momentum is not None
+            self.num_batches_tracked.add_(1)
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(var * total / (total - 1), self.momentum)
+        scale = self.weight * torch.rsqrt(var + self.eps)
+        shift = self.bias - scale * mean
+        return torch.addcmul(shift[:, None, None], x.float(), scale[:, None, None]).to(x.dtype)
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]
+def _gathered(part: Tensor) -> Tensor:
+    """Tensors of all processes (P, ...)."""
+    found: Tensor = _Gather.apply(part)  # type: ignore[no-untyped-call]
+    return found
+
+
+class _Gather(torch.autograd.Function):
+    """All processes' tensors, and back the sum of all processes' gradients of the own one."""
+
+    @staticmethod
+    def forward(_: Any, part: Tensor) -> Tensor:
+        parts = [torch.empty_like(part) for _ in range(distributed.get_world_size())]
+        distributed.all_gather(parts, part)
+        return torch.stack(parts)
+
+    @staticmethod
+    def backward(_: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].clone(memory_format=torch.contiguous_format)
+        distributed.all_reduce(total)
+        return total[distributed.get_rank()]
