@@ -192,6 +192,24 @@ def test_buckets_are_filled_by_the_rain_of_a_coarse_field(where, fine, coarse, s
         downscale_maps(saved(checkpoint), fine, without, DAYS[:1], tmp_path / "n.zarr")
 
 
+def test_an_outlook_sees_no_satellite_after_the_day_of_issue(fine, coarse, saved, tmp_path) -> None:
+    path = saved(made("mmnet"))
+    issued = [coarse[0].assign_attrs(init_time=f"{DAYS[0]:%Y-%m-%d}"), *coarse[1:]]
+    later = fine.copy(deep=True)
+    later.ndvi.values[1:] = 0.9
+    kept = fine.copy(deep=True)
+    kept.ndvi.values[1:] = kept.ndvi.values[0]
+    maps = {
+        name: opened(downscale_maps(path, data, fields, DAYS, tmp_path / f"{name}.zarr")).soil_moisture.values
+        for name, data, fields in (
+            ("outlook", fine, issued), ("spoilt", later, issued), ("kept", kept, coarse), ("seen", fine, coarse),
+        )
+    }  # fmt: skip
+    np.testing.assert_array_equal(maps["outlook"], maps["spoilt"])
+    np.testing.assert_allclose(maps["outlook"], maps["kept"], atol=1e-6)
+    assert np.nanmax(np.abs(maps["outlook"][1:] - maps["seen"][1:])) > 1e-3
+
+
 def test_tiles_do_not_change_the_answer(fine, coarse, saved, tmp_path) -> None:
     path = saved(made("mmnet"))
     whole, small = (

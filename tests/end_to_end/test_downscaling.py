@@ -221,12 +221,22 @@ def test_a_simulated_county_is_mapped_and_scored(tmp_path: Path) -> None:
     held_out = Scenarios(network=Network(held_out=("INSIDE",)))
     changes = {"first": date(2024, 10, 1), "min_pairs": 20, "explained": ("mmnet",), "scenarios": held_out}
     experiment = few.model_copy(update=changes | {"runs": runs})
-    page = study_county(experiment, tmp_path, cells=(20, 20), stations=12, mapped=("2024-11-21", "2024-12-31"))
+    page = study_county(experiment, tmp_path, cells=(20, 20), stations=12, mapped=("2024-11-21", "2024-12-31"), every=3)
     assert "SIMULATED" in page.read_text()
     scores = pd.read_csv(tmp_path / "pixels" / "scores.csv")
     assert set(scores.model) == {"mmnet", "long_mmnet"}
     assert set(scores.estimate) == {"maps", "coarse", "maps minus coarse"}
     assert (tmp_path / "pixels" / "maps.png").stat().st_size > 10_000
+    outlooks = (
+        pd.read_csv(tmp_path / "pixels" / "outlooks.csv")
+        .set_index(["lead_days", "over", "metric", "estimate"])
+        .sort_index()
+    )
+    assert set(outlooks.index.get_level_values("estimate")) == {"outlook", "persistence", "analysis", "coarse forecast"}
+    assert set(outlooks.index.get_level_values("lead_days")) == {1, 3, 7, 14, 30}
+    rmse = outlooks.value.loc[1, "time", "rmse"]
+    assert np.isfinite(rmse).all()
+    assert rmse.outlook != pytest.approx(rmse.analysis, rel=1e-3)
     maps = xr.open_zarr(tmp_path / "maps" / "long_mmnet.zarr", consolidated=False)
     assert (maps.soil_moisture_std > 0).any()
     weighed = pd.read_csv(tmp_path / "stations" / "importances.csv").groupby("model").percent.sum()

@@ -26,7 +26,9 @@ class MapFeatures:
     A snapshot feature comes from the first data set that holds it, the fine one before the coarse ones; the
     series come from coarse ones alone, whose values of all days under the map are read at once and kept. Buckets
     that no data set holds (`vadose.features.bucket_saturation`) are filled by the first with precipitation, from
-    its first day on: give it some months before the first day mapped.
+    its first day on: give it some months before the first day mapped. Of days after the issue of a forecast among
+    the coarse fields (attribute ``init_time``) daily features of ``fine`` are those of that day, grown older: what
+    satellites saw later was not known.
     Nearest cells are found once: rows and columns apart, for every axis is of one latitude or longitude, or of
     one EASE-Grid 2.0.
 
@@ -57,6 +59,8 @@ class MapFeatures:
         columns = np.arange(self.grid.shape[1])
         self.lat, self.lon = self.grid.latlon(rows, 0)[0], self.grid.latlon(0, columns)[1]
         self._coarse = [_under(self, data, number) for number, data in enumerate(coarse, 1)]
+        issued = [pd.Timestamp(data.attrs["init_time"]) for data in coarse if "init_time" in data.attrs]
+        self._seen = days.where(days <= min(issued), min(issued)) if issued else days
         self._fill_buckets()
         self._fine_day = self._day_positions()
         before = [days - pd.Timedelta(days=k) for f in wanted for k in range(f.ends, f.ends + f.days)]
@@ -82,6 +86,8 @@ class MapFeatures:
                 window = self.fine[name].isel(y=rows, x=columns)
                 window = window.isel(time=self._fine_day[day]) if "time" in window.dims else window
                 values[...] = window.transpose("y", "x").values
+                if name.endswith("_age") and "time" in self.fine[name].dims:
+                    values += (self.days[day] - self._seen[day]).days
         return found
 
     def inside(self, rows: slice, columns: slice) -> NDArray[np.bool_]:
@@ -140,7 +146,7 @@ class MapFeatures:
         daily = [name for name in self.names if name in self.fine and "time" in self.fine[name].dims]
         if not daily:
             return np.zeros(len(self.days), np.int64)
-        return _positions(self.fine, self.days, f"fine features {', '.join(daily)}")
+        return _positions(self.fine, self._seen, f"fine features {', '.join(daily)}")
 
     def _loaded(self, name: str, days: pd.DatetimeIndex, kind: str) -> "tuple[_Coarse, NDArray[np.float32]]":
         """A coarse field under the map, of some days: where it is from, and (day, row, column) or (row, column)."""

@@ -1,6 +1,5 @@
 """Downscaling on a simulated county: stations around it teach, its pixels tell how right the maps are."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,16 +8,24 @@ import xarray as xr
 
 from vadose.artefact import writing
 from vadose.config.downscaling import Downscaling
+from vadose.downscale.coarse import as_coarse
 from vadose.downscale.maps import downscale_maps
 from vadose.evaluate.county import score_county
+from vadose.evaluate.outlooks import plot_outlooks, score_outlooks
 from vadose.evaluate.series_plots import plot_county
+from vadose.forecast import LEADS, forecast
+from vadose.gapfill import carry_forward
+from vadose.models.inputs import Channels
 from vadose.report import build_tables_report
+from vadose.samples import Period, Samples
 from vadose.study.downscaling import study_downscaling
+from vadose.train import Optimisation, Progress, train
 from vadose.twin.county import build_county, open_county
 
 INSIDE = "INSIDE"
 """Network of the stations in the county, which the networks that map it did not learn from."""
 FIELD = "soil_moisture_smap_l4"
+MOISTURE = "soil_moisture"
 
 
 def study_county(
@@ -28,13 +35,17 @@ def study_county(
     cells: tuple[int, int] = (96, 96),
     stations: int = 60,
     mapped: tuple[str, str] | None = None,
-    progress: Callable[[str, float], None] = lambda what, share: None,
+    every: int = 5,
+    progress: Progress = lambda what, share: None,
 ) -> Path:
     """Simulate a county, score models at its stations, map it with some, and score the maps pixel by pixel.
 
     Written under ``out``: ``county`` (see `vadose.twin.county.build_county`), ``stations`` (see
-    `vadose.study.downscaling.study_downscaling`), ``maps/RUN.zarr``, and ``pixels`` with ``scores.csv``, figures and
-    ``report.html``.
+    `vadose.study.downscaling.study_downscaling`), ``maps/RUN.zarr``, ``outlooks`` of the last of these runs, and
+    ``pixels`` with ``scores.csv``, ``outlooks.csv``, figures and ``report.html``.
+
+    Outlooks are issued every ``every`` days, 1 to 30 days ahead: the coarse field is forecast by damped persistence,
+    and downscaled with the weather ahead as it came.
 
     Parameters
     ----------
@@ -42,6 +53,8 @@ def study_county(
         Its scenario ``network`` has to hold out the stations in the county; ``maps`` names the runs to map with.
     cells, stations, mapped
         Size of the county in pixels of 100 m, number of stations, first and last day to map (the last year).
+    every
+        Days between two days of issue.
 
     Returns
     -------
@@ -70,6 +83,14 @@ def study_county(
         scores.insert(0, "model", name)
         tables.append(scores)
         progress(f"scoring the maps of {name}", 1.0)
+    shown_run = experiment.maps[-1]
+    model = out / "stations" / "runs" / "network" / INSIDE / shown_run / "model.pt"
+    forecast = _forecast_field(smap, days, out / "outlooks", progress)
+    ahead = _outlooks(model, fine, coarse, forecast, days[::every], out / "outlooks", progress)
+    progress("scoring the outlooks", 0.0)
+    outlooks = score_outlooks(ahead, maps[shown_run], truth, forecast, replicates=experiment.replicates)
+    progress("scoring the outlooks", 1.0)
+    simulated = truth.attrs["simulated"] == "true"
     wettest = int(np.argmax(truth.soil_moisture.mean(("y", "x")).values))
     folder = out / "pixels"
     with writing(folder) as scratch:
@@ -77,12 +98,58 @@ def study_county(
         pd.concat(tables).to_csv(scratch / "scores.csv", index=False, float_format="%.4g")
         shown = [days[max(0, wettest - 5)], days[wettest]]
         plot_county(truth, smap[FIELD], maps, shown).savefig(scratch / "maps.png", dpi=130)
+        outlooks.to_csv(scratch / "outlooks.csv", index=False, float_format="%.4g")
+        plot_outlooks(outlooks, simulated).savefig(scratch / "outlooks.png", dpi=130)
         index = {
             "scores.csv": "Scores of the maps and of the coarse field repeated on the pixels, against the truth",
             "maps.png": "Truth, coarse field and maps on the wettest day and five days before",
+            "outlooks.csv": f"Outlooks at 100 m by {shown_run}, by days ahead, with the weather ahead as it came",
+            "outlooks.png": "Outlooks, the coarse forecast, and the maps of the day of issue and of the day itself",
         }
         rows = [{"file": file, "shows": shows, "absent_because": ""} for file, shows in index.items()]
         pd.DataFrame(rows).to_csv(scratch / "index.csv", index=False)
-    return build_tables_report(
-        folder, out / "report.html", title="A simulated county at 100 m", simulated=truth.attrs["simulated"] == "true"
+    return build_tables_report(folder, out / "report.html", title="A simulated county at 100 m", simulated=simulated)
+
+
+def _forecast_field(smap: xr.Dataset, days: pd.DatetimeIndex, out: Path, progress: Progress) -> xr.Dataset:
+    """Damped persistence of the coarse field, learnt before the first of the days, issued on all of them."""
+    cube = smap[[FIELD]].rename({FIELD: MOISTURE}).load()
+    cube = cube.merge(carry_forward(cube[MOISTURE])).assign(mask=cube[MOISTURE].notnull().any("time"))
+    cube.attrs |= {"dataset": "simulated SMAP L4", "layer": "0-5 cm"}
+    channels = Channels((f"{MOISTURE}_filled",), target=f"{MOISTURE}_filled", leads=LEADS)
+    before = Period(str(cube.time.values[0])[:10], f"{days[0] - pd.Timedelta(days=1):%Y-%m-%d}")
+    made_of = {"cube": cube.attrs["inputs"]}
+    run = train(
+        Samples(cube, channels, look_back=1, window=None), out / "damped_persistence", model="damped_persistence",
+        hyper={}, training=before, validation=None, optimisation=Optimisation(), made_of=made_of, progress=progress,
+    )  # fmt: skip
+    first, last = (f"{day:%Y-%m-%d}" for day in days[[0, -1]])
+    store = forecast(
+        run / "final.pt", cube, out / "coarse.zarr", first=first, last=last, made_of=made_of, progress=progress
     )
+    opened: xr.Dataset = xr.open_zarr(store, consolidated=False)
+    return opened
+
+
+def _outlooks(
+    model: Path, fine: xr.Dataset, coarse: list[xr.Dataset], field: xr.Dataset, issued: pd.DatetimeIndex, out: Path,
+    progress: Progress,
+) -> xr.DataArray:  # fmt: skip
+    """Maps of the valid days of each day of issue (init_time, lead_time, y, x); NaN on days that are not mapped."""
+    weather = [data for data in coarse if FIELD not in data]
+    last = pd.Timestamp(fine.time.values[-1])
+    found = []
+    for number, day in enumerate(issued):
+        given = as_coarse(field, "the coarse forecast", f"{day:%Y-%m-%d}", FIELD)
+        valid = pd.DatetimeIndex(given.time.values)
+        if valid[0] > last:
+            break
+        store = downscale_maps(
+            model, fine, [given, *weather], valid[valid <= last], out / "maps" / f"{day:%Y-%m-%d}.zarr"
+        )
+        maps = xr.open_zarr(store, consolidated=False).soil_moisture.reindex(time=valid)
+        found.append(maps.assign_coords(time=valid - day).rename(time="lead_time").expand_dims(init_time=[day]))
+        progress("mapping outlooks", (number + 1) / len(issued))
+    progress("mapping outlooks", 1.0)
+    joined: xr.DataArray = xr.concat(found, "init_time").load()
+    return joined

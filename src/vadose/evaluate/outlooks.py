@@ -1,0 +1,97 @@
+"""Outlooks at 100 m scored against a truth that is known everywhere, by the days they look ahead."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from matplotlib.figure import Figure
+
+from vadose.evaluate.county import score_county
+
+MIN_DAYS = 30
+_PANELS = (("time", "pearson_r"), ("time", "rmse"), ("space", "pearson_r"), ("space", "ubrmse"))
+
+
+def score_outlooks(
+    outlooks: xr.DataArray, maps: xr.Dataset, truth: xr.Dataset, forecast: xr.Dataset, *, replicates: int = 500
+) -> pd.DataFrame:
+    """Score outlooks by lead time, beside the forecast they were made from and the maps of the day of issue.
+
+    All are scored on the same pixels and valid days, see `vadose.evaluate.county.score_county`.
+
+    Parameters
+    ----------
+    outlooks
+        (init_time, lead_time, y, x) [m3 m-3].
+    maps
+        ``soil_moisture`` (time, y, x) of the same pixels with everything known up to each day: of the day of issue
+        it is *persistence*, of the valid day itself what an outlook could be at best, *analysis*.
+    truth
+        ``soil_moisture`` (time, y, x).
+    forecast
+        ``soil_moisture`` (init_time, lead_time, y, x) on the coarse grid: *coarse forecast*, repeated on the pixels.
+    replicates
+        Of the bootstrap over blocks of days.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``lead_days``, ``estimate``, and ``over``, ``metric``, ``value``, ``lower``, ``upper``, ``n_days``, ``n_pixels``
+        as of `score_county`.
+
+    Raises
+    ------
+    VadoseError
+        When pixels differ, or too few days are common.
+    """
+    tables = []
+    for lead in outlooks.lead_time.values:
+        valid = outlooks.init_time.values + lead
+        issued = outlooks.init_time.values[np.isin(valid, truth.time.values)]
+        valid = issued + lead
+        coarse = _at(forecast.soil_moisture, issued, lead).to_dataset(name="coarse").assign_attrs(forecast.attrs)
+        given = {
+            "outlook": _at(outlooks, issued, lead),
+            "persistence": maps.soil_moisture.sel(time=issued).assign_coords(time=valid),
+            "analysis": maps.soil_moisture.sel(time=valid),
+        }
+        for name, values in given.items():
+            scored = score_county(
+                values.to_dataset(name="soil_moisture"), truth, coarse, field="coarse", replicates=replicates,
+                min_days=min(MIN_DAYS, max(3, len(issued) // 2)),
+            )  # fmt: skip
+            kept = scored[scored.estimate == "maps"].assign(estimate=name)
+            if name == "outlook":
+                kept = pd.concat([kept, scored[scored.estimate == "coarse"].assign(estimate="coarse forecast")])
+            tables.append(kept.assign(lead_days=int(lead / np.timedelta64(1, "D"))))
+    table = pd.concat(tables, ignore_index=True).drop(columns="share_better")
+    return table[["lead_days", *(name for name in table if name != "lead_days")]]
+
+
+def plot_outlooks(scores: pd.DataFrame, simulated: bool) -> Figure:
+    """R and errors of `score_outlooks` by lead time, in time and in space, with their intervals."""
+    colours: Mapping[str, str] = {
+        "outlook": "#0072B2", "persistence": "#D55E00", "analysis": "#009E73", "coarse forecast": "#999999",
+    }  # fmt: skip
+    figure = Figure(figsize=(13, 3.6), layout="constrained")
+    for axis, (over, metric) in zip(figure.subplots(1, len(_PANELS)), _PANELS, strict=True):
+        for name, colour in colours.items():
+            of = scores[(scores.estimate == name) & (scores.over == over) & (scores.metric == metric)]
+            if of.value.notna().any():
+                axis.plot(of.lead_days, of.value, "o-", color=colour, label=name)
+                axis.fill_between(of.lead_days, of.lower, of.upper, color=colour, alpha=0.15, lw=0)
+        axis.set(xlabel="days ahead", title=f"{'R' if metric == 'pearson_r' else metric} in {over}")
+        if metric != "pearson_r":
+            axis.set_ylabel("[m³ m⁻³]")
+            axis.set_ylim(bottom=0)
+    axis.legend(fontsize=8)
+    if simulated:
+        figure.suptitle("SIMULATED, weather ahead perfect")
+    return figure
+
+
+def _at(values: xr.DataArray, issued: np.ndarray, lead: np.timedelta64) -> xr.DataArray:
+    """Forecasts of a lead time by their valid days."""
+    chosen = values.sel(init_time=issued, lead_time=lead).drop_vars("lead_time")
+    return chosen.rename(init_time="time").assign_coords(time=issued + lead)
