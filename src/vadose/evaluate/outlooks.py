@@ -11,6 +11,7 @@ from vadose.evaluate.county import score_county
 
 MIN_DAYS = 30
 _PANELS = (("time", "pearson_r"), ("time", "rmse"), ("space", "pearson_r"), ("space", "ubrmse"))
+_TITLES = {"pearson_r": "R", "rmse": "RMSE", "ubrmse": "ubRMSE"}
 
 
 def score_outlooks(
@@ -81,7 +82,7 @@ def plot_outlooks(scores: pd.DataFrame, simulated: bool) -> Figure:
             if of.value.notna().any():
                 axis.plot(of.lead_days, of.value, "o-", color=colour, label=name)
                 axis.fill_between(of.lead_days, of.lower, of.upper, color=colour, alpha=0.15, lw=0)
-        axis.set(xlabel="days ahead", title=f"{'R' if metric == 'pearson_r' else metric} in {over}")
+        axis.set(xlabel="days ahead", title=f"{_TITLES[metric]} in {over}")
         if metric != "pearson_r":
             axis.set_ylabel("[m³ m⁻³]")
             axis.set_ylim(bottom=0)
