@@ -11,6 +11,7 @@ from vadose.downscale.scenarios import blocked, cross_region, network, off_site,
 from vadose.downscale.station_days import DEVIATION, NORMAL, StationDays
 from vadose.downscale.trees import estimate_trees, fit_trees
 from vadose.errors import VadoseError
+from vadose.features import with_buckets
 from vadose.models.mmnet import Features
 
 N, DAYS = 12, 800
@@ -243,3 +244,15 @@ def test_trees_learn_from_means_of_the_series(table: xr.Dataset) -> None:
     where = fold.test & (np.arange(DAYS) > 10)
     assert np.sqrt(np.mean((mean - days.observed)[where] ** 2)) < 0.3 * days.observed[where].std()
     assert np.isnan(mean[~fold.test]).all()
+
+
+def test_buckets_are_filled_by_the_rain_of_the_table(table: xr.Dataset) -> None:
+    features = Features(("elevation",), ("precipitation", "bucket_25mm"), days=5)
+    with pytest.raises(VadoseError, match="buckets want 'air_temperature_max'"):
+        StationDays(table, features)
+    warm = np.full((N, DAYS), 290.0)
+    table = table.assign(air_temperature_max=(("station", "time"), warm), air_temperature_min=table.elevation * 0 + 280)
+    table["air_temperature_min"] = table.air_temperature_min.expand_dims(time=table.time).transpose("station", "time")
+    days = StationDays(table, features)
+    expected = with_buckets(table, ["bucket_25mm"]).bucket_25mm.transpose("station", "time")
+    np.testing.assert_array_equal(days.series[:, days.before :, 1], expected)
