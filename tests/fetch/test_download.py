@@ -193,6 +193,8 @@ def test_tries_are_counted_without_progress_only(centre: Centre, client: Client,
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL])
 def test_a_killed_fetch_goes_on_where_it_was(centre: Centre, tmp_path: Path, ending: signal.Signals) -> None:
+    killed = threading.Event()
+
     def slow(to: Handler) -> None:
         to.send_response(200)
         to.send_header("Content-Length", str(len(DATA)))
@@ -201,13 +203,13 @@ def test_a_killed_fetch_goes_on_where_it_was(centre: Centre, tmp_path: Path, end
         to.wfile.write(DATA[:2_200_000])
         to.wfile.flush()
         to.wfile.write(DATA[2_200_000:2_300_000])
-        time.sleep(2)
+        killed.wait(30)  # the rest never comes
 
     url = centre.on("/a", slow, serve(DATA))
     code = (
         "import sys, pathlib; from vadose.fetch import *; from vadose.fetch.client import Client, Login\n"
         "plan = Plan('SPL3SMP_E', (RemoteFile('SMAP.h5', sys.argv[1]),))\n"
-        "fetch(plan, pathlib.Path(sys.argv[2]), client=Client(Login(), timeout=(2, 5)))"
+        "fetch(plan, pathlib.Path(sys.argv[2]), client=Client(Login(), timeout=(2, 40)))"
     )
     part = tmp_path / ".fetch/SMAP.h5.part"
     process = subprocess.Popen([sys.executable, "-c", code, url, str(tmp_path)], stderr=subprocess.PIPE, text=True)
@@ -216,6 +218,7 @@ def test_a_killed_fetch_goes_on_where_it_was(centre: Centre, tmp_path: Path, end
         time.sleep(0.02)
     process.send_signal(ending)
     process.communicate(timeout=20)
+    killed.set()
     assert process.returncode != 0
     assert files(tmp_path) == []
     have = part.stat().st_size
