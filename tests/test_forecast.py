@@ -261,7 +261,7 @@ def test_workers_make_the_same_forecast_and_one_may_die(
         assert one.sizes["init_time"] == 99
         assert set(one.data_vars) == set(other.data_vars)
         for name in one.data_vars:
-            np.testing.assert_allclose(one[name], other[name], atol=1e-6)
+            np.testing.assert_allclose(one[name], other[name], rtol=1e-5, atol=1e-6)
 
     same(joined.parent / "s" / "final.pt", passes=3, progress=lambda what, share: seen.append(share), **on_cluster)
     assert len(seen) == 3 + 1

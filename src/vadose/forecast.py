@@ -401,13 +401,17 @@ def _joined(
     known = list(blend["channels"]["leads"])
     weights = np.array(blend["weights"] or np.ones((len(blend["members"]), len(known))), np.float32)
     shares = (weights / weights.sum(axis=0))[:, [known.index(lead) for lead in leads], None, None]
+    first: Any = None
     total: Any = 0.0
     squares: Any = 0.0
     for (mean, std), share in zip(of_members, shares, strict=True):
-        total = total + share * mean
+        # Apart from the first: the squares of moisture itself would leave little of a small spread in single precision.
+        first = mean if first is None else first
+        apart = mean - first
+        total = total + share * apart
         # A member of no weight at a lead has no say in the spread there.
-        squares = squares + np.where(share > 0, share * (std**2 + mean**2), np.float32(0))
-    return total, np.sqrt(np.maximum(squares - total**2, 0))
+        squares = squares + np.where(share > 0, share * (std**2 + apart**2), np.float32(0))
+    return first + total, np.sqrt(np.maximum(squares - total**2, 0))
 
 
 def _values_of(store: xr.Dataset, days: NDArray[np.datetime64], leads: tuple[int, ...]) -> tuple[Array, Array]:

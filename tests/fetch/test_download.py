@@ -207,6 +207,8 @@ def test_a_killed_fetch_goes_on_where_it_was(centre: Centre, tmp_path: Path, end
 
     url = centre.on("/a", slow, serve(DATA))
     code = (
+        # What is started in the background of a script would not hear SIGINT.
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "import sys, pathlib; from vadose.fetch import *; from vadose.fetch.client import Client, Login\n"
         "plan = Plan('SPL3SMP_E', (RemoteFile('SMAP.h5', sys.argv[1]),))\n"
         "fetch(plan, pathlib.Path(sys.argv[2]), client=Client(Login(), timeout=(2, 40)))"
