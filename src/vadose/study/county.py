@@ -85,10 +85,10 @@ def study_county(
         progress(f"scoring the maps of {name}", 1.0)
     shown_run = experiment.maps[-1]
     model = out / "stations" / "runs" / "network" / INSIDE / shown_run / "model.pt"
-    forecast = _forecast_field(smap, days, out / "outlooks", progress)
-    ahead = _outlooks(model, fine, coarse, forecast, days[::every], out / "outlooks", progress)
+    foretold = _forecast_field(smap, days, out / "outlooks", progress)
+    ahead = _outlooks(model, fine, coarse, foretold, days[::every], out / "outlooks", progress)
     progress("scoring the outlooks", 0.0)
-    outlooks = score_outlooks(ahead, maps[shown_run], truth, forecast, replicates=experiment.replicates)
+    outlooks = score_outlooks(ahead, maps[shown_run], truth, foretold, replicates=experiment.replicates)
     progress("scoring the outlooks", 1.0)
     simulated = truth.attrs["simulated"] == "true"
     wettest = int(np.argmax(truth.soil_moisture.mean(("y", "x")).values))
