@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vadose.cli.terminal import Out, app, box_of, day_of, open_store, progress_bars, say, say_done
+from vadose.cli.terminal import Out, app, box_of, day_of, open_store, progress_bars, say, say_done, years_of
 from vadose.errors import VadoseError
 
 TEN_DAY = "s1s2smap_uscrn"
@@ -28,6 +28,10 @@ def downscale(
     coarse_name: Annotated[
         str, typer.Option(help="Feature of the model that the forecast's moisture takes the place of.")
     ] = "soil_moisture_smap_l4",
+    past_years: Annotated[
+        str | None,
+        typer.Option(help="Years whose weather is lent after the day of issue, 2015..2020; left out, the store's."),
+    ] = None,
     bbox: Annotated[str | None, typer.Option(help="Part of the map: 'west,south,east,north' in degrees.")] = None,
     cog: Annotated[Path | None, typer.Option(help="Write a Cloud-Optimised GeoTIFF a day into this folder.")] = None,
     precision: Annotated[str, typer.Option(help="float32, or bf16 on processors that have it.")] = "float32",
@@ -44,6 +48,7 @@ def downscale(
 
     With a forecast of `vadose forecast` as the coarse field the maps are of its valid days: a field's outlook. Its
     store says `weather: perfect` where the weather ahead is analysed, an upper bound, `forecast` where it is foretold.
+    Where no weather forecast reaches, `--past-years` makes an outlook of the weather that past years had.
 
     Example: `vadose downscale model.pt fine.zarr --coarse weather.zarr --date 2020-06-01 --cog maps`
     """
@@ -51,6 +56,7 @@ def downscale(
 
     from vadose.downscale.coarse import as_coarse, part_of
     from vadose.downscale.maps import downscale_maps
+    from vadose.downscale.past_years import outlook_of_past_years
     from vadose.downscale.rasters import write_cog
 
     begin = day_of(first, "--from")
@@ -64,11 +70,14 @@ def downscale(
             valid = ", ".join(f"{day:%Y-%m-%d}" for day in pd.DatetimeIndex(foretold[0].time.values))
             raise VadoseError(f"--from {first} --to {last or first}: the forecast is valid on {valid}; map these")
     features = open_store(fine)
+    part = part_of(features, box_of(bbox)) if bbox else features
+    how: dict[str, Any] = {"tile": tile, "precision": precision, "workers": workers, "scheduler": scheduler}
     with progress_bars() as tell:
-        maps = downscale_maps(
-            model, part_of(features, box_of(bbox)) if bbox else features, fields, days, out, tile=tile,
-            precision=precision, workers=workers, scheduler=scheduler, progress=tell,
-        )  # fmt: skip
+        if past_years:
+            years = years_of(past_years, "--past-years")
+            maps = outlook_of_past_years(model, part, fields, days, out, years=years, progress=tell, **how)
+        else:
+            maps = downscale_maps(model, part, fields, days, out, progress=tell, **how)
         if cog is not None:
             tell("writing GeoTIFFs", 0.0)
             write_cog(maps, cog)

@@ -108,6 +108,14 @@ def day_of(text: str, option: str) -> str:
         raise VadoseError(f"{option} {text!r}: not a day; write YYYY-MM-DD") from error
 
 
+def years_of(text: str, option: str) -> list[int]:
+    """Years as FIRST..LAST."""
+    ends = text.split("..")
+    if len(ends) != 2 or not all(end.isdecimal() and len(end) == 4 for end in ends) or ends[1] < ends[0]:
+        raise VadoseError(f"{option} {text!r}: no years; write FIRST..LAST, such as 2015..2020")
+    return list(range(int(ends[0]), int(ends[1]) + 1))
+
+
 def say(text: str) -> None:
     """Say something on the standard output."""
     typer.echo(text)

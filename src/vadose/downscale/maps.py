@@ -120,7 +120,7 @@ def downscale_maps(
     attributes = _attributes(kept, fine, fields)
     inputs = {
         "checkpoint": fingerprint([checkpoint]), "days": [f"{day:%Y-%m-%d}" for day in when], "tile": tile,
-        "precision": precision, "fine": _made_from(fine), "coarse": [_made_from(field) for field in fields],
+        "precision": precision, "fine": inputs_of(fine), "coarse": [inputs_of(field) for field in fields],
         **(made_of or {}),
     }  # fmt: skip
     known = all("inputs" in data.attrs for data in (fine, *fields))
@@ -391,11 +391,12 @@ def _attributes(kept: dict[str, Any], fine: xr.Dataset, coarse: list[xr.Dataset]
     if issued := [data.attrs["init_time"] for data in coarse if "init_time" in data.attrs]:
         # Whatever else is given of the days ahead was not known on the day of issue, unless it is a forecast too.
         others = [data.attrs.get("weather") for data in coarse if "init_time" not in data.attrs]
-        found |= {"init_time": issued[0], "weather": "forecast" if set(others) == {"forecast"} else "perfect"}
+        said = others[0] if len(set(others)) == 1 and others[0] else "perfect"
+        found |= {"init_time": issued[0], "weather": said}
     return found
 
 
-def _made_from(data: xr.Dataset) -> dict[str, Any]:
+def inputs_of(data: xr.Dataset) -> dict[str, Any]:
     """What a data set was made from, and which part of it is given."""
     ends = {name: [str(axis.values[0]), str(axis.values[-1])] for name, axis in data.indexes.items() if len(axis)}
     return {"inputs": data.attrs.get("inputs"), "sizes": dict(data.sizes), "ends": ends,

@@ -10,13 +10,15 @@ from matplotlib.figure import Figure
 from vadose.evaluate.county import score_county
 
 MIN_DAYS = 30
+COLOURS = ("#0072B2", "#56B4E9", "#D55E00", "#999999", "#009E73", "#CC79A7", "#E69F00")
 _PANELS = (("time", "pearson_r"), ("time", "rmse"), ("space", "pearson_r"), ("space", "ubrmse"))
 _TITLES = {"pearson_r": "R", "rmse": "RMSE", "ubrmse": "ubRMSE"}
 
 
 def score_outlooks(
-    outlooks: xr.DataArray, maps: xr.Dataset, truth: xr.Dataset, forecast: xr.Dataset, *, replicates: int = 500
-) -> pd.DataFrame:
+    outlooks: Mapping[str, xr.Dataset], maps: xr.Dataset, truth: xr.Dataset, forecast: xr.Dataset, *,
+    replicates: int = 500,
+) -> pd.DataFrame:  # fmt: skip
     """Score outlooks by lead time, beside the forecast they were made from and the maps of the day of issue.
 
     All are scored on the same pixels and valid days, see `vadose.evaluate.county.score_county`.
@@ -24,7 +26,8 @@ def score_outlooks(
     Parameters
     ----------
     outlooks
-        (init_time, lead_time, y, x) [m3 m-3].
+        By name ``soil_moisture`` (init_time, lead_time, y, x) [m3 m-3] and, for CRPS and coverage,
+        ``soil_moisture_std``; all of the same days of issue.
     maps
         ``soil_moisture`` (time, y, x) of the same pixels with everything known up to each day: of the day of issue
         it is *persistence*, of the valid day itself what an outlook could be at best, *analysis*.
@@ -47,23 +50,24 @@ def score_outlooks(
         When pixels differ, or too few days are common.
     """
     tables = []
-    for lead in outlooks.lead_time.values:
-        valid = outlooks.init_time.values + lead
-        issued = outlooks.init_time.values[np.isin(valid, truth.time.values)]
+    first = next(iter(outlooks.values()))
+    for lead in first.lead_time.values:
+        issued = first.init_time.values[np.isin(first.init_time.values + lead, truth.time.values)]
         valid = issued + lead
-        coarse = _at(forecast.soil_moisture, issued, lead).to_dataset(name="coarse").assign_attrs(forecast.attrs)
+        coarse = _at(forecast[["soil_moisture"]], issued, lead).rename(soil_moisture="coarse")
         given = {
-            "outlook": _at(outlooks, issued, lead),
-            "persistence": maps.soil_moisture.sel(time=issued).assign_coords(time=valid),
-            "analysis": maps.soil_moisture.sel(time=valid),
+            **{name: _at(outlook, issued, lead) for name, outlook in outlooks.items()},
+            # The deviation of a map is that of its day, no forecast's.
+            "persistence": maps[["soil_moisture"]].sel(time=issued).assign_coords(time=valid),
+            "analysis": maps.sel(time=valid),
         }
         for name, values in given.items():
             scored = score_county(
-                values.to_dataset(name="soil_moisture"), truth, coarse, field="coarse", replicates=replicates,
+                values, truth, coarse, field="coarse", replicates=replicates,
                 min_days=min(MIN_DAYS, max(3, len(issued) // 2)),
             )  # fmt: skip
             kept = scored[scored.estimate == "maps"].assign(estimate=name)
-            if name == "outlook":
+            if name == "persistence":
                 kept = pd.concat([kept, scored[scored.estimate == "coarse"].assign(estimate="coarse forecast")])
             tables.append(kept.assign(lead_days=int(lead / np.timedelta64(1, "D"))))
     table = pd.concat(tables, ignore_index=True).drop(columns="share_better")
@@ -72,12 +76,10 @@ def score_outlooks(
 
 def plot_outlooks(scores: pd.DataFrame, simulated: bool) -> Figure:
     """R and errors of `score_outlooks` by lead time, in time and in space, with their intervals."""
-    colours: Mapping[str, str] = {
-        "outlook": "#0072B2", "persistence": "#D55E00", "analysis": "#009E73", "coarse forecast": "#999999",
-    }  # fmt: skip
+    names = scores.estimate.unique()
     figure = Figure(figsize=(13, 3.6), layout="constrained")
     for axis, (over, metric) in zip(figure.subplots(1, len(_PANELS)), _PANELS, strict=True):
-        for name, colour in colours.items():
+        for name, colour in zip(names, COLOURS, strict=False):
             of = scores[(scores.estimate == name) & (scores.over == over) & (scores.metric == metric)]
             if of.value.notna().any():
                 axis.plot(of.lead_days, of.value, "o-", color=colour, label=name)
@@ -88,11 +90,11 @@ def plot_outlooks(scores: pd.DataFrame, simulated: bool) -> Figure:
             axis.set_ylim(bottom=0)
     axis.legend(fontsize=8)
     if simulated:
-        figure.suptitle("SIMULATED, weather ahead perfect")
+        figure.suptitle("SIMULATED")
     return figure
 
 
-def _at(values: xr.DataArray, issued: np.ndarray, lead: np.timedelta64) -> xr.DataArray:
+def _at(values: xr.Dataset, issued: np.ndarray, lead: np.timedelta64) -> xr.Dataset:
     """Forecasts of a lead time by their valid days."""
     chosen = values.sel(init_time=issued, lead_time=lead).drop_vars("lead_time")
     return chosen.rename(init_time="time").assign_coords(time=issued + lead)

@@ -10,6 +10,7 @@ from vadose.artefact import writing
 from vadose.config.downscaling import Downscaling
 from vadose.downscale.coarse import as_coarse
 from vadose.downscale.maps import downscale_maps
+from vadose.downscale.past_years import outlook_of_past_years
 from vadose.evaluate.county import score_county
 from vadose.evaluate.outlooks import plot_outlooks, score_outlooks
 from vadose.evaluate.series_plots import plot_county
@@ -26,6 +27,7 @@ INSIDE = "INSIDE"
 """Network of the stations in the county, which the networks that map it did not learn from."""
 FIELD = "soil_moisture_smap_l4"
 MOISTURE = "soil_moisture"
+LAYERS = [MOISTURE, "soil_moisture_std"]
 
 
 def study_county(
@@ -45,7 +47,7 @@ def study_county(
     ``pixels`` with ``scores.csv``, ``outlooks.csv``, figures and ``report.html``.
 
     Outlooks are issued every ``every`` days, 1 to 30 days ahead: the coarse field is forecast by damped persistence,
-    and downscaled with the weather ahead as it came.
+    and downscaled with the weather ahead as it came (perfect weather) and with that of the years before (past weather).
 
     Parameters
     ----------
@@ -86,7 +88,8 @@ def study_county(
     shown_run = experiment.maps[-1]
     model = out / "stations" / "runs" / "network" / INSIDE / shown_run / "model.pt"
     foretold = _forecast_field(smap, days, out / "outlooks", progress)
-    ahead = _outlooks(model, fine, coarse, foretold, days[::every], out / "outlooks", progress)
+    years = range(experiment.first.year, days[0].year)
+    ahead = _outlooks(model, fine, coarse, foretold, days[::every], years, out / "outlooks", progress)
     progress("scoring the outlooks", 0.0)
     outlooks = score_outlooks(ahead, maps[shown_run], truth, foretold, replicates=experiment.replicates)
     progress("scoring the outlooks", 1.0)
@@ -103,7 +106,8 @@ def study_county(
         index = {
             "scores.csv": "Scores of the maps and of the coarse field repeated on the pixels, against the truth",
             "maps.png": "Truth, coarse field and maps on the wettest day and five days before",
-            "outlooks.csv": f"Outlooks at 100 m by {shown_run}, by days ahead, with the weather ahead as it came",
+            "outlooks.csv": f"Outlooks at 100 m by {shown_run}, by days ahead: with the weather ahead as it came (an "
+            "upper bound), and with that of the years before where there are two or more",
             "outlooks.png": "Outlooks, the coarse forecast, and the maps of the day of issue and of the day itself",
         }
         rows = [{"file": file, "shows": shows, "absent_because": ""} for file, shows in index.items()]
@@ -132,24 +136,29 @@ def _forecast_field(smap: xr.Dataset, days: pd.DatetimeIndex, out: Path, progres
 
 
 def _outlooks(
-    model: Path, fine: xr.Dataset, coarse: list[xr.Dataset], field: xr.Dataset, issued: pd.DatetimeIndex, out: Path,
-    progress: Progress,
-) -> xr.DataArray:  # fmt: skip
+    model: Path, fine: xr.Dataset, coarse: list[xr.Dataset], field: xr.Dataset, issued: pd.DatetimeIndex,
+    years: range, out: Path, progress: Progress,
+) -> dict[str, xr.Dataset]:  # fmt: skip
     """Maps of the valid days of each day of issue (init_time, lead_time, y, x); NaN on days that are not mapped."""
     weather = [data for data in coarse if FIELD not in data]
     last = pd.Timestamp(fine.time.values[-1])
-    found = []
+    found: dict[str, list[xr.Dataset]] = {}
     for number, day in enumerate(issued):
         given = as_coarse(field, "the coarse forecast", f"{day:%Y-%m-%d}", FIELD)
         valid = pd.DatetimeIndex(given.time.values)
         if valid[0] > last:
             break
-        store = downscale_maps(
-            model, fine, [given, *weather], valid[valid <= last], out / "maps" / f"{day:%Y-%m-%d}.zarr"
-        )
-        maps = xr.open_zarr(store, consolidated=False).soil_moisture.reindex(time=valid)
-        found.append(maps.assign_coords(time=valid - day).rename(time="lead_time").expand_dims(init_time=[day]))
+        mapped, name = valid[valid <= last], f"{day:%Y-%m-%d}.zarr"
+        fields, stores = [given, *weather], {}
+        stores["outlook, perfect weather"] = downscale_maps(model, fine, fields, mapped, out / "perfect" / name)
+        if len(years) > 1:
+            past = outlook_of_past_years(model, fine, fields, mapped, out / "past" / name, years=years)
+            stores["outlook, past weather"] = past
+        for kind, store in stores.items():
+            opened = xr.open_zarr(store, consolidated=False)
+            maps = opened[[name for name in LAYERS if name in opened]].reindex(time=valid)
+            maps = maps.assign_coords(time=valid - day).rename(time="lead_time").expand_dims(init_time=[day])
+            found.setdefault(kind, []).append(maps)
         progress("mapping outlooks", (number + 1) / len(issued))
     progress("mapping outlooks", 1.0)
-    joined: xr.DataArray = xr.concat(found, "init_time").load()
-    return joined
+    return {kind: xr.concat(maps, "init_time").load() for kind, maps in found.items()}
