@@ -26,7 +26,7 @@ def test_help_says_what_a_command_does_and_shows_an_example(command: str) -> Non
 
 
 def test_help_names_the_built_in_experiments() -> None:
-    output = CliRunner().invoke(app, ["train", "--help"], env={"COLUMNS": "200"}).output
+    output = CliRunner().invoke(app, ["train", "--help"], env={"COLUMNS": "300"}).output
     assert ", ".join(built_in()) in output
 
 

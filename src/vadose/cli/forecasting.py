@@ -216,6 +216,7 @@ def study(
     granules. Downscaling tests every model on years, stations and regions it did not learn from.
 
     `forecast_paper` and `forecast_demo` are the nine models of the paper: on granules with a recipe, or on --cube.
+    `forecast_beyond` changes one thing at a time, `forecast_cascade` asks with several seeds what the cascade is worth.
 
     Example: `vadose study conus --data data/conusv4f1 --out study`
     """

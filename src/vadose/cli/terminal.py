@@ -36,7 +36,7 @@ console = Console(stderr=True)
 Out = Annotated[Path, typer.Option("--out", "-o", help="Where to write.")]
 EXPERIMENTS = (
     "Experiment file (YAML), or a built-in one: conus, demo, demo_database, forecast_best, forecast_beyond, "
-    "forecast_demo, forecast_paper, india, stations."
+    "forecast_cascade, forecast_demo, forecast_paper, india, stations."
 )
 ExperimentName = Annotated[
     str,
