@@ -30,8 +30,8 @@ def importances(
     mask: Mask,
     *,
     n_background: int = 1000,
-    n_samples: int = 500,
-    draws: int = 100,
+    n_samples: int = 400,
+    draws: int = 40,
     seed: int = 0,
 ) -> pd.DataFrame:
     r"""Share of each feature in what moves the estimate, with an interval over stations.

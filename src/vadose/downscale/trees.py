@@ -23,15 +23,19 @@ def fit_trees(
     leaves: int = 63,
     samples_per_leaf: int = 60,
     l2: float = 1.0,
+    features_per_split: float = 1.0,
     limit: int | None = None,
 ) -> tuple[HistGradientBoostingRegressor, Array]:
     """Fit trees to the snapshot and the means of the series over the last ``windows`` days.
+
+    Each split is chosen among ``features_per_split`` of the predictors, drawn at random (Breiman 2001): means of
+    neighbouring windows and buckets tell nearly the same, and trees that must do without some of them differ more.
 
     Returns the regressor and its predictors of all station-days (station, time, predictor).
 
     References
     ----------
-    Friedman (2001), doi:10.1214/aos/1013203451.
+    Friedman (2001), doi:10.1214/aos/1013203451; Breiman (2001), doi:10.1023/A:1010933404324.
     """
     predictors = predictors_of(days, windows)
     index = np.argwhere(training & np.isfinite(days.observed))
@@ -40,7 +44,7 @@ def fit_trees(
     of_rows[:, np.isnan(of_rows).all(axis=0)] = 0.0
     regressor = HistGradientBoostingRegressor(
         max_iter=iterations, learning_rate=learning_rate, max_leaf_nodes=leaves, min_samples_leaf=samples_per_leaf,
-        l2_regularization=l2, early_stopping=False, random_state=0,
+        l2_regularization=l2, max_features=features_per_split, early_stopping=False, random_state=0,
     )  # fmt: skip
     return regressor.fit(of_rows, days.observed[index[:, 0], index[:, 1]]), predictors
 
