@@ -1,12 +1,14 @@
 """Training steps of the paper's ConvLSTM on 8 x 8 windows: samples a second of ways to compute the same.
 
-    OMP_NUM_THREADS=2 python benchmarks/convlstm_training.py [--batch 32] [--steps 3] [--compile] [--device cpu]
+    OMP_NUM_THREADS=2 python benchmarks/convlstm_training.py [--batch 32] [--steps 3] [--compile] [--keras]
 
 Random windows of 3 days and 17 predictors, filters 4 .. 256, forward and backward and a step of Adam. Prints one
 Markdown table; all rows are of one run, so that their ratios hold on a busy machine too.
 
 - plain cell: at each step one convolution of the input and the state side by side, the first, zero state included.
 - vadose: `vadose.models.convlstm`, inputs of all days in one convolution, the zero state left out.
+- Keras on TensorFlow, with --keras (needs `pip install tensorflow-cpu`): `ConvLSTM2D` of the same filters, each
+  followed by batch normalisation. It has no peepholes and other weights, so that its loss is another.
 - loss after the steps: of the same windows and weights as the plain cell's; in float32 they have to be equal.
 """
 
@@ -15,6 +17,8 @@ import copy
 import os
 import platform
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,6 +30,7 @@ from vadose.models.convlstm import ConvLSTM, ConvLSTMCell
 from vadose.models.inputs import Channels, Inputs
 
 DAYS, EDGE = 3, 8
+FILTERS = (4, 16, 32, 64, 128, 256)
 # 14 daily and one static; sine and cosine of the season make them 17.
 CHANNELS = Channels(("soil_moisture", *(f"predictor_{i}" for i in range(13))), ("clay",))
 
@@ -83,11 +88,36 @@ def steps_of(model: Any, inputs: Inputs, target: Tensor, steps: int, bf16: bool)
     return float(clock), float(processor), loss.item()
 
 
+def steps_of_keras(batch: int, leads: int, steps: int) -> tuple[float, float, float]:
+    """As `steps_of`, of the same layers in Keras."""
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    import keras
+
+    network = keras.Sequential([keras.Input((DAYS, EDGE, EDGE, 17))])
+    for width in FILTERS:
+        network.add(keras.layers.ConvLSTM2D(width, 3, padding="same", return_sequences=width < FILTERS[-1]))
+        network.add(keras.layers.BatchNormalization())
+        network.add(keras.layers.ReLU())
+    network.add(keras.layers.Conv2D(leads, 1))
+    network.compile("adam", "mse")
+    rng = np.random.default_rng(0)
+    windows = rng.normal(size=(batch, DAYS, EDGE, EDGE, 17)).astype(np.float32)
+    target = rng.normal(size=(batch, EDGE, EDGE, leads)).astype(np.float32)
+    spent, loss = [], 0.0
+    for _ in range(steps + 1):
+        start = np.array([time.perf_counter(), time.process_time()])
+        loss = float(network.train_on_batch(windows, target))
+        spent.append(np.array([time.perf_counter(), time.process_time()]) - start)
+    clock, processor = np.median(spent[1:], axis=0)  # the first traces the graph
+    return float(clock), float(processor), loss
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--compile", action="store_true", help="torch.compile too (wants a C++ compiler)")
+    parser.add_argument("--keras", action="store_true", help="Keras on TensorFlow beside (wants tensorflow-cpu)")
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     torch.manual_seed(0)
@@ -100,7 +130,7 @@ def main() -> None:
     corners = torch.zeros(options.batch, 2, dtype=torch.int64, device=device)
     inputs = Inputs(draw(DAYS, len(CHANNELS.history)), draw(len(CHANNELS.static)), None, days, corners)
     target = draw(len(CHANNELS.leads))
-    model = ConvLSTM(CHANNELS, dropout=0.0).to(device).train()
+    model = ConvLSTM(CHANNELS, FILTERS, dropout=0.0).to(device).train()
     lasts = copy.deepcopy(model).to(memory_format=torch.channels_last)
     ways: dict[str, tuple[Any, bool]] = {
         "plain cell, float32": (made_plain(model), False),
@@ -115,8 +145,14 @@ def main() -> None:
           f"{torch.__version__}, load {os.getloadavg()[0]:.1f} before\n")  # fmt: skip
     print("| way | samples/s | of processor | times the plain cell | loss after the steps |\n|---|---|---|---|---|")
     first = 0.0
-    for way, (network, bf16) in ways.items():
-        clock, processor, loss = steps_of(network, inputs, target, options.steps, bf16)
+    measured: dict[str, Callable[[], tuple[float, float, float]]] = {
+        way: partial(steps_of, network, inputs, target, options.steps, bf16) for way, (network, bf16) in ways.items()
+    }
+    if options.keras:
+        of_keras = partial(steps_of_keras, options.batch, len(CHANNELS.leads), options.steps)
+        measured["Keras on TensorFlow, float32"] = of_keras
+    for way, measure in measured.items():
+        clock, processor, loss = measure()
         first = first or processor
         print(f"| {way} | {options.batch / clock:,.0f} | {options.batch / processor:,.0f} | {first / processor:.2f} | "
               f"{loss:.6f} |", flush=True)  # fmt: skip
