@@ -46,8 +46,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "configs": set(),
     "config": {"errors", "cube", "downscale", "gapfill", "models", "samples", "train"},
     "study": {
-        "errors", "artefact", "config", "cube", "downscale", "gapfill", "matchups", "models", "normals", "processes",
-        "samples", "train", "forecast", "evaluate", "report", "twin",
+        "errors", "artefact", "config", "cube", "downscale", "gapfill", "matchups", "memory", "models", "normals",
+        "processes", "samples", "train", "forecast", "evaluate", "report", "twin",
     },
     "cli": {
         "errors", "artefact", "config", "cube", "doctor", "downscale", "evaluate", "fetch", "forecast", "inspection",

@@ -12,8 +12,8 @@ from vadose.config import built_in
 from vadose.errors import VadoseError
 
 COMMANDS = [
-    "fetch", "inspect", "twin", "build", "match", "stations", "train", "forecast", "evaluate", "report", "study",
-    "demo",
+    "fetch", "inspect", "twin", "build", "match", "stations", "train", "forecast", "forecast-rival", "evaluate",
+    "report", "study", "demo",
 ]  # fmt: skip
 
 

@@ -1,8 +1,20 @@
+import errno
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import namedtuple
+from collections.abc import Iterator
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 import xarray as xr
 
+from vadose import memory
+from vadose import samples as module
 from vadose.errors import VadoseError
 from vadose.models.inputs import Channels
 from vadose.normals import with_normals
@@ -194,3 +206,116 @@ def test_forecasts_of_the_layers_above_are_taken_by_their_day_of_issue(small_cub
         Samples(small_cube, channels, look_back=4, above={"0-10 cm": store.isel(x=slice(1, None))})
     with pytest.raises(VadoseError, match="wanted are"):
         Samples(small_cube, channels, look_back=4)
+
+
+ABOVE = Channels(
+    ("soil_moisture_filled", "soil_moisture_normal", "precipitation"), ("ndvi",), ("soil_moisture_normal",
+    "precipitation"), (1, 5), "soil_moisture_filled", above=("0-10 cm", "10-40 cm"),
+)  # fmt: skip
+
+
+def of_every_kind(cube: xr.Dataset, window: int | None, *, on_disk: bool) -> Iterator[torch.Tensor | None]:
+    """All that samples give."""
+    days = cube.time.values[20:130:2]
+    stores = {
+        name: xr.Dataset(
+            {"soil_moisture": (("init_time", "lead_time", "y", "x"),
+                               np.random.default_rng(k).random((len(days), 3, 8, 9), np.float32))},
+            {"init_time": days, "lead_time": np.array([1, 3, 5], "timedelta64[D]"), "y": cube.y, "x": cube.x},
+        )
+        for k, name in enumerate(ABOVE.above)
+    }  # fmt: skip
+    samples = Samples(
+        with_normals(cube, ("soil_moisture",), "2015-04-01", "2015-06-30"), ABOVE, look_back=10, window=window,
+        sequence=20, correlated="precipitation", taught="soil_moisture_filled", above=stores, on_disk=on_disk,
+    )  # fmt: skip
+    assert samples._room.on_disk == on_disk
+    generator = np.random.default_rng(3)
+    for inputs, targets in samples.batches(PERIOD, size=50, limit=120, generator=generator, correlated=True):
+        yield from (*inputs, targets)
+    yield from samples.inputs(samples.all_windows(0))
+    yield from samples.inputs(samples.all_windows(samples.n_days - 1))
+    if window == 1:
+        for inputs, targets in samples.sequences(PERIOD, size=50, limit=70, generator=generator):
+            yield from (*inputs, targets)
+        yield from samples.sequence(np.array([[2, 4], [7, 8]]), 30, 44)
+
+
+@pytest.mark.parametrize("window", [1, 3, None])
+def test_samples_from_disk_are_those_from_memory(
+    small_cube: xr.Dataset, window: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = list(of_every_kind(small_cube, window, on_disk=False))
+    # Read in blocks of some days, of a cube that is not in memory.
+    monkeypatch.setattr(module, "_READ_AT_ONCE", 4 * 3 * 72 * 17)
+    from_disk = list(of_every_kind(small_cube.chunk(time=40), window, on_disk=True))
+    assert len(kept) == len(from_disk) > 20
+    for one, other in zip(kept, from_disk, strict=True):
+        assert one is not None
+        assert other is not None
+        assert one.dtype == other.dtype
+        np.testing.assert_array_equal(one.numpy(), other.numpy())
+        assert one.stride() == other.stride()
+
+
+def test_samples_that_memory_has_no_room_for_go_to_disk(
+    small_cube: xr.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not Samples(small_cube, CHANNELS, look_back=4)._room.on_disk
+    monkeypatch.setattr(memory, "_ALWAYS", 0)
+    assert not Samples(small_cube, CHANNELS, look_back=4)._room.on_disk
+    held = 4 * 72 * (153 * 2 + 155 * 2)
+    for free, on_disk in ((2 * held, False), (2 * held - 1, True)):
+        monkeypatch.setattr(memory, "_free", lambda free=free: free)
+        assert Samples(small_cube, CHANNELS, look_back=4)._room.on_disk == on_disk
+
+
+def test_free_memory_is_what_the_machine_and_the_limit_of_a_job_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+    from distributed import system
+
+    all_free = memory._free()
+    assert 0 < all_free < system.MEMORY_LIMIT
+    monkeypatch.setattr(system, "MEMORY_LIMIT", 1 << 40)
+    assert memory._free() > 0
+    monkeypatch.setattr(system, "MEMORY_LIMIT", 1 << 20)
+    assert memory._free() < 0
+    assert not memory.fits(1 << 30)
+
+
+def test_nothing_is_left_in_the_temporary_folder(
+    small_cube: xr.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    samples = Samples(small_cube, CHANNELS, look_back=4, on_disk=True)
+    assert len(samples.index(PERIOD))
+    assert not list(tmp_path.iterdir())
+    # Nor by a process that is killed.
+    script = (
+        "import os, signal\nfrom vadose.memory import Arrays\nmap = Arrays(1 << 20, on_disk=True).empty((1 << 18,))\n"
+        "map[:] = 1\nos.kill(os.getpid(), signal.SIGKILL)"
+    )
+    killed = subprocess.run([sys.executable, "-c", script], env=os.environ | {"TMPDIR": str(tmp_path)}, check=False)
+    assert killed.returncode == -9
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_told_before_anything_is_read(
+    small_cube: xr.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    message = rf"{tmp_path}: the samples need 0.000177 GB on disk.* .No space left on device.; set TMPDIR to a folder"
+    usage = namedtuple("usage", ["total", "used", "free"])
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "disk_usage", lambda folder: usage(1 << 40, 1 << 40, 1000))
+        with pytest.raises(VadoseError, match=message) as told:
+            Samples(small_cube, CHANNELS, look_back=4, on_disk=True)
+        assert "and 1e-06 GB are free there" in str(told.value)
+
+    def full(*_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    # Another process took the room in between.
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(VadoseError, match=message):
+        Samples(small_cube, CHANNELS, look_back=4, on_disk=True)
+    assert not list(tmp_path.iterdir())

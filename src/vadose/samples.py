@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import torch
 import xarray as xr
 from numpy.lib.stride_tricks import sliding_window_view
@@ -11,8 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vadose.errors import VadoseError
+from vadose.memory import Arrays
 from vadose.models.inputs import NORMAL, Channels, Inputs
 from vadose.normals import HARMONIC, normal_of
+
+_READ_AT_ONCE = 1 << 29
+"""Bytes of a cube read at once."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +39,17 @@ class Period:
 
 
 class Samples:
-    """Windows, or series of single cells, of a cube, gathered from arrays held in memory.
+    """Windows, or series of single cells, of a cube, gathered from arrays in memory or on disk.
 
     A sample is a day ``t0`` and a window of cells. What is known on ``t0`` and before is in its
     history; its targets are the observations on ``t0 + lead``. Days before the record are NaN. In a
     sequence every day is a ``t0``.
+
+    The arrays hold the predictors, weather ahead, targets and forecasts above of the whole record as single precision.
+    Where together they would take more than half of the memory that is free, they are held in an unnamed file in
+    the temporary folder (``TMPDIR``) and mapped; the cube should be opened lazily then. Filling goes through the
+    record once, in blocks of days. Samples are the same either way. Of single cells each one's days lie side by side,
+    of windows and maps each day's cells.
 
     Parameters
     ----------
@@ -61,18 +72,20 @@ class Samples:
     above
         Forecast stores of the layers above by the names in ``channels.above``; unknown where they do
         not hold a day.
+    on_disk
+        Whether the arrays are held on disk; where memory is too small for them when left out.
 
     Raises
     ------
     VadoseError
         For a predictor the cube lacks or that saw days ahead, a window larger than the grid, or a
-        forecast of the layer above of another grid or without a lead.
+        forecast of the layer above of another grid or without a lead; when the temporary folder has no room.
     """
 
     def __init__(
         self, cube: xr.Dataset, channels: Channels, *, look_back: int, window: int | None = 1, stride: int = 1,
         sequence: int | None = None, correlated: str | None = None, taught: str | None = None,
-        above: Mapping[str, xr.Dataset] | None = None,
+        above: Mapping[str, xr.Dataset] | None = None, on_disk: bool | None = None,
     ) -> None:  # fmt: skip
         self.observed = channels.target.removesuffix("_filled")
         names = {*channels.history, *channels.static, *channels.future, self.observed, "mask"}
@@ -99,16 +112,27 @@ class Samples:
         self.learnt = self.mask & cube.learnt.values.astype(bool) if "learnt" in cube else self.mask
         self.reach = max(channels.leads)
 
+        foretold, observed = len(channels.leads) * len(channels.above), 1 + bool(correlated)
+        fields = (look_back - 1 + self.n_days) * len(channels.history) + self.n_days * foretold
+        fields += (self.n_days + self.reach) * (len(channels.future) + observed)
+        self._room = Arrays(4 * fields * rows * columns, on_disk)
+
         def stack(names: tuple[str, ...], before: int, after: int) -> NDArray[np.float32]:
             """(before + days + after, channel, y, x), NaN on the days off the record."""
-            stacked = np.full((before + self.n_days + after, len(names), rows, columns), np.nan, np.float32)
-            all_days = np.arange(self.days[0] - before, self.days[0] + self.n_days + after)
-            for k, name in enumerate(names):
-                if name.endswith(NORMAL):
-                    coefficients = cube[name.removesuffix(NORMAL) + HARMONIC].values
-                    stacked[:, k] = normal_of(coefficients, all_days)
-                else:
-                    stacked[before : before + self.n_days, k] = cube[name].transpose("time", "y", "x").values
+            days = np.arange(self.days[0] - before, self.days[0] + self.n_days + after)
+            stacked = self._array(len(days), len(names))
+            for part in self._parts(len(days), len(names)):
+                first = part.start - before
+                start = max(first, 0)
+                stop = max(min(part.stop - before, self.n_days), start)
+                read = np.full((part.stop - part.start, len(names), rows, columns), np.nan, np.float32)
+                for k, name in enumerate(names):
+                    if name.endswith(NORMAL):
+                        read[:, k] = normal_of(cube[name.removesuffix(NORMAL) + HARMONIC].values, days[part])
+                    else:
+                        known = cube[name].isel(time=slice(start, stop)).transpose("time", "y", "x").values
+                        read[start - first : stop - first, k] = known
+                stacked[part] = read
             return stacked
 
         # Axis 0 of each view is t0; see inputs() for the order of the others.
@@ -125,6 +149,8 @@ class Samples:
         self._target = stack((taught or self.observed,), 0, self.reach)[:, 0]
         self._correlated = stack((correlated,), 0, self.reach)[:, 0] if correlated else None
         self._above = self._stacked(above or {}, cube)
+        self._known = np.empty((self.n_days, rows, columns), bool)
+        np.isfinite(self._target[: self.n_days], out=self._known)
         height, width = self.size
         self._corners = np.stack(
             np.meshgrid(_starts(rows, height, stride), _starts(columns, width, stride), indexing="ij"), -1
@@ -136,18 +162,27 @@ class Samples:
 
         With ``learnt`` only observations at the cells to learn from count.
         """
+        return self._samples(self._numbers(period, learnt))
+
+    def _numbers(self, period: Period, learnt: bool) -> NDArray[np.int64]:
+        """What `index` is of, numbered from the first window of the first day: millions take less room so."""
         first, last = self._span(period)
-        useful = np.zeros((self.n_days, len(self._corners)), bool)
-        known = np.isfinite(self._target[: self.n_days])
-        known[:first] = known[last + 1 :] = False
-        if learnt:
-            known &= self.learnt
-        some = self._counts(known) > 0
+        some = np.zeros((self.n_days, len(self._corners)), bool)
+        for part in self._parts(last + 1 - first, 4):
+            days = slice(first + part.start, first + part.stop)
+            known = self._known[days]
+            some[days] = self._counts(known & self.learnt if learnt else known) > 0
+        useful = np.zeros_like(some)
         for lead in self.channels.leads:
             useful[: self.n_days - lead] |= some[lead:]
-        t0, corner = np.nonzero(useful)
-        if not len(t0):
+        numbers = np.flatnonzero(useful)
+        if not len(numbers):
             raise VadoseError(f"no observation between {period.first} and {period.last} to learn from or score")
+        return numbers
+
+    def _samples(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Samples (n, 3) of t0, row, column by their numbers."""
+        t0, corner = np.divmod(numbers, len(self._corners))
         return np.column_stack([t0, self._corners[corner]])
 
     def all_windows(self, t0: int) -> NDArray[np.int64]:
@@ -209,11 +244,11 @@ class Samples:
 
         With ``correlated`` the targets (B, 2L, H, W) hold behind the observed what the correlation is with.
         """
-        index = self.index(period, learnt=learnt)
+        numbers = self._numbers(period, learnt)
         if generator is not None:
-            index = generator.permutation(index)[:limit]
-        for start in range(0, len(index), size):
-            part = index[start : start + size]
+            numbers = generator.permutation(numbers)[:limit].copy()  # else all of them stay
+        for start in range(0, len(numbers), size):
+            part = self._samples(numbers[start : start + size])
             targets = self.targets(part, period, learnt=learnt)
             other = self.correlated(part, period, learnt=learnt) if correlated else None
             yield self.inputs(part), targets if other is None else torch.cat([targets, other], dim=1)
@@ -233,7 +268,7 @@ class Samples:
         ends as make each day come once on average, at most ``limit``; else the period is gone through once.
         """
         first, last = self._span(period)
-        known = np.isfinite(self._target[first : last + 1]).any(axis=0) & (self.learnt if learnt else self.mask)
+        known = self._known[first : last + 1].any(axis=0) & (self.learnt if learnt else self.mask)
         cells = np.argwhere(known)
         if not len(cells):
             raise VadoseError(f"no observation between {period.first} and {period.last} to learn from or score")
@@ -295,7 +330,7 @@ class Samples:
         if not above:
             return None
         leads = np.array(self.channels.leads).astype("timedelta64[D]")
-        stacked = np.full((self.n_days, *self.shape, len(leads), len(above)), np.nan, np.float32)
+        stacked = np.moveaxis(self._array(self.n_days, len(leads), len(above)), (3, 4), (1, 2))
         for k, name in enumerate(self.channels.above):
             store = above[name]
             held = store.lead_time.values.astype("timedelta64[D]")
@@ -304,11 +339,25 @@ class Samples:
             if not (np.array_equal(store.y.values, cube.y.values) and np.array_equal(store.x.values, cube.x.values)):
                 raise VadoseError(f"the forecast of {name} is of another grid than the cube")
             chosen = store.soil_moisture.isel(lead_time=[int(np.flatnonzero(held == lead)[0]) for lead in leads])
-            position = store.init_time.values.astype("datetime64[D]").astype(np.int64) - self.days[0]
-            inside = (position >= 0) & (position < self.n_days)
-            values = chosen.transpose("init_time", "y", "x", "lead_time").values
-            stacked[position[inside], ..., k] = values[inside]
+            issued = pd.Index(store.init_time.values.astype("datetime64[D]").astype(np.int64))
+            for part in self._parts(self.n_days, len(leads)):
+                at = issued.get_indexer(self.days[part])
+                read = np.full((len(at), *self.shape, len(leads)), np.nan, np.float32)
+                read[at >= 0] = chosen.isel(init_time=at[at >= 0]).transpose("init_time", "y", "x", "lead_time").values
+                stacked[part, ..., k] = read
         return stacked
+
+    def _array(self, days: int, *channels: int) -> NDArray[np.float32]:
+        """Room for (day, *channels, y, x), laid out as it is read."""
+        if self.window != 1:
+            return self._room.empty((days, *channels, *self.shape))
+        # A cell's series strewn over the whole record would be a page of memory, or a look at the disk, for each day.
+        return np.moveaxis(self._room.empty((*self.shape, days, *channels)), (0, 1), (-2, -1))
+
+    def _parts(self, days: int, fields: int) -> Iterator[slice]:
+        """Blocks of days of which so many fields are read at once."""
+        step = max(1, _READ_AT_ONCE // (4 * fields * self.mask.size))
+        return (slice(start, min(start + step, days)) for start in range(0, days, step))
 
     def _cells(self, row: NDArray[np.int64], column: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Rows (n, h, 1) and columns (n, 1, w) of the windows at these corners."""

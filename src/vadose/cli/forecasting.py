@@ -138,6 +138,42 @@ def forecast(
     say(str(out))
 
 
+@app.command("forecast-rival")
+def forecast_rival(
+    cube: Cube,
+    granules: Annotated[list[Path], typer.Argument(help="Granules (files, folders) of GEFS or GFS runs of 00 UTC.")],
+    layer: Annotated[
+        str | None, typer.Option(help="Layer to stand beside, '10-40 cm'; the cube's if not given.")
+    ] = None,
+    depth: Annotated[
+        str | None, typer.Option(help="Layer of the weather model to take where it has not the same, '0-10 cm'.")
+    ] = None,
+    observed: Annotated[str, typer.Option(help="Variable of the cube it is to be scored against.")] = "soil_moisture",
+    member: Annotated[str | None, typer.Option(help="Of several members: one, or 'mean'.")] = None,
+    first: Annotated[
+        str | None, typer.Option("--from", help="First day of issue: its run starts the day after.")
+    ] = None,
+    last: Annotated[str | None, typer.Option("--to", help="Last day of issue.")] = None,
+    out: Out = Path("rival.zarr"),
+) -> None:
+    """Write the soil moisture that GEFS or GFS foretell, as a store to score beside forecasts.
+
+    It is the moisture of the weather model's own soil, not corrected: compare R and ubRMSE, not the bias.
+
+    Example: `vadose forecast-rival cube.zarr gefs --member c00 --out gefs.zarr`
+    """
+    from vadose.cube import open_cube
+    from vadose.cube.rival import write_rival
+
+    days = [text and day_of(text, option) for text, option in ((first, "--from"), (last, "--to"))]
+    with progress_bars() as tell:
+        write_rival(
+            granules, open_cube(cube), out, layer=layer, depth=depth, observed=observed, member=member, first=days[0],
+            last=days[1], progress=tell,
+        )  # fmt: skip
+    say(str(out))
+
+
 @app.command()
 def evaluate(
     forecasts: Annotated[list[Path], typer.Argument(help="Stores of 'vadose forecast', scored on identical samples.")],
@@ -147,6 +183,10 @@ def evaluate(
     last: Annotated[str | None, typer.Option("--to", help="Last valid day to score.")] = None,
     min_pairs: Annotated[int, typer.Option(min=3, help="Fewest pairs for a cell or station to count.")] = 60,
     replicates: Annotated[int, typer.Option(min=10, help="Bootstrap replicates.")] = 1000,
+    workers: Annotated[int, typer.Option(min=1, help="Processes on this machine; each scores a lead time.")] = 1,
+    scheduler: Annotated[
+        str | None, typer.Option(help="A Dask scheduler to work on, tcp://host:8786; its workers see the same files.")
+    ] = None,
 ) -> None:
     """Score forecasts against observations; give persistence and climatology among them.
 
@@ -162,12 +202,10 @@ def evaluate(
         period = (day_of(first, "--from"), day_of(last, "--to"))
     truth = open_store(observed) if (observed / "station").exists() else open_cube(observed)
     with progress_bars() as tell:
-        tell("evaluating", 0.0)
         evaluate_stores(
             [open_store(store) for store in forecasts], truth, out=out, period=period, min_pairs=min_pairs,
-            replicates=replicates,
+            replicates=replicates, workers=workers, scheduler=scheduler, progress=tell,
         )  # fmt: skip
-        tell("evaluating", 1.0)
     say(str(out / "scores.csv"))
 
 

@@ -165,7 +165,9 @@ class Experiment(Section):
     ``data`` says what the data folder holds when there is no recipe: a database, or ``stations``.
     ``layers`` are named from the surface down; without any the cube's own is forecast. Networks and trees
     learn from the stations of ``learn_from`` alone where a cube is made of stations. Of a dense map every
-    ``score_every``-th cell in both directions is forecast and scored: neighbours tell the same.
+    ``score_every``-th cell in both directions is forecast and scored: neighbours tell the same. ``rivals`` are
+    forecasts of others, by the name they have in the tables: stores on the cube's grid, ``{layer}`` in their path is a
+    word such as ``0-10cm``. One that is not there, or has no forecast of the days, is left out.
     """
 
     data: str = "conusv4f1"
@@ -173,6 +175,7 @@ class Experiment(Section):
     split: SplitConfig
     runs: dict[str, RunConfig]
     blends: dict[str, BlendConfig] = Field(default_factory=dict)
+    rivals: dict[str, str] = Field(default_factory=dict)
     leads: tuple[int, ...] = (1, 3, 7, 14, 30)
     learn_from: tuple[str, ...] | None = None
     score_every: int = Field(1, ge=1)
@@ -187,6 +190,11 @@ class Experiment(Section):
     def _known_members(self) -> "Experiment":
         for name, blend in self.blends.items():
             blend.check(name, list(self.runs), self.leads)
+        for name, place in self.rivals.items():
+            try:
+                place.format(layer="")
+            except (KeyError, ValueError, IndexError) as error:
+                raise ValueError(f"rivals.{name}: {place!r}: braces stand for layer alone") from error
         known = [*self.runs, *self.blends]
         for name, run in self.runs.items():
             for layer in run.only or ():

@@ -28,9 +28,7 @@ class Resampling:
 
 
 def draw(days: int, sites: int, *, block: int, replicates: int, seed: int) -> Resampling:
-    """Draw as many blocks of consecutive days as fill the record, and sites, for each replicate.
-
-    A record shorter than two blocks takes blocks of half its days.
+    """Draw as many blocks of consecutive days, see `block_of`, as fill the record, and sites, for each replicate.
 
     References
     ----------
@@ -43,13 +41,24 @@ def draw(days: int, sites: int, *, block: int, replicates: int, seed: int) -> Re
     ((5, 61), [3.0, 3.0, 3.0, 3.0, 3.0])
     """
     generator = np.random.default_rng(seed)
-    block = max(1, min(block, days // 2))
+    block = block_of(days, block)
     starts = days - block + 1
     blocks = -(-days // block)
     drawn = generator.integers(0, starts, (replicates, blocks))
     counts = np.zeros((replicates, starts))
     np.add.at(counts, (np.arange(replicates)[:, None], drawn), 1.0)
     return Resampling(counts, generator.integers(0, sites, (replicates, sites)), block)
+
+
+def block_of(days: int, block: int) -> int:
+    """Days of a block: a record shorter than two of the blocks asked for takes blocks of half its days.
+
+    Examples
+    --------
+    >>> block_of(365, 30), block_of(40, 30)
+    (30, 20)
+    """
+    return max(1, min(block, days // 2))
 
 
 def draw_among(positions: NDArray[np.int64], replicates: int, seed: int) -> NDArray[np.int64]:

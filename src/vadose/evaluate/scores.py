@@ -1,7 +1,6 @@
 """Stores of predictions to tables of scores, all models on identical samples."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,12 @@ from vadose.artefact import is_current, note_inputs, provenance, writing
 from vadose.errors import VadoseError
 from vadose.evaluate import intervals
 from vadose.evaluate.collocate import VARIABLE, Sites, by_valid_day, observed_variable, sites_of
-from vadose.evaluate.paired import Scored, score
+from vadose.evaluate.leads import KEYS, LeadJob, OfLead, Run, read_lead, size_of, write_pairs
+from vadose.evaluate.paired import score
 from vadose.evaluate.strata import Labels, classes, crossed, labels_at, strata_of
+from vadose.workers import on_workers
 
 SPREAD = "soil_moisture_std"
-KEYS = ("model", "weather", "scenario")
 COLUMNS = [
     "dataset", *KEYS, "layer", "lead_days", "metric", "median", "lower", "upper", "n_sites", "n_pairs", "q25", "q75",
 ]  # fmt: skip
@@ -27,7 +27,7 @@ COMPARED_COLUMNS = [
     *COLUMNS[:4], "baseline", "baseline_weather", "baseline_scenario", *COLUMNS[4:-2], "share_better",
 ]  # fmt: skip
 Array = NDArray[np.floating]
-Run = tuple[str, str, str]
+Progress = Callable[[str, float], None]
 
 
 def evaluate(
@@ -43,12 +43,16 @@ def evaluate(
     strata: Mapping[str, Sequence[str]] | None = None,
     cube: xr.Dataset | None = None,
     products: Mapping[str, xr.DataArray] | None = None,
+    workers: int = 1,
+    scheduler: str | None = None,
+    progress: Progress = lambda what, share: None,
 ) -> Path:
     """Score every store at every site and lead, and write the tables.
 
     A sample counts when it was observed and *every* store has a finite prediction of it, so that
     all models are scored on the same samples. Sites with fewer than ``min_pairs`` of them at a lead
-    are left out there. Written into the folder ``out``, which is left alone when it was made from the same stores,
+    are left out there. So is a store that by itself has as many at no site: it has no row at that lead, and takes no
+    samples from the others. Written into the folder ``out``, which is left alone when it was made from the same stores,
     observations and settings:
 
     - ``scores.csv``: median over sites of each score with its 95 % interval, and quartiles over sites;
@@ -63,6 +67,9 @@ def evaluate(
     ``soil_moisture_std`` there are also the mean CRPS of its Gaussian forecasts and the share of days on which
     their central 50 and 90 % hold the observation. The CRPS of a forecast of a single value is its mean
     absolute error, and stands under ``crps`` for stores without; their coverage is NaN.
+
+    Workers score a lead each, of the pairs that this process has brought together and written; so no more of them are
+    of use than there are leads. The tables are those of one process. A worker that dies costs the lead it was at.
 
     Parameters
     ----------
@@ -82,11 +89,15 @@ def evaluate(
         Name -> analyses (time, y, x) of the predictions' grid, which are no forecasts. They are scored in a table
         of their own, on days that all of them, the observations and all runs have, lest their gaps take samples
         from the models. Their ``weather`` is 'analysis', their lead 0.
+    workers
+        Processes on this machine.
+    scheduler
+        Address of a Dask scheduler, such as ``'tcp://host:8786'``, whose workers see the folder ``out`` lies in.
 
     Raises
     ------
     VadoseError
-        When stores do not fit together, or nothing is left to score.
+        When stores do not fit together, nothing is left to score, or no scheduler answers.
 
     References
     ----------
@@ -102,6 +113,8 @@ def evaluate(
     }  # fmt: skip
     if observed.attrs.get("inputs") and is_current(out, **inputs):
         return out
+    what = f"evaluating {out.name}"
+    progress(what, 0.0)
     first = predictions[0]
     leads = first.lead_time.values.astype("timedelta64[D]").astype(int)
     sites = sites_of(observed, first)
@@ -109,9 +122,7 @@ def evaluate(
     truth = sites.observed.reindex(time=days).values.astype(float)  # (day, site)
     predicted = np.stack([by_valid_day(store, VARIABLE, sites, leads, days) for store in predictions])
     spreads = [by_valid_day(store, SPREAD, sites, leads, days) if SPREAD in store else None for store in predictions]
-    common = np.isfinite(predicted).all(axis=0) & np.isfinite(truth)  # (lead, day, site)
-    for spread in spreads:
-        common &= True if spread is None else spread >= 0
+    common = _common(predicted, spreads, truth, min_pairs)
     pairs = common.sum(axis=1)
     counts = pairs >= min_pairs
     if not counts.any():
@@ -122,31 +133,17 @@ def evaluate(
     labels = _labels(observed, cube, strata, sites, first.attrs["layer"])
     of_cube = "layer" not in observed.dims
     dataset = first.attrs["dataset"] if of_cube else str(observed.attrs.get("dataset", "stations"))
-    drawn = intervals.draw(len(days), len(sites.rows), block=block_days, replicates=replicates, seed=seed)
-    groups = {("all", "all"): (np.arange(len(sites.rows)), drawn.sites)} | {
-        (kind, name): (at, intervals.draw_among(at, replicates, seed)) for kind, name, at in classes(labels)
-    }
-    references = _references(runs)
-    tables = _Tables({"dataset": dataset, "layer": first.attrs["layer"]}, [], [], [])
-    values: dict[str, list[Array]] = {"value": [], "lower": [], "upper": []}
-    for k, lead in enumerate(leads):
-        masked = np.where(common[k] & counts[k], truth, np.nan)
-        of_lead = [None if spread is None else spread[k] for spread in spreads]
-        scored = score(predicted[:, k], masked, of_lead, drawn, references=references, counts=counts[k])
-        for name, of_leads in values.items():
-            of_leads.append(getattr(scored, name))
-        tables.add(runs, scored, groups, pairs[k], counts[k], int(lead))
-        metrics = scored.metrics
-        del scored  # its replicates, before those of the next lead
+    named = {"dataset": dataset, "layer": first.attrs["layer"]}
+    bootstrap = {"block": intervals.block_of(len(days), block_days), "replicates": replicates, "seed": seed}
     attributes = {
-        **tables.named,
+        **named,
         **{key: first.attrs.get(key, "") for key in ("simulated", "cell_size", "grid_step")},
         "causal": "true" if all(store.attrs["causal"] == "true" for store in predictions) else "false",
         "observed": "stations" if sites.of == "stations" else "cube",
         "observed_variable": observed_variable(first) if of_cube else VARIABLE,
         "stations_outside": str(sites.outside),
         "first_day": f"{days[0]:%Y-%m-%d}", "last_day": f"{days[-1]:%Y-%m-%d}",
-        "min_pairs": min_pairs, "block_days": drawn.block, "replicates": replicates, "seed": seed,
+        "min_pairs": min_pairs, "block_days": bootstrap["block"], "replicates": replicates, "seed": seed,
         **provenance(**inputs),
     }  # fmt: skip
     coords: dict[str, Any] = {
@@ -155,77 +152,96 @@ def evaluate(
         "lead_days": leads, "site": _text(sites.observed.site.values),
         "lat": ("site", sites.observed.lat.values), "lon": ("site", sites.observed.lon.values),
     }  # fmt: skip
-    dims = ("run", "lead_days", "site", "metric")
-    scores = xr.Dataset(
-        {name: (dims, np.stack(of_leads, axis=1)) for name, of_leads in values.items()}
-        | {"pairs": (("lead_days", "site"), pairs)},
-        coords=coords | {"metric": _text(metrics)}, attrs=attributes,
-    )  # fmt: skip
-    if labels:
-        scores["stratum"] = ("kind", "site"), np.stack(list(labels.values()))
-        scores = scores.assign_coords(kind=_text(labels))
-    series = {"predicted": ((*dims[:2], "time", "site"), np.where(counts[:, None], predicted, np.nan)),
-              "observed": (("time", "site"), truth)}  # fmt: skip
-    if any(spread is not None for spread in spreads):
-        empty = np.full(predicted.shape[1:], np.nan, np.float32)
-        filled = np.stack([empty if spread is None else spread for spread in spreads])
-        series["spread"] = (*dims[:2], "time", "site"), np.where(counts[:, None], filled, np.nan)
-    with writing(out) as scratch:
+    gaussian = [spread is not None for spread in spreads]
+    series = _series(predicted, spreads, truth, counts)
+    analysed = _analyses(products or {}, first, sites, days)
+    with writing(out) as scratch, on_workers(workers, scheduler) as do:
         scratch.mkdir()
         note_inputs(scratch, **inputs)
+        kept = scratch / "pairs.zarr"
+        write_pairs(xr.Dataset(series, coords=coords | {"time": days}, attrs=attributes), kept)
+        # Read again a lead at a time, here as by workers.
+        del series, predicted, spreads, common
+        job = LeadJob(
+            kept, runs, gaussian, references=_references(runs), labels=labels, known=pairs, min_pairs=min_pairs,
+            named=named, **bootstrap,
+        )  # fmt: skip
+        found: list[OfLead] = []
+        for of_lead in do(job, range(len(leads))):
+            found.append(of_lead)
+            progress(what, len(found) / (len(leads) + 1))
+        found.sort(key=lambda of_lead: of_lead.number)
+        scores = _store_of(found, coords, pairs, labels).assign_attrs(attributes)
         scores.to_zarr(scratch / "scores.zarr", zarr_format=3, consolidated=False)
-        pair_store = xr.Dataset(series, coords=coords | {"time": days}, attrs=attributes)
-        pair_store.to_zarr(scratch / "pairs.zarr", zarr_format=3, consolidated=False)
-        written = {"scores": (tables.scores, COLUMNS), "strata": (tables.strata, STRATA_COLUMNS),
-                   "comparisons": (tables.comparisons, COMPARED_COLUMNS)}  # fmt: skip
+        written = {
+            name: ([row for of_lead in found for row in getattr(of_lead, name)], columns)
+            for name, columns in (("scores", COLUMNS), ("strata", STRATA_COLUMNS), ("comparisons", COMPARED_COLUMNS))
+        }
         if products:
             at = int(leads.argmin())
-            of_lead = [None if spread is None else spread[at] for spread in spreads]
-            analysed = _analyses(products, first, sites, days)
-            found = _product_tables(
-                tables.named, runs, predicted[:, at], of_lead, analysed, np.where(common[at], truth, np.nan),
-                labels, lead=int(leads[at]), min_pairs=min_pairs, block=block_days, replicates=replicates, seed=seed,
+            rows = _product_tables(
+                named, runs, read_lead(kept, at, gaussian), analysed, labels, lead=int(leads[at]), min_pairs=min_pairs,
+                **bootstrap,
             )  # fmt: skip
-            written["products"] = found, STRATA_COLUMNS
+            written["products"] = rows, STRATA_COLUMNS
         for name, (rows, columns) in written.items():
             pd.DataFrame(rows, columns=columns).to_csv(scratch / f"{name}.csv", index=False, float_format="%.6g")
+    progress(what, 1.0)
     return out
 
 
-@dataclass(frozen=True)
-class _Tables:
-    """Rows of the tables; ``named`` are columns that all of them share."""
+def _common(predicted: Array, spreads: Sequence[Array | None], truth: Array, min_pairs: int) -> NDArray[np.bool_]:
+    """Samples (lead, day, site) that count; a store without pairs enough at a lead is made NaN there."""
+    known = np.broadcast_to(np.isfinite(truth), predicted.shape[1:])
+    common, of_all, some = known.copy(), known.copy(), np.zeros(len(known), bool)
+    for of_run, spread in zip(predicted, spreads, strict=True):
+        finite = known & np.isfinite(of_run) & (True if spread is None else spread >= 0)
+        enough = (finite.sum(axis=1) >= min_pairs).any(axis=1)
+        of_run[~enough] = np.nan
+        common[enough] &= finite[enough]
+        of_all &= finite
+        some |= enough
+    common[~some] = of_all[~some]
+    return common
 
-    named: dict[str, Any]
-    scores: list[dict[str, Any]]
-    strata: list[dict[str, Any]]
-    comparisons: list[dict[str, Any]]
 
-    def add(
-        self, runs: Sequence[Run], scored: Scored, groups: Mapping[tuple[str, str], Any],
-        pairs: NDArray[np.int64], counts: NDArray[np.bool_], lead: int,
-    ) -> None:  # fmt: skip
-        """Add the rows of one lead."""
-        for (kind, name), (at, drawn) in groups.items():
-            size = _size(lead, pairs[at], counts[at])
-            for r, row in scored.over_sites(at, drawn):
-                named = self.named | dict(zip(KEYS, runs[r], strict=True)) | size | row
-                if kind == "all":
-                    self.scores.append(named)
-                else:
-                    self.strata.append(named | {"kind": kind, "class": name})
-        size = _size(lead, pairs, counts)
-        for a, b, row in scored.differences(groups["all", "all"][1]):
-            against = dict(zip(("baseline", "baseline_weather", "baseline_scenario"), runs[b], strict=True))
-            self.comparisons.append(self.named | dict(zip(KEYS, runs[a], strict=True)) | against | size | row)
+def _series(
+    predicted: Array, spreads: Sequence[Array | None], truth: Array, counts: NDArray[np.bool_]
+) -> dict[str, tuple[tuple[str, ...], Array]]:
+    """Variables of the store of pairs, predictions at the sites that count."""
+    dims = ("run", "lead_days", "time", "site")
+    found = {"predicted": (dims, np.where(counts[:, None], predicted, np.nan)), "observed": (dims[2:], truth)}
+    if any(spread is not None for spread in spreads):
+        empty = np.full(predicted.shape[1:], np.nan, np.float32)
+        filled = np.stack([empty if spread is None else spread for spread in spreads])
+        found["spread"] = dims, np.where(counts[:, None], filled, np.nan)
+    return found
+
+
+def _store_of(
+    found: Sequence[OfLead], coords: dict[str, Any], pairs: NDArray[np.int64], labels: dict[str, Labels]
+) -> xr.Dataset:
+    """Scores of all leads and sites, and the classes of the latter."""
+    dims = ("run", "lead_days", "site", "metric")
+    values = {name: np.stack([getattr(of_lead, name) for of_lead in found], axis=1)
+              for name in ("value", "lower", "upper")}  # fmt: skip
+    scores = xr.Dataset(
+        {name: (dims, of_leads) for name, of_leads in values.items()} | {"pairs": (("lead_days", "site"), pairs)},
+        coords=coords | {"metric": _text(found[0].metrics)},
+    )
+    if labels:
+        scores["stratum"] = ("kind", "site"), np.stack(list(labels.values()))
+        scores = scores.assign_coords(kind=_text(labels))
+    return scores
 
 
 def _product_tables(
-    named: dict[str, Any], runs: Sequence[Run], predicted: Array, spreads: Sequence[Array | None],
-    products: dict[str, Array], truth: Array, labels: dict[str, Labels],
+    named: dict[str, Any], runs: Sequence[Run], of_lead: tuple[list[int], Array, Array, list[Array | None]],
+    products: dict[str, Array], labels: dict[str, Labels],
     *, lead: int, min_pairs: int, block: int, replicates: int, seed: int,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Rows of products and runs on the samples all have; by network, land cover, and both at once."""
+    there, predicted, truth, spreads = of_lead
     values = np.stack([*products.values(), *predicted])
     truth = np.where(np.isfinite(values).all(axis=0), truth, np.nan)
     pairs = np.isfinite(truth).sum(axis=0)
@@ -233,7 +249,7 @@ def _product_tables(
     truth = np.where(counts, truth, np.nan)
     drawn = intervals.draw(len(truth), truth.shape[1], block=block, replicates=replicates, seed=seed)
     scored = score(values, truth, [*(None for _ in products), *spreads], drawn, references={}, counts=counts)
-    all_runs = [*((name, "analysis", "all") for name in products), *runs]
+    all_runs = [*((name, "analysis", "all") for name in products), *(runs[r] for r in there)]
     kinds: dict[str, Labels] = {kind: labels[kind] for kind in ("network", "land_cover") if kind in labels}
     if len(kinds) == 2:
         kinds["network / land_cover"] = crossed(labels, "network", "land_cover")
@@ -242,7 +258,7 @@ def _product_tables(
     rows = []
     for kind, name, at, again in groups:
         for r, row in scored.over_sites(at, again):
-            size = _size(0 if r < len(products) else lead, pairs[at], counts[at])
+            size = size_of(0 if r < len(products) else lead, pairs[at], counts[at])
             rows.append(named | dict(zip(KEYS, all_runs[r], strict=True)) | size | row | {"kind": kind, "class": name})
     return rows
 
@@ -284,10 +300,6 @@ def _references(runs: Sequence[Run]) -> dict[str, list[int | None]]:
             by_scenario = {runs[i][2]: i for i in known}
             found[f"skill_{name}"] = [by_scenario.get(run[2], known[0]) for run in runs]
     return found
-
-
-def _size(lead: int, pairs: NDArray[np.int64], counts: NDArray[np.bool_]) -> dict[str, int]:
-    return {"lead_days": lead, "n_sites": int(counts.sum()), "n_pairs": int(pairs[counts].sum())}
 
 
 def _text(words: Iterable[Any]) -> NDArray[np.object_]:

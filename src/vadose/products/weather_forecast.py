@@ -12,7 +12,7 @@ rows from the north (from the south in parts cut out by NOMADS).
 
 import heapq
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -88,7 +88,9 @@ def read_weather_forecast(path: Path, *, bbox: BBox | None = None) -> xr.Dataset
     return describe(dataset.assign_attrs(_attributes([path], member)))
 
 
-def daily_weather_forecast(paths: Iterable[Path], *, bbox: BBox | None = None) -> xr.Dataset:
+def daily_weather_forecast(
+    paths: Iterable[Path], *, bbox: BBox | None = None, names: Collection[str] | None = None
+) -> xr.Dataset:
     """Forecasts of days after a run's start: sums of rain, means of the rest, extremes of temperature.
 
     Day 1 is the 24 hours after the start of the run, a UTC day for runs of 00 UTC. Amounts and means over
@@ -101,6 +103,8 @@ def daily_weather_forecast(paths: Iterable[Path], *, bbox: BBox | None = None) -
         Granules, in any order, of one run and member or several; the same leads of each.
     bbox
         As in `read_weather_forecast`.
+    names
+        Variables to read, as the granules hold them; all when left out.
 
     Returns
     -------
@@ -119,7 +123,7 @@ def daily_weather_forecast(paths: Iterable[Path], *, bbox: BBox | None = None) -
     used: list[Path] = []
     where: xr.Dataset | None = None
     for path in paths:
-        run, member, here, fields = read_fields(path, bbox)
+        run, member, here, fields = read_fields(path, bbox, names)
         if where is None:
             where = here
         elif not (here.lat.equals(where.lat) and here.lon.equals(where.lon)):
@@ -139,13 +143,13 @@ def daily_weather_forecast(paths: Iterable[Path], *, bbox: BBox | None = None) -
     days = min(max(end for _, _, end in fields) // _HOURS_A_DAY for fields in runs.values())
     if not days:
         raise VadoseError(f"{used[-1]}: with {len(used)} granules no run reaches lead 24 h; give a whole day's leads")
-    names = [name for name in VARIABLES if any(key[0] == name for key in runs[inits[0], members[0]])]
+    found = [name for name in VARIABLES if any(key[0] == name for key in runs[inits[0], members[0]])]
     shape = (len(inits), days, len(members), where.sizes["lat"], where.sizes["lon"])
-    data = {name: np.empty(shape, np.float32) for name in names}
+    data = {name: np.empty(shape, np.float32) for name in found}
     for (run, member), fields in runs.items():
         what = f"{used[0].parent}: run {run:%Y-%m-%d %H} UTC {member}"
         for day in range(days):
-            for name in names:
+            for name in found:
                 data[name][inits.index(run), day, members.index(member)] = _of_day(
                     what, name, fields, _HOURS_A_DAY * day, _HOURS_A_DAY * (day + 1)
                 )

@@ -1,5 +1,6 @@
 """The messages of a GFS or GEFS file in our names: which run and member, over which hours."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +57,22 @@ Fields = dict[tuple[str, int, int], Array]
 """Values by name, begin and end [hours after the start of the run]; begin and end are one for states."""
 
 
-def read_fields(path: Path, bbox: BBox | None) -> tuple[pd.Timestamp, str, xr.Dataset, Fields]:
-    """Start of the run, member, coordinates, and fields by name, begin and end [hours after the start]."""
+def read_fields(
+    path: Path, bbox: BBox | None, names: Collection[str] | None = None
+) -> tuple[pd.Timestamp, str, xr.Dataset, Fields]:
+    """Start of the run, member, coordinates, and fields by name, begin and end [hours after the start].
+
+    Of ``names`` alone where they are given.
+    """
     fields: Fields = {}
     first: Any = None
-    for keys, values in messages(path, KEYS, lambda keys: name_of(keys) is not None):
-        run = pd.to_datetime(f"{keys['dataDate']:08d}{keys['dataTime']:04d}", format="%Y%m%d%H%M")
+
+    def wanted(keys: Keys) -> bool:
+        name = name_of(keys)
+        return name is not None and (names is None or name in names)
+
+    for keys, values in messages(path, KEYS, wanted):
+        run = _start(keys)
         lat, lon = axes(path, keys)
         here = (run, _member(path, keys), lat.tolist(), lon.tolist())
         if first is None:
@@ -87,10 +98,28 @@ def read_fields(path: Path, bbox: BBox | None) -> tuple[pd.Timestamp, str, xr.Da
             )
         fields[name, start, end] = field
     if first is None or not fields:
-        raise VadoseError(f"{path}: no message holds a variable that is read; is it a GRIB-2 file of GFS or GEFS?")
+        what = "a variable that is read" if names is None else " or ".join(names)
+        raise VadoseError(f"{path}: no message holds {what}; is it a GRIB-2 file of GFS or GEFS that has it?")
     if all(np.isnan(field).all() for field in fields.values()):
         raise VadoseError(f"{path}: every value is missing; the file is damaged, fetch it again")
     return first[0], first[1], where, fields
+
+
+def run_of(path: Path) -> pd.Timestamp:
+    """Start of the run a file is of, by its first message.
+
+    Raises
+    ------
+    VadoseError
+        When the file is no GRIB file or holds no message.
+    """
+    for keys, _ in messages(path, ("dataDate", "dataTime"), lambda keys: True):
+        return _start(keys)
+    raise VadoseError(f"{path}: holds no message; the file is damaged, fetch it again")
+
+
+def _start(keys: Keys) -> pd.Timestamp:
+    return pd.to_datetime(f"{keys['dataDate']:08d}{keys['dataTime']:04d}", format="%Y%m%d%H%M")
 
 
 def name_of(keys: Keys) -> str | None:

@@ -16,6 +16,7 @@ from vadose.evaluate import evaluate
 from vadose.evaluate.paper import paper_tables
 from vadose.forecast import forecast
 from vadose.matchups import with_stations
+from vadose.memory import fits
 from vadose.models.inputs import NORMAL
 from vadose.normals import with_normals
 from vadose.processes import launched
@@ -47,7 +48,9 @@ def study(
     The phases are *validation*, forecast by the networks fitted on training days alone, and *test*,
     by those fitted anew on training and validation days; the latter only when the cube holds
     observations of the test period. Layers are gone through from the surface down, so that the runs below
-    are given the forecasts of the layers above, never the observations.
+    are given the forecasts of the layers above, never the observations. The rivals of an experiment stand in every
+    table beside its runs, at the leads they reach: there all are scored on the days the rivals foretell too, so that
+    days without one cost every run samples.
 
     Parameters
     ----------
@@ -77,14 +80,15 @@ def study(
     for layer in road.layers:
         road.train(layer)
         for phase, period in phases.items():
-            stores = road.forecast(layer, phase)
+            stores = [xr.open_zarr(store, consolidated=False) for store in road.forecast(layer, phase)]
+            stores += road.rivals(layer, stores[0])
             for suffix, observed in truths.items():
                 folder = out / "evaluation" / f"{phase}{suffix}" / layer.folder
                 what = f"evaluating {phase}{suffix} {layer.folder}".rstrip()
                 progress(what, 0.0)
                 days = pd.Timestamp(period.last) - pd.Timestamp(period.first)
                 evaluate(
-                    [xr.open_zarr(store, consolidated=False) for store in stores],
+                    stores,
                     observed,
                     out=folder,
                     period=(period.first, period.last),
@@ -166,7 +170,9 @@ class _Road:
             raise VadoseError(f"runs {needy} learn from stations too: give a store of them, --stations STORE")
         self.stations = xr.open_zarr(stations, consolidated=False) if stations else xr.Dataset()
         self.place = cube_path
-        cube = open_cube(cube_path).load()
+        cube = open_cube(cube_path)
+        if fits(cube.nbytes):
+            cube = cube.load()
         if experiment.learn_from is not None:
             if "station" not in cube.coords:
                 raise VadoseError(f"{cube_path}: 'learn_from' names stations, but its cells are none")
@@ -265,6 +271,33 @@ class _Road:
     def forecast(self, layer: _Layer, phase: str) -> list[Path]:
         """Forecast a phase with all runs and blends of a layer."""
         return [self._forecast(layer, phase, name) for name in (*self._runs(layer), *self.experiment.blends)]
+
+    def rivals(self, layer: _Layer, beside: xr.Dataset) -> list[xr.Dataset]:
+        """Forecasts of others, of the days of issue and leads of our own."""
+        found = []
+        for name, place in self.experiment.rivals.items():
+            path = Path(place.format(layer=layer.name.replace(" ", "")))
+            if not path.exists():
+                self.progress(f"rival {name}: no store {path}, left out of {layer.name}", 1.0)
+                continue
+            store = xr.open_zarr(path, consolidated=False)
+            if store.attrs["layer"] != layer.name:
+                raise VadoseError(f"rival {name}: {path} is of the layer {store.attrs['layer']!r}, not {layer.name!r}")
+            if any(not np.array_equal(store[axis].values, beside[axis].values) for axis in ("y", "x")):
+                raise VadoseError(
+                    f"rival {name}: {path} is of another grid than the cube; make it anew for {self.place}"
+                )
+            if missing := sorted(
+                {*beside.lead_time.dt.days.values.tolist()} - {*store.lead_time.dt.days.values.tolist()}
+            ):
+                raise VadoseError(f"rival {name}: {path} lacks leads {missing} days; make it anew with them")
+            days, there = beside.init_time.values, np.isin(beside.init_time.values, store.init_time.values)
+            between = f"{pd.Timestamp(days[0]):%Y-%m-%d} .. {pd.Timestamp(days[-1]):%Y-%m-%d}"
+            self.progress(f"rival {name}: {there.sum()} of {len(days)} days of issue {between}, {layer.name}", 1.0)
+            if there.any():
+                ours = store.sel(lead_time=beside.lead_time.values).reindex(init_time=days)
+                found.append(ours.assign_attrs(model=name, observed=layer.config.observed))
+        return found
 
     def store(self, layer: _Layer, phase: str, name: str) -> Path:
         """Where the forecasts of a run or blend lie."""
