@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Every figure of a GPU in one call of under ten minutes: training, forecasts of CONUS, 100 m maps. Prints Markdown tables.
+# Every figure of a GPU in one call of under ten minutes: training of both networks, forecasts of CONUS, 100 m maps.
+# Prints Markdown tables.
 #
 #   bash benchmarks/gpu.sh > gpu.md
 #
@@ -14,9 +15,10 @@ fi
 "$PYTHON" -c 'import torch; print("#", torch.cuda.get_device_name(), "torch", torch.__version__)'
 run() {
     printf '\n    %s\n\n' "$*"
-    timeout 150 "$PYTHON" "$@"
+    timeout 115 "$PYTHON" "$@"
 }
 run benchmarks/convlstm_training.py --device cuda --batch 32 --steps 20 --compile
 run benchmarks/convlstm_training.py --device cuda --batch 1024 --steps 10 --compile
 run benchmarks/full_map.py --device cuda --conus --tile 512 --ways whole tiles --steps 3
 run benchmarks/downscaling_speed.py --device cuda --edge 2048 --compile
+run benchmarks/mmnet_training.py --steps 100
