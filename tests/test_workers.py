@@ -69,6 +69,16 @@ def test_processes_hold_a_job_and_do_every_unit(tmp_path: Path) -> None:
         assert sorted(run(partial(large, values=np.zeros(10)), range(3))) == [0, 1, 2]
 
 
+def test_workers_keep_memory_and_have_a_thread_each() -> None:
+    with on_workers(2) as run:
+        told = dict(run(_environment, ["MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "OMP_NUM_THREADS"]))
+    assert told == {"MALLOC_TRIM_THRESHOLD_": "67108864", "MALLOC_MMAP_THRESHOLD_": "33554432", "OMP_NUM_THREADS": "1"}
+
+
+def _environment(name: str) -> tuple[str, str | None]:
+    return name, os.environ.get(name)
+
+
 def test_what_is_in_memory_does_not_travel(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "LARGEST_JOB", 1 << 20)
     job = partial(large, values=np.zeros(1 << 20))

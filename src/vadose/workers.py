@@ -11,6 +11,11 @@ CONNECT_SECONDS = 10
 """How long a scheduler may take to answer."""
 LARGEST_JOB = 1 << 27
 """Bytes of a job that are sent to workers at most."""
+MALLOC = {
+    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 1 << 26,
+    "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 1 << 25,
+}
+"""Of glibc in workers here. By Dask's own every array is given back to the system at once, and asked for again."""
 RETRIES = 2
 """How often a unit is tried again that ended with an error; files of a cluster may come late."""
 _Unit = TypeVar("_Unit")
@@ -58,11 +63,13 @@ def on_workers(number: int = 1, scheduler: str | None = None) -> Iterator[Run]:
     if number < 2 and scheduler is None:
         yield lambda job, units: map(job, units)
         return
+    import dask
     from distributed import Client, KilledWorker, LocalCluster, as_completed
 
     cluster: Any = nullcontext(scheduler)
     if scheduler is None:
-        cluster = LocalCluster(n_workers=number, threads_per_worker=1, dashboard_address=":0", silence_logs=50)
+        with dask.config.set(MALLOC):
+            cluster = LocalCluster(n_workers=number, threads_per_worker=1, dashboard_address=":0", silence_logs=50)
     with cluster as address:
         try:
             # Not the default: what this process itself reads meanwhile is no work of the cluster.
