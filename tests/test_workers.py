@@ -69,9 +69,13 @@ def test_processes_hold_a_job_and_do_every_unit(tmp_path: Path) -> None:
         assert sorted(run(partial(large, values=np.zeros(10)), range(3))) == [0, 1, 2]
 
 
-def test_workers_keep_memory_and_have_a_thread_each() -> None:
+def test_workers_keep_memory_and_have_a_thread_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "OMP_NUM_THREADS"]
+    for name in names:
+        # What is set already holds, and starting a worker sets it.
+        monkeypatch.delenv(name, raising=False)
     with on_workers(2) as run:
-        told = dict(run(_environment, ["MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "OMP_NUM_THREADS"]))
+        told = dict(run(_environment, names))
     assert told == {"MALLOC_TRIM_THRESHOLD_": "67108864", "MALLOC_MMAP_THRESHOLD_": "33554432", "OMP_NUM_THREADS": "1"}
 
 
