@@ -1,0 +1,110 @@
+"""Time axes by the day: one entry a day, in order, missing days explicit."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from vadose.errors import VadoseError
+
+_DAY = np.timedelta64(1, "D")
+
+
+def daily(dataset: xr.Dataset, what: str = "") -> xr.Dataset:
+    """The dataset with every day from its first to its last; the variables of days it lacks are NaN.
+
+    Whatever counts days by position (windows, lags, sums) may be applied to the result. Days out of order are sorted.
+    Stamps that are all of the same time of day, such as noon, are taken as their days.
+
+    Parameters
+    ----------
+    dataset
+        With an axis ``time``.
+    what
+        Its name in errors; the file it was read from when left out.
+
+    Raises
+    ------
+    VadoseError
+        When times are no dates, differ in their time of day, or two are of one day.
+
+    Examples
+    --------
+    >>> noon = pd.to_datetime(["2019-01-04T12", "2019-01-01T12", "2019-01-02T12"])
+    >>> found = daily(xr.Dataset({"rain": ("time", [4.0, 1.0, 2.0])}, {"time": noon}))
+    >>> found.time.dt.strftime("%d").values.tolist(), found.rain.values.tolist()
+    (['01', '02', '03', '04'], [1.0, 2.0, nan, 4.0])
+    """
+    dataset = in_order(dataset, "time", what)
+    days = dataset.indexes["time"]
+    if len(days) < 2 or len(days) == (days[-1] - days[0]).days + 1:
+        return dataset
+    # Reindexing would make every variable without time, such as a mask, one of time.
+    of_time = [name for name in dataset.data_vars if "time" in dataset[name].dims]
+    completed = dataset[of_time].reindex(time=pd.date_range(days[0], days[-1], name="time"))
+    found = dataset.drop_dims("time").assign(completed.data_vars)
+    found = found.assign_coords(time=completed.time)
+    found.encoding = dataset.encoding
+    return found[list(dataset.data_vars)]
+
+
+def in_order(dataset: xr.Dataset, axis: str, what: str = "") -> xr.Dataset:
+    """The dataset with an axis of dates as whole days in order, none twice; see `daily` for the rules and errors."""
+    what = what or str(dataset.encoding.get("source", "the cube" if axis == "time" else "the forecast"))
+    if axis not in dataset.indexes:
+        raise VadoseError(f"{what}: no axis {axis!r} of days; found {sorted(map(str, dataset.indexes))}")
+    times = dataset.indexes[axis]
+    days = _whole_days(times.values, f"{what}: {axis}")
+    if not np.array_equal(days, times.values):
+        dataset = dataset.assign_coords({axis: (axis, days, dataset[axis].attrs)})
+    if len(days) and (np.diff(days) <= np.timedelta64(0)).any():
+        dataset = dataset.isel({axis: np.argsort(days, kind="stable")})
+    return dataset
+
+
+def lead_days(store: xr.Dataset, what: str = "") -> NDArray[np.int64]:
+    """Leads of a store of forecasts in days.
+
+    Raises
+    ------
+    VadoseError
+        When a lead is no whole number of days, or comes twice.
+
+    Examples
+    --------
+    >>> lead_days(xr.Dataset(coords={"lead_time": pd.to_timedelta([24, 72], unit="h")})).tolist()
+    [1, 3]
+    """
+    what = what or str(store.encoding.get("source", "the forecast"))
+    leads = store.lead_time.values
+    if not np.issubdtype(leads.dtype, np.timedelta64):
+        raise VadoseError(f"{what}: lead_time is {leads.dtype}; expected time differences, such as 1 day")
+    days = leads / _DAY
+    if (odd := leads[days != np.floor(days)]).size:
+        hours = ", ".join(f"{lead / np.timedelta64(1, 'h'):g} h" for lead in odd[:3])
+        raise VadoseError(f"{what}: leads of {hours}; expected whole days, for forecasts are of daily means")
+    if len(np.unique(days)) < len(days):
+        raise VadoseError(f"{what}: a lead comes twice in {days.astype(int).tolist()} days; keep one of each")
+    found: NDArray[np.int64] = days.astype(np.int64)
+    return found
+
+
+def _whole_days(times: NDArray[Any], what: str) -> NDArray[np.datetime64]:
+    """The days of time stamps, each there once."""
+    if not np.issubdtype(times.dtype, np.datetime64):
+        raise VadoseError(f"{what} is {times.dtype}; expected dates")
+    if (missing := int(np.isnat(times).sum())) > 0:
+        raise VadoseError(f"{what}: {missing} of {len(times)} dates are missing; give each entry its day")
+    days = times.astype("datetime64[D]")
+    of_day = np.unique(times - days)
+    if len(of_day) > 1:
+        hours = " and ".join(str(pd.Timestamp(0) + part)[11:16] for part in of_day[:2])
+        raise VadoseError(
+            f"{what}: times of day differ, such as {hours}; expected one entry a day, all of the same time"
+        )
+    found, counts = np.unique(days, return_counts=True)
+    if (twice := found[counts > 1]).size:
+        raise VadoseError(f"{what}: {len(twice)} days come more than once, such as {twice[0]}; keep one entry a day")
+    return days.astype(times.dtype)
