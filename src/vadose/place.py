@@ -153,12 +153,11 @@ class Place:
         return f"{len(self.y)} x {len(self.x)} cells with {ends}"
 
 
-def _unique(names: tuple[str, ...], what: str) -> tuple[str, ...]:
-    if twice := [name for name, count in pd.Series(names).value_counts().items() if count > 1]:
-        raise VadoseError(
-            f"{what}: {len(twice)} stations come more than once, such as {twice[0]}; names have to differ"
-        )
-    return names
+def _unique(names: tuple[str, ...], what: str) -> "pd.Index[str]":
+    index = pd.Index(names)
+    if len(twice := index[index.duplicated()].unique()):
+        raise VadoseError(f"{what}: {len(twice)} stations come more than once, such as {twice[0]}; give each its name")
+    return index
 
 
 def _same_crs(one: str, other: str) -> bool:
