@@ -12,6 +12,7 @@ from pyproj import CRS, Transformer
 from vadose.errors import NeedsError, VadoseError
 from vadose.products import PRODUCTS, identify
 from vadose.products.containers import BBox
+from vadose.products.ranges import outside_counts
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,10 @@ def inspect(path: Path, *, product: str | None = None, bbox: BBox | None = None,
     said["time"] = _times(parts)
     said |= _place(first, parts)
     told = {"quality", "overpass", "left_out", "day_boundary", "simulated"}
-    said |= {key.replace("_", " "): str(first.attrs[key]) for key in first.attrs if key in told}
+    said |= {
+        key.replace("_", " "): str(first.attrs[key]) for key in first.attrs if key in told or str(key).endswith("_note")
+    }
+    said["outside range"] = ", ".join(f"{count} of {name}, missing" for name, count in outside_counts(parts).items())
     said["lacking"] = lacking
     contents = _contents(parts)
     if "quality" in signature(known.read).parameters and "quality" not in options:

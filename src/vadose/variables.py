@@ -107,8 +107,8 @@ _ALL = (
             ("pft", "plant functional types", 11.0),
         )
     ),
-    Variable("tb_h", "brightness temperature at 1.41 GHz, horizontal", "K", (50.0, 340.0), "brightness_temperature"),
-    Variable("tb_v", "brightness temperature at 1.41 GHz, vertical", "K", (50.0, 340.0), "brightness_temperature"),
+    Variable("tb_h", "brightness temperature at 1.41 GHz, horizontal", "K", (0.0, 340.0), "brightness_temperature"),
+    Variable("tb_v", "brightness temperature at 1.41 GHz, vertical", "K", (0.0, 340.0), "brightness_temperature"),
     Variable("vegetation_opacity", "vegetation optical depth at 1.41 GHz", "1", (0.0, 10.0)),
     Variable("vegetation_water_content", "vegetation water content", "kg m-2", (0.0, 30.0)),
     Variable("leaf_area_index", "leaf area index", "1", (0.0, 12.0), "leaf_area_index"),

@@ -247,7 +247,8 @@ def test_damaged_granules_are_refused(granules: dict[str, list[Path]], tmp_path:
     refuses(lambda grid: grid["precipitation"].attrs.__setitem__("units", "inch"), "precipitation is in 'inch'")
     refuses(lambda grid: grid["time"].attrs.__setitem__("units", "s"), "time is in 's'")
     refuses(
-        lambda grid: grid["precipitation"].__setitem__((0, 800, 1300), 5000), "1 values of precipitation lie outside"
+        lambda grid: grid["precipitation"].__setitem__((0, slice(800), slice(700, 900)), 5000),
+        "values of precipitation lie outside 0 .. 2000",
     )
     with pytest.raises(OutsideError, match="lies outside the file"):
         read_imerg(source, bbox=(200, 0, 201, 1))

@@ -234,7 +234,7 @@ def _units(file: netCDF4.Dataset) -> None:
 
 
 def _times_thousand(file: netCDF4.Dataset) -> None:
-    file["SoilM_0_10cm"][0, 120, 199] = 30_000.0
+    file["SoilM_0_10cm"][0, 118:122, 195:205] = 30_000.0
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ def _times_thousand(file: netCDF4.Dataset) -> None:
         (_rename("lat", "y"), r"no variable \['lat'\]"),
         (_all_fill, "every value is missing"),
         (_units, "is in 'm3 m-3', published in 'kgm-2'"),
-        (_times_thousand, "1 values of soil_moisture_0_10cm lie outside 0 .. 1 m3 m-3"),
+        (_times_thousand, "values of soil_moisture_0_10cm lie outside 0 .. 1 m3 m-3"),
     ],
 )
 def test_wrong_content_is_named(edited: Edit, change: Callable[[netCDF4.Dataset], object], message: str) -> None:

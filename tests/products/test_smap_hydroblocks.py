@@ -176,7 +176,7 @@ def _set(values: float) -> Callable[[h5py.File], object]:
         (lambda p: p.write_bytes(b"II*\0" + b"\0" * 99), "found a tiff file where netCDF"),
         (_change(lambda f: f.move("SMAPHB_SM", "SM")), r"no variable 'SMAPHB_SM' \(found: \['SM', 'lat'"),
         (_change(_set(-9999)), "nothing but fill"),
-        (_change(_set(25.0)), "values 25 .. 25 are no volumetric moisture"),
+        (_change(_set(25.0)), r"values of soil_moisture lie outside 0 .. 1 m3 m-3 \(found 25 .. 25\)"),
         (_change(lambda f: f["time"].attrs.__delitem__("units")), "'time' has no units"),
         (_change(lambda f: f["time"].__setitem__(1, 0)), "times are not rising"),
         (_change(lambda f: f["lat"].__setitem__(3, 10.0)), "not evenly spaced"),

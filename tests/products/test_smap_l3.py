@@ -208,7 +208,27 @@ def spoil(path: Path, group: str, name: str, value: float | None) -> None:
             del file[f"{group}/{name}".rstrip("/")]
         else:
             row, column = (int(v) for v in ease_grid("9km").rowcol(40.0, -100.0))
-            file[group][name][row, column] = value
+            file[group][name][row - 2 : row + 2, column - 2 : column + 2] = value
+
+
+def test_one_pixel_out_of_range_is_missing_and_counted(granules: list[Path], tmp_path: Path) -> None:
+    path = shutil.copy(granules[1], tmp_path / granules[1].name)
+    before = read_smap_l3(path, bbox=BOX, quality="all")
+    cell = tuple(int(v) for v in ease_grid("9km").rowcol(40.0, -100.0))
+    with h5py.File(path, "r+") as file:
+        group = file["Soil_Moisture_Retrieval_Data_AM"]
+        group["tb_h_corrected"][cell], group["tb_v_corrected"][cell], group["soil_moisture_dca"][cell] = (
+            45.4,
+            900.0,
+            1.02,
+        )
+    after = read_smap_l3(path, bbox=BOX, quality="all", overpass="am")
+    place = {"x": ease_grid("9km").x[cell[1]], "y": ease_grid("9km").y[cell[0]]}
+    assert float(after.tb_h.sel(place)[0]) == np.float32(45.4)  # cold, but of the product's range
+    assert np.isnan(after[["tb_v", "soil_moisture"]].sel(place).to_dataarray()).all()
+    assert {name: field.attrs.get("outside_range") for name, field in after.data_vars.items()} == {
+        name: 1 if name in ("tb_v", "soil_moisture") else None for name in before.data_vars
+    }
 
 
 @pytest.mark.parametrize(
@@ -217,7 +237,7 @@ def spoil(path: Path, group: str, name: str, value: float | None) -> None:
         ("", None, "no group 'Soil_Moisture_Retrieval_Data_AM'"),
         ("tb_v_corrected", None, "no dataset 'tb_v_corrected'"),
         ("retrieval_qual_flag_dca", None, "no dataset 'retrieval_qual_flag_dca'"),
-        ("soil_moisture_dca", 37.0, "1 values of 'soil_moisture_dca' lie outside 0 .. 1 m3 m-3"),
+        ("soil_moisture_dca", 37.0, "values of soil_moisture lie outside 0 .. 1 m3 m-3"),
     ],
 )
 def test_broken_content(granules: list[Path], tmp_path: Path, name: str, value: float | None, message: str) -> None:

@@ -17,12 +17,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import xarray as xr
-from numpy.typing import NDArray
 
 from vadose.errors import OutsideError, VadoseError
 from vadose.products.containers import BBox, choose, container_of, open_netcdf, simulated_mark
 from vadose.products.lattice import on_lattice
-from vadose.variables import VARIABLES, describe
+from vadose.products.ranges import Counted, within
+from vadose.variables import describe
 
 
 class Field(NamedTuple):
@@ -126,8 +126,8 @@ def read_gridmet(
             # One day, cut out with a library, may have lost its axis.
             part = part if day_axis in part.dims else part.expand_dims(day_axis)
             part = part.isel({day_axis: chosen, "lat": rows, "lon": columns}).transpose(day_axis, "lat", "lon")
-            values = _unpacked(path, part, FIELDS[key])
-            dataset[FIELDS[key].ours] = ("time", "lat", "lon"), values[:, ::-1] if south_first else values
+            values, counts = _unpacked(path, part, FIELDS[key])
+            dataset[FIELDS[key].ours] = ("time", "lat", "lon"), values[:, ::-1] if south_first else values, counts
         attributes = dict(raw.attrs)
     if bbox is None and all(bool(field.isnull().all()) for field in dataset.data_vars.values()):
         raise VadoseError(f"{path}: every value is missing; the file is empty or damaged, fetch it again")
@@ -241,7 +241,7 @@ def _chosen(path: Path, days: pd.DatetimeIndex, first: pd.Timestamp, last: pd.Ti
     return slice(begin, end)
 
 
-def _unpacked(path: Path, part: xr.DataArray, field: Field) -> NDArray[np.float32]:
+def _unpacked(path: Path, part: xr.DataArray, field: Field) -> Counted:
     """Values in our units, which are the published ones; refused where they cannot be."""
     attributes: dict[str, Any] = part.attrs
     units = str(attributes.get("units", ""))
@@ -262,14 +262,7 @@ def _unpacked(path: Path, part: xr.DataArray, field: Field) -> NDArray[np.float3
     values *= np.float32(scale)
     values += np.float32(offset)
     values[missing] = np.nan
-    variable = VARIABLES[field.ours]
-    low, high = variable.valid_range
-    if bad := int(((values < low) | (values > high)).sum()):
-        raise VadoseError(
-            f"{path}: {bad} values of {field.ours} lie outside {low:g} .. {high:g} {variable.units} (found "
-            f"{np.nanmin(values):g} .. {np.nanmax(values):g}); another unit or a damaged file?"
-        )
-    return values
+    return within(values, field.ours, path)
 
 
 def _status(attributes: dict[str, Any], days: pd.DatetimeIndex) -> str:

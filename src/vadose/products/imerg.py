@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from vadose.errors import VadoseError
 from vadose.products.containers import BBox, as_float, choose, container_of, open_hdf5, simulated_mark
 from vadose.products.lattice import on_lattice
-from vadose.variables import VARIABLES, describe
+from vadose.products.ranges import COUNTED, within
+from vadose.variables import describe
 
 FILE_NAME = re.compile(
     r"3B-(?P<length>HHR|DAY)(?:-(?P<run>[EL]))?\.MS\.MRG\.3IMERG\.(?P<day>\d{8})-S(?P<start>\d{6})-E\d{6}"
@@ -97,7 +98,8 @@ def read_imerg(path: Path, *, bbox: BBox | None = None, quality: str = "recommen
                 values = _window(path, group[theirs], rows, columns, len(time))
                 scale = factor if ours in ("precipitation", "precipitation_error") else 1.0
                 values = (values[:, ::-1] if south_first else values) * np.float32(scale)
-                dataset[ours] = ("time", "lat", "lon"), _within(path, ours, values)
+                values, counts = within(values, ours, path)
+                dataset[ours] = ("time", "lat", "lon"), values, counts
         origin, simulated = _origin(path, file), simulated_mark(file.attrs)
     rain = dataset.precipitation
     if bbox is None and bool(rain.isnull().all()) and float(np.abs(dataset.lat).min()) < 60:
@@ -159,7 +161,7 @@ def daily_imerg(
     first: xr.Dataset | None = None
     sums: dict[pd.Timestamp, tuple[NDArray[np.float64], NDArray[np.int16]]] = {}
     seen: dict[pd.Timestamp, dict[pd.Timestamp, str]] = {}
-    simulated = "false"
+    simulated, outside = "false", 0
     for path in paths:
         granule = read_imerg(path, bbox=bbox, quality="all")
         if granule.attrs["day_boundary"] == "UTC day" or granule.sizes["time"] != 1:
@@ -182,6 +184,7 @@ def daily_imerg(
         of_day = sums.setdefault(day, (np.zeros(values.shape), np.zeros(values.shape, np.int16)))
         of_day[0][:] += np.nan_to_num(values)
         of_day[1][:] += np.isfinite(values)
+        outside += granule.precipitation.attrs.get(COUNTED, 0)
         simulated = max(simulated, granule.attrs["simulated"])  # "true" > "false"
     assert first is not None
     days = sorted(sums)
@@ -196,7 +199,7 @@ def daily_imerg(
     amount = np.where(count >= needed, total * 48 / np.maximum(count, 1), np.nan).astype(np.float32)
     dataset = xr.Dataset(coords=first.drop_vars("time").coords)
     dataset = dataset.assign_coords(time=pd.DatetimeIndex(days, name="time").as_unit("ns"))
-    dataset["precipitation"] = ("time", "lat", "lon"), amount
+    dataset["precipitation"] = ("time", "lat", "lon"), amount, {COUNTED: outside} if outside else {}
     dataset["precipitation_count"] = ("time", "lat", "lon"), count.astype(np.float32)
     dataset.attrs = first.attrs | {
         "granule": f"{len(paths)} granules from {seen[days[0]][min(seen[days[0]])]}",
@@ -285,17 +288,6 @@ def _window(path: Path, dataset: Any, rows: slice, columns: slice, times: int) -
         raise VadoseError(f"{path}: {dataset.name} {dataset.shape} is smaller than its axes; is the file complete?")
     declared = dataset.attrs.get("_FillValue")
     return as_float(raw, *_FILLS, None if declared is None else float(np.ravel(declared)[0]))
-
-
-def _within(path: Path, name: str, values: NDArray[np.float32]) -> NDArray[np.float32]:
-    variable = VARIABLES[name]
-    low, high = variable.valid_range
-    if bad := int(((values < low) | (values > high)).sum()):
-        raise VadoseError(
-            f"{path}: {bad} values of {name} lie outside {low:g} .. {high:g} {variable.units} (found "
-            f"{np.nanmin(values):g} .. {np.nanmax(values):g}); another unit or a damaged file?"
-        )
-    return values
 
 
 def _masked(dataset: xr.Dataset, quality: str, daily: bool) -> tuple[xr.Dataset, str]:

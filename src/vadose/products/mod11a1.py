@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from vadose.errors import VadoseError
 from vadose.products.containers import BBox, choose
 from vadose.products.modis import DAY_BOUNDARY, Tile, Window, factor_of, file_name, is_tile, open_tile, window_of
-from vadose.variables import VARIABLES, describe
+from vadose.products.ranges import within
+from vadose.variables import describe
 
 PRODUCTS = ("MOD11A1", "MYD11A1")
 FILE_NAME = file_name(*PRODUCTS)
@@ -76,9 +77,10 @@ def read_mod11a1(path: Path, *, bbox: BBox | None = None, quality: str = "recomm
             if quality != "all":
                 keep &= usable(flags, strict=quality == "good")
             name = f"surface_temperature_{ours}"
-            _refuse_impossible(tile, name, temperature[keep])
-            for target, values in ((name, temperature), (f"view_time_{ours}", hour)):
-                dataset[target] = ("time", "y", "x"), np.where(keep, values, np.float32(np.nan))[None]
+            temperature, counts = within(np.where(keep, temperature, np.float32(np.nan)), name, path)
+            hour[np.isnan(temperature)] = np.nan
+            dataset[name] = ("time", "y", "x"), temperature[None], counts
+            dataset[f"view_time_{ours}"] = ("time", "y", "x"), hour[None]
         if window.whole and not observed:
             raise VadoseError(f"{path}: every temperature is fill, and not for clouds; nothing was observed that day")
         dataset.attrs = tile.attributes(quality=QUALITY[quality], day_boundary=DAY_BOUNDARY, tile=window.tile)
@@ -124,12 +126,3 @@ def _scaled(
         raise VadoseError(f"{tile.path}: {name} has fill {attributes['_FillValue']}, published is {fill}")
     known = (values != fill) & (values >= valid[0]) & (values <= valid[1])
     return np.where(known, values * np.float32(factor), np.float32(np.nan))
-
-
-def _refuse_impossible(tile: Tile, name: str, values: NDArray[np.float32]) -> None:
-    low, high = VARIABLES[name].valid_range
-    if bad := int(((values < low) | (values > high)).sum()):
-        raise VadoseError(
-            f"{tile.path}: {bad} values of {name} lie outside {low:g} .. {high:g} K (found {values.min():g} .. "
-            f"{values.max():g}); another scale or a damaged file?"
-        )

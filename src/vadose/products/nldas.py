@@ -20,6 +20,7 @@ import xarray as xr
 from vadose.errors import VadoseError
 from vadose.products.containers import BBox
 from vadose.products.nldas_hour import Field, holds, read_hour
+from vadose.products.ranges import sum_counts
 from vadose.variables import describe
 
 FILE_NAME_NOAH = re.compile(r"NLDAS_NOAH0125_H\.A(\d{8})\.(\d{4})\.(002|020)\.(grb|nc).*")
@@ -211,6 +212,7 @@ def _daily(
             raise VadoseError(f"{path}: other variables or another grid than {next(iter(seen[day].values()))}")
         for name in hour:
             sums[day][name].values += hour[name].values
+        sum_counts(sums[day], [sums[day], hour])
         sums[day].attrs["simulated"] = max(sums[day].attrs["simulated"], hour.attrs["simulated"])  # "true" > "false"
         seen[day][stamp] = path.name
     if not sums:

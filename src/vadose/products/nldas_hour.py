@@ -15,7 +15,7 @@ import xarray as xr
 from vadose.errors import VadoseError
 from vadose.products.containers import BBox, container_of, open_netcdf, simulated_mark
 from vadose.products.grib import Array, axes, messages, north_up, valid_time
-from vadose.variables import VARIABLES
+from vadose.products.ranges import within
 
 LAYERS = ((0, 10), (10, 40), (40, 100), (100, 200))
 """Top and bottom of the layers of Noah [cm]."""
@@ -68,15 +68,8 @@ def read_hour(
     for name in (n for n in fields if n in found):
         raw = found[name]
         raw[np.isin(raw, FILLS) | (np.abs(raw) > 1e15)] = np.nan
-        values = (raw * fields[name].factor).astype(np.float32)
-        variable = VARIABLES[name]
-        low, high = variable.valid_range
-        if bad := int(((values < low) | (values > high)).sum()):
-            raise VadoseError(
-                f"{path}: {bad} values of {name} lie outside {low:g} .. {high:g} {variable.units} (found "
-                f"{np.nanmin(values):g} .. {np.nanmax(values):g}); another unit or a damaged file?"
-            )
-        dataset[name] = ("time", "lat", "lon"), values[None]
+        values, counts = within((raw * fields[name].factor).astype(np.float32), name, path)
+        dataset[name] = ("time", "lat", "lon"), values[None], counts
     if all(np.isnan(dataset[name].values).all() for name in dataset.data_vars):
         raise VadoseError(f"{path}: every value is missing; is the box over water only, or the download damaged?")
     version = {"002": "002", "020": "2.0"}[named[3]] if named else ("002" if from_grib else "unknown")

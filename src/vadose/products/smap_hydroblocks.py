@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from vadose.errors import VadoseError
 from vadose.grid import raster_coordinates, raster_window
 from vadose.products.containers import BBox, as_float, choose, open_netcdf, read_raster, simulated_mark
-from vadose.variables import VARIABLES, describe
+from vadose.products.ranges import within
+from vadose.variables import describe
 
 FILE_NAME = re.compile(
     r"SMAP-HB_surface-soil-moisture_(?P<metres>\d+)m_(?P<step>6h|daily|monthly|annual)_(?P<period>\d{4}(-\d{2})?)\.nc"
@@ -98,13 +99,10 @@ def read_smap_hydroblocks(
         version, simulated = str(raw.attrs.get("version", "unknown")), simulated_mark(raw.attrs)
     if not np.isfinite(values).any():
         raise VadoseError(f"{path}: holds nothing but fill here; take another box, or a file with a SMAP overpass")
-    low, high = VARIABLES["soil_moisture"].valid_range
-    least, most = float(np.nanmin(values)), float(np.nanmax(values))
-    if least < low or most > high:
-        raise VadoseError(f"{path}: values {least:g} .. {most:g} are no volumetric moisture in m3 m-3; another unit?")
+    values, counts = within(values, "soil_moisture", path)
 
     dataset = dataset.assign_coords(time=time)
-    dataset["soil_moisture"] = ("time", *(d for d in dataset.dims if d != "time")), values
+    dataset["soil_moisture"] = ("time", *(d for d in dataset.dims if d != "time")), values, counts
     daily = bool((time == time.normalize()).all())
     if mean == "day" and not daily:
         dataset = dataset.resample(time="1D").mean(keep_attrs=True)

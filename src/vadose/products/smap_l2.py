@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from vadose.errors import OutsideError, VadoseError
 from vadose.grid import ease_grid
 from vadose.products.containers import BBox, choose, container_of, open_hdf5, simulated_mark
+from vadose.products.ranges import Counted, within
 from vadose.products.smap import text
 from vadose.products.smap_l3 import FILL, QUALITY, fields_of, version_of
-from vadose.variables import VARIABLES, describe
+from vadose.variables import describe
 
 FILE_NAME = re.compile(
     r"^SMAP_L2_SM_P(?P<enhanced>_E)?_(?P<orbit>\d{5})_(?P<pass>[AD])_(?P<begin>\d{8}T\d{6})_R(?P<release>\d{5})"
@@ -86,10 +87,10 @@ def read_smap_l2(path: Path, *, bbox: BBox | None = None, quality: str = "recomm
     row, column = row[kept], column[kept]
     part = grid.part(slice(row.min(), row.max() + 1), slice(column.min(), column.max() + 1))
     dataset = part.coordinates().assign_coords(time=pd.DatetimeIndex([first]).as_unit("ns"))
-    for name, field in values.items():
+    for name, (field, counts) in values.items():
         placed = np.full(part.shape, np.nan, np.float32)
         placed[row - row.min(), column - column.min()] = field[kept]
-        dataset[name] = ("time", "y", "x"), placed[None]
+        dataset[name] = ("time", "y", "x"), placed[None], counts
     dataset.attrs |= {
         "product": product,
         "version": version,
@@ -148,8 +149,8 @@ def _list(path: Path, group: h5py.Group, name: str) -> NDArray[np.float64]:
     return np.asarray(group[name][:], float)
 
 
-def _values(path: Path, group: h5py.Group, bad_bits: int, version: str) -> dict[str, NDArray[np.float32]]:
-    """What the group holds (a subset may hold a part) in our names, NaN where fill or of poor quality."""
+def _values(path: Path, group: h5py.Group, bad_bits: int, version: str) -> dict[str, Counted]:
+    """What the group holds (a subset may hold a part) in our names, NaN where fill or of poor quality, and counts."""
     fields = fields_of(version)
     held = {ours: theirs for ours, names in fields.items() if (theirs := next((n for n in names if n in group), ""))}
     if not held:
@@ -157,15 +158,9 @@ def _values(path: Path, group: h5py.Group, bad_bits: int, version: str) -> dict[
     found = {}
     for ours, theirs in held.items():
         raw = _list(path, group, theirs)
-        values = np.where(raw == FILL, np.nan, raw).astype(np.float32)
-        low, high = VARIABLES[ours].valid_range
-        if bad := int(((values < low) | (values > high)).sum()):
-            raise VadoseError(
-                f"{path}: {bad} values of '{theirs}' lie outside {low:g} .. {high:g} {VARIABLES[ours].units} (found "
-                f"{np.nanmin(values):g} .. {np.nanmax(values):g}); the file is damaged or of another product"
-            )
+        values, counts = within(np.where(raw == FILL, np.nan, raw).astype(np.float32), ours, path)
         if theirs.startswith("soil_moisture"):
             flags = _list(path, group, theirs.replace("soil_moisture", "retrieval_qual_flag")).astype(int)
             values[(flags & bad_bits) != 0] = np.nan
-        found[ours] = values
+        found[ours] = values, counts
     return found

@@ -10,6 +10,7 @@ longitudes are missing where nothing was seen, so cells are placed by their row 
 """
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,13 +18,13 @@ import h5py
 import numpy as np
 import pandas as pd
 import xarray as xr
-from numpy.typing import NDArray
 
 from vadose.errors import VadoseError
 from vadose.grid import ease_grid
 from vadose.products.containers import BBox, choose, container_of, open_hdf5, simulated_mark
+from vadose.products.ranges import Counted, within
 from vadose.products.smap import Window, place_by_axes, place_on_grid, shape_of, text
-from vadose.variables import VARIABLES, describe
+from vadose.variables import describe
 
 # Services that cut subsets add a word to the name (``..._001_HEGOUT.h5``) or an ending (``.h5.dap.nc4``).
 FILE_NAME = re.compile(
@@ -129,7 +130,7 @@ def read_smap_l3(
     dataset = place.assign_coords(time=pd.DatetimeIndex([day]).as_unit("ns"))
     axes = ("lat", "lon") if "lon" in place.dims else ("y", "x")
     for name in dict.fromkeys(name for found in passes for name in found):
-        dataset[name] = ("time", *axes), _mean([found[name] for found in passes if name in found])[None]
+        dataset[name] = ("time", *axes), *_mean([found[name] for found in passes if name in found])
     dataset.attrs |= {
         "product": product,
         "version": version,
@@ -227,20 +228,18 @@ def _read(
     window: Window,
     bad_bits: int,
     variables: dict[str, tuple[str, ...]],
-) -> dict[str, NDArray[np.float32]]:
+) -> dict[str, Counted]:
     """Variables of one overpass in our names, NaN where fill or, for soil moisture, of poor quality."""
     found = {}
     for ours, names in variables.items():
         theirs = _field(group, names, suffix) or names[0]
+        found[ours] = _values(path, group, theirs + suffix, window, ours)
         if ours in COVARIATES:
-            found[ours] = _values(path, group, theirs + suffix, window, ours)
             continue
-        values = _values(path, group, theirs + suffix, window, ours)
         flag = theirs.replace("soil_moisture", "retrieval_qual_flag")
         flags = _dataset(path, group, flag + suffix)[window]
         # 65534 is fill; 7 (not attempted) stands where nothing was seen: both fail every rule but 'all'.
-        poor = (flags & bad_bits) != 0
-        found[ours] = np.where(poor, np.float32(np.nan), values)
+        found[ours][0][(flags & bad_bits) != 0] = np.nan
     return found
 
 
@@ -253,26 +252,20 @@ def _dataset(path: Path, group: h5py.Group, name: str) -> h5py.Dataset:
     return group[name]
 
 
-def _values(path: Path, group: h5py.Group, name: str, window: Window, ours: str) -> NDArray[np.float32]:
+def _values(path: Path, group: h5py.Group, name: str, window: Window, ours: str) -> Counted:
     raw = _dataset(path, group, name)[window].astype(np.float32)
     values = np.where(raw == FILL, np.float32(np.nan), raw)
-    low, high = VARIABLES[ours].valid_range
-    if bad := int(((values < low) | (values > high)).sum()):
-        raise VadoseError(
-            f"{path}: {bad} values of '{name}' lie outside {low:g} .. {high:g} {VARIABLES[ours].units} (found "
-            f"{np.nanmin(values):g} .. {np.nanmax(values):g}); the file is damaged or of another product"
-        )
-    return values
+    return within(values, ours, path)
 
 
-def _mean(fields: list[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Mean of the fields that have a value."""
-    if len(fields) == 1:
-        return fields[0]
-    valid = [np.isfinite(f) for f in fields]
-    count = np.sum(valid, axis=0)
-    total = np.sum([np.where(v, f, 0) for f, v in zip(fields, valid, strict=True)], axis=0)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
+def _mean(passes: list[Counted]) -> Counted:
+    """Mean (1, row, column) of the overpasses that have a value, and the sum of their counts."""
+    fields = np.stack([values for values, _ in passes])
+    valid = np.isfinite(fields)
+    count = valid.sum(axis=0)
+    total = np.where(valid, fields, 0).sum(axis=0)
+    mean = np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
+    return mean[None], dict(sum((Counter(counts) for _, counts in passes), Counter()))
 
 
 def _day(path: Path, file: h5py.File) -> pd.Timestamp:

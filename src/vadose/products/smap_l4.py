@@ -15,13 +15,13 @@ import h5py
 import numpy as np
 import pandas as pd
 import xarray as xr
-from numpy.typing import NDArray
 
 from vadose.errors import VadoseError
 from vadose.grid import ease_grid
 from vadose.products.containers import BBox, container_of, open_hdf5, simulated_mark
+from vadose.products.ranges import Counted, sum_counts, within
 from vadose.products.smap import Window, place_by_axes, place_on_grid, shape_of, text
-from vadose.variables import VARIABLES, describe
+from vadose.variables import describe
 
 FILE_NAME = re.compile(
     r"^SMAP_L4_SM_(gph|aup)_(?P<stamp>\d{8}T\d{6})_V(?P<release>[a-z]\d{4})_(\d{3})"
@@ -111,8 +111,8 @@ def read_smap_l4(path: Path, *, bbox: BBox | None = None) -> xr.Dataset:
         mark = simulated_mark(file.attrs)
     dataset = place.assign_coords(time=pd.DatetimeIndex([time]).as_unit("ns"))
     rows = ("lat", "lon") if "lon" in place.dims else ("y", "x")
-    for ours, field in values.items():
-        dataset[ours] = ("time", *rows), field[None]
+    for ours, (field, counts) in values.items():
+        dataset[ours] = ("time", *rows), field[None], counts
     dataset.attrs |= {
         "product": product,
         "version": version,
@@ -164,7 +164,7 @@ def daily_smap_l4(paths: Iterable[Path], *, bbox: BBox | None = None, min_stamps
         made.append(mean.expand_dims(time=[day]))
     dataset = xr.concat(made, "time", join="exact", combine_attrs="override")
     dataset.attrs["day_boundary"] = "UTC day, mean of its eight 3-hour means"
-    return describe(dataset)
+    return describe(sum_counts(dataset, stamps))
 
 
 def is_smap_l4(path: Path) -> bool:
@@ -185,16 +185,9 @@ def _place(path: Path, file: h5py.File, shape: tuple[int, ...], bbox: BBox | Non
     return place_on_grid(path, whole, bbox)
 
 
-def _values(path: Path, data: h5py.Dataset, window: Window, ours: str, factor: float) -> NDArray[np.float32]:
+def _values(path: Path, data: h5py.Dataset, window: Window, ours: str, factor: float) -> Counted:
     raw = data[window].astype(np.float32)
-    values = np.where(raw == FILL, np.float32(np.nan), raw * np.float32(factor))
-    low, high = VARIABLES[ours].valid_range
-    if bad := int(((values < low) | (values > high)).sum()):
-        raise VadoseError(
-            f"{path}: {bad} values of '{data.name}' lie outside {low:g} .. {high:g} {VARIABLES[ours].units} (found "
-            f"{np.nanmin(values):g} .. {np.nanmax(values):g}); the file is damaged or of another product"
-        )
-    return values
+    return within(np.where(raw == FILL, np.float32(np.nan), raw * np.float32(factor)), ours, path)
 
 
 def _time(path: Path, file: h5py.File) -> pd.Timestamp:

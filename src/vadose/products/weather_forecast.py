@@ -12,6 +12,7 @@ rows from the north (from the south in parts cut out by NOMADS).
 
 import heapq
 import re
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
@@ -22,7 +23,7 @@ import xarray as xr
 from vadose.errors import VadoseError
 from vadose.products.containers import BBox, container_of
 from vadose.products.grib import Array, messages
-from vadose.products.weather_messages import KEYS, OVER_TIME, Fields, name_of, read_fields, with_humidity
+from vadose.products.weather_messages import KEYS, OVER_TIME, SOIL_RULE, Fields, name_of, read_fields, with_humidity
 from vadose.variables import VARIABLES, describe
 
 FILE_NAME = re.compile(
@@ -66,7 +67,7 @@ def read_weather_forecast(path: Path, *, bbox: BBox | None = None) -> xr.Dataset
     ----------
     Zhou et al. (2022), GEFS version 12, doi:10.1175/WAF-D-21-0112.1.
     """
-    run, member, where, fields = read_fields(path, bbox)
+    run, member, where, fields, masked = read_fields(path, bbox)
     fields = with_humidity(fields)
     steps = sorted({end for _, _, end in fields})
     shape = (len(steps), where.sizes["lat"], where.sizes["lon"])
@@ -82,7 +83,7 @@ def read_weather_forecast(path: Path, *, bbox: BBox | None = None) -> xr.Dataset
         for (_, start, end), field in sorted((item for item in fields.items() if item[0][0] == name), key=_longest):
             values[steps.index(end)] = field
             hours[steps.index(end)] = end - start
-        dataset[name] = ("time", "lat", "lon"), values
+        dataset[name] = ("time", "lat", "lon"), values, dict(masked.get(name, {}))
         if name in OVER_TIME:
             dataset = dataset.assign_coords({f"{name}_hours": ("time", hours, {"units": "hours"})})
     return describe(dataset.assign_attrs(_attributes([path], member)))
@@ -121,9 +122,12 @@ def daily_weather_forecast(
     """
     runs: dict[tuple[pd.Timestamp, str], Fields] = {}
     used: list[Path] = []
+    masked: dict[str, Counter[str]] = defaultdict(Counter)
     where: xr.Dataset | None = None
     for path in paths:
-        run, member, here, fields = read_fields(path, bbox, names)
+        run, member, here, fields, counts = read_fields(path, bbox, names)
+        for name, of in counts.items():
+            masked[name] += of
         if where is None:
             where = here
         elif not (here.lat.equals(where.lat) and here.lon.equals(where.lon)):
@@ -161,7 +165,7 @@ def daily_weather_forecast(
         day=(("init_time", "lead_time"), begin),
     )
     for name, values in data.items():
-        dataset[name] = ("init_time", "lead_time", "member", "lat", "lon"), values
+        dataset[name] = ("init_time", "lead_time", "member", "lat", "lon"), values, dict(masked[name])
     if len(members) == 1:
         dataset = dataset.squeeze("member")
     dataset.init_time.attrs = {"standard_name": "forecast_reference_time", "long_name": "start of the run"}
@@ -246,7 +250,7 @@ def _attributes(paths: list[Path], member: str) -> dict[str, str]:
         "product": "GFS" if member == "deterministic" else "GEFS",
         "version": "unknown",
         "granule": paths[0].name if len(paths) == 1 else f"{len(paths)} granules from {min(p.name for p in paths)}",
-        "quality": "none: the product carries no quality flag",
+        "quality": f"none: the product carries no quality flag; {SOIL_RULE}",
         "day_boundary": "days of 24 h after the start of the run",
         "simulated": "true" if any((p.parent / SIMULATED_MARKER).exists() for p in paths) else "false",
     }

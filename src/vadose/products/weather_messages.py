@@ -1,8 +1,9 @@
 """The messages of a GFS or GEFS file in our names: which run and member, over which hours."""
 
+from collections import Counter, defaultdict
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -11,8 +12,10 @@ import xarray as xr
 from vadose.errors import VadoseError
 from vadose.products.containers import BBox
 from vadose.products.grib import Array, Keys, axes, cell_of, messages, north_up
-from vadose.variables import VARIABLES
+from vadose.products.ranges import within
 
+LAND = "land"
+"""Where a file has land (1) and sea (0)."""
 # (discipline, category, number, kind of surface) -> our names by its height, or depth from and to [m].
 # NCEP keeps radiation and soil water under numbers of its own beside those of WMO.
 _AT = {
@@ -22,6 +25,7 @@ _AT = {
     ((0, 2, 2, 103), (10.0,)): "eastward_wind",
     ((0, 2, 3, 103), (10.0,)): "northward_wind",
     ((0, 3, 0, 1), ()): "surface_pressure",
+    ((2, 0, 0, 1), ()): LAND,
 } | {
     ((*parameter, 106), depth): f"{name}_{layer}"
     for name, parameters in (
@@ -56,20 +60,33 @@ KEYS = (
 Fields = dict[tuple[str, int, int], Array]
 """Values by name, begin and end [hours after the start of the run]; begin and end are one for states."""
 
+# Over land ice and sea GFS has 1 for soil moisture, packed up to 1.001, and less where a grid was interpolated across
+# their border. The soils of its Noah model hold at most 0.476 m3 m-3 (Chen and Dudhia 2001), others a little more.
+_SATURATED, _PLACEHOLDER = 0.6, 1.01
+SOIL_RULE = (
+    "soil moisture is missing at sea and where it is over 0.6 m3 m-3: GFS has a placeholder of 1 over ice and sea"
+)
 
-def read_fields(
-    path: Path, bbox: BBox | None, names: Collection[str] | None = None
-) -> tuple[pd.Timestamp, str, xr.Dataset, Fields]:
-    """Start of the run, member, coordinates, and fields by name, begin and end [hours after the start].
 
-    Of ``names`` alone where they are given.
-    """
+class Messages(NamedTuple):
+    """One run and member: start of the run, coordinates, fields, and how many values of a name were set missing."""
+
+    run: pd.Timestamp
+    member: str
+    where: xr.Dataset
+    fields: Fields
+    masked: dict[str, Counter[str]]
+
+
+def read_fields(path: Path, bbox: BBox | None, names: Collection[str] | None = None) -> Messages:
+    """The messages of a file, of ``names`` alone where they are given."""
     fields: Fields = {}
+    masked: dict[str, Counter[str]] = defaultdict(Counter)
     first: Any = None
 
     def wanted(keys: Keys) -> bool:
         name = name_of(keys)
-        return name is not None and (names is None or name in names)
+        return name is not None and (names is None or name in (*names, LAND))
 
     for keys, values in messages(path, KEYS, wanted):
         run = _start(keys)
@@ -89,20 +106,33 @@ def read_fields(
         if (name in OVER_TIME) == (start == end):
             continue  # an amount over no time, as some files have at f000
         field = values()[np.ix_(rows, columns)].astype(np.float32)
-        variable = VARIABLES[name]
-        low, high = variable.valid_range
-        if bad := int(((field < low) | (field > high)).sum()):
-            raise VadoseError(
-                f"{path}: {bad} values of {name} lie outside {low:g} .. {high:g} {variable.units} (found "
-                f"{np.nanmin(field):g} .. {np.nanmax(field):g}); another unit or a damaged file?"
-            )
+        if name.startswith("soil_moisture"):
+            placeholder = (field > _SATURATED) & (field < _PLACEHOLDER)
+            field[placeholder] = np.nan
+            masked[name]["placeholders"] += int(placeholder.sum())
+        if name != LAND:
+            field, counts = within(field, name, path)
+            masked[name].update(counts)
+        if (name, start, end) in fields and not np.array_equal(fields[name, start, end], field, equal_nan=True):
+            raise VadoseError(f"{path}: holds {name} of {start}-{end} h twice, with other values; keep one of them")
         fields[name, start, end] = field
     if first is None or not fields:
         what = "a variable that is read" if names is None else " or ".join(names)
         raise VadoseError(f"{path}: no message holds {what}; is it a GRIB-2 file of GFS or GEFS that has it?")
     if all(np.isnan(field).all() for field in fields.values()):
         raise VadoseError(f"{path}: every value is missing; the file is damaged, fetch it again")
-    return first[0], first[1], where, fields
+    return Messages(first[0], first[1], where, _on_land(fields), {name: +of for name, of in masked.items()})
+
+
+def _on_land(fields: Fields) -> Fields:
+    """Fields with the soil missing where the file says sea."""
+    land = next((field for (name, _, _), field in fields.items() if name == LAND), None)
+    found = {key: field for key, field in fields.items() if key[0] != LAND}
+    if land is not None:
+        found |= {
+            key: np.where(land > 0, field, np.float32(np.nan)) for key, field in found.items() if "soil" in key[0]
+        }
+    return found
 
 
 def run_of(path: Path) -> pd.Timestamp:
