@@ -9,14 +9,18 @@ from numpy.typing import NDArray
 
 from vadose.errors import VadoseError
 
+YEARS = (1900, 2100)
+"""Years that a date may be of; others are mistakes, and each would make a record of millions of days."""
 _DAY = np.timedelta64(1, "D")
+_LEAD_UNITS = {"d": 24, "day": 24, "days": 24, "h": 1, "hr": 1, "hrs": 1, "hour": 1, "hours": 1}
 
 
 def daily(dataset: xr.Dataset, what: str = "") -> xr.Dataset:
-    """The dataset with every day from its first to its last; the variables of days it lacks are NaN.
+    """The dataset with every day from its first to its last; on days it lacks variables are NaN, counts and flags 0.
 
     Whatever counts days by position (windows, lags, sums) may be applied to the result. Days out of order are sorted.
-    Stamps that are all of the same time of day, such as noon, are taken as their days.
+    Stamps that are all of the same time of day, such as noon, are taken as their days. The attribute ``days_added`` is
+    the number of days that were absent.
 
     Parameters
     ----------
@@ -28,7 +32,7 @@ def daily(dataset: xr.Dataset, what: str = "") -> xr.Dataset:
     Raises
     ------
     VadoseError
-        When times are no dates, differ in their time of day, or two are of one day.
+        When times are no dates or off `YEARS`, differ in their time of day, or two are of one day.
 
     Examples
     --------
@@ -43,9 +47,10 @@ def daily(dataset: xr.Dataset, what: str = "") -> xr.Dataset:
         return dataset
     # Reindexing would make every variable without time, such as a mask, one of time.
     of_time = [name for name in dataset.data_vars if "time" in dataset[name].dims]
-    completed = dataset[of_time].reindex(time=pd.date_range(days[0], days[-1], name="time"))
+    none = {name: 0 for name in of_time if dataset[name].dtype.kind in "iub"}
+    completed = dataset[of_time].reindex(time=pd.date_range(days[0], days[-1], name="time"), fill_value=none)
     found = dataset.drop_dims("time").assign(completed.data_vars)
-    found = found.assign_coords(time=completed.time)
+    found = found.assign_coords(time=completed.time).assign_attrs(days_added=completed.sizes["time"] - len(days))
     found.encoding = dataset.encoding
     return found[list(dataset.data_vars)]
 
@@ -65,12 +70,12 @@ def in_order(dataset: xr.Dataset, axis: str, what: str = "") -> xr.Dataset:
 
 
 def lead_days(store: xr.Dataset, what: str = "") -> NDArray[np.int64]:
-    """Leads of a store of forecasts in days.
+    """Leads of a store of forecasts in days; numbers are read by the attribute ``units``, days or hours.
 
     Raises
     ------
     VadoseError
-        When a lead is no whole number of days, or comes twice.
+        When a lead is negative or no whole number of days, or comes twice.
 
     Examples
     --------
@@ -78,13 +83,17 @@ def lead_days(store: xr.Dataset, what: str = "") -> NDArray[np.int64]:
     [1, 3]
     """
     what = what or str(store.encoding.get("source", "the forecast"))
-    leads = store.lead_time.values
+    leads, units = store.lead_time.values, str(store.lead_time.attrs.get("units", "")).lower()
+    if leads.dtype.kind in "iuf" and units in _LEAD_UNITS:
+        leads = leads * np.timedelta64(_LEAD_UNITS[units], "h")
     if not np.issubdtype(leads.dtype, np.timedelta64):
-        raise VadoseError(f"{what}: lead_time is {leads.dtype}; expected time differences, such as 1 day")
+        raise VadoseError(
+            f"{what}: lead_time is {leads.dtype} of units {units!r}; expected time differences, or 'days' or 'hours'"
+        )
     days = leads / _DAY
-    if (odd := leads[days != np.floor(days)]).size:
+    if (odd := leads[(days != np.floor(days)) | (days < 0)]).size:
         hours = ", ".join(f"{lead / np.timedelta64(1, 'h'):g} h" for lead in odd[:3])
-        raise VadoseError(f"{what}: leads of {hours}; expected whole days, for forecasts are of daily means")
+        raise VadoseError(f"{what}: leads of {hours}; expected whole days, 0 or more, for forecasts are of daily means")
     if len(np.unique(days)) < len(days):
         raise VadoseError(f"{what}: a lead comes twice in {days.astype(int).tolist()} days; keep one of each")
     found: NDArray[np.int64] = days.astype(np.int64)
@@ -97,6 +106,9 @@ def _whole_days(times: NDArray[Any], what: str) -> NDArray[np.datetime64]:
         raise VadoseError(f"{what} is {times.dtype}; expected dates")
     if (missing := int(np.isnat(times).sum())) > 0:
         raise VadoseError(f"{what}: {missing} of {len(times)} dates are missing; give each entry its day")
+    years = times.astype("datetime64[Y]").astype(int) + 1970
+    if (odd := times[(years < YEARS[0]) | (years > YEARS[1])]).size:
+        raise VadoseError(f"{what}: {str(odd[0])[:10]} is off the years {YEARS[0]} .. {YEARS[1]}; correct the dates")
     days = times.astype("datetime64[D]")
     of_day = np.unique(times - days)
     if len(of_day) > 1:

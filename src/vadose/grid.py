@@ -149,13 +149,29 @@ class Grid:
 def grid_of(dataset: xr.Dataset) -> Grid:
     """The grid a dataset made from `Grid.coordinates` lies on.
 
+    Raises
+    ------
+    VadoseError
+        When attributes are missing, or rows and columns are not in even steps from north to south and west to east.
+
     Examples
     --------
     >>> grid = ease_grid("36km").part(slice(50, 60), slice(150, 170))
     >>> grid_of(grid.coordinates()).shape
     (10, 20)
     """
+    if missing := [name for name in ("cell_size", "grid_step", "grid_crs") if name not in dataset.attrs]:
+        raise VadoseError(f"grid: the attributes {', '.join(missing)} are missing; expected those of Grid.coordinates")
     cell, step = float(dataset.attrs["cell_size"]), float(dataset.attrs["grid_step"])
+    for axis, sign in (("y", -1), ("x", 1)):
+        values = dataset[axis].values.astype(float)
+        if not np.allclose(
+            np.diff(values) * sign, step, rtol=1e-3, atol=float(np.spacing(np.float32(abs(values).max())))
+        ):
+            raise VadoseError(
+                f"grid: {axis} {values[0]:.8g} .. {values[-1]:.8g} has no even steps of {sign * step:.8g}; expected "
+                "rows from north to south and columns from west to east, see vadose.door.as_cube"
+            )
     left, top = float(dataset.x[0]) - cell / 2, float(dataset.y[0]) + cell / 2
     return Grid(dataset.attrs["grid_crs"], (left, top, step), (dataset.sizes["y"], dataset.sizes["x"]), cell)
 

@@ -119,7 +119,7 @@ class Place:
                 )
             return rows.astype(np.int64), np.zeros(len(other.x), np.int64)
         self.check_cells(other, what)
-        rows, columns = (_nearest(*axis, self.step) for axis in ((self.y, other.y), (self.x, other.x)))
+        rows, columns = (nearest(*axis, self.step) for axis in ((self.y, other.y), (self.x, other.x)))
         inside = (rows >= 0)[:, None] & (columns >= 0)
         if inside.all() and self.lat and other.lat:
             inside &= self._same_latlon(other, rows, columns)
@@ -169,7 +169,7 @@ def _same_crs(one: str, other: str) -> bool:
         return False
 
 
-def _nearest(own: tuple[float, ...], wanted: tuple[float, ...], step: float) -> Positions:
+def nearest(own: tuple[float, ...], wanted: tuple[float, ...], step: float) -> Positions:
     """Positions of the wanted coordinates among one's own, -1 where there is none."""
     known, asked = np.array(own), np.array(wanted)
     order = np.argsort(known)

@@ -15,6 +15,7 @@ from numcodecs import BitRound
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec
 
+from vadose.door import CUBE, as_cube
 from vadose.errors import VadoseError
 from vadose.grid import Grid
 from vadose.variables import variable
@@ -204,7 +205,8 @@ def open_cube(path: Path, group: str | None = None) -> xr.Dataset:
     Raises
     ------
     VadoseError
-        When there is no cube at ``path``, it is half built, or there is no such grid in it.
+        When there is no cube at ``path``, it is half built, there is no such grid in it, or it cannot be brought into
+        our form (`vadose.door.as_cube`).
     """
     groups = sorted(p.parent.name for p in path.glob("*/zarr.json") if (p.parent / "lat").exists())
     if not groups:
@@ -223,4 +225,4 @@ def open_cube(path: Path, group: str | None = None) -> xr.Dataset:
         # CF wants them of the array's type, JSON knows none.
         for name in array.attrs.keys() & {"valid_range", "flag_values"}:
             array.attrs[name] = np.array(array.attrs[name], array.dtype)
-    return cube
+    return as_cube(cube, str(path), CUBE)
