@@ -33,6 +33,7 @@ def stations() -> xr.Dataset:
     return xr.Dataset(
         {
             "soil_moisture": (("station", "layer", "time"), moisture),
+            "soil_moisture_causal": (("station", "layer", "time"), moisture.copy()),
             "soil_temperature": (("station", "depth", "time"), np.full((3, 5, len(DAYS)), 290, np.float32)),
             "precipitation": (("station", "time"), 10 * weather),
             "air_temperature": (("station", "time"), 280 + weather),
@@ -127,7 +128,8 @@ def test_a_filled_value_is_the_last_one_observed(cube: xr.Dataset, layer: str) -
 
 def test_the_past_does_not_know_the_future(cube: xr.Dataset, tmp_path: Path) -> None:
     later = stations()
-    later.soil_moisture[:2, :, 14:] = 0.99
+    for name in ("soil_moisture", "soil_moisture_causal"):
+        later[name][:2, :, 14:] = 0.99
     later.precipitation[:, 14:] = 400
     changed = cube_of(later, tmp_path)
     xr.testing.assert_equal(
@@ -135,6 +137,20 @@ def test_the_past_does_not_know_the_future(cube: xr.Dataset, tmp_path: Path) -> 
         cube.sel(time=slice(None, DAYS[13])).drop_vars("mask"),
     )
     assert float(changed.soil_moisture_0_10cm_filled[-1, 0, 0]) == pytest.approx(0.99)
+
+
+def test_what_a_later_day_shows_to_be_wrong_is_left_out_of_the_target_alone(cube: xr.Dataset, tmp_path: Path) -> None:
+    later = stations()
+    later.soil_moisture[:, :, 10] = np.nan
+    changed = cube_of(later, tmp_path)
+    assert changed.soil_moisture_0_10cm.sel(time=DAYS[10]).isnull().all()
+    targets = [f"soil_moisture_{part}" for part in LAYERS.values()]
+    xr.testing.assert_equal(changed.drop_vars(targets), cube.drop_vars(targets))
+
+
+def test_a_store_without_causal_screening_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(VadoseError, match=r"stations.zarr: no soil_moisture_causal .* make the store again"):
+        cube_of(stations().drop_vars("soil_moisture_causal"), tmp_path)
 
 
 def test_rain_is_summed_over_the_days_up_to_the_day(cube: xr.Dataset) -> None:

@@ -1,7 +1,8 @@
-"""Quality flags of daily station series: what is wrong with a sensor's soil moisture, and when."""
+"""Quality flags of daily station series: what is wrong with a sensor's soil moisture, and since when that is known."""
 
 import json
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -24,14 +25,18 @@ FLAGS = {
     "spike": "a day apart from both its neighbours, and no water came",
     "break": "a jump no water explains, or a sudden fall from a steady level, or to 0",
     "constant": "the same value for longer than soils hold it, or through rain",
-    "plateau": "steady near the highest value, reached at a stroke",
-    "unreliable": "sensor with too many values out of range, 0, constant or on a plateau",
+    "plateau": "steady near the highest value so far, reached at a stroke",
+    "unreliable": "too many values of the sensor's last year out of range, 0, constant or on a plateau",
     "unflagged": "ISMN series that its network never flagged",
+    "stuck_later": "first days of a constant run or plateau, before it was long enough to be one",
 }
 BIT = {name: 1 << i for i, name in enumerate(FLAGS)}
+# Known only after the day: they clean what is scored, never what a forecast is made from.
+HINDSIGHT = ("spike", "stuck_later")
 # Bulk densities are of few samples, and some sensors read above their pore space for years: kept, but marked.
 KEPT = ("above_saturation",)
 LEFT_OUT = sum(bit for name, bit in BIT.items() if name not in KEPT)
+LEFT_OUT_CAUSAL = sum(bit for name, bit in BIT.items() if name not in (*KEPT, *HINDSIGHT))
 
 FREEZING = 273.15
 THAWED = 274.15  # K; next to 0 degC a part of the water may freeze and thaw again
@@ -45,7 +50,7 @@ STEADY = (5, 0.03)  # days, m3 m-3
 CONSTANT_DAYS = {5: 16, 10: 25, 20: 32, 50: 35, 100: 49}
 CONSTANT_IN_RAIN = (7, 20.0, 12.5)  # days, kg m-2 meanwhile, down to [cm]
 PLATEAU = (7, 0.002, 0.95, 0.03)  # days, spread, share of the highest value, rise in the STEADY days before
-UNRELIABLE_SHARE = 0.25
+UNRELIABLE = (0.25, 365, 90)  # share of the values of the last days, the fewest to judge by
 
 
 def screen(station: xr.Dataset) -> xr.DataArray:
@@ -64,17 +69,25 @@ def screen(station: xr.Dataset) -> xr.DataArray:
     above_saturation    above ``saturation``, where known
     frozen              soil temperature at the same depth <= 0 degC; not set where it is missing
     zero                exactly 0
-    spike               > 0.05 from both neighbours, which agree within half of that; thawed; no rain
-                        >= 1 kg m-2 within a day, no rise > 0.02 in another sensor
-    break               rise > 0.10 under the same conditions that stays; fall > 0.10 after 5 days within
-                        0.03, in this sensor alone, thawed; fall > 0.05 to exactly 0
+    break               rise > 0.10 on thawed soil, no rain >= 1 kg m-2 and no rise > 0.02 in another sensor on
+                        the day or the day before; fall > 0.10 after 5 days within 0.03, in this sensor alone,
+                        thawed; fall > 0.05 to exactly 0
     constant            one value for 16, 25, 32, 35, 49 days at 5, 10, 20, 50, 100 cm; or for 7 days in
-                        which >= 20 kg m-2 of rain fell on warm soil, to 12.5 cm
-    plateau             >= 7 days within 0.002, from 0.95 of the sensor's highest value on, after a rise
-                        > 0.03 within 5 days
-    unreliable          all values of a sensor, when > 25 % of them are out of range, zero, constant, plateau
+                        which >= 20 kg m-2 of rain fell on warm soil, to 12.5 cm; from the day that completes it
+    plateau             >= 7 days within 0.002, from 0.95 of the sensor's highest value so far on, after a rise
+                        > 0.03 within 5 days; from the seventh day
+    unreliable          > 25 % of the sensor's values of the last 365 days (90 at least) are out of range, zero,
+                        constant, plateau
     unflagged           value stems from ISMN hours without any flag
+    ------------------  ------------------------------------------------------------------------------------
+    spike               > 0.05 from both neighbours, which agree within half of that, without water as for a
+                        break, the day after included
+    stuck_later         the days of a run or plateau before ``constant`` or ``plateau``
     ==================  ====================================================================================
+
+    The flags above the line are causal: that of a day follows from the record up to that day. The two below it
+    (`HINDSIGHT`) need days after. Observations that are scored are freed of all; what a forecast is made from
+    only of the causal ones. What each choice keeps of 235 USCRN and SCAN stations stands in docs/methods.md.
 
     Parameters
     ----------
@@ -86,7 +99,7 @@ def screen(station: xr.Dataset) -> xr.DataArray:
     -------
     xarray.DataArray
         int32 (time, depth), 0 where nothing is wrong or nothing was measured; CF ``flag_masks`` and
-        ``flag_meanings``.
+        ``flag_meanings``; ``hindsight`` names the flags that need days after.
 
     Raises
     ------
@@ -128,11 +141,15 @@ def screen(station: xr.Dataset) -> xr.DataArray:
     flagged["spike"], flagged["break"] = _steps(moisture, temperature, rain)
     for i, depth in enumerate(station.depth.values):
         series, sound = moisture[:, i], moisture[:, i] <= 0.60
-        flagged["constant"][:, i] = _constant(series, temperature[:, i], rain, float(depth))
-        flagged["plateau"][:, i] = _plateau(series, np.where(sound & ~flagged["frozen"][:, i], series, np.nan))
-    wrong = np.any([flagged[k] for k in ("range_low", "range_high", "zero", "constant", "plateau")], axis=0)
+        constant, before = _constant(series, temperature[:, i], rain, float(depth))
+        plateau, start = _plateau(series, np.where(sound & ~flagged["frozen"][:, i], series, np.nan))
+        flagged["constant"][:, i], flagged["plateau"][:, i] = constant, plateau
+        flagged["stuck_later"][:, i] = (before | start) & ~constant & ~plateau
     measured = np.isfinite(moisture)
-    flagged["unreliable"][:, wrong.sum(axis=0) > UNRELIABLE_SHARE * measured.sum(axis=0)] = True
+    wrong = np.any([flagged[k] for k in ("range_low", "range_high", "zero", "constant", "plateau")], axis=0)
+    share, days, fewest = UNRELIABLE
+    of_year = _sum_of_last(measured, days)
+    flagged["unreliable"] = (_sum_of_last(wrong & measured, days) > share * of_year) & (of_year >= fewest)
     flagged["unflagged"] = unflagged
     bits = sum(np.where(mask & measured, BIT[name], 0) for name, mask in flagged.items())
     return xr.DataArray(
@@ -143,6 +160,7 @@ def screen(station: xr.Dataset) -> xr.DataArray:
             "long_name": "what is wrong with soil moisture",
             "flag_masks": list(BIT.values()),
             "flag_meanings": " ".join(FLAGS),
+            "hindsight": " ".join(HINDSIGHT),
             "comment": json.dumps(FLAGS),
         },
     )
@@ -170,65 +188,85 @@ def _steps(moisture: Array, temperature: Array, rain: Array) -> tuple[Mask, Mask
     """Spikes and breaks, (time, depth) each."""
     step = np.diff(moisture, axis=0, prepend=np.nan)
     after = np.diff(moisture, axis=0, append=np.nan)
-    wet = _near((rain >= RAIN)[:, None])
-    gauge = ~_near(np.isnan(rain)[:, None])
-    cold = _near(temperature <= THAWED)
     rises, falls, known = step > RESPONSE, step < -RESPONSE, np.isfinite(step)
     others = [np.arange(moisture.shape[1]) != i for i in range(moisture.shape[1])]
 
     def elsewhere(mask: Mask) -> Mask:
         return np.column_stack([mask[:, other].any(axis=1) for other in others])
 
-    dry = ~wet & ~_near(elsewhere(rises)) & (gauge | elsewhere(known)) & ~cold
+    wet = ((rain >= RAIN)[:, None]) | elsewhere(rises) | (temperature <= THAWED)
+    unknown = np.isnan(rain)[:, None]
+
+    def dry(near: Callable[[Mask], Mask]) -> Mask:
+        return ~near(wet) & (~near(unknown) | elsewhere(known))
+
     apart = np.where(np.sign(step) == -np.sign(after), np.fmin(np.abs(step), np.abs(after)), 0.0)
-    spike = dry & (apart > SPIKE) & (np.abs(step + after) <= apart / 2)
+    spike = dry(_around) & (apart > SPIKE) & (np.abs(step + after) <= apart / 2)
     # The day after a spike is a step too, back to where it was.
     back = np.roll(spike, 1, axis=0)
-    jump = dry & (step > JUMP)
+    jump = dry(_since) & (step > JUMP)
     days, spread = STEADY
     steady = np.zeros(moisture.shape, bool)
     if len(moisture) > days:
         windows = sliding_window_view(moisture, days, axis=0)[:-1]
         steady[days:] = windows.max(axis=-1) - windows.min(axis=-1) < spread
-    fall = (step < -JUMP) & steady & ~cold & ~_near(elsewhere(falls))
+    fall = (step < -JUMP) & steady & ~_since(elsewhere(falls) | (temperature <= THAWED))
     to_zero = (step < -SPIKE) & (moisture == 0)
-    return spike, (jump | fall | to_zero) & ~spike & ~back
+    return spike, (jump | fall | to_zero) & ~back
 
 
-def _constant(series: Array, temperature: Array, rain: Array, depth: float) -> Mask:
-    """Runs of one value: too long for the depth, or through rain on warm soil."""
-    mask = np.zeros(len(series), bool)
+def _constant(series: Array, temperature: Array, rain: Array, depth: float) -> tuple[Mask, Mask]:
+    """Runs of one value, too long for the depth or through rain on warm soil: known as such, and the days before."""
+    known, before = np.zeros((2, len(series)), bool)
     days, amount, deepest = CONSTANT_IN_RAIN
     longest = np.interp(depth, list(CONSTANT_DAYS), list(CONSTANT_DAYS.values()))
     for begin, end in _runs(np.abs(np.diff(series)) < 5e-5):
-        first, last = begin, end + 1  # a run of n equal steps is n + 1 values
-        rained = depth <= deepest and last - first >= days and np.nansum(rain[first + 1 : last]) >= amount
-        if last - first >= longest or (rained and np.min(temperature[first:last]) > WARM):
-            mask[first:last] = True
-    return mask
+        run = slice(begin, end + 1)  # a run of n equal steps is n + 1 values
+        length = np.arange(1, end + 2 - begin)
+        meanwhile = np.nancumsum(rain[run]) - np.nan_to_num(rain[begin])
+        rained = (depth <= deepest) & (length >= days) & (meanwhile >= amount)
+        warm = np.minimum.accumulate(temperature[run]) > WARM
+        known[run] = np.logical_or.accumulate((length >= longest) | (rained & warm))
+        before[run] = known[end] & ~known[run]
+    return known, before
 
 
-def _plateau(series: Array, sound: Array) -> Mask:
-    """Steady stretches near the highest sound value that begin with a sharp rise."""
-    mask = np.zeros(len(series), bool)
+def _plateau(series: Array, sound: Array) -> tuple[Mask, Mask]:
+    """Steady stretches near the highest sound value so far that begin with a sharp rise: known, and the days before."""
+    known, before = np.zeros((2, len(series)), bool)
     days, spread, share, rise = PLATEAU
-    if len(series) < days or not np.isfinite(sound).any():
-        return mask
+    if len(series) < days:
+        return known, before
     windows = sliding_window_view(series, days)
-    flat = (windows.max(axis=1) - windows.min(axis=1) <= spread) & (windows.mean(axis=1) >= share * np.nanmax(sound))
+    highest = np.fmax.accumulate(sound)[days - 1 :]
+    flat = (windows.max(axis=1) - windows.min(axis=1) <= spread) & (windows.mean(axis=1) >= share * highest)
     for begin, end in _runs(flat):
-        before = series[max(0, begin - STEADY[0]) : begin]
-        if np.isfinite(before).any() and series[begin] - np.nanmin(before) > rise:
-            mask[begin : end + days - 1] = True
-    return mask
+        last = series[max(0, begin - STEADY[0]) : begin]
+        if np.isfinite(last).any() and series[begin] - np.nanmin(last) > rise:
+            before[begin : begin + days - 1] = True
+            known[begin + days - 1 : end + days - 1] = True
+    return known, before
 
 
-def _near(mask: Mask) -> Mask:
+def _around(mask: Mask) -> Mask:
     """Whether it is so on the day, the day before or the day after."""
-    wide = mask.copy()
-    wide[1:] |= mask[:-1]
+    wide = _since(mask)
     wide[:-1] |= mask[1:]
     return wide
+
+
+def _since(mask: Mask) -> Mask:
+    """Whether it is so on the day or the day before."""
+    wide = mask.copy()
+    wide[1:] |= mask[:-1]
+    return wide
+
+
+def _sum_of_last(mask: Mask, days: int) -> NDArray[np.int64]:
+    """How often it is so in the days that end with each, along the first axis."""
+    total: NDArray[np.int64] = np.cumsum(mask, axis=0, dtype=np.int64)
+    total[days:] -= total[:-days].copy()
+    return total
 
 
 def _runs(mask: Mask) -> list[tuple[int, int]]:

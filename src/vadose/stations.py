@@ -16,7 +16,7 @@ from vadose.errors import VadoseError
 from vadose.products.ismn import read_ismn
 from vadose.products.scan import read_scan, read_scan_stations
 from vadose.products.uscrn import NAME, SITE_INFO, read_uscrn, read_uscrn_soils
-from vadose.screening import BIT, LEFT_OUT, screen
+from vadose.screening import BIT, FLAGS, LEFT_OUT, LEFT_OUT_CAUSAL, screen
 from vadose.variables import VARIABLES, describe
 
 # Depths of the store, and how far from each the middle of its sensor may lie [cm].
@@ -54,11 +54,12 @@ def build_stations(
 ) -> Path:
     """Read stations, screen their soil moisture, and write the station store.
 
-    Written are ``soil_moisture`` (station, layer, time), NaN where missing or flagged;
-    ``soil_moisture_sensor`` as measured, ``soil_moisture_flag`` and ``soil_temperature`` (station, depth,
-    time); weather (station, time); soil (station, depth). Each layer is the sensor of `LAYER_DEPTHS`. A day
-    is the network's own (attribute ``day_boundary``): local standard days of USCRN and SCAN are not shifted
-    to UTC. Weather is not screened but for values no weather has.
+    Written are ``soil_moisture`` (station, layer, time), NaN where missing or flagged, to learn from and to score
+    against; ``soil_moisture_causal``, the same but for the flags that need days after
+    (`vadose.screening.HINDSIGHT`), to forecast from; ``soil_moisture_sensor`` as measured, ``soil_moisture_flag``
+    and ``soil_temperature`` (station, depth, time); weather (station, time); soil (station, depth). Each layer is
+    the sensor of `LAYER_DEPTHS`. A day is the network's own (attribute ``day_boundary``): local standard days of
+    USCRN and SCAN are not shifted to UTC. Weather is not screened but for values no weather has.
 
     Stations without coordinates or without any soil moisture are left out; the attribute ``left_out`` names
     each with the reason, ``flagged`` counts the days of each flag by network.
@@ -102,7 +103,7 @@ def build_stations(
     inputs: dict[str, Any] = {
         name: {"source": str(path), "sha256": fingerprint([path])} for name, path in files.items()
     }
-    inputs["period"] = {"days": period}
+    inputs |= {"period": {"days": period}, "screening": {"flags": list(FLAGS)}}
     if is_current(out, **inputs):
         return out
 
@@ -326,9 +327,12 @@ def _store(found: dict[str, xr.Dataset], period: tuple[str, str] | None) -> xr.D
             gather(name, ("depth",))
     sensor, flag = values.pop("soil_moisture")[1], values["soil_moisture_flag"][1]
     layers = [list(DEPTHS).index(depth) for depth in LAYER_DEPTHS.values()]
-    screened = np.where(flag & LEFT_OUT, np.float32(np.nan), sensor)[:, layers]
+    screened = {
+        name: np.where(flag & flags, np.float32(np.nan), sensor)[:, layers]
+        for name, flags in (("soil_moisture", LEFT_OUT), ("soil_moisture_causal", LEFT_OUT_CAUSAL))
+    }
     values |= {
-        "soil_moisture": (("station", "layer", "time"), screened),
+        **{name: (("station", "layer", "time"), table) for name, table in screened.items()},
         "soil_moisture_sensor": (("station", "depth", "time"), sensor),
     }
     attrs = [station.attrs for station in stations]
@@ -367,7 +371,6 @@ def _store(found: dict[str, xr.Dataset], period: tuple[str, str] | None) -> xr.D
     )
     store.soil_moisture_flag.attrs = dict(stations[0].soil_moisture_flag.attrs)
     store = describe(store)
-    store.soil_moisture_sensor.attrs = store.soil_moisture.attrs | {
-        "long_name": "soil moisture as measured, not screened"
-    }
+    for name, how in (("sensor", "as measured, not screened"), ("causal", "screened by what was known on the day")):
+        store[f"soil_moisture_{name}"].attrs = store.soil_moisture.attrs | {"long_name": f"soil moisture {how}"}
     return store

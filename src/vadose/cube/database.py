@@ -57,9 +57,10 @@ def build_cube(source: Path, out: Path, product: str | None = None) -> Path:
 def build_station_cube(store: Path, out: Path, first: str) -> Path:
     """Write a cube whose cells are stations, one below the other, from a store of `vadose.stations`.
 
-    Each layer's moisture is ``soil_moisture_0_10cm`` and so on, with ``_filled``, ``_observed`` and ``_age``;
-    soil of the layer's sensor depth is ``clay_fraction_0_10cm`` and so on. ``mask`` marks the stations that
-    observe any layer.
+    Each layer's moisture is ``soil_moisture_0_10cm`` and so on. Its ``_filled``, ``_observed`` and ``_age``, the
+    inputs of forecasts, are of the store's ``soil_moisture_causal``: no screening by later days is in them. Soil of
+    the layer's sensor depth is ``clay_fraction_0_10cm`` and so on. ``mask`` marks the stations that observe any
+    layer.
 
     Parameters
     ----------
@@ -73,7 +74,7 @@ def build_station_cube(store: Path, out: Path, first: str) -> Path:
     Raises
     ------
     VadoseError
-        When there is no station store.
+        When there is no station store, or one without ``soil_moisture_causal``.
     """
     made_of = made_from(store)
     if made_of is None:
@@ -84,6 +85,11 @@ def build_station_cube(store: Path, out: Path, first: str) -> Path:
     stations = xr.open_zarr(store, consolidated=False).sel(time=slice(first, None)).load()
     if not stations.sizes["time"]:
         raise VadoseError(f"{store}: no day from {first} on; give an earlier first day")
+    if "soil_moisture_causal" not in stations:
+        raise VadoseError(
+            f"{store}: no soil_moisture_causal (moisture screened without later days), which forecasts start from; "
+            "make the store again with: vadose stations"
+        )
     n = stations.sizes["station"]
     cube = xr.Dataset(
         coords={
@@ -99,10 +105,10 @@ def build_station_cube(store: Path, out: Path, first: str) -> Path:
     )
     depths = json.loads(stations.attrs["layer_depths"])
     for layer, part in LAYERS.items():
-        moisture = stations.soil_moisture.sel(layer=layer).transpose("time", "station").values
-        name = f"soil_moisture_{part}"
-        cube[name] = ("time", "y", "x"), moisture[:, :, None]
-        cube = cube.merge(gapfill.carry_forward(cube[name]))
+        name, of_layer = f"soil_moisture_{part}", stations.sel(layer=layer).transpose("time", "station", ...)
+        cube[name] = ("time", "y", "x"), of_layer.soil_moisture.values[:, :, None]
+        known = cube[name].copy(data=of_layer.soil_moisture_causal.values[:, :, None])
+        cube = cube.assign(gapfill.carry_forward(known).data_vars)
         for soil in (name for name in ("sand_fraction", "clay_fraction", "bulk_density") if name in stations):
             cube[f"{soil}_{part}"] = ("y", "x"), stations[soil].sel(depth=depths[layer]).values[:, None]
     for name in map(str, stations.data_vars):
