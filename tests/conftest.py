@@ -1,5 +1,6 @@
 """Where the optional real data lie, and a small made-up cube."""
 
+import fcntl
 import os
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from hypothesis import settings
 
 from vadose.cube import with_antecedents
 from vadose.grid import ease_grid
+from vadose.twin.world import build_granule_world
 
 # A slow machine is no failure.
 settings.register_profile("patient", deadline=None)
@@ -27,6 +29,18 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}; set VADOSE_DATA to the folder that holds them")
     return folder
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four months of a block of 9 km cells, as granules: made once for all test processes, to be read alone."""
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+    with (root / "world.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the first process makes it, others wait
+        made, box = root / "granules" / "world", (-100.3, 39.6, -99.4, 40.4)
+        return made if made.exists() else build_granule_world(made, "2019-04-01", "2019-07-29", bbox=box, stations=3)
 
 
 @pytest.fixture(scope="session")
