@@ -22,11 +22,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "place": {"errors"},
     "values": {"errors", "variables"},
     "door": {"errors", "days", "grid", "place", "values"},
-    "products": {"errors", "variables", "grid"},
+    "products": {"errors", "variables", "grid", "memory"},
     "features": {"errors"},
     "gapfill": {"errors", "artefact"},
     "fetch": {"errors", "grid", "products"},
-    "inspection": {"errors", "products"},
+    "inspection": {"errors", "grid", "products"},
     "resample": {"errors", "grid"},
     "cube": {
         "errors", "artefact", "days", "door", "place", "products", "grid", "features", "gapfill", "resample",

@@ -1,5 +1,6 @@
 """Nested EASE-Grid 2.0 of 36, 9, 3, 1 km and 100 m, and any regular part of one."""
 
+import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 from pyproj import CRS, Transformer
+from pyproj.exceptions import ProjError
 
 from vadose.errors import OutsideError, VadoseError
 
@@ -20,11 +22,6 @@ _LEFT, _TOP = -17367530.4451615, 7314540.8306386
 _CELL_36KM = 36032.220840584
 _ROWS_36KM, _COLUMNS_36KM = 406, 964
 _CHILDREN = {"36km": 1, "9km": 4, "3km": 12, "1km": 36, "100m": 360}
-
-
-@lru_cache
-def _transformer(crs: str) -> Transformer:
-    return Transformer.from_crs("EPSG:4326", crs, always_xy=True)
 
 
 @dataclass(frozen=True)
@@ -77,13 +74,13 @@ class Grid:
         left, top, step = self.transform
         rows, columns = np.broadcast_arrays(np.asarray(row, float), np.asarray(column, float))
         x, y = left + self.cell / 2 + step * columns, top - self.cell / 2 - step * rows
-        lon, lat = _transformer(self.crs).transform(x, y, direction="INVERSE")
+        lon, lat = transformer_to(self.crs).transform(x, y, direction="INVERSE")
         return np.asarray(lat), np.asarray(lon)
 
     def rowcol(self, lat: ArrayLike, lon: ArrayLike) -> tuple[IntArray, IntArray]:
         """Row and column of the cell that holds each point; -1, -1 where none does."""
         left, top, step = self.transform
-        x, y = _transformer(self.crs).transform(np.asarray(lon, float), np.asarray(lat, float))
+        x, y = transformer_to(self.crs).transform(np.asarray(lon, float), np.asarray(lat, float))
         across, down = (np.asarray(x) - left) / step, (top - np.asarray(y)) / step
         finite = np.isfinite(across) & np.isfinite(down)
         column = np.floor(np.where(finite, across, -1)).astype(np.int64)
@@ -278,7 +275,7 @@ def raster_window(
     found = _crs(crs)
     x0, y0, x1, y1 = west, south, east, north
     if not found.is_geographic:
-        x0, y0, x1, y1 = _to(found.to_wkt()).transform_bounds(west, south, east, north, densify_pts=21)
+        x0, y0, x1, y1 = transformer_to(found.to_wkt()).transform_bounds(west, south, east, north, densify_pts=21)
     first_column, last_column = np.ceil((x0 - left) / dx - 0.5), np.floor((x1 - left) / dx - 0.5)
     first_row, last_row = np.ceil((top - y1) / dy - 0.5), np.floor((top - y0) / dy - 0.5)
     rows = slice(int(max(first_row, 0)), int(min(last_row + 1, shape[0])))
@@ -286,7 +283,7 @@ def raster_window(
     if rows.start >= rows.stop or columns.start >= columns.stop:
         bottom, right = top - dy * shape[0], left + dx * shape[1]
         if not found.is_geographic:
-            left, bottom, right, top = _to(found.to_wkt()).transform_bounds(
+            left, bottom, right, top = transformer_to(found.to_wkt()).transform_bounds(
                 left, bottom, right, top, densify_pts=21, direction="INVERSE"
             )
         raise OutsideError(
@@ -309,6 +306,21 @@ def _crs(crs: Any) -> CRS:
 
 
 @lru_cache
-def _to(wkt: str) -> Transformer:
-    """From longitude, latitude to the projection."""
-    return Transformer.from_crs("EPSG:4326", wkt, always_xy=True)
+def transformer_to(crs: str) -> Transformer:
+    """From longitude, latitude [degree] to a projection (authority code or WKT).
+
+    Raises
+    ------
+    VadoseError
+        When PROJ finds no way from degrees to it, or not its own database.
+    """
+    try:
+        return Transformer.from_crs("EPSG:4326", crs, always_xy=True)
+    except ProjError as error:
+        raise VadoseError(f"no way from degrees to the projection {crs[:60]!r} ({error}){proj_hint()}") from error
+
+
+def proj_hint() -> str:
+    """What may be wrong where a projection is unknown: a variable leads PROJ to another program's database."""
+    names = [name for name in ("PROJ_DATA", "PROJ_LIB") if name in os.environ]
+    return "".join(f"; {name} leads PROJ to {os.environ[name]}, unset it" for name in names)

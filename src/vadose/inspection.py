@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from pyproj import CRS, Transformer
+from pyproj import CRS
 
 from vadose.errors import NeedsError, VadoseError
+from vadose.grid import transformer_to
 from vadose.products import PRODUCTS, identify
 from vadose.products.containers import BBox
 from vadose.products.ranges import outside_counts
@@ -62,14 +63,21 @@ def inspect(path: Path, *, product: str | None = None, bbox: BBox | None = None,
         if known.kind != "grid":
             raise VadoseError(f"{path}: {known.title} is no gridded product; leave the box away")
         options["bbox"] = bbox
-    lacking = ""
-    try:
-        parts = _parts(known.read(path, **options))
-    except NeedsError as error:
-        # A file alone is worth a look all the same; what it is read without is said.
-        options |= error.instead
-        lacking = str(error)
-        parts = _parts(known.read(path, **options))
+    lacking: list[str] = []
+    while True:
+        try:
+            parts = _parts(known.read(path, **options))
+            break
+        except NeedsError as error:
+            if error.instead.keys() <= options.keys():
+                raise
+            # A file alone, or the middle of a large one, is worth a look all the same; what is left out is said.
+            options |= error.instead
+            lacking.append(str(error))
+        except VadoseError as error:
+            if not lacking:
+                raise
+            raise VadoseError(f"{'; '.join(lacking)}; without: {str(error).removeprefix(f'{path}: ')}") from error
     if not parts:
         raise VadoseError(f"{path}: {known.title} with nothing in it")
     first = parts[0]
@@ -85,7 +93,7 @@ def inspect(path: Path, *, product: str | None = None, bbox: BBox | None = None,
         key.replace("_", " "): str(first.attrs[key]) for key in first.attrs if key in told or str(key).endswith("_note")
     }
     said["outside range"] = ", ".join(f"{count} of {name}, missing" for name, count in outside_counts(parts).items())
-    said["lacking"] = lacking
+    said["lacking"] = "; ".join(lacking)
     contents = _contents(parts)
     if "quality" in signature(known.read).parameters and "quality" not in options:
         # What the quality rule leaves out is there all the same: a cloudy scene is no empty file.
@@ -127,7 +135,7 @@ def _place(first: xr.Dataset, parts: list[xr.Dataset]) -> dict[str, str]:
     half = [step / 2 if np.isfinite(step) else 0.0 for step in steps]
     bounds = (x.min() - half[1], y.min() - half[0], x.max() + half[1], y.max() + half[0])
     if not crs.is_geographic:
-        bounds = Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform_bounds(*bounds)
+        bounds = transformer_to(crs.to_wkt()).transform_bounds(*bounds, direction="INVERSE")
     west, south, east, north = bounds
     authority = crs.to_authority()
     name = crs.coordinate_operation.method_name if crs.name == "unknown" and crs.coordinate_operation else crs.name

@@ -20,7 +20,8 @@ from vadose.artefact import fingerprint
 from vadose.cube.granules import DAILY, KEPT, TWO_SATELLITES, Granule, list_granules
 from vadose.errors import OutsideError, VadoseError
 from vadose.products import PRODUCTS
-from vadose.products.containers import RASTERS, BBox, container_of, open_raster
+from vadose.products.containers import BBox, container_of
+from vadose.products.rasters import RASTERS, open_raster
 
 SPECKLE = 50.0
 """Standard deviation [m] of the Gaussian over backscatter, half a cell of 100 m: the paper does not say its own."""

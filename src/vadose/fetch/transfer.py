@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from vadose.fetch.client import AgainError, Client
 from vadose.fetch.note import read_note, write_note
 from vadose.fetch.plan import RemoteFile
 from vadose.fetch.window import crop_raster
+from vadose.products.rasters import open_raster
 
 PIECE = 1 << 18  # what is lost at most when a connection is
 
@@ -203,14 +205,18 @@ def unpack(file: RemoteFile, part: Path) -> None:
     scratch = part.with_name(part.name + ".member")
     try:
         with zipfile.ZipFile(part) as archive:
-            names = [name for name in archive.namelist() if PurePosixPath(name).name == file.member]
-            if not names:
+            members = [info for info in archive.infolist() if PurePosixPath(info.filename).name == file.member]
+            if not members:
                 raise VadoseError(f"{file.name}: no {file.member} in the archive (found: {archive.namelist()[:5]})")
-            with archive.open(names[0]) as source, scratch.open("wb") as target:
+            size, free = members[0].file_size, shutil.disk_usage(part.parent).free
+            if size > free:
+                raise VadoseError(f"{file.name}: {file.member} takes {size / 1e9:.3g} GB, {free / 1e9:.3g} GB are free")
+            with archive.open(members[0]) as source, scratch.open("wb") as target:
                 while block := source.read(BLOCK):
                     target.write(block)
         if file.crop:
-            crop_raster(str(scratch), part, file.crop, file.name)
+            with open_raster(scratch) as raster:
+                crop_raster(raster, part, file.crop, file.name)
         else:
             os.replace(scratch, part)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RasterioError) as error:

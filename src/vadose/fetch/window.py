@@ -2,10 +2,12 @@
 
 import logging
 import re
+from itertools import product
 from pathlib import Path
 from urllib.parse import quote
 
 import rasterio
+from rasterio import DatasetReader
 from rasterio.errors import RasterioError
 from rasterio.transform import Affine
 from rasterio.windows import Window
@@ -14,6 +16,7 @@ from vadose.errors import VadoseError
 from vadose.fetch.client import AgainError, Client
 from vadose.fetch.plan import BBox, RemoteFile, bare
 from vadose.grid import raster_window
+from vadose.products.rasters import lattice_of, read_part
 
 ROWS_AT_A_TIME = 1024
 GDAL = {
@@ -57,8 +60,14 @@ def read_window(client: Client, file: RemoteFile, path: Path) -> None:
                 raise VadoseError(f"{file.name}: {file.host} gives no parts of files; fetch it whole, without a box")
         connect, read = (str(int(seconds)) for seconds in client.timeout)
         try:
-            with rasterio.Env(**GDAL, GDAL_HTTP_CONNECTTIMEOUT=connect, GDAL_HTTP_TIMEOUT=read):
-                crop_raster(f"/vsicurl?url={quote(url, safe='')}", path, box, file.name, bare(file.url))
+            source = f"/vsicurl?url={quote(url, safe='')}"
+            # Whatever the file names besides, nothing but itself is asked for.
+            only = {"CPL_VSIL_CURL_ALLOWED_FILENAME": source}
+            with (
+                rasterio.Env(**GDAL, **only, GDAL_HTTP_CONNECTTIMEOUT=connect, GDAL_HTTP_TIMEOUT=read),
+                rasterio.open(source, driver="GTiff") as raster,
+            ):
+                crop_raster(raster, path, box, file.name, bare(file.url))
         except RasterioError:
             # The library's own text holds the whole address, which may be signed.
             raise AgainError(f"{file.host}: reading the raster failed") from None
@@ -67,32 +76,26 @@ def read_window(client: Client, file: RemoteFile, path: Path) -> None:
     client.persist(file.name, attempt)
 
 
-def crop_raster(source: str, path: Path, box: BBox, name: str, origin: str = "") -> None:
-    """Copy what lies within a box: values, type, nodata, projection, band names and tags stay as they are."""
-    with rasterio.open(source) as raster:
-        affine = raster.transform
-        if raster.crs is None or affine.b or affine.d or affine.a <= 0 or affine.e >= 0:
-            raise VadoseError(f"{name}: not a north-up raster with a projection; fetch it whole, without a box")
-        rows, columns = raster_window(
-            raster.crs, (affine.c, affine.f, affine.a, -affine.e), raster.shape, box, name
-        )  # fmt: skip
-        height, width = rows.stop - rows.start, columns.stop - columns.start
-        profile = {
-            "driver": "GTiff", "dtype": raster.dtypes[0], "nodata": raster.nodata, "crs": raster.crs,
-            "count": raster.count, "height": height, "width": width, "compress": "deflate", "BIGTIFF": "IF_SAFER",
-            "transform": Affine(
-                affine.a, 0.0, affine.c + columns.start * affine.a, 0.0, affine.e, affine.f + rows.start * affine.e
-            ),
-        }  # fmt: skip
-        if height >= 256 and width >= 256:
-            profile |= {"tiled": True, "blockxsize": 256, "blockysize": 256}
-        with rasterio.open(path, "w", **profile) as target:
-            for top in range(0, height, ROWS_AT_A_TIME):
-                count = min(ROWS_AT_A_TIME, height - top)
-                values = raster.read(window=Window(columns.start, rows.start + top, width, count))
-                target.write(values, window=Window(0, top, width, count))
-            target.update_tags(**raster.tags(), **({"source": origin} if origin else {}))
-            for band, description in enumerate(raster.descriptions, 1):
-                target.update_tags(band, **raster.tags(band))
-                if description:
-                    target.set_band_description(band, description)
+def crop_raster(raster: DatasetReader, path: Path, box: BBox, name: str, origin: str = "") -> None:
+    """Copy what lies within a box, north up: values, type, nodata, projection, band names and tags stay as they are."""
+    lattice = lattice_of(raster, Path(name))
+    rows, columns = raster_window(lattice.crs, lattice.transform, lattice.shape, box, name)
+    left, top, dx, dy = lattice.transform
+    height, width = rows.stop - rows.start, columns.stop - columns.start
+    profile = {
+        "driver": "GTiff", "dtype": raster.dtypes[0], "nodata": raster.nodata, "crs": raster.crs,
+        "count": raster.count, "height": height, "width": width, "compress": "deflate", "BIGTIFF": "IF_SAFER",
+        "transform": Affine(dx, 0.0, left + columns.start * dx, 0.0, -dy, top - rows.start * dy),
+    }  # fmt: skip
+    if height >= 256 and width >= 256:
+        profile |= {"tiled": True, "blockxsize": 256, "blockysize": 256}
+    with rasterio.open(path, "w", **profile) as target:
+        for band, start in product(range(1, raster.count + 1), range(0, height, ROWS_AT_A_TIME)):
+            part = slice(rows.start + start, min(rows.start + start + ROWS_AT_A_TIME, rows.stop))
+            values = read_part(raster, Path(name), lattice, part, columns, band)
+            target.write(values, band, window=Window(0, start, width, len(values)))
+        target.update_tags(**raster.tags(), **({"source": origin} if origin else {}))
+        for band, description in enumerate(raster.descriptions, 1):
+            target.update_tags(band, **raster.tags(band))
+            if description:
+                target.set_band_description(band, description)

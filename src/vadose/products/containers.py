@@ -1,5 +1,9 @@
 """Open files of every container the data centres use, with one clear error for whatever is wrong with one."""
 
+import errno
+import os
+import re
+import stat
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -8,13 +12,13 @@ from typing import Any
 
 import h5py
 import numpy as np
-import rasterio
 import xarray as xr
 from numpy.typing import NDArray
-from rasterio.windows import Window
+from pyproj.exceptions import ProjError
+from rasterio.errors import CRSError
 
 from vadose.errors import VadoseError
-from vadose.grid import raster_coordinates, raster_window
+from vadose.grid import proj_hint
 
 BBox = tuple[float, float, float, float]
 """West, south, east, north [degree]."""
@@ -33,32 +37,53 @@ _MAGIC = {
     b"PK\x03\x04": "zip",
     b"EHFA_HEADER_TAG": "img",
 }
-RASTERS = ("tiff", "img", "vrt")
-"""Containers `open_raster` reads: GeoTIFF, Erdas Imagine, and GDAL's virtual rasters."""
+_UNPACK = "unpack it and give what is in it"
+_OTHER = "no product comes in such files"
+_NO_DATA = {
+    b"\x1f\x8b": ("gzip", _UNPACK),
+    b"BZh": ("bzip2", _UNPACK),
+    b"\xfd7zXZ": ("xz", _UNPACK),
+    b"(\xb5/\xfd": ("Zstandard", _UNPACK),
+    b"7z\xbc\xaf": ("7-Zip", _UNPACK),
+    b"Rar!": ("RAR", _UNPACK),
+    b"PAR1": ("Parquet", _OTHER),
+    b"SQLite format 3": ("SQLite", _OTHER),
+    b"\x93NUMPY": ("NumPy", _OTHER),
+    b"%PDF": ("PDF", _OTHER),
+    b"\x89PNG": ("PNG", "a picture, not data"),
+    b"\xff\xd8\xff": ("JPEG", "a picture, not data"),
+    b"\x00\x00\x00\x0cjP  ": ("JPEG 2000", _OTHER),
+    b"\x00\x05\x16\x07": ("AppleDouble", "macOS keeps in it what it knows of another file; delete it"),
+}
 
 
 def container_of(path: Path) -> str:
-    """The container a file is in, by its first bytes and not by its name.
+    """The container a file is in, by its first bytes and not by its name (but for ``.hgt``, which has no mark).
 
     Returns
     -------
     str
-        ``'hdf5'`` (netCDF-4 is that too), ``'hdf4'``, ``'netcdf3'``, ``'tiff'``, ``'img'``, ``'vrt'``,
+        ``'hdf5'`` (netCDF-4 is that too), ``'hdf4'``, ``'netcdf3'``, ``'tiff'``, ``'img'``, ``'vrt'``, ``'hgt'``,
         ``'grib'``, ``'zip'``, ``'text'`` or ``'folder'``.
 
     Raises
     ------
     VadoseError
-        When there is no such file, it is empty, a web page (a login page saved as data), or of no
-        known kind.
+        When there is no such file, it cannot be read, is no plain file, empty, a web page (a login page saved as
+        data), or of a kind no product comes in.
     """
-    if path.is_dir():
-        return "folder"
-    if not path.exists():
-        raise VadoseError(f"{path}: no such file or folder")
+    if not str(path).isprintable():
+        raise VadoseError(f"{str(path)!r}: the path holds characters that cannot be printed; rename it")
     try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            return "folder"
+        if not stat.S_ISREG(mode):
+            raise VadoseError(f"{path}: a pipe, device or socket, expected a file or folder")
         with path.open("rb") as stream:
             head = stream.read(4096)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise VadoseError(f"{path}: no such file or folder") from error
     except OSError as error:
         raise VadoseError(f"{path}: cannot be read ({error.strerror})") from error
     if not head:
@@ -66,11 +91,16 @@ def container_of(path: Path) -> str:
     for magic, container in _MAGIC.items():
         if head.startswith(magic):
             return container
+    for magic, (kind, advice) in _NO_DATA.items():
+        if head.startswith(magic):
+            raise VadoseError(f"{path}: a {kind} file; {advice}")
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if start.startswith((b"<!doctype html", b"<html", b"<head", b"<script")):
         raise VadoseError(f"{path}: a web page, not data; the login failed. Check the credentials and fetch it again")
     if start.startswith(b"<vrtdataset"):
         return "vrt"
+    if path.suffix.lower() == ".hgt":
+        return "hgt"
     if b"GRIB" in head[:512]:  # some centres put a header of their own before the first message
         return "grib"
     if not any(head[:64]):
@@ -89,8 +119,8 @@ def _is_text(head: bytes) -> bool:
 @contextmanager
 def open_hdf5(path: Path) -> Iterator[h5py.File]:
     """Open an HDF5 file to read; whatever fails inside the block is told as one error."""
-    _expect(path, ("hdf5",), "HDF5")
-    with _told(path), h5py.File(path, "r") as file:
+    expect(path, ("hdf5",), "HDF5")
+    with naming(path), h5py.File(path, "r") as file:
         yield file
 
 
@@ -100,8 +130,8 @@ def open_hdf4(path: Path) -> Iterator[Any]:
     # Loaded where it is needed: the library is wanted for MODIS alone.
     from pyhdf.SD import SD, SDC
 
-    _expect(path, ("hdf4",), "HDF4")
-    with _told(path):
+    expect(path, ("hdf4",), "HDF4")
+    with naming(path):
         file = SD(str(path), SDC.READ)
         try:
             yield file
@@ -112,52 +142,14 @@ def open_hdf4(path: Path) -> Iterator[Any]:
 @contextmanager
 def open_netcdf(path: Path) -> Iterator[xr.Dataset]:
     """Open a netCDF-3 or netCDF-4 file as it is stored: nothing scaled, masked or decoded."""
-    _expect(path, ("hdf5", "netcdf3"), "netCDF")
-    with _told(path):
+    expect(path, ("hdf5", "netcdf3"), "netCDF")
+    with naming(path):
         raw = xr.open_dataset(
             path, engine="netcdf4", mask_and_scale=False, decode_times=False, decode_timedelta=False,
             decode_coords=False, cache=False,
         )  # fmt: skip
         with raw as dataset:
             yield dataset
-
-
-@contextmanager
-def open_raster(path: Path) -> Iterator[rasterio.DatasetReader]:
-    """Open a GeoTIFF, Erdas Imagine file or virtual raster; what fails inside the block is told as one error."""
-    _expect(path, RASTERS, "GeoTIFF")
-    with _told(path), rasterio.open(path) as dataset:
-        yield dataset
-
-
-def read_raster(
-    path: Path, bbox: BBox | None = None, band: int = 1
-) -> tuple[NDArray[Any], xr.Dataset, float | int | None]:
-    """Read one band of a raster as it is stored.
-
-    Returns
-    -------
-    tuple
-        Values (row, column), not scaled and not masked; their coordinates, north up; the nodata value
-        the file declares, or None.
-
-    Raises
-    ------
-    VadoseError
-        When the file has no projection, or the box lies outside it.
-    """
-    with open_raster(path) as dataset:
-        if dataset.crs is None:
-            raise VadoseError(f"{path}: the file names no projection; it cannot be placed")
-        affine = dataset.transform
-        if affine.b or affine.d or affine.a <= 0 or affine.e >= 0:
-            raise VadoseError(f"{path}: the raster is not north up (transform {tuple(affine)[:6]}); warp it first")
-        transform = (affine.c, affine.f, affine.a, -affine.e)
-        rows, columns = raster_window(dataset.crs, transform, dataset.shape, bbox, path)
-        values = dataset.read(band, window=Window.from_slices(rows, columns))
-        left, top, dx, dy = transform
-        moved = (left + columns.start * dx, top - rows.start * dy, dx, dy)
-        return values, raster_coordinates(dataset.crs, moved, values.shape), dataset.nodatavals[band - 1]
 
 
 def simulated_mark(attributes: Any) -> str:
@@ -173,7 +165,8 @@ def choose(value: str, choices: Iterable[str], what: str, path: Path) -> None:
         raise VadoseError(f"{path}: {what} {value!r} unknown; choose from {known}")
 
 
-def _expect(path: Path, containers: tuple[str, ...], title: str) -> str:
+def expect(path: Path, containers: tuple[str, ...], title: str) -> str:
+    """The container of a file; raise if it is none of these. ``title`` is what people call the expected ones."""
     container = container_of(path)
     if container not in containers:
         raise VadoseError(f"{path}: found a {container} file where {title} is published; is it another file renamed?")
@@ -181,8 +174,8 @@ def _expect(path: Path, containers: tuple[str, ...], title: str) -> str:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Turn what a library raises over a damaged file into one line."""
+def naming(path: Path) -> Iterator[None]:
+    """Raise whatever goes wrong in the block as one line that names the file and says no more than was found."""
     try:
         yield
     except VadoseError:
@@ -190,9 +183,31 @@ def _told(path: Path) -> Iterator[None]:
     except KeyError as error:
         raise VadoseError(f"{path}: {str(error.args[0]) if error.args else error}; is the file complete?") from error
     except Exception as error:
-        # HDF5, HDF4, GDAL and netCDF each have errors of their own for a file cut short.
-        reason = " ".join(str(error).split())[:200]
-        raise VadoseError(f"{path}: cut short or damaged ({reason}); fetch it again") from error
+        cause: BaseException = error
+        while cause.__cause__ is not None:  # GDAL's own words
+            cause = cause.__cause__
+        reason = " ".join(str(cause).split())[:200] or type(cause).__name__
+        raise VadoseError(f"{path}: {_what_failed(error, reason)}") from error
+
+
+def _what_failed(error: Exception, reason: str) -> str:
+    number = getattr(error, "errno", None) or 0
+    if (
+        isinstance(error, MemoryError)
+        or number == errno.ENOMEM
+        or re.search("(?i)out of memory|cannot allocate", reason)
+    ):
+        return f"reading it takes more memory than is free ({reason}); give an area with --bbox or bbox="
+    if isinstance(error, CRSError | ProjError):
+        return f"its projection cannot be worked out ({reason}){proj_hint()}"
+    if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError | NotADirectoryError):
+        return f"cannot be read ({reason})"
+    if number in (errno.EMFILE, errno.ENFILE, errno.EIO, errno.ENOSPC, errno.ESTALE, errno.ETIMEDOUT):
+        return f"cannot be read ({os.strerror(number)})"
+    # HDF5, HDF4, GDAL and netCDF each have errors of their own for a file cut short.
+    if isinstance(error, OSError | RuntimeError | EOFError) or type(error).__name__ == "HDF4Error":
+        return f"cut short or damaged ({reason}); fetch it again"
+    return f"cannot be read ({type(error).__name__}: {reason}); is it as published?"
 
 
 def is_zip(path: Path) -> bool:

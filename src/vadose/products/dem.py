@@ -22,7 +22,8 @@ from rasterio import DatasetReader
 from xarray import Dataset
 
 from vadose.errors import VadoseError
-from vadose.products.containers import RASTERS, BBox, as_float, container_of, open_raster, simulated_mark
+from vadose.products.containers import BBox, as_float, container_of, simulated_mark
+from vadose.products.rasters import RASTERS, open_raster
 from vadose.products.tiles import Decode, read_tiles
 from vadose.variables import VARIABLES, describe
 

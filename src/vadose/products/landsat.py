@@ -26,7 +26,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from vadose.errors import NeedsError, VadoseError
-from vadose.products.containers import BBox, choose, container_of, open_raster, read_raster, simulated_mark
+from vadose.products.containers import BBox, choose, container_of, simulated_mark
+from vadose.products.rasters import open_raster, read_raster
 from vadose.variables import describe
 
 FILE_NAME = re.compile(

@@ -13,7 +13,8 @@ import numpy as np
 import xarray as xr
 
 from vadose.errors import VadoseError
-from vadose.products.containers import RASTERS, BBox, as_float, container_of, open_raster, read_raster, simulated_mark
+from vadose.products.containers import BBox, as_float, container_of, simulated_mark
+from vadose.products.rasters import RASTERS, open_raster, read_raster
 from vadose.variables import describe
 
 CLASSES = {

@@ -16,7 +16,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from vadose.errors import NeedsError, VadoseError
-from vadose.products.containers import RASTERS, BBox, as_float, choose, container_of, open_raster, simulated_mark
+from vadose.products.containers import BBox, as_float, choose, container_of, simulated_mark
+from vadose.products.rasters import RASTERS, open_raster
 from vadose.products.tiles import read_tiles
 from vadose.variables import VARIABLES, describe
 

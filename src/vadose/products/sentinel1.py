@@ -22,15 +22,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from vadose.errors import VadoseError
-from vadose.products.containers import (
-    BBox,
-    as_float,
-    choose,
-    container_of,
-    open_raster,
-    read_raster,
-    simulated_mark,
-)
+from vadose.products.containers import BBox, as_float, choose, container_of, simulated_mark
+from vadose.products.rasters import open_raster, read_raster
 from vadose.variables import describe
 
 FILE_NAME = re.compile(

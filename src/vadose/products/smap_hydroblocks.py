@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 
 from vadose.errors import VadoseError
 from vadose.grid import raster_coordinates, raster_window
-from vadose.products.containers import BBox, as_float, choose, open_netcdf, read_raster, simulated_mark
+from vadose.products.containers import BBox, as_float, choose, open_netcdf, simulated_mark
 from vadose.products.ranges import within
+from vadose.products.rasters import read_raster
 from vadose.variables import describe
 
 FILE_NAME = re.compile(

@@ -16,7 +16,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from vadose.errors import VadoseError
-from vadose.products.containers import RASTERS, BBox, as_float, container_of, open_raster, read_raster, simulated_mark
+from vadose.products.containers import BBox, as_float, container_of, simulated_mark
+from vadose.products.rasters import RASTERS, open_raster, read_raster
 from vadose.variables import describe, variable
 
 # Property -> our name, scalar of the layer table, factor from the table's unit to ours.
