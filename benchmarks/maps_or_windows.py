@@ -31,10 +31,11 @@ import xarray as xr
 
 import vadose.train
 from vadose.cube import open_cube
+from vadose.days import Period
 from vadose.forecast import forecast
 from vadose.models import to_checkpoint
 from vadose.models.inputs import Channels
-from vadose.samples import Period, Samples
+from vadose.samples import Samples
 from vadose.train import Optimisation, train
 
 OBSERVED = "soil_moisture_0_10cm"

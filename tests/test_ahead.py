@@ -10,13 +10,14 @@ from typer.testing import CliRunner
 
 from vadose.cli import app
 from vadose.cube.ahead import with_weather_ahead
+from vadose.days import Period
 from vadose.errors import VadoseError
 from vadose.forecast import forecast, weather_ahead
 from vadose.grid import grid_of, raster_coordinates
 from vadose.models.inputs import Channels
 from vadose.products.weather_forecast import daily_weather_forecast
 from vadose.resample import resample
-from vadose.samples import Period, Samples
+from vadose.samples import Samples
 from vadose.train import Optimisation, train
 from vadose.twin.granules.weather_forecast import write_weather_forecast
 from vadose.twin.truth import example

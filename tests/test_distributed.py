@@ -19,10 +19,11 @@ import xarray as xr
 from torch import Tensor
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+from vadose.days import Period
 from vadose.errors import VadoseError
 from vadose.models.inputs import Channels
 from vadose.processes import launched
-from vadose.samples import Period, Samples
+from vadose.samples import Samples
 from vadose.train import Optimisation, blend, train
 
 TRAINING, VALIDATION = Period("2015-04-10", "2015-07-20"), Period("2015-07-21", "2015-08-28")

@@ -6,15 +6,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 from distributed import Client, LocalCluster
 
+from vadose.days import Period
 from vadose.errors import VadoseError
 from vadose.forecast import forecast, latest_day
 from vadose.models.inputs import Channels
 from vadose.models.tiles import predict_tiles
 from vadose.normals import with_normals
-from vadose.samples import Period, Samples
+from vadose.samples import Samples
 from vadose.train import Optimisation, blend, train
 
 TRAINING, VALIDATION = Period("2015-04-10", "2015-07-20"), Period("2015-07-21", "2015-08-28")
@@ -92,6 +94,129 @@ def test_what_cannot_be_forecast_is_refused(
     with pytest.raises(VadoseError, match=message):
         forecast(runs[run] / "final.pt", small_cube, tmp_path / "f.zarr", **arguments)  # type: ignore[arg-type]
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture(scope="module")
+def of_cells(small_cube: xr.Dataset, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Models that keep something of each cell, and blends of them with one that does not."""
+    folder = tmp_path_factory.mktemp("cells")
+    channels = Channels((FILLED, "precipitation"), leads=(1, 3), target=FILLED)
+    samples = Samples(small_cube, channels, look_back=5)
+    how = Optimisation(epochs=1, batch_size=32, samples_per_epoch=64)
+    hyper: dict[str, dict[str, Any]] = {
+        "climatology": {}, "damped_persistence": {}, "trees": {"iterations": 3}, "lstm": {"hidden": 4},
+    }  # fmt: skip
+    runs = {
+        name: train(samples, folder / name, model=name, hyper=own, training=TRAINING, validation=VALIDATION,
+                    optimisation=how, refit=False)
+        for name, own in hyper.items()
+    }  # fmt: skip
+    return runs | {"blend": blend(list(runs.values()), folder / "b", weights=None, leads=(1, 3), attributes={},
+                                  made_of={})}  # fmt: skip
+
+
+JULY: dict[str, Any] = {"first": "2015-07-21", "last": "2015-07-22"}
+
+
+def test_the_forecast_of_a_crop_is_the_crop_of_the_forecast(
+    of_cells: dict[str, Path], small_cube: xr.Dataset, tmp_path: Path
+) -> None:
+    crop = {"y": slice(3, 7), "x": slice(2, 9)}
+    run = of_cells["blend"] / "final.pt"
+    whole = xr.open_zarr(forecast(run, small_cube, tmp_path / "whole.zarr", **JULY), consolidated=False)
+    part = xr.open_zarr(forecast(run, small_cube.isel(crop), tmp_path / "part.zarr", **JULY), consolidated=False)
+    np.testing.assert_allclose(part.soil_moisture, whole.soil_moisture.isel(crop), atol=1e-6)
+    assert part.soil_moisture.std() > 0
+    assert whole.attrs["learnt_from"] == (
+        '{"training": ["2015-04-10", "2015-07-20"], "validation": ["2015-07-21", "2015-08-28"]}'
+    )
+    assert (whole.attrs["learnt_first"], whole.attrs["learnt_last"]) == ("2015-04-10", "2015-08-28")
+
+
+@pytest.mark.parametrize("name", ["climatology", "blend"])
+def test_cells_not_learnt_on_are_refused(
+    name: str, of_cells: dict[str, Path], small_cube: xr.Dataset, tmp_path: Path
+) -> None:
+    wide = small_cube.pad(x=(0, 1), mode="edge").assign_coords(
+        x=[*small_cube.x.values, small_cube.x.values[-1] + 144128.883]
+    )
+    moved = small_cube.assign_coords(y=small_cube.y - 1000)
+    for cube, cells in ((wide, "8 of 80"), (moved, "72 of 72")):
+        with pytest.raises(VadoseError, match=rf"final.pt and the cube: {cells} cells of the second, .* learnt on, or"):
+            forecast(of_cells[name] / "final.pt", cube, tmp_path / "f.zarr", **JULY)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_model_that_keeps_nothing_of_cells_forecasts_others_of_their_size(
+    of_cells: dict[str, Path], small_cube: xr.Dataset, tmp_path: Path
+) -> None:
+    run = of_cells["lstm"] / "final.pt"
+    moved = small_cube.assign_coords(y=small_cube.y - 1000)
+    forecast(run, moved, tmp_path / "moved.zarr", **JULY)
+    fine = moved.assign_coords(x=moved.x / 4, y=moved.y / 4).assign_attrs(cell_size=moved.attrs["cell_size"] / 4)
+    with pytest.raises(VadoseError, match=r"the first has cells of 36032.2, the second of 9008.06"):
+        forecast(run, fine, tmp_path / "fine.zarr", **JULY)
+
+
+def test_a_run_that_does_not_name_its_cells_forecasts_their_number_and_says_so(
+    of_cells: dict[str, Path], small_cube: xr.Dataset, tmp_path: Path
+) -> None:
+    old = torch.load(of_cells["climatology"] / "final.pt", weights_only=True)
+    for key in ("place", "stations", "keeps_cells", "learnt"):
+        del old[key]
+    torch.save(old, tmp_path / "old.pt")
+    store = xr.open_zarr(forecast(tmp_path / "old.pt", small_cube, tmp_path / "f.zarr", **JULY), consolidated=False)
+    assert "does not name the cells" in store.attrs["place_note"]
+    assert "learnt_from" not in store.attrs
+    with pytest.raises(VadoseError, match="the run learnt on 8 x 9 cells that it does not name, the cube has 8 x 8"):
+        forecast(tmp_path / "old.pt", small_cube.isel(x=slice(8)), tmp_path / "g.zarr", **JULY)
+
+
+def test_stations_are_found_by_name(small_cube: xr.Dataset, tmp_path: Path) -> None:
+    names = np.array([f"station {k}" for k in range(8)], object)
+    cube = small_cube.isel(x=slice(3, 4)).assign_coords(y=np.arange(8.0), x=[0.0], station=("y", names))
+    cube = cube.drop_vars(["lat", "lon"]).assign_coords(lat=("y", np.arange(8.0)), lon=("y", np.arange(8.0)))
+    cube = cube.assign_attrs(grid_crs="", cell_size=1.0, grid_step=1.0)
+    run = train(
+        Samples(cube, Channels((FILLED,), leads=(1, 3), target=FILLED), look_back=1), tmp_path / "run",
+        model="damped_persistence", hyper={}, training=TRAINING, validation=VALIDATION, optimisation=Optimisation(),
+    )  # fmt: skip
+    kept = torch.load(run / "final.pt", weights_only=True)
+    assert kept["stations"] == names.tolist()
+    whole = xr.open_zarr(forecast(run / "final.pt", cube, tmp_path / "whole.zarr", **JULY), consolidated=False)
+    some = cube.isel(y=[6, 1, 4]).assign_coords(y=[0.0, 1.0, 2.0])
+    part = xr.open_zarr(forecast(run / "final.pt", some, tmp_path / "part.zarr", **JULY), consolidated=False)
+    np.testing.assert_array_equal(part.soil_moisture, whole.soil_moisture.isel(y=[6, 1, 4]))
+    other = some.assign_coords(station=("y", np.array(["station 6", "elsewhere", "station 4"], object)))
+    with pytest.raises(VadoseError, match="1 of 3 stations are not among the first's 8, such as elsewhere"):
+        forecast(run / "final.pt", other, tmp_path / "other.zarr", **JULY)
+
+
+def test_members_forecasts_are_joined_by_cell_lead_and_day(
+    of_cells: dict[str, Path], small_cube: xr.Dataset, tmp_path: Path
+) -> None:
+    two = blend([of_cells["climatology"], of_cells["lstm"]], tmp_path / "two", weights=None, leads=(1, 3),
+                attributes={}, made_of={}) / "final.pt"  # fmt: skip
+    given = []
+    for name in ("climatology", "lstm"):
+        out = forecast(of_cells[name] / "final.pt", small_cube, tmp_path / f"{name}.zarr", **JULY)
+        store = xr.open_zarr(out, consolidated=False).load()
+        given.append(store.isel(y=slice(None, None, -1), init_time=[1, 0], lead_time=[1, 0]))
+    stores = [
+        xr.open_zarr(
+            forecast(two, small_cube, tmp_path / f"two-{bool(m)}.zarr", of_members=m, **JULY), consolidated=False
+        )
+        for m in (None, given)
+    ]
+    np.testing.assert_allclose(stores[0].soil_moisture, stores[1].soil_moisture, atol=1e-6)
+    with pytest.raises(VadoseError, match="the forecast of lstm lacks 1 of 2 days of issue, such as 2015-07-21"):
+        forecast(two, small_cube, tmp_path / "f.zarr", of_members=[given[0], given[1].isel(init_time=[0])], **JULY)
+
+
+def test_normals_want_the_days_that_were_learnt_from(joined: Path, small_cube: xr.Dataset, tmp_path: Path) -> None:
+    late = small_cube.sel(time=slice("2015-05-01", None))
+    with pytest.raises(VadoseError, match=r"takes normals of 2015-04-10 .. 2015-07-20.* cube holds 2015-05-01 .. "):
+        forecast(joined / "final.pt", late, tmp_path / "f.zarr", **JULY)
 
 
 def test_a_missing_checkpoint_is_named(small_cube: xr.Dataset, tmp_path: Path) -> None:

@@ -40,10 +40,12 @@ def test_it_is_kept_as_plain_values() -> None:
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        (replace(WHOLE, x=tuple(x + 0.001 * WHOLE.step for x in WHOLE.x)), "180 of 180 cells of the second"),
-        (replace(WHOLE, y=(WHOLE.y[0] + WHOLE.step, *WHOLE.y[:-1])), "15 of 180 cells of the second"),
-        (Place.of(ease_grid("9km").part(slice(300, 312, 2), slice(800, 815, 2)).coordinates()), "steps of 9008.06"),
-        (Place.of(ease_grid("36km").part(slice(75, 78), slice(200, 204)).coordinates()), "cells of 9008.06"),
+        (replace(WHOLE, x=tuple(x + 0.001 * WHOLE.cell for x in WHOLE.x)), "180 of 180 cells of the second"),
+        (replace(WHOLE, y=(WHOLE.y[0] + WHOLE.cell, *WHOLE.y[:-1])), "15 of 180 cells of the second"),
+        (
+            Place.of(ease_grid("36km").part(slice(75, 78), slice(200, 204)).coordinates()),
+            "the first has cells of 9008.06, the second of 36032.2",
+        ),
         (replace(WHOLE, crs="EPSG:4326"), "the first is in EPSG:6933, the second in EPSG:4326"),
         (replace(WHOLE, stations=("a",)), "the first is of the cells of a grid, the second of stations"),
     ],
@@ -77,3 +79,13 @@ def test_without_a_projection_latitude_and_longitude_decide() -> None:
     assert numbered(-100).find(numbered(-100), "run and cube")[1].tolist() == [0, 1, 2]
     with pytest.raises(VadoseError, match="6 of 6 cells"):
         numbered(-100).find(numbered(-99), "run and cube")
+
+
+def test_every_other_cell_is_found_and_yet_lies_further_apart() -> None:
+    sparse = Place.of(ease_grid("9km").part(slice(300, 312, 2), slice(800, 815, 2)).coordinates())
+    assert WHOLE.find(sparse, "run and cube")[0].tolist() == [0, 2, 4, 6, 8, 10]
+    with pytest.raises(VadoseError, match=r"run and cube: the first's cells are 9008.06 apart, the second's 18016.1"):
+        WHOLE.check_steps(sparse, "run and cube")
+    elsewhere = Place.of(ease_grid("9km").part(slice(100, 101), slice(500, 510)).coordinates())
+    WHOLE.check_cells(elsewhere, "run and cube")
+    WHOLE.check_steps(elsewhere, "run and cube")

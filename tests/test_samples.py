@@ -15,10 +15,11 @@ import xarray as xr
 
 from vadose import memory
 from vadose import samples as module
+from vadose.days import Period
 from vadose.errors import VadoseError
 from vadose.models.inputs import Channels
 from vadose.normals import with_normals
-from vadose.samples import Period, Samples
+from vadose.samples import Samples
 
 CHANNELS = Channels(
     ("soil_moisture_filled", "precipitation"), ("ndvi",), ("precipitation",), (1, 5), "soil_moisture_filled"
@@ -202,8 +203,14 @@ def test_forecasts_of_the_layers_above_are_taken_by_their_day_of_issue(small_cub
     np.testing.assert_array_equal(sequence.above[0, :, :, 0, 0, 0], values[5:8][:, [0, 2], 2, 4])
     with pytest.raises(VadoseError, match="lacks leads"):
         Samples(small_cube, channels, look_back=4, above={"0-10 cm": store.isel(lead_time=[0])})
-    with pytest.raises(VadoseError, match="another grid"):
+    with pytest.raises(VadoseError, match="the forecast of 0-10 cm and the cube: 8 of 72 cells of the second"):
         Samples(small_cube, channels, look_back=4, above={"0-10 cm": store.isel(x=slice(1, None))})
+    # A larger store, its rows, days and leads in another order.
+    crop = small_cube.isel(y=slice(2, None), x=slice(3, 8))
+    turned = store.isel(y=slice(None, None, -1), init_time=slice(None, None, -1), lead_time=[2, 0, 1])
+    part = Samples(crop, channels, look_back=4, window=3, above={"0-10 cm": turned}).inputs(np.array([[25, 0, 1]]))
+    assert part.above is not None
+    np.testing.assert_array_equal(part.above[0], inputs.above[0])
     with pytest.raises(VadoseError, match="wanted are"):
         Samples(small_cube, channels, look_back=4)
 

@@ -10,11 +10,13 @@ import pytest
 import torch
 import xarray as xr
 
+from vadose.days import Period
 from vadose.errors import VadoseError
 from vadose.forecast import forecast
 from vadose.models import from_checkpoint
 from vadose.models.inputs import Channels
-from vadose.samples import Period, Samples
+from vadose.normals import with_normals
+from vadose.samples import Samples
 from vadose.train import Optimisation, blend, train
 
 TRAINING, VALIDATION = Period("2015-04-10", "2015-07-20"), Period("2015-07-21", "2015-08-28")
@@ -80,6 +82,36 @@ def test_statistics_come_from_the_training_days_alone(small_cube: xr.Dataset, tm
         found.append((model.history.mean, model.history.std))
     assert torch.equal(found[0][0], found[1][0])
     assert torch.equal(found[0][1], found[1][1])
+
+
+@pytest.mark.parametrize("model", ["climatology", "damped_persistence", "convlstm", "surrogate"])
+def test_a_gap_in_the_days_lets_no_later_day_in(small_cube: xr.Dataset, tmp_path: Path, model: str) -> None:
+    split = {"training": Period("2015-04-10", "2015-06-20"), "validation": Period("2015-06-21", "2015-07-15")}
+    explicit = small_cube.copy(deep=True)
+    gap = (explicit.time >= np.datetime64("2015-05-05")) & (explicit.time < np.datetime64("2015-06-14"))
+    for name in ("soil_moisture", "soil_moisture_filled", "precipitation"):
+        explicit[name] = explicit[name].where(~gap)
+    holed = explicit.isel(time=np.flatnonzero(~gap))
+    spoilt = holed.copy(deep=True)
+    late = spoilt.time > np.datetime64("2015-07-15")
+    for name in ("soil_moisture", "soil_moisture_filled", "precipitation"):
+        spoilt[name] = spoilt[name].where(~late, spoilt[name] + 0.2)
+    turned = holed.isel(time=slice(None, None, -1)).assign_coords(time=lambda d: d.time + np.timedelta64(12, "h"))
+    channels = Channels(
+        ("soil_moisture_filled", "precipitation", "soil_moisture_normal"), (), ("soil_moisture_normal",), (1, 3),
+        "soil_moisture_filled",
+    )  # fmt: skip
+    hyper: dict[str, Any] = {"convlstm": {"filters": (2,)}, "surrogate": {"hidden": 3, "width": 3}}.get(model, {})
+    how = replace(QUICK, epochs=1, samples_per_epoch=32)
+    states = []
+    for number, cube in enumerate((explicit, holed, spoilt, turned)):
+        given = with_normals(cube, ("soil_moisture",), "2015-04-10", "2015-07-15")
+        samples = Samples(given, channels, look_back=3, sequence=10)
+        run = train(samples, tmp_path / f"{number}", model=model, hyper=hyper, optimisation=how, **split)
+        states.append([torch.load(run / f"{name}.pt", weights_only=True)["state"] for name in ("selected", "final")])
+    for other in states[1:]:
+        for one, two in zip(states[0], other, strict=True):
+            assert all(torch.equal(one[key].nan_to_num(), two[key].nan_to_num()) for key in one)
 
 
 def test_an_interrupted_training_goes_on_to_the_same_end(samples: Samples, tmp_path: Path) -> None:

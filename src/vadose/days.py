@@ -1,5 +1,6 @@
 """Time axes by the day: one entry a day, in order, missing days explicit."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,38 @@ YEARS = (1900, 2100)
 """Years that a date may be of; others are mistakes, and each would make a record of millions of days."""
 _DAY = np.timedelta64(1, "D")
 _LEAD_UNITS = {"d": 24, "day": 24, "days": 24, "h": 1, "hr": 1, "hrs": 1, "hour": 1, "hours": 1}
+
+
+@dataclass(frozen=True)
+class Period:
+    """First and last day, both included, as YYYY-MM-DD; of forecasts their *valid* days.
+
+    Examples
+    --------
+    >>> Period("2015-04-01", "2016-01-31").to(Period("2016-02-01", "2016-03-31"))
+    Period(first='2015-04-01', last='2016-03-31')
+    """
+
+    first: str
+    last: str
+
+    def to(self, other: "Period") -> "Period":
+        """From the beginning of this to the end of the other."""
+        return Period(self.first, other.last)
+
+    def hull(self, other: "Period") -> "Period":
+        """The shortest that holds both.
+
+        Examples
+        --------
+        >>> Period("2015-04-01", "2016-01-31").hull(Period("2014-02-01", "2015-03-31"))
+        Period(first='2014-02-01', last='2016-01-31')
+        """
+        return Period(min(self.first, other.first), max(self.last, other.last))
+
+    def __str__(self) -> str:
+        """For errors and attributes."""
+        return f"{self.first} .. {self.last}"
 
 
 def daily(dataset: xr.Dataset, what: str = "") -> xr.Dataset:

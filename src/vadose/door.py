@@ -133,7 +133,9 @@ def on_common_cells(datasets: Sequence[xr.Dataset], places: Sequence[str]) -> tu
         if by_name and axis == "y":
             at = [pd.Index(of.stations).get_indexer(pd.Index(where[0].stations)) for of in where]
         else:
-            at = [nearest(getattr(of, axis), getattr(where[0], axis), of.step or 1.0) for of in where]
+            at = [
+                nearest(getattr(of, axis), getattr(where[0], axis), of.steps["yx".index(axis)] or 1.0) for of in where
+            ]
         common = np.all([of >= 0 for of in at], axis=0)
         if not common.any():
             places_of = "; ".join(f"{place}: {of}" for place, of in zip(places, where, strict=True))

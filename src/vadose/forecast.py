@@ -13,11 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vadose.artefact import fingerprint, is_current, provenance, writing
+from vadose.days import Period, daily, in_order
 from vadose.errors import VadoseError
+from vadose.learnt import as_attributes, check_place, learnt_by_checkpoint, learnt_by_inputs, learnt_on, merged
 from vadose.models import from_checkpoint
 from vadose.models.inputs import NORMAL, Channels, Inputs
 from vadose.models.tiles import predict_tiles, reach
 from vadose.normals import HARMONIC, with_normals
+from vadose.place import Place, forecasts_at
 from vadose.samples import Samples
 from vadose.variables import describe
 from vadose.workers import Run, on_workers
@@ -64,6 +67,10 @@ def forecast(
     forecast: the networks take the training mean in its place, trees their branch for it. The store
     says so in ``inputs_missing`` (init_time, channel).
 
+    What a model keeps of each cell or station (climatologies, a place among its predictors) is found by coordinate or
+    name: it forecasts any part of the grid it learnt on. A model that keeps nothing of the kind forecasts any cells of
+    the same size. The store says in ``learnt_from`` which days were learnt from.
+
     Workers forecast blocks of 64 days of issue each, of a cube they read by themselves; of a model that takes
     sequences parts of the cells, of all days, and passes with dropout whole. The forecast is that of one process up to
     rounding. One that dies costs what it was at. This process holds the forecast in memory until it is written, as it
@@ -74,7 +81,8 @@ def forecast(
     checkpoint
         ``selected.pt`` or ``final.pt`` of a run.
     cube
-        One grid of a cube; where the model takes normals it has to hold the days the run learnt from.
+        One grid of a cube; where the model takes normals it has to hold the days the run learnt from. Days it lacks
+        are missing days.
     leads
         Lead times [day]; `LEADS`, as far as the model has them, when left out.
     out
@@ -96,7 +104,8 @@ def forecast(
     ------
     VadoseError
         When the model lacks a lead asked for, or dropout for the passes, or the days are not in the cube, or no
-        weather of the days ahead is; when no scheduler answers, or workers were to be sent a cube held in memory.
+        weather of the days ahead is; when the cube has cells that the model cannot forecast, see
+        `vadose.learnt.check_place`; when no scheduler answers, or workers were to be sent a cube held in memory.
         Leads beyond the weather of the cube are NaN.
     """
     kept = _checkpoint(checkpoint)
@@ -112,6 +121,10 @@ def forecast(
               **({"passes": passes} if passes else {}), **(made_of or {})}  # fmt: skip
     if is_current(out, **inputs):
         return out
+    cube = daily(cube)
+    above = {name: in_order(store, "init_time", f"the forecast of {name}") for name, store in (above or {}).items()}
+    place_note = check_place(kept, Place.of(cube), f"{checkpoint} and the cube")
+    learnt = merged([learnt_by_checkpoint(kept), learnt_by_inputs(cube, channels.history, above)])
     perfect = channels.weather == "perfect"
     foretold = cube.attrs.get("weather") == "forecast"
     if foretold and not first == last == cube.attrs["day_of_issue"]:
@@ -125,9 +138,10 @@ def forecast(
     absent = np.zeros((len(days), len(names)), np.int8)
     with on_workers(workers, scheduler) as do:
         if of_members is not None:
-            mean, std = _joined(kept, leads, [_values_of(store, cube.time.values[days], leads) for store in of_members])
+            given = [_values_of(store, cube, days, leads) for store in of_members]
+            mean, std = _joined(kept, leads, given)
         else:
-            run = _Run(cube, days, leads, stride, dict(above or {}))
+            run = _Run(cube, days, leads, stride, above)
             shared = _Shared(do, checkpoint) if workers > 1 or scheduler else None
             mean, std = run.values(kept, lambda share: progress(what, share), passes, shared)
         for block, found in do(partial(_missing, cube, names, days), _blocks(len(days))):
@@ -141,7 +155,8 @@ def forecast(
             "lat": cube.lat, "lon": cube.lon, "y": cube.y, "x": cube.x,
         },
         attrs={key: cube.attrs[key] for key in ("cell_size", "grid_step", "grid_crs", "dataset", "layer", "simulated")}
-        | {"scenario": "all", **kept["attributes"], "causal": "true"}
+        | {"scenario": "all", **kept["attributes"], "causal": "true", **as_attributes(learnt)}
+        | ({"place_note": place_note} if place_note else {})
         | {key: cube.attrs[key] for key in ("weather", "weather_run", "weather_note") if perfect and foretold}
         | provenance(**inputs),
     )  # fmt: skip
@@ -156,7 +171,9 @@ def forecast(
     store["inputs_missing"] = ("init_time", "channel"), absent
     store.inputs_missing.attrs = {"long_name": "1 where a predictor is missing in more than half of the cells"}
     with writing(out) as scratch:
-        describe(store).chunk({"init_time": BLOCK_DAYS}).to_zarr(scratch, mode="w", zarr_format=3, consolidated=False)
+        # Names of stations cannot be cut into pieces.
+        pieces = describe(store).chunk({"init_time": BLOCK_DAYS}).assign_coords(store.coords)
+        pieces.to_zarr(scratch, mode="w", zarr_format=3, consolidated=False)
     return out
 
 
@@ -173,7 +190,7 @@ def latest_day(checkpoint: Path, cube: xr.Dataset) -> str:
     """
     kept = _checkpoint(checkpoint)
     perfect = Channels.from_dict(kept["channels"]).weather == "perfect"
-    last = pd.Timestamp(cube.time.values[-1]) - pd.Timedelta(days=min(kept["channels"]["leads"]) if perfect else 0)
+    last = daily(cube).indexes["time"][-1] - pd.Timedelta(days=min(kept["channels"]["leads"]) if perfect else 0)
     return f"{last:%Y-%m-%d}"
 
 
@@ -283,11 +300,14 @@ class _Run:
 
     def _samples(self, channels: Channels, checkpoint: dict[str, Any]) -> Samples:
         window, look_back = checkpoint["window"], checkpoint["look_back"]
-        wanted = (channels, window, look_back, checkpoint.get("learnt_from"))
+        on = learnt_on(checkpoint)
+        wanted = (channels, window, look_back, checkpoint.get("learnt_from"), on)
         if self.kept is None or self.kept[0] != wanted:
             cube = _with_normals(self.cube, channels, checkpoint)
             above = {name: self.above[name] for name in channels.above}
-            samples = Samples(cube, channels, look_back=look_back, window=window, stride=self.stride, above=above)
+            samples = Samples(
+                cube, channels, look_back=look_back, window=window, stride=self.stride, above=above, learnt_on=on
+            )
             self.kept = wanted, samples
         return self.kept[1]
 
@@ -296,7 +316,15 @@ def _with_normals(cube: xr.Dataset, channels: Channels, checkpoint: dict[str, An
     """The cube and the normals that a model takes, where they are not in it yet."""
     wanted = (name.removesuffix(NORMAL) for name in channels.history if name.endswith(NORMAL))
     normals = tuple(name for name in wanted if name + HARMONIC not in cube)
-    return with_normals(cube, normals, **checkpoint["learnt_from"]) if normals else cube
+    if not normals:
+        return cube
+    learnt, days = Period(**checkpoint["learnt_from"]), cube.indexes["time"]
+    if pd.Timestamp(learnt.first) < days[0] or pd.Timestamp(learnt.last) > days[-1]:
+        raise VadoseError(
+            f"{checkpoint['name']} takes normals of {learnt}, the days it learnt from; the cube holds "
+            f"{days[0]:%Y-%m-%d} .. {days[-1]:%Y-%m-%d}; give a cube that holds them too"
+        )
+    return with_normals(cube, normals, learnt.first, learnt.last)
 
 
 class _Shared(NamedTuple):
@@ -414,9 +442,16 @@ def _joined(
     return first + total, np.sqrt(np.maximum(squares - total**2, 0))
 
 
-def _values_of(store: xr.Dataset, days: NDArray[np.datetime64], leads: tuple[int, ...]) -> tuple[Array, Array]:
-    """Mean and deviation of some days of a store."""
-    chosen = store.sel(init_time=days, lead_time=pd.to_timedelta(leads, unit="D"))
+def _values_of(
+    store: xr.Dataset, cube: xr.Dataset, days: NDArray[np.int64], leads: tuple[int, ...]
+) -> tuple[Array, Array]:
+    """Mean and deviation of a store at the cube's cells and at some of its days."""
+    what = f"the forecast of {store.attrs.get('model', 'a member')}"
+    found = forecasts_at(store, Place.of(cube), leads, what).transpose("init_time", "lead_time", "y", "x", ...)
+    wanted = cube.indexes["time"][days]
+    if len(lacking := wanted.difference(found.indexes["init_time"])):
+        raise VadoseError(f"{what} lacks {len(lacking)} of {len(wanted)} days of issue, such as {lacking[0]:%Y-%m-%d}")
+    chosen = found.sel(init_time=wanted)
     mean = chosen.soil_moisture.values
     return mean, chosen.soil_moisture_std.values if "soil_moisture_std" in chosen else np.full_like(mean, np.nan)
 

@@ -4,6 +4,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from vadose.days import daily
 from vadose.errors import VadoseError
 
 YEAR = 365.2425
@@ -23,7 +24,7 @@ def with_normals(cube: xr.Dataset, names: tuple[str, ...], first: str, last: str
     Raises
     ------
     VadoseError
-        When the cube lacks a variable.
+        When the cube lacks a variable, or its days are not whole (`vadose.days.daily`).
 
     Examples
     --------
@@ -34,6 +35,7 @@ def with_normals(cube: xr.Dataset, names: tuple[str, ...], first: str, last: str
     >>> [f"{value:.1f}" for value in found.values.ravel()]
     ['0.2', '0.1', '-0.0']
     """
+    cube = daily(cube)
     for name in names:
         if name not in cube:
             raise VadoseError(f"{cube.encoding.get('source', 'the cube')}: no variable {name!r} to take normals of")

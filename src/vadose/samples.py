@@ -1,7 +1,6 @@
 """Samples of a cube: the only place where xarray becomes torch."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -11,45 +10,29 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vadose.days import Period, daily
 from vadose.errors import VadoseError
+from vadose.learnt import learnt_by_inputs
 from vadose.memory import Arrays
 from vadose.models.inputs import NORMAL, Channels, Inputs
 from vadose.normals import HARMONIC, normal_of
+from vadose.place import Place, forecasts_at
 
 _READ_AT_ONCE = 1 << 29
 """Bytes of a cube read at once."""
-
-
-@dataclass(frozen=True)
-class Period:
-    """First and last day, both included, of the *valid* days of forecasts.
-
-    Examples
-    --------
-    >>> Period("2015-04-01", "2016-01-31").to(Period("2016-02-01", "2016-03-31"))
-    Period(first='2015-04-01', last='2016-03-31')
-    """
-
-    first: str
-    last: str
-
-    def to(self, other: "Period") -> "Period":
-        """From the beginning of this to the end of the other."""
-        return Period(self.first, other.last)
 
 
 class Samples:
     """Windows, or series of single cells, of a cube, gathered from arrays in memory or on disk.
 
     A sample is a day ``t0`` and a window of cells. What is known on ``t0`` and before is in its
-    history; its targets are the observations on ``t0 + lead``. Days before the record are NaN. In a
-    sequence every day is a ``t0``.
+    history; its targets are the observations on ``t0 + lead``. Days before the record, and days it lacks, are NaN.
+    In a sequence every day is a ``t0``.
 
-    The arrays hold the predictors, weather ahead, targets and forecasts above of the whole record as single precision.
-    Where together they would take more than half of the memory that is free, they are held in an unnamed file in
-    the temporary folder (``TMPDIR``) and mapped; the cube should be opened lazily then. Filling goes through the
-    record once, in blocks of days. Samples are the same either way. Of single cells each one's days lie side by side,
-    of windows and maps each day's cells.
+    The arrays hold the predictors, weather ahead, targets and forecasts above of the whole record in single precision.
+    Where together they would take more than half of the free memory, they are mapped from an unnamed file in the
+    temporary folder (``TMPDIR``); the cube should be opened lazily then. Samples are the same either way. Of single
+    cells each one's days lie side by side, of windows and maps each day's cells.
 
     Parameters
     ----------
@@ -70,23 +53,28 @@ class Samples:
     taught
         Variable to learn from, where it is another than the observed.
     above
-        Forecast stores of the layers above by the names in ``channels.above``; unknown where they do
-        not hold a day.
+        Forecast stores of the layers above by the names in ``channels.above``, their cells found by coordinate;
+        unknown where they do not hold a day.
+    learnt_on
+        Cells or stations a model learnt on: ``Inputs.cell`` is among them, found by coordinate or name; the
+        cube's own when left out.
     on_disk
         Whether the arrays are held on disk; where memory is too small for them when left out.
 
     Raises
     ------
     VadoseError
-        For a predictor the cube lacks or that saw days ahead, a window larger than the grid, or a
-        forecast of the layer above of another grid or without a lead; when the temporary folder has no room.
+        For a predictor the cube lacks or that saw days ahead, days that are not whole (`vadose.days.daily`), a window
+        larger than the grid, cells not learnt on, or a forecast of the layer above of other cells or without a lead;
+        when the temporary folder has no room.
     """
 
     def __init__(
         self, cube: xr.Dataset, channels: Channels, *, look_back: int, window: int | None = 1, stride: int = 1,
         sequence: int | None = None, correlated: str | None = None, taught: str | None = None,
-        above: Mapping[str, xr.Dataset] | None = None, on_disk: bool | None = None,
+        above: Mapping[str, xr.Dataset] | None = None, learnt_on: Place | None = None, on_disk: bool | None = None,
     ) -> None:  # fmt: skip
+        cube = daily(cube)
         self.observed = channels.target.removesuffix("_filled")
         names = {*channels.history, *channels.static, *channels.future, self.observed, "mask"}
         names |= {name for name in (correlated, taught) if name}
@@ -104,7 +92,11 @@ class Samples:
             raise VadoseError(f"window of {window} x {window} cells does not fit the grid of {rows} x {columns}")
         self.channels, self.look_back, self.window, self.stride = channels, look_back, window, stride
         self.sequence_days = sequence or look_back
-        self.shape = (rows, columns)
+        self.shape, self.place = (rows, columns), Place.of(cube)
+        self.learnt_by_inputs = learnt_by_inputs(cube, channels.history, above or {})
+        self._on_rows, self._on_columns = (learnt_on or self.place).find(self.place, "the run and the cube")
+        if window != 1 and any((np.diff(at) != 1).any() for at in (self._on_rows, self._on_columns)):
+            raise VadoseError("the run and the cube: rows or columns are in another order; windows need neighbours")
         self.size = (window, window) if window else self.shape
         self.days = cube.time.values.astype("datetime64[D]").astype(np.int64)
         self.n_days = len(self.days)
@@ -204,7 +196,7 @@ class Samples:
             static=torch.from_numpy(self._static[:, row, column].swapaxes(0, 1).copy()),
             future=future,
             day=torch.from_numpy(self.days[t0]),
-            cell=torch.from_numpy(index[:, 1:].copy()),
+            cell=self._learnt_on(row, column),
             above=above,
         )
 
@@ -311,9 +303,13 @@ class Samples:
             static=torch.from_numpy(self._fields[:, row, column].T.copy())[..., None, None],
             future=future,
             day=torch.from_numpy(self.days[0] + days[:, -1]),
-            cell=torch.from_numpy(cells.copy()),
+            cell=self._learnt_on(row, column),
             above=above,
         )
+
+    def _learnt_on(self, row: NDArray[np.int64], column: NDArray[np.int64]) -> Tensor:
+        """Rows and columns (n, 2) on the grid learnt on."""
+        return torch.from_numpy(np.column_stack([self._on_rows[row], self._on_columns[column]]))
 
     def _series_targets(self, cells: NDArray[np.int64], days: NDArray[np.int64], span: tuple[int, int]) -> Tensor:
         t0 = days[:, self.look_back :]
@@ -329,21 +325,16 @@ class Samples:
             raise VadoseError(f"forecasts of the layers {sorted(above)} above; wanted are {self.channels.above}")
         if not above:
             return None
-        leads = np.array(self.channels.leads).astype("timedelta64[D]")
+        leads = self.channels.leads
         stacked = np.moveaxis(self._array(self.n_days, len(leads), len(above)), (3, 4), (1, 2))
         for k, name in enumerate(self.channels.above):
-            store = above[name]
-            held = store.lead_time.values.astype("timedelta64[D]")
-            if missing := sorted(set(leads.astype(int)) - set(held.astype(int))):
-                raise VadoseError(f"the forecast of {name} lacks leads {missing} days; it has {held.astype(int)}")
-            if not (np.array_equal(store.y.values, cube.y.values) and np.array_equal(store.x.values, cube.x.values)):
-                raise VadoseError(f"the forecast of {name} is of another grid than the cube")
-            chosen = store.soil_moisture.isel(lead_time=[int(np.flatnonzero(held == lead)[0]) for lead in leads])
+            store = forecasts_at(above[name], self.place, leads, f"the forecast of {name}")
             issued = pd.Index(store.init_time.values.astype("datetime64[D]").astype(np.int64))
             for part in self._parts(self.n_days, len(leads)):
-                at = issued.get_indexer(self.days[part])
-                read = np.full((len(at), *self.shape, len(leads)), np.nan, np.float32)
-                read[at >= 0] = chosen.isel(init_time=at[at >= 0]).transpose("init_time", "y", "x", "lead_time").values
+                day = issued.get_indexer(self.days[part])
+                read = np.full((len(day), *self.shape, len(leads)), np.nan, np.float32)
+                known = store.soil_moisture.isel(init_time=day[day >= 0])
+                read[day >= 0] = known.transpose("init_time", "y", "x", "lead_time").values
                 stacked[part, ..., k] = read
         return stacked
 
@@ -377,6 +368,16 @@ class Samples:
             + total[:, row, column]
         )
         return found
+
+    def within(self, period: Period) -> Period:
+        """The part of a period that is in the record."""
+        first, last = (str(np.datetime64(int(self.days[day]), "D")) for day in self._span(period))
+        return Period(first, last)
+
+    def stations(self, *, learnt: bool) -> list[str]:
+        """Names of the stations with data, of those learnt from alone where asked; none where cells are no stations."""
+        known = (self.learnt if learnt else self.mask).any(axis=1)
+        return [name for name, here in zip(self.place.stations, known, strict=False) if here]
 
     def _span(self, period: Period) -> tuple[int, int]:
         """First and last day of a period as positions in the record, the record's own ends at most."""

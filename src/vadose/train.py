@@ -21,12 +21,13 @@ from lightning_fabric.utilities.seed import seed_everything
 from torch import Tensor, nn
 
 from vadose.artefact import is_current, note_inputs, remove, writing
+from vadose.days import Period
 from vadose.errors import VadoseError
 from vadose.losses import crps, rmse_correlation
 from vadose.models import MODELS, to_checkpoint
 from vadose.models.inputs import Channels, Inputs
 from vadose.processes import join_batch_norms, joined, launched, share
-from vadose.samples import Period, Samples
+from vadose.samples import Samples
 
 Progress = Callable[[str, float], None]
 """Told what is being done and how far it has come, from 0 to 1."""
@@ -169,20 +170,20 @@ def train(
     progress = progress if first else silent
     common: dict[str, Any] = {
         "channels": samples.channels.to_dict(), "look_back": samples.look_back, "window": samples.window,
-        "attributes": {
+        "place": samples.place.to_dict(), "stations": samples.stations(learnt="grid" not in hyper), "attributes": {
             "model": model, "weather": samples.channels.weather, "observed": samples.observed, **(attributes or {}),
         },
     }  # fmt: skip
     whole = training.to(validation) if validation else training
+    days = {"selected": {"training": samples.within(training)}}
+    days["final"] = days["selected"] | ({"validation": samples.within(validation)} if validation else {})
     resume = out.with_name(f".{out.name}.training")
     if first:
         _forget_unless(resume, inputs)
     log: list[dict[str, Any]] = []
     label = " ".join(filter(None, (common["attributes"].get("layer"), out.name)))
 
-    def again() -> Samples:
-        return refit() if callable(refit) else samples
-
+    of_all = samples
     members: list[list[dict[str, Any]]] = [[]]
     if not hasattr(MODELS[model], "fit"):
         epochs = {}
@@ -194,7 +195,7 @@ def train(
             members[0].append(best)
         if refit:
             members.append([])
-            of_all = again()
+            of_all = refit() if callable(refit) else samples
             for seed in optimisation.seeds:
                 place, what = resume / f"{seed}-refit.pt", f"{label}, seed {seed} on all days"
                 fixed = replace(optimisation, epochs=epochs[seed])
@@ -204,13 +205,17 @@ def train(
         limit = optimisation.samples_per_epoch
         members = [[_fit(samples, training, model, hyper, limit, label, progress)]]
         if refit:
-            members.append([_fit(again(), whole, model, hyper, limit, f"{label} on all days", progress)])
+            of_all = refit() if callable(refit) else samples
+            members.append([_fit(of_all, whole, model, hyper, limit, f"{label} on all days", progress)])
     if first:
         with writing(out) as scratch:
             scratch.mkdir()
             seen = (training, whole if refit else training)
-            for name, group, period in zip(("selected", "final"), (members[0], members[-1]), seen, strict=True):
-                torch.save(_mean_of(group, common | {"learnt_from": asdict(period)}), scratch / f"{name}.pt")
+            made = zip(days, (members[0], members[-1]), seen, (samples, of_all), strict=True)
+            for name, group, period, given in made:
+                learnt = {kind: [p.first, p.last] for kind, p in (days[name] | given.learnt_by_inputs).items()}
+                noted = {"learnt_from": asdict(samples.within(period)), "learnt": learnt}
+                torch.save(_mean_of(group, common | noted), scratch / f"{name}.pt")
             if log:
                 with (scratch / "history.csv").open("w", newline="") as stream:
                     writer = csv.DictWriter(stream, log[0])

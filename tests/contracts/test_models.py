@@ -8,9 +8,10 @@ import pytest
 import torch
 import xarray as xr
 
+from vadose.days import Period
 from vadose.models import MODELS, from_checkpoint, to_checkpoint
 from vadose.models.inputs import Channels, Inputs, example_inputs
-from vadose.samples import Period, Samples
+from vadose.samples import Samples
 from vadose.train import Batches
 
 HISTORY = (
@@ -148,6 +149,33 @@ def test_it_overfits_one_batch(name: str, weather: str, small_cube: xr.Dataset) 
         optimiser.step()
         losses.append(loss.item())
     assert losses[-1] < 0.05 * observed[known].var().item()
+
+
+@every
+def test_a_part_of_the_grid_is_forecast_as_in_the_whole(
+    name: str, weather: str, trained: Any, small_cube: xr.Dataset
+) -> None:
+    model, _ = trained[name, weather]
+    whole = samples_of(small_cube, weather)
+    crop = small_cube.isel(y=slice(2, 7), x=slice(1, 5), time=slice(30, None))
+    crop = crop.assign_coords(y=crop.y.astype(np.float32), x=crop.x.astype(np.float32))
+    part = Samples(crop, channels_for(weather), look_back=LOOK_BACK, learnt_on=whole.place)
+    index = part.all_windows(60)
+    with torch.no_grad():
+        found = model(part.inputs(index))
+        expected = model(whole.inputs(index + np.array([30, 2, 1])))
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6, equal_nan=True)
+    assert found.std() > 0
+
+
+@every
+def test_a_model_that_looks_up_cells_says_so(name: str, weather: str, trained: Any, small_cube: xr.Dataset) -> None:
+    model, hyper = trained[name, weather]
+    samples = samples_of(small_cube, weather)
+    inputs = samples.inputs(samples.all_windows(80))
+    with torch.no_grad():
+        same = torch.equal(model(inputs), model(inputs._replace(cell=inputs.cell.flip(0))))
+    assert same or to_checkpoint(name, hyper, model)["keeps_cells"]
 
 
 def changed_after(cube: xr.Dataset, day: int, keep: tuple[str, ...] = ()) -> xr.Dataset:

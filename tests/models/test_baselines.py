@@ -6,10 +6,11 @@ import pytest
 import torch
 import xarray as xr
 
+from vadose.days import Period
 from vadose.models import MODELS
 from vadose.models.baselines import Climatology, DampedPersistence, Persistence
 from vadose.models.inputs import Channels, Inputs
-from vadose.samples import Period, Samples
+from vadose.samples import Samples
 from vadose.train import Batches
 
 CHANNELS = Channels(("soil_moisture_filled",), leads=(1, 10), target="soil_moisture_filled")

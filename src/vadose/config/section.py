@@ -10,8 +10,8 @@ from typing import Any, TypeVar, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from vadose.days import Period
 from vadose.errors import VadoseError
-from vadose.samples import Period
 
 
 class Section(BaseModel):

@@ -28,7 +28,8 @@ MODELS: dict[str, Any] = {
 def to_checkpoint(name: str, hyper: dict[str, Any], model: nn.Module) -> dict[str, Any]:
     """A model as plain values and tensors, for ``torch.save``."""
     channels: Any = model.channels
-    return {"name": name, "hyper": hyper, "channels": channels.to_dict(), "state": model.state_dict()}
+    kept = {"name": name, "hyper": hyper, "channels": channels.to_dict(), "state": model.state_dict()}
+    return kept | {"keeps_cells": bool(getattr(model, "keeps_cells", False))}
 
 
 def from_checkpoint(checkpoint: dict[str, Any]) -> nn.Module:

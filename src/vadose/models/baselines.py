@@ -65,6 +65,7 @@ class Climatology(nn.Module):
     [0.25, 0.25]
     """
 
+    keeps_cells = True
     coefficients: Tensor
     spread: Tensor
 
@@ -127,6 +128,7 @@ class DampedPersistence(nn.Module):
         Weight of all cells' factor in a cell's own, in pairs.
     """
 
+    keeps_cells = True
     factor: Tensor
     spread: Tensor
 

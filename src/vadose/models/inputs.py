@@ -28,7 +28,8 @@ class Inputs(NamedTuple):
     day
         (B,) int64: ``t0`` in days since 1970-01-01.
     cell
-        (B, 2) int64: row and column of the window's upper-left cell on the cube's grid.
+        (B, 2) int64: row and column of the window's upper-left cell on the grid the model learns, or learnt, on. A
+        model that looks up what it keeps by them has ``keeps_cells = True``.
     above
         (B, L, U, H, W): forecasts of the moisture of the layers above, valid at each lead, where the
         model is one of a cascade, else ``None``. In a sequence, of which every day is a ``t0``,

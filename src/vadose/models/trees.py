@@ -51,7 +51,7 @@ class Trees(nn.Module):
         Learn the departure from the damped last value (`Anchor`, its factor by regression) instead of
         the moisture: where moisture hardly changes over the lead, steps of a tree are too coarse.
     place
-        Whether row and column are predictors; no, where cells are no map.
+        Whether row and column are predictors, so that they forecast no other cells; no, where cells are no map.
     gaussian
         Whether there is a deviation too (`distribution`): regressors for each lead learn the squared error,
         by the gamma deviance, from blocks of days that the mean did not learn from; then the mean learns from all.
@@ -99,7 +99,7 @@ class Trees(nn.Module):
         self.regressors: list[HistGradientBoostingRegressor] = []
         self.variances: list[HistGradientBoostingRegressor] = []
         self.anchor = Anchor(channels) if departure else None
-        self.place = place
+        self.place = self.keeps_cells = place
 
     @torch.no_grad()
     def fit(self, batches: Iterable[tuple[Inputs, Tensor]]) -> None:

@@ -8,6 +8,7 @@ import xarray as xr
 
 from vadose.artefact import writing
 from vadose.config.downscaling import Downscaling
+from vadose.days import Period
 from vadose.downscale.coarse import as_coarse
 from vadose.downscale.maps import downscale_maps
 from vadose.downscale.past_years import outlook_of_past_years
@@ -18,7 +19,7 @@ from vadose.forecast import LEADS, forecast
 from vadose.gapfill import carry_forward
 from vadose.models.inputs import Channels
 from vadose.report import build_tables_report
-from vadose.samples import Period, Samples
+from vadose.samples import Samples
 from vadose.study.downscaling import study_downscaling
 from vadose.train import Optimisation, Progress, train
 from vadose.twin.county import build_county, open_county

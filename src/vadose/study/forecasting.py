@@ -11,6 +11,7 @@ import xarray as xr
 from vadose.artefact import fingerprint, made_from, writing
 from vadose.config import Experiment, LayerConfig, RunConfig
 from vadose.cube import open_cube
+from vadose.days import Period
 from vadose.errors import VadoseError
 from vadose.evaluate import evaluate
 from vadose.evaluate.paper import paper_tables
@@ -21,7 +22,7 @@ from vadose.models.inputs import NORMAL
 from vadose.normals import with_normals
 from vadose.processes import launched
 from vadose.report import build_report
-from vadose.samples import Period, Samples
+from vadose.samples import Samples
 from vadose.train import Progress, blend, silent, train
 
 MIN_PAIRS = {"validation": 10, "test": 60}
