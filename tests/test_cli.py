@@ -4,7 +4,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
+import xarray as xr
 from typer.testing import CliRunner
 
 from vadose.cli import app, main
@@ -78,3 +80,34 @@ def test_a_mistake_is_one_message_and_code_2(
 def test_errors_are_of_the_one_kind_people_meet() -> None:
     result = CliRunner().invoke(app, ["build", "nowhere"])
     assert isinstance(result.exception, VadoseError)
+
+
+def test_forecasts_of_others_may_be_netcdf(tmp_path: Path, small_cube: xr.Dataset) -> None:
+    days = small_cube.time.values[:100]
+    values = small_cube.soil_moisture.fillna(0.2).values[1:101, None]
+    own = xr.Dataset(
+        {"soil_moisture": (("init_time", "lead_time", "y", "x"), values)},
+        coords={
+            "init_time": days,
+            "lead_time": ("lead_time", [1], {"units": "days"}),
+            "y": small_cube.y,
+            "x": small_cube.x,
+        },
+    )
+    own.to_netcdf(tmp_path / "own.nc")
+    words = ["evaluate", str(tmp_path / "own.nc"), "--observed", str(tmp_path / "cube.nc"), "-o", str(tmp_path / "e")]
+    words += ["--min-pairs", "20", "--replicates", "20"]
+    small_cube.drop_vars("crs").to_netcdf(tmp_path / "cube.nc")
+    result = CliRunner().invoke(app, words)
+    assert "own.nc: the attributes model (its name), weather" in str(result.exception)
+    own.attrs = {"model": "own", "weather": "none", "scenario": "all", "causal": "true"}
+    own.attrs |= {name: small_cube.attrs[name] for name in ("layer", "dataset", "simulated")}
+    own.to_netcdf(tmp_path / "named.nc")
+    words[1] = str(tmp_path / "named.nc")
+    result = CliRunner().invoke(app, words, catch_exceptions=False)
+    assert result.exit_code == 0
+    table = pd.read_csv(tmp_path / "e" / "scores.csv").set_index("metric")
+    assert table.loc["rmse", "median"] == 0.0
+    words[1] = str(tmp_path / "other.nc")
+    (tmp_path / "other.nc").write_text("no NetCDF")
+    assert "cannot be read as NetCDF" in str(CliRunner().invoke(app, words).exception)

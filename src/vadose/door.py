@@ -128,6 +128,8 @@ def on_common_cells(datasets: Sequence[xr.Dataset], places: Sequence[str]) -> tu
     found, where = list(datasets), [Place.of(of) for of in datasets]
     for other, place in zip(where[1:], places[1:], strict=True):
         where[0].check_cells(other, f"{places[0]} and {place}")
+        if not (where[0].cell and other.cell):
+            where[0].check_steps(other, f"{places[0]} and {place}")
     by_name = all("station" in of.coords and of.station.dims == ("y",) for of in datasets)
     for axis in ("y", "x"):
         if by_name and axis == "y":
@@ -144,9 +146,9 @@ def on_common_cells(datasets: Sequence[xr.Dataset], places: Sequence[str]) -> tu
             if not np.array_equal(of[common], np.arange(datasets[k].sizes[axis])):
                 found[k] = found[k].isel({axis: of[common]})
             found[k] = found[k].assign_coords({axis: found[0][axis]}) if k else found[k]
-    for other, place in zip(found[1:], places[1:], strict=True):
-        for name in {"lat", "lon"} & set(found[0].coords) & set(other.coords):
-            one, two = found[0][name].values, other[name].values
+    for data, place in zip(found[1:], places[1:], strict=True):
+        for name in {"lat", "lon"} & set(found[0].coords) & set(data.coords):
+            one, two = found[0][name].values, data[name].values
             if one.shape == two.shape and (apart := float(np.nanmax(np.abs(one - two), initial=0))) > SAME_PLACE:
                 raise VadoseError(
                     f"{places[0]} and {place} have the same y and x, but {name} up to {apart:.4g} "

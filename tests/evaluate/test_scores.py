@@ -9,6 +9,7 @@ import xarray as xr
 
 from vadose.errors import VadoseError
 from vadose.evaluate import evaluate, paired
+from vadose.evaluate.left_out import CELLS, NO_PAIRS, NOT_ISSUED, VALUES
 from vadose.evaluate.scores import COLUMNS, STRATA_COLUMNS
 
 LEADS = (1, 3)
@@ -167,7 +168,7 @@ def _other_leads(stores: list[xr.Dataset]) -> None:
 @pytest.mark.parametrize(
     ("damage", "options", "message"),
     [
-        (_without("weather"), {}, r"lacks the attributes \['weather'\]"),
+        (_without("weather"), {}, r"the attributes weather \('none', .* are missing"),
         (_doubled, {}, "two stores are of"),
         (_other_layer, {}, "climatology is of layer '10-40 cm'"),
         (_other_leads, {}, "differ in lead_time"),
@@ -389,5 +390,93 @@ def test_products_have_samples_of_their_own(stores: list[xr.Dataset], small_cube
     assert found.loc["good"].weather.eq("analysis").all()
     assert found.loc["good"].lead_days.eq(0).all()
     assert found.loc["lstm"].lead_days.eq(1).all()
-    with pytest.raises(VadoseError, match=r"product good: dims .* on the grid of the predictions"):
+    with pytest.raises(VadoseError, match="product good: lacks 54 cells"):
         run(stores, small_cube, tmp_path / "c", products={"good": truth.isel(y=slice(2))})
+
+
+def turned(data: xr.Dataset, seed: int) -> xr.Dataset:
+    """The same data with axes in another order, and days, rows, columns, leads or stations in another order."""
+    rng = np.random.default_rng(seed)
+    moved = data.transpose(*rng.permutation(list(data.dims)))
+    return moved.isel({axis: rng.permutation(size) for axis, size in data.sizes.items()})
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("of", ["cells", "stations"])
+def test_the_order_of_any_axis_of_any_store_does_not_matter(
+    stores: list[xr.Dataset], small_cube: xr.Dataset, tmp_path: Path, seed: int, of: str
+) -> None:
+    observed = small_cube if of == "cells" else station_store(small_cube)
+    straight = run(stores, observed, tmp_path / "a", cube=small_cube)
+    others = [turned(store, seed + n) for n, store in enumerate(stores)]
+    table = run(others, turned(observed, seed), tmp_path / "b", cube=turned(small_cube, seed))
+    pd.testing.assert_frame_equal(straight, table)
+    for name in ("strata", "comparisons", "left_out"):
+        one, two = ((tmp_path / folder / f"{name}.csv").read_text() for folder in "ab")
+        assert one == two
+
+
+def test_labels_follow_their_cells(stores: list[xr.Dataset], small_cube: xr.Dataset, tmp_path: Path) -> None:
+    labels = np.where(small_cube.x > -1.2e7, "east", "west")
+    rows = []
+    for cube, of_cells in ((small_cube, labels), (small_cube.isel(x=slice(None, None, -1)), labels[::-1])):
+        folder = tmp_path / f"{len(rows)}"
+        run(stores, cube, folder, strata={"half": np.broadcast_to(of_cells, (8, 9)).ravel().tolist()})
+        rows.append(pd.read_csv(folder / "strata.csv"))
+    pd.testing.assert_frame_equal(*rows)
+
+
+def test_a_crop_is_scored_on_the_cells_in_common(
+    stores: list[xr.Dataset], small_cube: xr.Dataset, tmp_path: Path
+) -> None:
+    part = {"y": slice(2, 6), "x": slice(3, 9)}
+    said: list[str] = []
+    crop = run(stores, small_cube.isel(part), tmp_path / "a", progress=lambda what, share: said.append(what))
+    everywhere = run([store.isel(part) for store in stores], small_cube.isel(part), tmp_path / "b")
+    pd.testing.assert_frame_equal(crop, everywhere)
+    left_out = pd.read_csv(tmp_path / "a" / "left_out.csv", keep_default_na=False)
+    assert left_out[["model", "reason", "left_out"]].values.tolist() == [[m, CELLS, 48] for m in MODELS]
+    assert f"a, left out of lstm (none, all), {CELLS}, 48" in said
+    other = small_cube.assign_coords(x=small_cube.x + 5e6).drop_vars(["lat", "lon"])
+    with pytest.raises(VadoseError, match=r"no cell in common \(.* 8 x 9 cells with y"):
+        run(stores, other, tmp_path / "c")
+
+
+def test_what_is_left_out_is_named(stores: list[xr.Dataset], small_cube: xr.Dataset, tmp_path: Path) -> None:
+    weekly = stores[2].isel(init_time=slice(None, None, 7)).assign_attrs(model="weekly")
+    said: list[str] = []
+    table = run([*stores, weekly], small_cube, tmp_path / "e", progress=lambda what, share: said.append(what))
+    assert "weekly" not in set(table.model)
+    left_out = pd.read_csv(tmp_path / "e" / "left_out.csv", keep_default_na=False)
+    rows = left_out[left_out.model == "weekly"]
+    assert rows.reason.tolist() == [NO_PAIRS, NO_PAIRS, NOT_ISSUED]
+    assert (rows.found[:2].astype(int) < 20).all()
+    assert rows.left_out.tolist() == [1, 1, 85]
+    assert any("weekly" in line and "20 wanted, at leads of 1, 3 days" in line for line in said)
+
+
+@pytest.mark.parametrize("wrong", [-9999.0, np.inf, 30.0])
+def test_values_that_are_no_moisture_are_refused_or_counted(
+    stores: list[xr.Dataset], small_cube: xr.Dataset, tmp_path: Path, wrong: float
+) -> None:
+    values = small_cube.soil_moisture.values.copy()
+    seen = np.flatnonzero(np.isfinite(values.ravel()))
+    values.ravel()[seen[:2]] = wrong
+    run(stores, small_cube.assign(soil_moisture=(("time", "y", "x"), values)), tmp_path / "e")
+    left_out = pd.read_csv(tmp_path / "e" / "left_out.csv")
+    assert left_out[left_out.reason == VALUES].left_out.tolist() == [2]
+    values.ravel()[seen[:200]] = wrong
+    with pytest.raises(VadoseError, match=r"200 of .* values of soil_moisture lie outside"):
+        run(stores, small_cube.assign(soil_moisture=(("time", "y", "x"), values)), tmp_path / "f")
+    stores[1]["soil_moisture"] = stores[1].soil_moisture * 100
+    with pytest.raises(VadoseError, match=r"forecasts 2: .* values of soil_moisture lie outside"):
+        run(stores, small_cube, tmp_path / "g")
+
+
+def test_observations_and_forecasts_in_percent_are_converted(
+    stores: list[xr.Dataset], small_cube: xr.Dataset, tmp_path: Path
+) -> None:
+    straight = run(stores, small_cube, tmp_path / "a")
+    percent = {"soil_moisture": (small_cube.soil_moisture * 100).assign_attrs(units="vol %")}
+    stores[0]["soil_moisture"] = (stores[0].soil_moisture * 100).assign_attrs(units="%")
+    pd.testing.assert_frame_equal(straight, run(stores, small_cube.assign(percent), tmp_path / "b"), rtol=1e-3)

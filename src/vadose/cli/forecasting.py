@@ -190,6 +190,10 @@ def evaluate(
 ) -> None:
     """Score forecasts against observations; give persistence and climatology among them.
 
+    Forecasts may be of others: Zarr or NetCDF of `soil_moisture` (init_time, lead_time, y, x) with the attributes
+    `model`, `weather`, `scenario`, `layer`, `dataset`, `simulated` and `causal`. Cells are found by their coordinates.
+    What is left out of the tables is said, and stands in `left_out.csv`.
+
     Example: `vadose evaluate lstm.zarr persistence.zarr climatology.zarr --observed cube.zarr`
     """
     from vadose.cube import open_cube
@@ -200,7 +204,8 @@ def evaluate(
         if not (first and last):
             raise VadoseError("--from and --to go together: give both or neither")
         period = (day_of(first, "--from"), day_of(last, "--to"))
-    truth = open_store(observed) if (observed / "station").exists() else open_cube(observed)
+    is_store = observed.is_file() or (observed / "station").exists()
+    truth = open_store(observed) if is_store else open_cube(observed)
     with progress_bars() as tell:
         evaluate_stores(
             [open_store(store) for store in forecasts], truth, out=out, period=period, min_pairs=min_pairs,

@@ -56,10 +56,15 @@ def say_done(out: Path, page: Path) -> None:
 
 
 def open_store(store: Path) -> "xr.Dataset":
-    """A Zarr store of one group, opened lazily."""
+    """A Zarr store of one group, or a NetCDF file, opened lazily."""
     import xarray as xr
 
-    if not (store / "zarr.json").exists():
+    if store.is_file():
+        try:
+            return xr.open_dataset(store, chunks={})
+        except (OSError, ValueError) as error:
+            raise VadoseError(f"{store}: cannot be read as NetCDF ({str(error).splitlines()[0]})") from error
+    if not any((store / name).exists() for name in ("zarr.json", ".zgroup")):
         raise VadoseError(f"{store}: no Zarr store there; make one with 'vadose forecast' or 'vadose stations'")
     dataset: xr.Dataset = xr.open_zarr(store, consolidated=False)
     return dataset
@@ -133,6 +138,10 @@ def progress_bars() -> Iterator[Callable[[str, float], None]]:
         def tell(what: str, share: float) -> None:
             stage = what.split(":")[0]
             if stage in finished:
+                return
+            if stage not in started and share >= 1.0:
+                finished.add(stage)
+                console.print(what, highlight=False)
                 return
             if stage not in started:
                 started[stage] = time.monotonic()

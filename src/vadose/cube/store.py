@@ -208,6 +208,11 @@ def open_cube(path: Path, group: str | None = None) -> xr.Dataset:
         When there is no cube at ``path``, it is half built, there is no such grid in it, or it cannot be brought into
         our form (`vadose.door.as_cube`).
     """
+    if path.is_file():
+        raise VadoseError(
+            f"{path}: a file; expected a cube, made with: vadose build FOLDER --out CUBE, or written by xarray as a "
+            f"group of a Zarr store, with (time, y, x), lat, lon and mask (y, x) and the attributes {', '.join(CUBE)}"
+        )
     groups = sorted(p.parent.name for p in path.glob("*/zarr.json") if (p.parent / "lat").exists())
     if not groups:
         raise VadoseError(f"{path}: no cube there; make one with: vadose build FOLDER --out {path}")

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from vadose.errors import VadoseError
 from vadose.grid import grid_of
+from vadose.values import MARGIN, checked
 
 VARIABLE = "soil_moisture"
 """What prediction stores and station stores hold; a cube may hold the observations under another name."""
@@ -32,6 +33,8 @@ class Sites:
         What sites are: ``'cells'`` or ``'stations'``.
     outside
         Stations that lie in no cell and are left out.
+    values_outside
+        Observations off the valid range, taken as missing.
     """
 
     observed: xr.DataArray
@@ -40,6 +43,7 @@ class Sites:
     place: Places
     of: str
     outside: int = 0
+    values_outside: int = 0
 
 
 def sites_of(observed: xr.Dataset, predicted: xr.Dataset) -> Sites:
@@ -80,9 +84,9 @@ def cells_of(stations: xr.Dataset, cells: xr.Dataset) -> tuple[Places, Places]:
 
 
 def by_valid_day(
-    store: xr.Dataset, variable: str, sites: Sites, leads: NDArray[np.int64], days: pd.DatetimeIndex
-) -> NDArray[np.float32]:
-    """Predictions at the sites by the day they are of: (lead, day, site)."""
+    store: xr.Dataset, variable: str, sites: Sites, leads: NDArray[np.int64], days: pd.DatetimeIndex, place: str
+) -> tuple[NDArray[np.float32], int]:
+    """Predictions at the sites by the day they are of: (lead, day, site), and how many lay off the valid range."""
     maps = store[variable].transpose("init_time", "lead_time", "y", "x")
     values = np.concatenate(
         [
@@ -90,12 +94,13 @@ def by_valid_day(
             for start in range(0, len(maps), _DAYS_AT_ONCE)
         ]
     )
+    values, outside = checked(values, variable, place, MARGIN)
     of_day = pd.Index(store.init_time.values)
     found = np.full((len(leads), len(days), len(sites.rows)), np.nan, np.float32)
     for k, lead in enumerate(leads):
         position = of_day.get_indexer(days - pd.Timedelta(days=int(lead)))
         found[k, position >= 0] = values[position[position >= 0], k]
-    return found
+    return found, outside
 
 
 def _at_cells(observed: xr.Dataset, predicted: xr.Dataset) -> Sites:
@@ -106,25 +111,33 @@ def _at_cells(observed: xr.Dataset, predicted: xr.Dataset) -> Sites:
             f"it has {sorted(map(str, observed.data_vars))}"
         )
     values = observed[variable].transpose("time", "y", "x")
-    if values.shape[1:] != (predicted.sizes["y"], predicted.sizes["x"]):
-        raise VadoseError(
-            f"the cube has {values.shape[1:]} cells, the predictions {(predicted.sizes['y'], predicted.sizes['x'])}; "
-            "score them against the cube they were made from, or against stations"
-        )
     rows, columns = np.nonzero(values.notnull().any("time").values)
     if not len(rows):
         raise VadoseError(f"the cube holds no {variable} at all; there is nothing to score against")
-    at = {"y": xr.DataArray(rows, dims="site"), "x": xr.DataArray(columns, dims="site")}
     are_stations = "station" in observed.coords
+    if are_stations:
+        rows = _by_name(observed, rows)
+    at = {"y": xr.DataArray(rows, dims="site"), "x": xr.DataArray(columns, dims="site")}
     names = [f"row {r}, column {c}" for r, c in zip(rows, columns, strict=True)]
-    found = values.isel(at).reset_coords(drop=True)
+    found, outside = _checked(values.isel(at).reset_coords(drop=True), variable)
     coords = {
         "site": [str(name) for name in observed.station.values[rows]] if are_stations else names,
         "lat": ("site", observed.lat.isel(at, missing_dims="ignore").values),
         "lon": ("site", observed.lon.isel(at, missing_dims="ignore").values),
     }
     place = rows * observed.sizes["x"] + columns
-    return Sites(found.assign_coords(coords), rows, columns, place, "stations" if are_stations else "cells")
+    of = "stations" if are_stations else "cells"
+    return Sites(found.assign_coords(coords), rows, columns, place, of, values_outside=outside)
+
+
+def _by_name(stations: xr.Dataset, positions: Places) -> Places:
+    """Positions of stations in the order of their names, lest the draws of a bootstrap follow that of a file."""
+    return positions[np.argsort(stations.station.values[positions].astype(object), kind="stable")]
+
+
+def _checked(found: xr.DataArray, variable: str) -> tuple[xr.DataArray, int]:
+    values, outside = checked(found.values, variable, "the observations")
+    return found.copy(data=values), outside
 
 
 def _at_stations(stations: xr.Dataset, predicted: xr.Dataset) -> Sites:
@@ -135,10 +148,11 @@ def _at_stations(stations: xr.Dataset, predicted: xr.Dataset) -> Sites:
     inside = np.flatnonzero(rows >= 0)
     # A cell of the lattice without data holds no prediction either.
     some = predicted[VARIABLE].notnull().any(("init_time", "lead_time")).values
-    inside = inside[some[rows[inside], columns[inside]]]
+    inside = _by_name(stations, inside[some[rows[inside], columns[inside]]])
     if not len(inside):
         raise VadoseError(f"none of the {len(rows)} stations lies in a cell of the predictions")
     chosen = stations[VARIABLE].sel(layer=layer).isel(station=inside).transpose("time", "station")
+    chosen, off_range = _checked(chosen, VARIABLE)
     found = (
         chosen.rename(station="site")
         .reset_coords(drop=True)
@@ -148,4 +162,5 @@ def _at_stations(stations: xr.Dataset, predicted: xr.Dataset) -> Sites:
             lon=("site", stations.lon.values[inside]),
         )
     )
-    return Sites(found, rows[inside], columns[inside], inside, "stations", len(rows) - len(inside))
+    outside = len(rows) - len(inside)
+    return Sites(found, rows[inside], columns[inside], inside, "stations", outside, off_range)

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from vadose.artefact import is_current, note_inputs, provenance, writing
 from vadose.errors import VadoseError
 from vadose.evaluate import intervals
-from vadose.evaluate.collocate import VARIABLE, Sites, by_valid_day, observed_variable, sites_of
+from vadose.evaluate.collocate import VARIABLE, by_valid_day, observed_variable, sites_of
 from vadose.evaluate.leads import KEYS, LeadJob, OfLead, Run, read_lead, size_of, write_pairs
+from vadose.evaluate.left_out import CELLS, OUTSIDE, VALUES, entry, few_pairs, not_issued, told, write_left_out
 from vadose.evaluate.paired import score
-from vadose.evaluate.strata import Labels, classes, crossed, labels_at, strata_of
+from vadose.evaluate.strata import Labels, classes, crossed
+from vadose.evaluate.together import SPREAD, analyses_at, brought_together, labels_of
 from vadose.workers import on_workers
 
-SPREAD = "soil_moisture_std"
 COLUMNS = [
     "dataset", *KEYS, "layer", "lead_days", "metric", "median", "lower", "upper", "n_sites", "n_pairs", "q25", "q75",
 ]  # fmt: skip
@@ -58,6 +59,8 @@ def evaluate(
     - ``scores.csv``: median over sites of each score with its 95 % interval, and quartiles over sites;
     - ``strata.csv``: the same over the sites of each class of each kind, as land covers;
     - ``comparisons.csv``: median over sites of a run's score minus every other run's, the same samples;
+    - ``left_out.csv``: models, sites, stations, cells, days of issue and values that the tables leave out, with the
+      reason and the number (`vadose.evaluate.left_out`);
     - ``products.csv``, where products are given: their scores, and the runs' at the shortest lead;
     - ``scores.zarr``: (run, lead_days, site, metric) value, lower, upper, the pairs counted, and the class of
       each site (kind, site);
@@ -74,10 +77,12 @@ def evaluate(
     Parameters
     ----------
     predictions
-        Stores as `vadose.forecast.forecast` writes them; with persistence and climatology among
-        them there are skill scores against these: those of a run's own scenario, else the first.
+        Stores as `vadose.forecast.forecast` writes them, or whatever `vadose.door.as_forecasts` brings into that form;
+        with persistence and climatology among them there are skill scores against these: those of a run's own scenario,
+        else the first.
     observed
-        A cube, whose variable is the one the stores name in the attribute ``observed``, or a station store.
+        A cube, whose variable is the one the stores name in the attribute ``observed``, or a station store. Cells are
+        found by their coordinates; those that not all have are left out.
     period
         First and last valid day; all days predicted when left out.
     strata
@@ -103,8 +108,8 @@ def evaluate(
     ----------
     Kunsch (1989), doi:10.1214/aos/1176347265.
     """
-    runs = [_key(store) for store in predictions]
-    _agree(predictions, runs)
+    together = brought_together(predictions, observed, strata)
+    predictions, runs, observed = together.predictions, together.runs, together.observed
     inputs = {
         "predictions": [dict(store.attrs) for store in predictions], "products": sorted(products or {}),
         "observed": observed.attrs.get("inputs"), "cube": None if cube is None else cube.attrs.get("inputs"),
@@ -112,7 +117,7 @@ def evaluate(
         "replicates": replicates, "seed": seed, "strata": {k: list(map(str, v)) for k, v in (strata or {}).items()},
     }  # fmt: skip
     if observed.attrs.get("inputs") and is_current(out, **inputs):
-        return out
+        return _say_left_out(out, progress)
     what = f"evaluating {out.name}"
     progress(what, 0.0)
     first = predictions[0]
@@ -120,9 +125,13 @@ def evaluate(
     sites = sites_of(observed, first)
     days = _days(predictions, leads, sites.observed, period)
     truth = sites.observed.reindex(time=days).values.astype(float)  # (day, site)
-    predicted = np.stack([by_valid_day(store, VARIABLE, sites, leads, days) for store in predictions])
-    spreads = [by_valid_day(store, SPREAD, sites, leads, days) if SPREAD in store else None for store in predictions]
-    common = _common(predicted, spreads, truth, min_pairs)
+    taken = [[by_valid_day(store, name, sites, leads, days, place) for name in (VARIABLE, SPREAD) if name in store]
+             for store, place in zip(predictions, together.names, strict=False)]  # fmt: skip
+    predicted = np.stack([of_run[0][0] for of_run in taken])
+    spreads = [of_run[1][0] if len(of_run) > 1 else None for of_run in taken]
+    outside = [sites.values_outside, *(sum(count for _, count in of_run) for of_run in taken)]
+    del taken
+    common, most = _common(predicted, spreads, truth, min_pairs)
     pairs = common.sum(axis=1)
     counts = pairs >= min_pairs
     if not counts.any():
@@ -130,7 +139,7 @@ def evaluate(
             f"no site has {min_pairs} pairs between {days[0]:%Y-%m-%d} and {days[-1]:%Y-%m-%d}: the most found is "
             f"{int(pairs.max())}; give a longer period, or lower --min-pairs"
         )
-    labels = _labels(observed, cube, strata, sites, first.attrs["layer"])
+    labels = labels_of(observed, cube, sites, first.attrs["layer"])
     of_cube = "layer" not in observed.dims
     dataset = first.attrs["dataset"] if of_cube else str(observed.attrs.get("dataset", "stations"))
     named = {"dataset": dataset, "layer": first.attrs["layer"]}
@@ -154,7 +163,13 @@ def evaluate(
     }  # fmt: skip
     gaussian = [spread is not None for spread in spreads]
     series = _series(predicted, spreads, truth, counts)
-    analysed = _analyses(products or {}, first, sites, days)
+    analysed = analyses_at(products or {}, first, sites, days)
+    left_out = [
+        *few_pairs(runs, leads, most, pairs, min_pairs), *not_issued(predictions, runs),
+        *(entry(run, CELLS, n) for run, n in zip([*runs, None], together.cells_left_out, strict=False) if n),
+        *([entry(None, OUTSIDE, sites.outside, sites.outside + truth.shape[1])] if sites.outside else []),
+        *(entry(run, VALUES, n) for run, n in zip([None, *runs], outside, strict=True) if n),
+    ]  # fmt: skip
     with writing(out) as scratch, on_workers(workers, scheduler) as do:
         scratch.mkdir()
         note_inputs(scratch, **inputs)
@@ -184,25 +199,39 @@ def evaluate(
                 **bootstrap,
             )  # fmt: skip
             written["products"] = rows, STRATA_COLUMNS
+        write_left_out(left_out, named, scratch / "left_out.csv")
         for name, (rows, columns) in written.items():
             pd.DataFrame(rows, columns=columns).to_csv(scratch / f"{name}.csv", index=False, float_format="%.6g")
     progress(what, 1.0)
+    return _say_left_out(out, progress)
+
+
+def _say_left_out(out: Path, progress: Progress) -> Path:
+    for line in told(out / "left_out.csv"):
+        progress(f"{out.name}, {line}", 1.0)
     return out
 
 
-def _common(predicted: Array, spreads: Sequence[Array | None], truth: Array, min_pairs: int) -> NDArray[np.bool_]:
-    """Samples (lead, day, site) that count; a store without pairs enough at a lead is made NaN there."""
+def _common(
+    predicted: Array, spreads: Sequence[Array | None], truth: Array, min_pairs: int
+) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Samples (lead, day, site) that count, and the most (run, lead) that a store has by itself at a site.
+
+    A store without pairs enough at a lead is made NaN there.
+    """
+    most = np.zeros(predicted.shape[:2], np.int64)
     known = np.broadcast_to(np.isfinite(truth), predicted.shape[1:])
     common, of_all, some = known.copy(), known.copy(), np.zeros(len(known), bool)
-    for of_run, spread in zip(predicted, spreads, strict=True):
+    for of_run, spread, at_most in zip(predicted, spreads, most, strict=True):
         finite = known & np.isfinite(of_run) & (True if spread is None else spread >= 0)
-        enough = (finite.sum(axis=1) >= min_pairs).any(axis=1)
+        at_most[:] = finite.sum(axis=1).max(axis=1)
+        enough = at_most >= min_pairs
         of_run[~enough] = np.nan
         common[enough] &= finite[enough]
         of_all &= finite
         some |= enough
     common[~some] = of_all[~some]
-    return common
+    return common, most
 
 
 def _series(
@@ -263,35 +292,6 @@ def _product_tables(
     return rows
 
 
-def _analyses(
-    products: Mapping[str, xr.DataArray], first: xr.Dataset, sites: Sites, days: pd.DatetimeIndex
-) -> dict[str, Array]:
-    """Products at the sites (day, site), refused where they lie on another grid."""
-    found = {}
-    for name, values in products.items():
-        if set(values.dims) != {"time", "y", "x"} or any(
-            not np.array_equal(values[axis].values, first[axis].values) for axis in ("y", "x")
-        ):
-            raise VadoseError(
-                f"product {name}: dims {dict(values.sizes)}; give (time, y, x) on the grid of the predictions, "
-                f"y {first.sizes['y']}, x {first.sizes['x']}"
-            )
-        ordered = values.transpose("time", "y", "x").reindex(time=days)
-        found[name] = ordered.values[:, sites.rows, sites.columns].astype(float)
-    return found
-
-
-def _labels(
-    observed: xr.Dataset, cube: xr.Dataset | None, strata: Mapping[str, Sequence[str]] | None, sites: Sites, layer: str
-) -> dict[str, Labels]:
-    """Class of each site by kind; a kind of which no site has any is left out."""
-    found: dict[str, Any] = {**strata_of(observed, cube, layer=layer), **(strata or {})}
-    is_cube = "layer" not in observed.dims
-    places = observed.sizes["y"] * observed.sizes["x"] if is_cube else observed.sizes["station"]
-    labels = labels_at(found, sites, places)
-    return {kind: of_site for kind, of_site in labels.items() if (of_site != "").any()}
-
-
 def _references(runs: Sequence[Run]) -> dict[str, list[int | None]]:
     """Skill scores there are, and for each run the run it is measured against."""
     found: dict[str, list[int | None]] = {}
@@ -305,39 +305,6 @@ def _references(runs: Sequence[Run]) -> dict[str, list[int | None]]:
 def _text(words: Iterable[Any]) -> NDArray[np.object_]:
     """Words as Zarr v3 can keep them: of any length."""
     return np.array([str(word) for word in words], dtype=object)
-
-
-def _key(store: xr.Dataset) -> Run:
-    """Model, weather and scenario of a store, refused when it does not say all that a score has to."""
-    needed = (*KEYS, "layer", "dataset", "simulated", "causal")
-    if missing := [key for key in needed if key not in store.attrs]:
-        raise VadoseError(f"a prediction store lacks the attributes {missing}; make stores with: vadose forecast")
-    for name in {VARIABLE, SPREAD} & {VARIABLE, *store.data_vars}:
-        if name not in store or set(store[name].dims) != {"init_time", "lead_time", "y", "x"}:
-            raise VadoseError(
-                f"the store of {store.attrs['model']} has no {name} (init_time, lead_time, y, x); "
-                f"found {list(store.data_vars)}"
-            )
-    return str(store.attrs["model"]), str(store.attrs["weather"]), str(store.attrs["scenario"])
-
-
-def _agree(predictions: Sequence[xr.Dataset], runs: list[Run]) -> None:
-    """Refuse stores that cannot stand in one table."""
-    if double := {run for run in runs if runs.count(run) > 1}:
-        raise VadoseError(f"two stores are of {sorted(double)}: a table has one row a model, weather and scenario")
-    first = predictions[0]
-    for store, run in zip(predictions, runs, strict=True):
-        for key in ("layer", "dataset", "simulated"):
-            if store.attrs[key] != first.attrs[key]:
-                raise VadoseError(f"{run[0]} is of {key} {store.attrs[key]!r}, {runs[0][0]} of {first.attrs[key]!r}")
-        if observed_variable(store) != observed_variable(first):
-            raise VadoseError(
-                f"{run[0]} is scored against {observed_variable(store)}, {runs[0][0]} against "
-                f"{observed_variable(first)}; evaluate them apart"
-            )
-        for name in ("lead_time", "y", "x"):
-            if not np.array_equal(store[name].values, first[name].values):
-                raise VadoseError(f"{run[0]} and {runs[0][0]} differ in {name}; score stores of equal leads and grid")
 
 
 def _days(

@@ -1,15 +1,14 @@
 """Kinds of sites - network, land cover, soil texture, climate - whose scores are told apart."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from vadose.errors import VadoseError
-from vadose.evaluate.collocate import Sites, cells_of, is_station_store
+from vadose.evaluate.collocate import cells_of, is_station_store
 from vadose.features.classes import igbp_group, texture_group, usda_texture_class
 
 Labels = NDArray[np.object_]
@@ -67,17 +66,6 @@ def strata_of(observed: xr.Dataset, cube: xr.Dataset | None = None, *, layer: st
         learnt = fields["learnt"].values
         found["split"] = np.where(learnt == 1, "trained", np.where(learnt == 0, "new", "")).astype(object)
     return {kind: labels.reshape(shape) for kind, labels in found.items()}
-
-
-def labels_at(strata: Mapping[str, Sequence[str]], sites: Sites, places: int) -> dict[str, Labels]:
-    """Labels of the scored sites from labels of all stations or cells, of which there are ``places``."""
-    found = {}
-    for kind, labels in strata.items():
-        flat = np.asarray(labels, object).ravel()
-        if len(flat) != places:
-            raise VadoseError(f"strata {kind!r} has {len(flat)} labels; the observations have {places} {sites.of}")
-        found[kind] = np.array([str(label) for label in flat[sites.place]], object)
-    return found
 
 
 def classes(labels: Mapping[str, Labels]) -> Iterator[tuple[str, str, NDArray[np.int64]]]:
