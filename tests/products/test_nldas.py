@@ -296,7 +296,7 @@ def test_damaged_files_are_named(version: str, noah: dict[str, list[Path]], tmp_
     path = tmp_path / source.name
     whole = source.read_bytes()
     for content, message in (
-        (whole[: len(whole) * 2 // 3], "cut short or damaged|holds no"),
+        (whole[: len(whole) * 2 // 3], "cut short"),
         (b"", "0 bytes"),
         (b"<!DOCTYPE html><html>Login</html>", "web page"),
         (b"PK\x03\x04" + bytes(100), "found a zip file"),

@@ -1,5 +1,6 @@
 """GEFS and GFS granules written by the simulated world."""
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -259,7 +260,7 @@ def test_damaged_files_are_named(runs: dict[str, list[Path]], tmp_path: Path) ->
     path = tmp_path / source.name
     whole = source.read_bytes()
     for content, message in (
-        (whole[: len(whole) * 2 // 3], "cut short or damaged"),
+        (whole[: len(whole) * 2 // 3], "cut short: the message at byte"),
         (b"", "0 bytes"),
         (b"<!DOCTYPE html><html>Login</html>", "web page"),
         (b"\x89HDF\r\n\x1a\n" + bytes(100), "found a hdf5 file"),
@@ -330,3 +331,100 @@ def test_other_levels_are_named(runs: dict[str, list[Path]], tmp_path: Path) -> 
     named = path.rename(tmp_path / source.name)
     with pytest.raises(VadoseError, match="no message holds a variable that is read"):
         identify(named)
+
+
+def changed(source: Path, target: Path, keep: Callable[[int], bool], change: Callable[[np.ndarray], None]) -> Path:
+    """Messages for which ``keep(handle)`` holds, their values changed in place."""
+    with target.open("wb") as out:
+        for handle in _handles(source):
+            if keep(handle):
+                values = eccodes.codes_get_values(handle)
+                change(values)
+                eccodes.codes_set_values(handle, values)
+                eccodes.codes_write(handle, out)
+    return target
+
+
+def is_moisture(handle: int) -> bool:
+    return bool(eccodes.codes_get(handle, "parameterNumber") == 192 and eccodes.codes_get(handle, "discipline") == 2)
+
+
+def test_placeholders_over_ice_and_sea_are_missing(runs: dict[str, list[Path]], tmp_path: Path) -> None:
+    source = runs["gfs"][9]
+
+    def ice(values: np.ndarray) -> None:
+        values[:3] = (1.001, 1.0, 0.75)
+
+    path = changed(source, tmp_path / source.name, is_moisture, ice)
+    whole, part = read_weather_forecast(source), read_weather_forecast(path)
+    moisture = part.soil_moisture_10_40cm
+    assert np.isnan(moisture.values.ravel()[:3]).all()
+    assert moisture.attrs["placeholders"] == 3
+    np.testing.assert_array_equal(moisture.values.ravel()[3:], whole.soil_moisture_10_40cm.values.ravel()[3:])
+    assert "placeholder of 1 over ice and sea" in part.attrs["quality"]
+    # Percent are no placeholders.
+    percent = changed(source, path, is_moisture, lambda v: v.__imul__(100))
+    with pytest.raises(VadoseError, match=r"values of soil_moisture_0_10cm lie outside 0 \.\. 1"):
+        read_weather_forecast(percent)
+
+
+def test_soil_is_missing_where_the_file_says_sea(runs: dict[str, list[Path]], tmp_path: Path) -> None:
+    source, path = runs["gfs"][9], tmp_path / runs["gfs"][9].name
+    handles = {(eccodes.codes_get(h, "shortName"), eccodes.codes_get(h, "level")): h for h in _handles(source)}
+    land = eccodes.codes_clone(handles["sp", 0])
+    for key, value in (("discipline", 2), ("parameterCategory", 0), ("parameterNumber", 0)):
+        eccodes.codes_set(land, key, value)
+    sea = np.ones(eccodes.codes_get_size(land, "values"))
+    sea[:5] = 0
+    eccodes.codes_set_values(land, sea)
+    with path.open("wb") as out:
+        for handle in (*_handles(source), land):
+            eccodes.codes_write(handle, out)
+    dataset = read_weather_forecast(path)
+    for name in ("soil_moisture_0_10cm", "soil_temperature_0_10cm"):
+        assert np.isnan(dataset[name].values.ravel()).sum() == 5
+    assert np.isfinite(dataset.air_temperature).all()
+
+
+def test_a_file_is_held_against_its_name(runs: dict[str, list[Path]], tmp_path: Path) -> None:
+    for name, message in (
+        ("gec00.t00z.pgrb2s.0p25.f012", "says lead 12 h, its messages 27 h"),
+        ("gep01.t00z.pgrb2s.0p25.f027", "says member p01, its messages c00"),
+        ("gec00.t12z.pgrb2s.0p25.f027", "says run 12 UTC, its messages 00 UTC"),
+        ("gefs.20190501/gec00.t00z.pgrb2s.0p25.f027", "says day 20190501, its messages 20190430"),
+    ):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        with pytest.raises(VadoseError, match=message):
+            read_weather_forecast(shutil.copy(runs["gefs"][9], path))
+
+
+@pytest.mark.parametrize(
+    ("section", "octet", "value", "message"),
+    [
+        (1, 15, 13, "'2019-13-30 0:0', which is no date"),  # month
+        (1, 13, 39, "which is no date between 1900 and 2100"),  # year
+        (3, 34, 255, "cells where .* are declared"),  # columns
+        (3, 47, 250, "apart, the message says|expected -90 to 90"),  # first latitude
+        (4, 9, 3, "1 messages of product template 3"),
+        (4, 7, 9, "a section is not as long as its template"),  # vertical coordinates
+        (5, 20, 255, "its values do not fit their packing"),  # bits
+        (5, 9, 7, "values where .* are declared"),
+        (7, 1, 1, "its sections do not fill it"),  # length
+    ],
+)
+def test_a_wrong_octet_is_named(
+    section: int, octet: int, value: int, message: str, runs: dict[str, list[Path]], tmp_path: Path
+) -> None:
+    content = bytearray(runs["gefs"][9].read_bytes())
+    at = 16
+    while content[at + 4] != section:
+        at += int.from_bytes(content[at : at + 4], "big")
+    content[at + octet - 1] = value
+    path = tmp_path / "cut.grib2"
+    path.write_bytes(content)
+    try:
+        said = read_weather_forecast(path).attrs.get("left_out", "")
+    except VadoseError as error:
+        said = str(error)
+    assert re.search(message, said), said

@@ -4,6 +4,8 @@ Messages are told apart by their keys and not by the names of a table: those of 
 own, and a level such as 0.1 m below ground is whole centimetres or metres in one table and not in another.
 """
 
+import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,9 +19,35 @@ from numpy.typing import NDArray
 from vadose.errors import VadoseError
 from vadose.grid import raster_coordinates, raster_window
 from vadose.products.containers import BBox, container_of
+from vadose.products.dates import moment
+from vadose.products.grib_bytes import MOST_CELLS, whole_messages
 
-Keys = dict[str, Any]
+# What it logs comes back as errors.
+eccodes.codes_context_set_logging(Path(os.devnull).open("w"))  # noqa: SIM115
+
 Array = NDArray[np.floating]
+
+
+class Keys(dict[str, Any]):
+    """Keys of a message, looked up when first asked for; None where it has none of that name.
+
+    ``NAME:i`` asks for the number of a key that is shown as text. To be used until the next message is asked for.
+    """
+
+    def __init__(self, path: Path, handle: Any) -> None:
+        super().__init__()
+        self._path, self._handle = path, handle
+
+    def __missing__(self, name: str) -> Any:
+        key, _, kind = name.partition(":")
+        try:
+            self[name] = eccodes.codes_get(self._handle, key, int if kind == "i" else None)
+        except eccodes.KeyValueNotFoundError:
+            self[name] = None
+        except (eccodes.CodesInternalError, UnicodeDecodeError) as error:
+            raise VadoseError(f"{self._path}: {key} of a message cannot be read ({error}); fetch it again") from error
+        return self[name]
+
 
 _GRID = (
     "gridType", "Ni", "Nj", "iScansNegatively", "jScansPositively", "jPointsAreConsecutive",
@@ -28,10 +56,12 @@ _GRID = (
     "jDirectionIncrementInDegrees", "iDirectionIncrementInDegrees",
 )  # fmt: skip
 _MISSING = 1e34
+_NO_STEP = 60.0
+"""Steps from here on are those of edition 1 that are left out."""
 
 
 def messages(
-    path: Path, names: tuple[str, ...], wanted: Callable[[Keys], bool]
+    path: Path, wanted: Callable[[Keys], bool], unread: Counter[str] | None = None
 ) -> Iterator[tuple[Keys, Callable[[], Array]]]:
     """Walk over the messages of a GRIB file.
 
@@ -39,17 +69,17 @@ def messages(
     ----------
     path
         The file.
-    names
-        Keys to look up; None where a message has none of that name. ``NAME:i`` asks for the number of a
-        key that is shown as text.
     wanted
         Whether a message with these keys is given.
+    unread
+        Counts what is left out: messages of grids other than regular latitude and longitude, of products that
+        are no forecast of a field, and of packings out of use.
 
     Yields
     ------
     tuple
         The keys, and a function that unpacks the values (row, column) in the order of the file, NaN where
-        missing; it can be called until the next message is asked for. Keys of the grid come along.
+        missing; it can be called until the next message is asked for.
 
     Raises
     ------
@@ -58,23 +88,23 @@ def messages(
     """
     if (container := container_of(path)) != "grib":
         raise VadoseError(f"{path}: found a {container} file where GRIB is published; is it another file renamed?")
-    try:
-        with path.open("rb") as stream:
-            eccodes.codes_grib_multi_support_reset_file(stream)
-            while (handle := _next(stream)) is not None:
-                try:
-                    keys = {name: _get(handle, name) for name in (*names, *_GRID)}
-                    if wanted(keys):
-                        yield keys, lambda handle=handle, keys=keys: _values(path, handle, keys)  # type: ignore[misc]
-                finally:
-                    eccodes.codes_release(handle)
-    except (eccodes.CodesInternalError, OSError) as error:
-        raise VadoseError(f"{path}: cut short or damaged ({error}); fetch it again") from error
+    for message in whole_messages(path, Counter() if unread is None else unread):
+        try:
+            handle = eccodes.codes_new_from_message(message)
+        except eccodes.CodesInternalError as error:
+            raise VadoseError(f"{path}: a message cannot be decoded ({error}); fetch it again") from error
+        try:
+            keys = Keys(path, handle)
+            if wanted(keys):
+                yield keys, lambda handle=handle, keys=keys: _values(path, handle, keys)  # type: ignore[misc]
+        finally:
+            eccodes.codes_release(handle)
 
 
-def valid_time(keys: Keys) -> pd.Timestamp:
+def valid_time(path: Path, keys: Keys) -> pd.Timestamp:
     """The end of a message's time, from the keys ``validityDate`` and ``validityTime``."""
-    return pd.to_datetime(f"{keys['validityDate']:08d}{keys['validityTime']:04d}", format="%Y%m%d%H%M")
+    stamp = f"{keys['validityDate'] or 0:08d}{keys['validityTime'] or 0:04d}"
+    return moment(stamp, "%Y%m%d%H%M", path, "the time of a message")
 
 
 def axes(path: Path, keys: Keys) -> tuple[Array, Array]:
@@ -84,9 +114,23 @@ def axes(path: Path, keys: Keys) -> tuple[Array, Array]:
             f"{path}: found a {keys['gridType']} grid, or rows from east to west; only regular latitude-longitude "
             "grids with rows from west to east are read, regrid it first"
         )
-    lat = np.linspace(keys[_GRID[6]], keys[_GRID[8]], keys["Nj"])
+    if any(keys[name] is None for name in _GRID[1:]) or not 0 < keys["Ni"] * keys["Nj"] <= MOST_CELLS:
+        raise VadoseError(
+            f"{path}: a message of {keys['Nj']} x {keys['Ni']} cells; expected 1 to {MOST_CELLS} and their places"
+        )
+    north, west, south, east, dy, dx = (float(keys[name]) for name in _GRID[6:])
+    lat = np.linspace(north, south, keys["Nj"])
     # East of the first point, over 360 degrees where need be.
-    lon = keys[_GRID[7]] + np.linspace(0, (keys[_GRID[9]] - keys[_GRID[7]]) % 360, keys["Ni"])
+    lon = west + np.linspace(0, (east - west) % 360, keys["Ni"])
+    for what, centres, declared in (("rows", lat, dy), ("columns", lon, dx)):
+        step = abs(float(centres[1] - centres[0])) if len(centres) > 1 else declared
+        if abs(step - declared) > 0.02 * declared and 0 < declared < _NO_STEP:
+            raise VadoseError(
+                f"{path}: {len(centres)} {what} from {centres[0]:g} to {centres[-1]:g} degree are {step:g} apart, the "
+                f"message says {declared:g}; the cells cannot be placed"
+            )
+    if np.abs(lat).max() > 90:
+        raise VadoseError(f"{path}: latitudes from {lat[0]:g} to {lat[-1]:g}; expected -90 to 90")
     return lat, lon
 
 
@@ -141,29 +185,14 @@ def north_up(
     return rows, columns, raster_coordinates("EPSG:4326", corner, (len(rows), len(columns)))
 
 
-def _next(stream: Any) -> Any:
-    """The next field, also one of several in a message, as older GFS keeps its winds."""
-    eccodes.codes_grib_multi_support_on()
-    try:
-        return eccodes.codes_grib_new_from_file(stream)
-    finally:
-        eccodes.codes_grib_multi_support_off()
-
-
-def _get(handle: Any, name: str) -> Any:
-    name, _, kind = name.partition(":")
-    try:
-        return eccodes.codes_get(handle, name, int if kind == "i" else None)
-    except eccodes.KeyValueNotFoundError:
-        return None
-
-
 def _values(path: Path, handle: Any, keys: Keys) -> Array:
+    cells = keys["Ni"] * keys["Nj"]
     try:
+        # Before memory is asked for: a few bytes may declare thousands of millions of equal values.
+        if (count := eccodes.codes_get_size(handle, "values")) != cells:
+            raise VadoseError(f"{path}: found {count} values on {keys['Nj']} x {keys['Ni']} cells; fetch it again")
         eccodes.codes_set(handle, "missingValue", _MISSING)
         values: Array = eccodes.codes_get_values(handle)
-    except eccodes.CodesInternalError as error:
+    except (eccodes.CodesInternalError, ValueError) as error:
         raise VadoseError(f"{path}: the values of a message cannot be unpacked ({error}); fetch it again") from error
-    if values.size != keys["Ni"] * keys["Nj"]:
-        raise VadoseError(f"{path}: found {values.size} values on {keys['Nj']} x {keys['Ni']} cells; fetch it again")
     return np.where(values == _MISSING, np.nan, values).reshape(keys["Nj"], keys["Ni"])

@@ -14,6 +14,7 @@ import xarray as xr
 
 from vadose.errors import VadoseError
 from vadose.products.containers import BBox, container_of, open_netcdf, simulated_mark
+from vadose.products.dates import moment
 from vadose.products.grib import Array, axes, messages, north_up, valid_time
 from vadose.products.ranges import within
 
@@ -57,7 +58,7 @@ def read_hour(
         )
     if missing:
         notes["left_out"] = ", ".join(missing)
-    stamp = pd.to_datetime(named[1] + named[2], format="%Y%m%d%H%M") if named else time
+    stamp = moment(named[1] + named[2], "%Y%m%d%H%M", path, "the hour in its name") if named else time
     if stamp is None:
         raise VadoseError(f"{path}: neither its name nor a variable 'time' tells the hour; give its published name")
     if time is not None and time != stamp:
@@ -89,7 +90,7 @@ def _from_grib(path: Path, bbox: BBox | None, fields: dict[str, Field]) -> _Foun
     named: dict[tuple[int, ...], str] = {(f.parameter, *f.level): name for name, f in fields.items()}
     found: dict[str, Array] = {}
     lattice = north = time = None
-    for keys, values in messages(path, _KEYS, lambda keys: _place(keys) in named):
+    for keys, values in messages(path, lambda keys: _place(keys) in named):
         name = named[_place(keys)]
         if name in found:
             raise VadoseError(f"{path}: holds {name} twice; a granule is one hour, split the file")
@@ -99,16 +100,10 @@ def _from_grib(path: Path, bbox: BBox | None, fields: dict[str, Field]) -> _Foun
         elif not (np.array_equal(lat, lattice[0]) and np.array_equal(lon, lattice[1])):
             raise VadoseError(f"{path}: {name} lies on another grid than the messages before it")
         found[name] = values()[np.ix_(north[0], north[1])]
-        time = valid_time(keys) if time is None else max(time, valid_time(keys))
+        time = valid_time(path, keys) if time is None else max(time, valid_time(path, keys))
     if north is None:
         raise VadoseError(f"{path}: no message holds any of {', '.join(fields)}; is it another product?")
     return found, north[2], time, {}
-
-
-_KEYS = (
-    "edition", "indicatorOfParameter", "indicatorOfTypeOfLevel:i", "topLevel", "bottomLevel", "level",
-    "validityDate", "validityTime",
-)  # fmt: skip
 
 
 def _place(keys: dict[str, Any]) -> tuple[int, ...]:
@@ -231,7 +226,7 @@ def holds(path: Path, fields: dict[str, Field], needed: tuple[str, ...], file_na
     if container == "grib":
         named: dict[tuple[int, ...], str] = {(f.parameter, *f.level): name for name, f in fields.items()}
         found: set[str] = set()
-        for keys, _ in messages(path, _KEYS, lambda keys: _place(keys) in named):
+        for keys, _ in messages(path, lambda keys: _place(keys) in named):
             _, lon = _snapped(*axes(path, keys))
             if len(lon) < 2 or not np.isclose(np.abs(np.diff(lon)[0]), _STEP, atol=1e-6):
                 return False

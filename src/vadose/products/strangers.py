@@ -55,8 +55,7 @@ def _netcdf3(path: Path) -> tuple[str, list[str]]:
 
 
 def _grib(path: Path) -> tuple[str, list[str]]:
-    keys = ("centre", "shortName", "level", "typeOfLevel")
-    found = (keys_of for keys_of, _ in messages(path, keys, lambda _: True))
+    found = (keys_of for keys_of, _ in messages(path, lambda _: True))
     held = (f"{k['shortName']} at {k['typeOfLevel']} {k['level']} of {k['centre']}" for k in islice(found, 50))
     return "", list(dict.fromkeys(held))
 

@@ -23,7 +23,7 @@ import xarray as xr
 from vadose.errors import VadoseError
 from vadose.products.containers import BBox, container_of
 from vadose.products.grib import Array, messages
-from vadose.products.weather_messages import KEYS, OVER_TIME, SOIL_RULE, Fields, name_of, read_fields, with_humidity
+from vadose.products.weather_messages import OVER_TIME, SOIL_RULE, Fields, name_of, read_fields, with_humidity
 from vadose.variables import VARIABLES, describe
 
 FILE_NAME = re.compile(
@@ -67,7 +67,7 @@ def read_weather_forecast(path: Path, *, bbox: BBox | None = None) -> xr.Dataset
     ----------
     Zhou et al. (2022), GEFS version 12, doi:10.1175/WAF-D-21-0112.1.
     """
-    run, member, where, fields, masked = read_fields(path, bbox)
+    run, member, where, fields, masked, unread = read_fields(path, bbox)
     fields = with_humidity(fields)
     steps = sorted({end for _, _, end in fields})
     shape = (len(steps), where.sizes["lat"], where.sizes["lon"])
@@ -86,7 +86,7 @@ def read_weather_forecast(path: Path, *, bbox: BBox | None = None) -> xr.Dataset
         dataset[name] = ("time", "lat", "lon"), values, dict(masked.get(name, {}))
         if name in OVER_TIME:
             dataset = dataset.assign_coords({f"{name}_hours": ("time", hours, {"units": "hours"})})
-    return describe(dataset.assign_attrs(_attributes([path], member)))
+    return describe(dataset.assign_attrs(_attributes([path], member, unread)))
 
 
 def daily_weather_forecast(
@@ -123,11 +123,13 @@ def daily_weather_forecast(
     runs: dict[tuple[pd.Timestamp, str], Fields] = {}
     used: list[Path] = []
     masked: dict[str, Counter[str]] = defaultdict(Counter)
+    unread: Counter[str] = Counter()
     where: xr.Dataset | None = None
     for path in paths:
-        run, member, here, fields, counts = read_fields(path, bbox, names)
+        run, member, here, fields, counts, skipped = read_fields(path, bbox, names)
         for name, of in counts.items():
             masked[name] += of
+        unread += skipped
         if where is None:
             where = here
         elif not (here.lat.equals(where.lat) and here.lon.equals(where.lon)):
@@ -170,7 +172,7 @@ def daily_weather_forecast(
         dataset = dataset.squeeze("member")
     dataset.init_time.attrs = {"standard_name": "forecast_reference_time", "long_name": "start of the run"}
     dataset.lead_time.attrs = {"standard_name": "forecast_period", "long_name": "from the run's start to the day's end"}
-    dataset.attrs |= _attributes(used, members[0])
+    dataset.attrs |= _attributes(used, members[0], unread)
     return describe(dataset)
 
 
@@ -178,7 +180,7 @@ def is_weather_forecast(path: Path) -> bool:
     """Whether a file is a GRIB-2 forecast of NCEP with any variable that is read here."""
     if container_of(path) != "grib":
         return False
-    found = messages(path, KEYS, lambda keys: name_of(keys) is not None and keys["centre"] == "kwbc")
+    found = messages(path, lambda keys: name_of(keys) is not None and keys["centre"] == "kwbc")
     return next(found, None) is not None
 
 
@@ -245,8 +247,9 @@ def _chain(times: set[tuple[int, int]], start: int, end: int) -> list[tuple[tupl
     return None
 
 
-def _attributes(paths: list[Path], member: str) -> dict[str, str]:
-    return {
+def _attributes(paths: list[Path], member: str, unread: Counter[str]) -> dict[str, str]:
+    left_out = {"left_out": ", ".join(f"{n} messages {what}" for what, n in unread.items())} if unread else {}
+    return left_out | {
         "product": "GFS" if member == "deterministic" else "GEFS",
         "version": "unknown",
         "granule": paths[0].name if len(paths) == 1 else f"{len(paths)} granules from {min(p.name for p in paths)}",

@@ -1,5 +1,6 @@
 """The messages of a GFS or GEFS file in our names: which run and member, over which hours."""
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Collection
 from pathlib import Path
@@ -11,9 +12,12 @@ import xarray as xr
 
 from vadose.errors import VadoseError
 from vadose.products.containers import BBox
+from vadose.products.dates import moment
 from vadose.products.grib import Array, Keys, axes, cell_of, messages, north_up
 from vadose.products.ranges import within
 
+_NAMED = re.compile(r"(?:.*[_.])?(gfs|ge(?:c00|p\d\d|avg))\.t(\d\d)z\.pgrb2[abs]?\.\dp\d\d\.f(\d{3})")
+_MOST_HOURS = 10_000
 LAND = "land"
 """Where a file has land (1) and sea (0)."""
 # (discipline, category, number, kind of surface) -> our names by its height, or depth from and to [m].
@@ -50,13 +54,6 @@ _OVER = {
     ((0, 0, 0, 103), (2.0,), 3): "air_temperature_min",
 }
 OVER_TIME = tuple(dict.fromkeys(_OVER.values()))
-KEYS = (
-    "edition", "discipline", "parameterCategory", "parameterNumber", "typeOfFirstFixedSurface:i",
-    "scaleFactorOfFirstFixedSurface", "scaledValueOfFirstFixedSurface", "scaleFactorOfSecondFixedSurface",
-    "scaledValueOfSecondFixedSurface", "typeOfStatisticalProcessing", "startStep:i", "endStep:i", "stepUnits:i",
-    "dataDate", "dataTime", "centre", "generatingProcessIdentifier", "typeOfEnsembleForecast", "perturbationNumber",
-    "derivedForecast",
-)  # fmt: skip
 Fields = dict[tuple[str, int, int], Array]
 """Values by name, begin and end [hours after the start of the run]; begin and end are one for states."""
 
@@ -76,6 +73,7 @@ class Messages(NamedTuple):
     where: xr.Dataset
     fields: Fields
     masked: dict[str, Counter[str]]
+    unread: Counter[str]
 
 
 def read_fields(path: Path, bbox: BBox | None, names: Collection[str] | None = None) -> Messages:
@@ -88,8 +86,9 @@ def read_fields(path: Path, bbox: BBox | None, names: Collection[str] | None = N
         name = name_of(keys)
         return name is not None and (names is None or name in (*names, LAND))
 
-    for keys, values in messages(path, KEYS, wanted):
-        run = _start(keys)
+    unread: Counter[str] = Counter()
+    for keys, values in messages(path, wanted, unread):
+        run = _start(path, keys)
         lat, lon = axes(path, keys)
         here = (run, _member(path, keys), lat.tolist(), lon.tolist())
         if first is None:
@@ -103,6 +102,8 @@ def read_fields(path: Path, bbox: BBox | None, names: Collection[str] | None = N
         if keys["stepUnits:i"] not in (1, None):
             raise VadoseError(f"{path}: leads are not whole hours (unit {keys['stepUnits:i']}); only hours are read")
         name, start, end = str(name_of(keys)), keys["startStep:i"], keys["endStep:i"]
+        if not 0 <= start <= end <= _MOST_HOURS:
+            raise VadoseError(f"{path}: {name} of {start} to {end} h after the start; expected 0 to {_MOST_HOURS} h")
         if (name in OVER_TIME) == (start == end):
             continue  # an amount over no time, as some files have at f000
         field = values()[np.ix_(rows, columns)].astype(np.float32)
@@ -118,10 +119,26 @@ def read_fields(path: Path, bbox: BBox | None, names: Collection[str] | None = N
         fields[name, start, end] = field
     if first is None or not fields:
         what = "a variable that is read" if names is None else " or ".join(names)
-        raise VadoseError(f"{path}: no message holds {what}; is it a GRIB-2 file of GFS or GEFS that has it?")
+        others = f" (left out: {', '.join(f'{n} {which}' for which, n in unread.items())})" if unread else ""
+        raise VadoseError(f"{path}: no message holds {what}{others}; is it a GRIB-2 file of GFS or GEFS that has it?")
     if all(np.isnan(field).all() for field in fields.values()):
         raise VadoseError(f"{path}: every value is missing; the file is damaged, fetch it again")
-    return Messages(first[0], first[1], where, _on_land(fields), {name: +of for name, of in masked.items()})
+    _compare_name(path, first[0], first[1], {end for _, _, end in fields})
+    return Messages(first[0], first[1], where, _on_land(fields), {name: +of for name, of in masked.items()}, unread)
+
+
+def _compare_name(path: Path, run: pd.Timestamp, member: str, leads: set[int]) -> None:
+    """Refuse a file whose messages are of another run, member or lead than its name and folders as published say."""
+    found = {"run": f"{run:%H} UTC", "member": member, "lead": f"{', '.join(map(str, sorted(leads)))} h"}
+    said = {}
+    if named := _NAMED.match(path.name):
+        who = {"gfs": "deterministic", "geavg": "mean"}.get(named[1], named[1].removeprefix("ge"))
+        said = {"run": f"{named[2]} UTC", "member": who, "lead": f"{int(named[3])} h"}
+    if days := [part[-8:] for part in path.parts if re.fullmatch(r"(gfs|gefs)\.\d{8}", part)]:
+        found["day"], said["day"] = f"{run:%Y%m%d}", days[-1]
+    for what, there in said.items():
+        if there != found[what]:
+            raise VadoseError(f"{path}: its name says {what} {there}, its messages {found[what]}; was it renamed?")
 
 
 def _on_land(fields: Fields) -> Fields:
@@ -143,13 +160,14 @@ def run_of(path: Path) -> pd.Timestamp:
     VadoseError
         When the file is no GRIB file or holds no message.
     """
-    for keys, _ in messages(path, ("dataDate", "dataTime"), lambda keys: True):
-        return _start(keys)
+    for keys, _ in messages(path, lambda keys: True):
+        return _start(path, keys)
     raise VadoseError(f"{path}: holds no message; the file is damaged, fetch it again")
 
 
-def _start(keys: Keys) -> pd.Timestamp:
-    return pd.to_datetime(f"{keys['dataDate']:08d}{keys['dataTime']:04d}", format="%Y%m%d%H%M")
+def _start(path: Path, keys: Keys) -> pd.Timestamp:
+    day = f"{keys['year']}-{keys['month']}-{keys['day']} {keys['hour']}:{keys['minute']}"
+    return moment(day, "%Y-%m-%d %H:%M", path, "the start of the run in a message")
 
 
 def name_of(keys: Keys) -> str | None:
