@@ -5,8 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from vadose.errors import VadoseError
+from vadose.products.containers import container_of
 from vadose.products.scan import is_scan, read_scan, read_scan_stations
 
 MOISTURE = "Soil Moisture Percent -{}in (pct) Mean of Hourly Values"
@@ -78,17 +80,20 @@ def _swap(old: str, new: str) -> Callable[[Path], object]:
             lambda p: p.write_text("Provisional Data\nSite Id,Date,Time,SMS.I-1:-2 (pct)  (loam),\n1,2016-10-01,,9,\n"),
             "the older text export",
         ),
-        (_swap(MOISTURE.format(40), MOISTURE.format(2)), "two columns at one depth"),
-        (_swap("30.1,,13.9", "30.1,13.9"), "line 3: found 11 fields, the header has 12"),
+        (_swap("Air Temperature Average (degC)", "Precipitation Increment (in)"), "two columns of precipitation"),
+        (_swap("30.1,,13.9", "30.1,13.9"), "line 3: found 11 fields; the header has 12"),
         (_swap("30.1,,13.9", "30.1,,,13.9"), "line 3: found 13 fields"),
         (_swap("30.1,,", "n/a,,"), "line 3: 'Soil Moisture Percent -2in .* is 'n/a', not a number"),
         (_swap("30.7,", "inf,"), "line 4: .* is 'inf', not a number"),
         (_swap("2018-12-31", "31.12.2018"), "line 3: found day '31.12.2018'"),
+        (_swap("2019-01-01", "9999-06-20"), "line 4: found day '9999-06-20'.* to next year"),
+        (_swap("2018-12-30", "1018-12-30"), "line 2: found day '1018-12-30'"),
+        (_swap("2018-12-31", "12/31/2018"), "line 3: found day '12/31/2018'; days have to be YYYY-MM-DD"),
         (_swap("2018-12-31", "2018-12-30"), "line 3: found day '2018-12-30'"),
         (_swap("2019-01-01,2057", "2019-01-01,2058"), r"stations \['2057', '2058'\]"),
         (lambda p: p.write_text(""), "without a header"),
-        (lambda p: p.write_bytes(b"\xff\xfe\x00"), "not a SCAN export"),
-        (Path.unlink, "not a SCAN export"),
+        (lambda p: p.write_bytes(b"\xff\xfe\x00"), "not plain text"),
+        (Path.unlink, "not plain text"),
     ],
 )  # fmt: skip
 def test_damage_is_named_with_file_and_line(file: Path, damage: Callable[[Path], object], message: str) -> None:
@@ -96,6 +101,57 @@ def test_damage_is_named_with_file_and_line(file: Path, damage: Callable[[Path],
     with pytest.raises(VadoseError, match=message) as error:
         read_scan(file)
     assert "2057.csv" in str(error.value)
+
+
+def test_what_spreadsheets_make_of_an_export_reads_the_same(file: Path) -> None:
+    expected, text = read_scan(file), file.read_text()
+    for separator in (";", "\t"):
+        for mark in (".", ","):
+            rows = [",".join([HEADER.replace(",", separator)])]
+            rows += [row.replace("AAMU, JTG", "AAMU JTG").replace('"', "").replace(",", separator) for row in ROWS]
+            other = "\r\n".join([rows[0], *(row.replace(".", mark) for row in rows[1:])])
+            for encoding in ("utf-8", "utf-16"):
+                file.write_bytes(other.encode(encoding))
+                assert is_scan(file)
+                assert container_of(file) == "text"
+                xr.testing.assert_equal(read_scan(file), expected)
+    file.write_text(text.replace("30.1,,", "30.1,NaN,").replace("15.0,17.5", "15.0,17.5"))
+    xr.testing.assert_equal(read_scan(file), expected)
+
+
+def test_codes_of_a_missing_value_are_counted_and_odd_moisture_is_kept_for_screening(file: Path) -> None:
+    file.write_text(file.read_text().replace("28.5,44.2", "-99.9,150").replace("48.2", "-9999"))
+    dataset = read_scan(file)
+    assert dataset.soil_moisture.values == pytest.approx(
+        np.array([[np.nan, 1.5], [0.301, np.nan], [0.307, np.nan]]), nan_ok=True
+    )
+    assert dataset.attrs["missing_codes"] == 2
+
+
+@pytest.mark.parametrize(("factor", "message"), [(0.01, r"0\.482 percent at most .* a fraction\?"), (100, "exceed")])
+def test_moisture_that_is_no_percentage_is_refused(file: Path, factor: float, message: str) -> None:
+    text = file.read_text()
+    for value in ("28.5", "44.2", "30.1", "30.7", "48.2"):
+        text = text.replace(value, f"{factor * float(value):g}")
+    file.write_text(text)
+    with pytest.raises(VadoseError, match=message):
+        read_scan(file)
+
+
+@pytest.mark.parametrize("second", [MOISTURE.format(2), MOISTURE.format(2).replace("in (", "in Sensor 2 (")])
+def test_of_two_sensors_at_a_depth_the_fuller_is_taken_and_the_other_named(file: Path, second: str) -> None:
+    text = file.read_text().replace(MOISTURE.format(40), second)
+    file.write_text(text)
+    dataset = read_scan(file)
+    assert dataset.soil_moisture.sel(depth=5.08).values == pytest.approx([0.285, 0.301, 0.307])
+    assert dataset.attrs["left_out"] == f"{second} (column 8)"
+    file.write_text(text.replace(",28.5,", ",,").replace(",30.1,,", ",,,"))
+    assert read_scan(file).soil_moisture.sel(depth=5.08).values == pytest.approx([0.442, np.nan, 0.482], nan_ok=True)
+
+
+def test_a_sensor_at_no_depth_is_at_0_cm(file: Path) -> None:
+    file.write_text(file.read_text().replace("-2in", "-0in"))
+    assert read_scan(file).depth.values.tolist() == [0.0, 101.6]
 
 
 def test_missing_columns_are_named(file: Path) -> None:
@@ -123,7 +179,7 @@ def test_places_come_from_either_table_and_the_exact_one_first(tmp_path: Path) -
     assert places.loc["2064"].tolist() == pytest.approx([33.47094, -88.78051, 270 * 0.3048])
     assert places.loc["2065", "lat"] == 61.58
     listed.write_text("Name;Start;Lat;Long;Elv;county\nA (1);;1159.6;33;80;B\n")
-    with pytest.raises(VadoseError, match=r"scan_stations.csv: station 1 lies off the globe"):
+    with pytest.raises(VadoseError, match=r"scan_stations.csv: station 1: latitude 1159.6, longitude 33; expected"):
         read_scan_stations(tmp_path)
     listed.write_text("Name,Lat\n")
     with pytest.raises(VadoseError, match=r"scan_stations.csv: no columns \['Name'"):

@@ -8,7 +8,7 @@ import pytest
 import xarray as xr
 
 from vadose.errors import VadoseError
-from vadose.products.uscrn import read_uscrn, read_uscrn_soils
+from vadose.products.uscrn import is_uscrn, read_uscrn, read_uscrn_soils
 
 # Codes of a missing value differ by column within one line.
 LINE = (
@@ -56,10 +56,14 @@ def _line(number: int, change: Callable[[str], str]) -> Callable[[Path], object]
     return damage
 
 
+def _all(old: str, new: str) -> Callable[[Path], object]:
+    return lambda path: path.write_text(path.read_text().replace(old, new))
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (_line(3, lambda s: s[:60] + "\n"), r"line 3: found \d+ fields, a USCRN daily line has 28"),
+        (_line(3, lambda s: s[:60] + "\n"), r"line 3: found \d+ fields; expected the 28"),
         (_line(2, lambda s: s.rstrip() + " 1.0\n"), "line 2: found 29 fields"),
         (
             _line(4, lambda s: s.replace("0.150", "wet")),
@@ -69,13 +73,21 @@ def _line(number: int, change: Callable[[str], str]) -> Callable[[Path], object]
             _line(4, lambda s: s.replace("0.150", "inf")),
             "line 4: SOIL_MOISTURE_20_DAILY is 'inf', not a number",
         ),
-        (_line(4, lambda s: s.replace("24.2", "\0\0.2")), "line 4: T_DAILY_MAX"),
         (_line(2, lambda s: s.replace("20190102", "20190101")), "line 2: found day 20190101"),
         (_line(2, lambda s: s.replace("20190102", "20180102")), "line 2: found day 20180102"),
         (_line(2, lambda s: s.replace("20190102", "20190230")), "line 2: found day 20190230"),
+        (
+            _line(3, lambda s: s.replace("31.62", "31.65")),
+            "line 3: LATITUDE 31.65 is more than 0.02 degrees from 31.62",
+        ),
+        (_all("-102.81", "-9999."), "latitude 31.62, longitude -9999; expected at most 90 and 180 degrees$"),
+        (_all("-102.81   31.62", "31.62 -102.81"), r"latitude -102.81, .*\(are the two exchanged\?\)"),
+        (_all("-102.81   31.62", "31.62   -87.88"), "no station of USCRN lies south of the equator"),
+        (_all("0.1", "10.1"), "half of the values of soil moisture exceed 10.155 m3 m-3.* Are they percent"),
+        (_line(1, lambda s: s + "7" * 100_001), "a line of 1002.. characters; expected at most 100000"),
         (_line(3, lambda s: s.replace("03047", "03048")), "line 3: WBANNO 03048 differs"),
         (_line(1, lambda s: s.replace("03047", "\xe9")), "not plain text"),
-        (lambda p: p.write_text(""), "empty"),
+        (lambda p: p.write_text(""), "no line with values"),
     ],
 )
 def test_damage_is_named_with_file_and_line(file: Path, damage: Callable[[Path], object], message: str) -> None:
@@ -83,6 +95,35 @@ def test_damage_is_named_with_file_and_line(file: Path, damage: Callable[[Path],
     with pytest.raises(VadoseError, match=message) as error:
         read_uscrn(file)
     assert file.name in str(error.value)
+
+
+def test_days_of_another_age_are_refused(file: Path) -> None:
+    for year in ("9999", "1019"):
+        other = file.with_name(file.name.replace("2019", year))
+        other.write_text(file.read_text().replace("2019", year))
+        with pytest.raises(VadoseError, match=f"line 1: found day {year}0101"):
+            read_uscrn(other)
+
+
+def test_coordinates_refined_within_a_year_are_the_last_ones(file: Path) -> None:
+    _line(4, lambda s: s.replace("31.62", "31.63"))(file)
+    assert read_uscrn(file).attrs["lat"] == 31.63
+
+
+def test_lines_of_nul_bytes_and_empty_ones_are_left_out_and_counted(file: Path) -> None:
+    expected = read_uscrn(file)
+    lines = file.read_text().splitlines()
+    file.write_bytes("\r\n".join(["\0" * 40, lines[0], "", lines[1], "\0\0" + lines[1], *lines[2:], ""]).encode())
+    assert is_uscrn(file)
+    found = read_uscrn(file)
+    xr.testing.assert_equal(found, expected)
+    assert (found.attrs["lines_dropped"], expected.attrs["lines_dropped"]) == (3, 0)
+
+
+def test_a_file_beyond_the_stated_size_is_refused(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vadose.products.station_text.MOST_BYTES", 100)
+    with pytest.raises(VadoseError, match=r"\.txt: 0 MiB; expected at most"):
+        read_uscrn(file)
 
 
 def test_a_renamed_file_is_read_by_its_content(file: Path) -> None:

@@ -174,7 +174,7 @@ def test_what_damage_is_told_names_the_line(fives: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda s: s[:-60], "line 48: found 3. fields, a USCRN hourly line has 38"),
+        (lambda s: s[:-60], "line 48: found 3. fields; expected the 38"),
         (lambda s: s[:-4], "line 48: the last line has 2.. characters, the first 243; the file is cut short"),
         (lambda s: s.replace("20190101 0300", "20190101 0200"), "line 3: found UTC time 20190101 0200"),
         (lambda s: s.replace("20190101 0300", "20190101 0330"), "line 3: .* every 60 minutes"),

@@ -1,5 +1,6 @@
 """Open files of every container the data centres use, with one clear error for whatever is wrong with one."""
 
+import codecs
 import errno
 import os
 import re
@@ -101,6 +102,8 @@ def container_of(path: Path) -> str:
         return "vrt"
     if path.suffix.lower() == ".hgt":
         return "hgt"
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "text"
     if b"GRIB" in head[:512]:  # some centres put a header of their own before the first message
         return "grib"
     if not any(head[:64]):

@@ -3,12 +3,14 @@
 Published by USDA NRCS. Days run from local standard midnight to midnight; moisture is in percent of volume
 at depths in inches; solar radiation is a day's total in langley. An export of one station names it in the comments
 before the header, ``# SCAN 2057: AAMU-JTG, AL``, one of many in its columns. Moisture comes as a mean of hourly values
-or as one reading at the start of the day, as asked for; the latter is no daily mean and is refused.
+or as one reading at the start of the day, as asked for; the latter is no daily mean and is refused. Of what
+spreadsheets make of an export, semicolons or tabs, decimal commas between semicolons, and UTF-16 are read; dates
+have to stay YYYY-MM-DD, since 1/2/2020 is two days.
 """
 
 import csv
 import re
-from itertools import islice
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +21,17 @@ from numpy.typing import NDArray
 
 from vadose.errors import VadoseError
 from vadose.products.containers import container_of
+from vadose.products.station_text import check_moisture, check_place, first_text, impossible_days, read_text
 from vadose.variables import describe
 
 CM_AN_INCH = 2.54
 METRES_A_FOOT = 0.3048
 JOULES_A_LANGLEY = 41840.0  # 1 cal cm-2, thermochemical
 LABELS = ("Date", "Station Id", "Station Name")
+# Codes of a missing value in exports of before; blank and NaN, as pandas writes it, are missing too.
+MISSING = (-99.9, -99.99, -999.0, -9999.0)
+# Moisture that nowhere exceeds this [percent] is a fraction under a header of percent; deserts reach 10.
+LOWEST_MOST = 1.0
 _SITE = re.compile(r"#\s*(?P<network>SCAN|SNOTEL)\s+(?P<id>\d+)\s*:\s*(?P<name>[^,\t]+)")
 _SOIL = re.compile(r"Soil (?:Moisture|Temperature)")
 # The text export of before, whose moisture is a reading of one instant: SMS.I-1:-2 (pct).
@@ -37,9 +44,11 @@ PATTERNS = {
     re.compile(r"Air Temperature Minimum \((?P<unit>degC|degF)\)"): "air_temperature_min",
     re.compile(r"Relative Humidity \((?P<unit>pct)\) Mean of Hourly Values"): "relative_humidity",
     re.compile(r"Solar Radiation/langley Total \((?P<unit>langley)\)"): "shortwave_radiation",
-    re.compile(r"Soil Moisture Percent -(?P<inches>\d+)in \((?P<unit>pct)\) Mean of Hourly Values"): "soil_moisture",
     re.compile(
-        r"Soil Temperature Observed -(?P<inches>\d+)in \((?P<unit>degC|degF)\) Mean of Hourly Values"
+        r"Soil Moisture Percent -(?P<inches>\d+)in(?: Sensor \d+)? \((?P<unit>pct)\) Mean of Hourly Values"
+    ): "soil_moisture",
+    re.compile(
+        r"Soil Temperature Observed -(?P<inches>\d+)in(?: Sensor \d+)? \((?P<unit>degC|degF)\) Mean of Hourly Values"
     ): "soil_temperature",
 }
 # Unit -> factor and offset into ours; percent of soil moisture is a fraction here, that of humidity is not.
@@ -58,19 +67,22 @@ def read_scan(path: Path) -> xr.Dataset:
         CSV export of daily values, metric or English units, with a header that names each column; lines
         that begin with ``#`` before it are passed over.
 
+    Of several sensors of a quantity at one depth that with most values is taken (the first of equals), as of ISMN:
+    a mean over sensors jumps when one of them fails.
+
     Returns
     -------
     xarray.Dataset
         ``soil_moisture`` [m3 m-3] and ``soil_temperature`` [K], (time, depth), and weather (time), NaN where
         missing; depth [cm]. A file with a header alone is a series of no days. Nothing is screened, and
-        the file does not say where the station is: see `read_scan_stations`. Columns of other quantities are
-        named in the attribute ``left_out``.
+        the file does not say where the station is: see `read_scan_stations`. Attributes: ``left_out`` names the
+        columns of other quantities and sensors that were not taken, ``missing_codes`` counts values of `MISSING`.
 
     Raises
     ------
     VadoseError
         When a column of the soil is not known, none holds soil moisture, the file is hourly, of many stations
-        or of the older form, or a line is not as published; it is named.
+        or of the older form, a line is not as published (it is named), or moisture is no percentage.
 
     References
     ----------
@@ -103,25 +115,24 @@ def read_scan(path: Path) -> xr.Dataset:
     days = pd.to_datetime(
         pd.Series([row[labels["Date"]] for row in rows], dtype=str), format="%Y-%m-%d", errors="coerce"
     )
-    if (wrong := ~(days.diff().dt.days.fillna(1) >= 1) | days.isna()).any():
+    if (wrong := ~(days.diff().dt.days.fillna(1) >= 1) | impossible_days(days)).any():
         k = int(wrong.to_numpy().argmax())
         raise VadoseError(
             f"{path}: line {lines[k]}: found day {rows[k][labels['Date']]!r}; days have to be YYYY-MM-DD, "
-            "each once and in order"
+            "each once, in order, from 1900 to next year"
         )
-    values: dict[str, Any] = {}
-    depths = sorted({inches for _, inches, _ in columns.values() if inches})
-    for name in ("soil_moisture", "soil_temperature"):
-        values[name] = ("time", "depth"), np.full((len(rows), len(depths)), np.nan)
-    for i, (name, inches, unit) in columns.items():
-        factor, offset = UNITS[unit]
-        if name == "soil_moisture":
-            factor = 0.01
-        series = _numbers(path, header[i], [row[i] for row in rows], lines) * factor + offset
-        if inches:
-            values[name][1][:, depths.index(inches)] = series
+    series, others, codes = _series(path, header, rows, lines, columns)
+    left_out += others
+    depths = sorted({inches for _, inches in series if inches is not None})
+    values: dict[str, Any] = {
+        name: (("time", "depth"), np.full((len(rows), len(depths)), np.nan))
+        for name in ("soil_moisture", "soil_temperature")
+    }
+    for (name, inches), of_column in series.items():
+        if inches is None:
+            values[name] = "time", of_column
         else:
-            values[name] = "time", series
+            values[name][1][:, depths.index(inches)] = of_column
     dataset = xr.Dataset(
         values,
         coords={
@@ -135,8 +146,8 @@ def read_scan(path: Path) -> xr.Dataset:
             "day_boundary": "local standard midnight to midnight",
         },
     )
-    if left_out:
-        dataset.attrs["left_out"] = ", ".join(left_out)
+    dataset.attrs |= {"left_out": ", ".join(left_out)} if left_out else {}
+    dataset.attrs |= {"missing_codes": codes} if codes else {}
     return describe(dataset)
 
 
@@ -144,8 +155,7 @@ def is_scan(path: Path) -> bool:
     """Whether a text file's header names SCAN's soil moisture, as now or as in the older form."""
     if container_of(path) != "text":
         return False
-    with path.open(encoding="utf-8-sig", errors="replace") as stream:
-        lines = [line for line in islice(stream, 200) if not line.startswith("#")][:10]
+    lines = [line for line in first_text(path).split("\n")[:200] if not line.startswith("#")][:10]
     return "Soil Moisture Percent -" in "".join(lines[:1]) or any(map(_OLDER.match, lines))
 
 
@@ -203,9 +213,8 @@ def _places(path: Path, number: Any, lat: Any, lon: Any, feet: Any) -> pd.DataFr
     places["elevation"] *= METRES_A_FOOT
     places.index = pd.Index(number, name="station")
     places = places[places.index.notna() & places["lat"].notna() & places["lon"].notna()]
-    off = (places["lat"].abs() > 90) | (places["lon"].abs() > 180)
-    if off.any():
-        raise VadoseError(f"{path}: station {places.index[off][0]} lies off the globe; is a column of another unit?")
+    for name, at in places.iterrows():
+        check_place(at["lat"], at["lon"], f"{path}: station {name}")
     return pd.DataFrame(places)
 
 
@@ -215,32 +224,27 @@ def _table(path: Path) -> tuple[list[str], list[list[str]], list[int], tuple[str
     rows: list[list[str]] = []
     lines: list[int] = []
     sites: list[tuple[str, str, str]] = []
+    text = read_text(path)
+    if any(map(_OLDER.match, text.split("\n", 10)[:10])):
+        raise VadoseError(
+            f"{path}: the older text export of the NRCS (SMS.I-1:-2), whose moisture is the reading of an "
+            "instant; export daily means of hourly values as CSV"
+        )
     try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.reader(stream)
-            for row in reader:
-                if reader.line_num < 10 and _OLDER.match(",".join(row)):
-                    raise VadoseError(
-                        f"{path}: the older text export of the NRCS (SMS.I-1:-2), whose moisture is the reading of an "
-                        "instant; export daily means of hourly values as CSV"
-                    )
-                if not row or (not header and row[0].startswith("#")):
-                    sites += [
-                        (m["id"], m["name"].strip(), m["network"]) for m in [_SITE.match(row[0]) if row else None] if m
-                    ]
-                    continue
-                if not header:
-                    header = row
-                elif len(row) != len(header):
-                    raise VadoseError(
-                        f"{path}: line {reader.line_num}: found {len(row)} fields, the header has "
-                        f"{len(header)}; the file is cut short or damaged, export it again"
-                    )
-                else:
-                    rows.append(row)
-                    lines.append(reader.line_num)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise VadoseError(f"{path}: {error}; the file is not a SCAN export in CSV") from error
+        for number, row in _fields(text):
+            if not row or (not header and row[0].startswith("#")):
+                sites += [
+                    (m["id"], m["name"].strip(), m["network"]) for m in [_SITE.match(row[0]) if row else None] if m
+                ]
+            elif not header:
+                header = [" ".join(label.split()) for label in row]
+            elif len(row) != len(header):
+                raise VadoseError(f"{path}: line {number}: found {len(row)} fields; the header has {len(header)}")
+            else:
+                rows.append(row)
+                lines.append(number)
+    except csv.Error as error:
+        raise VadoseError(f"{path}: {error}; expected a SCAN export in CSV") from error
     if not header:
         raise VadoseError(f"{path}: the file is empty, without a header even; export it again")
     if len(sites) > 1 and "Station Id" not in header:
@@ -250,15 +254,57 @@ def _table(path: Path) -> tuple[list[str], list[list[str]], list[int], tuple[str
     return header, rows, lines, sites[0] if len(sites) == 1 else None
 
 
-def _columns(path: Path, header: list[str]) -> tuple[dict[int, tuple[str, int, str]], list[str]]:
-    """Position of a column -> our name, depth in inches (0 where it has none), unit; and the columns left out."""
-    found: dict[int, tuple[str, int, str]] = {}
+def _fields(text: str) -> Iterator[tuple[int, list[str]]]:
+    """Line numbers and fields, separated by what separates most of the header; decimal commas become points."""
+    lines = text.split("\n")
+    head = next((line for line in lines if line.strip() and not line.startswith("#")), "")
+    separator = max(",;\t", key=head.count)
+    reader = csv.reader(lines, delimiter=separator)
+    for row in reader:
+        yield reader.line_num, row if separator == "," else [re.sub(r"^([-+]?\d*),(\d+)$", r"\1.\2", v) for v in row]
+
+
+def _series(
+    path: Path, header: list[str], rows: list[list[str]], lines: list[int],
+    columns: dict[int, tuple[str, int | None, str]],
+) -> tuple[dict[tuple[str, int | None], NDArray[np.float64]], list[str], int]:  # fmt: skip
+    """Series in our units by name and depth, columns of sensors not taken, and how many values were codes of none."""
+    numbers = {i: _numbers(path, header[i], [row[i] for row in rows], lines) for i in columns}
+    codes = sum(int(np.isin(values, MISSING).sum()) for values in numbers.values())
+    numbers = {i: np.where(np.isin(values, MISSING), np.nan, values) for i, values in numbers.items()}
+    _check_percent(path, [numbers[i] for i, (name, _, _) in columns.items() if name == "soil_moisture"])
+    series: dict[tuple[str, int | None], NDArray[np.float64]] = {}
+    others = []
+    for i in sorted(columns, key=lambda i: (-np.isfinite(numbers[i]).sum(), i)):
+        name, inches, unit = columns[i]
+        factor, offset = UNITS[unit]
+        if (name, inches) in series:
+            others.append(f"{header[i]} (column {i + 1})")
+        else:
+            series[name, inches] = numbers[i] * (0.01 if name == "soil_moisture" else factor) + offset
+    return series, others, codes
+
+
+def _check_percent(path: Path, moisture: list[NDArray[np.float64]]) -> None:
+    """Raise where soil moisture [percent] of a file is a fraction, or far beyond percent."""
+    known = np.concatenate([series[np.isfinite(series)] for series in moisture])
+    if len(known) and 0 < (most := float(known.max())) <= LOWEST_MOST:
+        raise VadoseError(
+            f"{path}: soil moisture is {most:g} percent at most under a header of (pct); is it a fraction? "
+            "Expected percent of volume"
+        )
+    check_moisture(known / 100, str(path))
+
+
+def _columns(path: Path, header: list[str]) -> tuple[dict[int, tuple[str, int | None, str]], list[str]]:
+    """Position of a column -> our name, depth in inches (None without), unit; and the columns left out."""
+    found: dict[int, tuple[str, int | None, str]] = {}
     unknown = []
     for i, label in enumerate(header):
         for pattern, name in PATTERNS.items():
-            if match := pattern.fullmatch(label.strip()):
+            if match := pattern.fullmatch(label):
                 parts = match.groupdict()
-                found[i] = name, int(parts.get("inches") or 0), parts["unit"]
+                found[i] = name, int(parts["inches"]) if "inches" in parts else None, parts["unit"]
         # A column without name, first of all, is the row's number in an export made with pandas.
         if i not in found and label not in LABELS and not (i == 0 and not label):
             unknown.append(label)
@@ -269,16 +315,19 @@ def _columns(path: Path, header: list[str]) -> tuple[dict[int, tuple[str, int, s
         )
     if not any(name == "soil_moisture" for name, _, _ in found.values()):
         raise VadoseError(f"{path}: no column 'Soil Moisture Percent -2in (pct) Mean of Hourly Values' or deeper")
-    if len(set(found.values())) < len(found):
-        raise VadoseError(f"{path}: a quantity has two columns at one depth; keep the sensor to use")
+    for i, (name, inches, _) in found.items():
+        if inches is None and any(other[0] == name for k, other in found.items() if k < i):
+            raise VadoseError(f"{path}: two columns of {name} ({header[i]!r}); keep one of them")
     return found, unknown
 
 
 def _numbers(path: Path, label: str, texts: list[str], lines: list[int]) -> NDArray[np.float64]:
-    """Numbers of a column, NaN where it is blank."""
+    """Numbers of a column, NaN where it is blank or NaN."""
     column = pd.Series(texts, dtype=object)
     numbers: NDArray[np.float64] = pd.to_numeric(column, errors="coerce").to_numpy(float)
-    if (wrong := ~np.isfinite(numbers) & (column != "").to_numpy(bool)).any():
+    if (wrong := ~np.isfinite(numbers) & ~column.str.strip().str.lower().isin(["", "nan"]).to_numpy(bool)).any():
         k = int(wrong.argmax())
-        raise VadoseError(f"{path}: line {lines[k]}: {label!r} is {texts[k]!r}, not a number; blank is missing")
+        raise VadoseError(
+            f"{path}: line {lines[k]}: {label!r} is {texts[k]!r}, not a number; blank and NaN are missing"
+        )
     return numbers

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from vadose.errors import VadoseError
 from vadose.products.containers import container_of
+from vadose.products.station_text import check_moisture, check_place, first_text, impossible_days, read_text
 from vadose.variables import describe
 
 COLUMNS = (
@@ -41,12 +42,16 @@ TEXT = ("SUR_TEMP_DAILY_TYPE",)
 NAME = re.compile(r"CRND0103-(?P<year>\d{4})-(?P<station>[A-Z]{2}_.+)\.txt")
 METRES_A_FOOT = 0.3048
 SITE_INFO = "crn_site_info.csv"
+REFINED = 0.02
+"""Degrees by which coordinates of a station may be refined within its files; further off is another place."""
 
 
 def read_uscrn(path: Path) -> xr.Dataset:
     """Read one year of one station in our names and units.
 
-    Air temperature is the mean of the day's 5-minute values (T_DAILY_AVG), not the mean of its extremes.
+    Air temperature is the mean of the day's 5-minute values (T_DAILY_AVG), not the mean of its extremes. Empty
+    lines and lines with NUL bytes are left out; ``lines_dropped`` in the attributes counts them. Coordinates refined
+    within the year are those of the last line.
 
     Parameters
     ----------
@@ -62,7 +67,8 @@ def read_uscrn(path: Path) -> xr.Dataset:
     Raises
     ------
     VadoseError
-        When the name is that of another product of USCRN, or a line is not as published; the line is named.
+        When the name is that of another product of USCRN, a line is not as published (it is named), the station
+        moves or lies nowhere, or moisture is in percent.
 
     References
     ----------
@@ -84,10 +90,10 @@ def read_uscrn(path: Path) -> xr.Dataset:
     ([0.14, nan, 0.15, 0.16, 0.17], 69.44)
     """
     named = published_name(path, NAME, "CRND0103")
-    table, lines, _ = read_lines(path, COLUMNS, "daily")
+    table, lines, dropped = read_lines(path, COLUMNS, "daily")
     numbers = {name: to_numbers(path, name, v, lines) for name, v in table.items() if name not in TEXT}
     days = pd.to_datetime(pd.Series(table["LST_DATE"]), format="%Y%m%d", errors="coerce")
-    wrong = ~(days.diff().dt.days.fillna(1) >= 1) | days.isna()
+    wrong = ~(days.diff().dt.days.fillna(1) >= 1) | impossible_days(days)
     if named:
         wrong |= days.dt.year != int(named["year"])
     if wrong.any():
@@ -117,8 +123,10 @@ def read_uscrn(path: Path) -> xr.Dataset:
         attrs={
             **station_attributes(path, named, table, lines),
             "day_boundary": "local standard midnight to midnight",
+            "lines_dropped": dropped,
         },
     )
+    check_moisture(dataset.soil_moisture, str(path))
     return describe(dataset)
 
 
@@ -126,8 +134,8 @@ def is_uscrn(path: Path) -> bool:
     """Whether a text file's first line is one of USCRN's daily lines, whatever its name."""
     if container_of(path) != "text":
         return False
-    with path.open(encoding="ascii", errors="replace") as stream:
-        fields = stream.readline(4096).split()
+    lines = first_text(path).split("\n")
+    fields = next((line.split() for line in lines if line.strip() and "\0" not in line), [])
     return len(fields) == len(COLUMNS) and fields[0].isdigit() and re.fullmatch(r"\d{8}", fields[1]) is not None
 
 
@@ -192,41 +200,34 @@ def published_name(path: Path, pattern: re.Pattern[str], product: str) -> re.Mat
     return pattern.fullmatch(path.name)
 
 
-def read_lines(
-    path: Path, columns: tuple[str, ...], what: str, *, live: bool = False
-) -> tuple[dict[str, NDArray[np.str_]], list[int], int]:
-    """Columns as text, the lines' numbers, and how many lines were left out.
+def read_lines(path: Path, columns: tuple[str, ...], what: str) -> tuple[dict[str, NDArray[np.str_]], list[int], int]:
+    """Columns as text, the lines' numbers, and how many lines were left out: empty ones and those with NUL bytes.
 
-    Lines with NUL bytes in them, left by transfers from the station, are left out of files that are ``live``;
-    empty lines of all.
+    The latter are left by transfers from the station.
     """
-    try:
-        text = path.read_text("ascii")
-    except (OSError, UnicodeDecodeError) as error:
-        raise VadoseError(f"{path}: {error}; the file is not plain text as published, download it again") from error
+    text = read_text(path, "ascii")
     whole, dropped = text.endswith("\n"), 0
     rows, numbers = [], []
     all_lines = text.removesuffix("\n").split("\n")
     for number, line in enumerate(all_lines, 1):
         fields = line.split()
-        if not fields or (live and "\0" in line):
+        if not fields or "\0" in line:
             dropped += 1
             continue
         if len(fields) != len(columns):
             raise VadoseError(
-                f"{path}: line {number}: found {len(fields)} fields, a USCRN {what} line has "
-                f"{len(columns)}; the file is cut short, damaged, or of another product"
+                f"{path}: line {number}: found {len(fields)} fields; expected the {len(columns)} of a USCRN {what} line"
             )
         rows.append(fields)
         numbers.append(number)
     if not rows:
-        raise VadoseError(f"{path}: the file is empty; download it again")
+        raise VadoseError(f"{path}: no line with values; fetch the file again")
     # Lines are equally long: a last one cut within its last field has all its fields.
     first, last = all_lines[numbers[0] - 1].rstrip(), all_lines[-1].rstrip()
     if not whole and numbers[-1] == len(all_lines) and len(last) < len(first):
         raise VadoseError(
             f"{path}: line {numbers[-1]}: the last line has {len(last)} characters, the first {len(first)}; "
-            "the file is cut short, download it again"
+            "the file is cut short, fetch it again"
         )
     return dict(zip(columns, np.array(rows).T, strict=True)), numbers, dropped
 
@@ -239,7 +240,7 @@ def to_numbers(path: Path, name: str, values: NDArray[np.str_], lines: list[int]
         numbers = pd.to_numeric(pd.Series(values), errors="coerce").to_numpy(float)
     if not np.isfinite(numbers).all():
         k = int(np.argmin(np.isfinite(numbers)))
-        raise VadoseError(f"{path}: line {lines[k]}: {name} is {str(values[k])!r}, not a number; download it again")
+        raise VadoseError(f"{path}: line {lines[k]}: {name} is {str(values[k])!r}, not a number")
     return numbers
 
 
@@ -247,16 +248,26 @@ def station_attributes(
     path: Path, named: re.Match[str] | None, table: dict[str, NDArray[np.str_]], lines: list[int]
 ) -> dict[str, object]:
     """Who and where the one station of a file is."""
-    for name in ("WBANNO", "LONGITUDE", "LATITUDE"):
-        if (moved := table[name] != table[name][0]).any():
+    if (other := table["WBANNO"] != table["WBANNO"][0]).any():
+        k = int(other.argmax())
+        raise VadoseError(
+            f"{path}: line {lines[k]}: WBANNO {table['WBANNO'][k]} differs from {table['WBANNO'][0]} above; "
+            "a file is of one station"
+        )
+    at = {name: to_numbers(path, name, table[name], lines) for name in ("LATITUDE", "LONGITUDE")}
+    for name, values in at.items():
+        if (moved := np.abs(values - values[0]) > REFINED).any():
             k = int(moved.argmax())
             raise VadoseError(
-                f"{path}: line {lines[k]}: {name} {table[name][k]} differs from {table[name][0]} above; "
-                "a file is of one station"
+                f"{path}: line {lines[k]}: {name} {table[name][k]} is more than {REFINED} degrees from "
+                f"{table[name][0]} above; expected a station of one place"
             )
+    lat, lon = (float(values[-1]) for values in at.values())
+    check_place(lat, lon, str(path))
+    if lat < 0:
+        raise VadoseError(f"{path}: latitude {lat:g}, longitude {lon:g}: no station of USCRN lies south of the equator")
     wban = str(table["WBANNO"][0])
     station = named["station"] if named else f"unknown_{wban}"
-    lat, lon = (float(to_numbers(path, name, table[name][:1], lines)[0]) for name in ("LATITUDE", "LONGITUDE"))
     return {
         "network": "USCRN",
         "station": station,

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from vadose.errors import VadoseError
 from vadose.products.containers import choose, container_of
+from vadose.products.station_text import check_moisture, first_text, impossible_days
 from vadose.products.uscrn import DEPTHS, published_name, read_lines, station_attributes, to_numbers
 from vadose.variables import describe
 
@@ -116,8 +117,7 @@ def read_uscrn_hourly(path: Path, *, quality: str = "good") -> xr.Dataset:
     Raises
     ------
     VadoseError
-        When the name is that of another product of USCRN, a line is not as published (the line is named), or
-        the quality rule is unknown.
+        As `vadose.products.uscrn.read_uscrn`, or when the quality rule is unknown.
 
     References
     ----------
@@ -127,7 +127,7 @@ def read_uscrn_hourly(path: Path, *, quality: str = "good") -> xr.Dataset:
     choose(quality, QUALITY, "quality", path)
     form = _form(path)
     named = published_name(path, FILE_NAME, form.product)
-    table, lines, dropped = read_lines(path, form.columns, form.what, live=True)
+    table, lines, dropped = read_lines(path, form.columns, form.what)
 
     def values(name: str, missing: tuple[float, ...], offset: float) -> NDArray[np.float64]:
         numbers = to_numbers(path, name, table[name], lines)
@@ -165,6 +165,7 @@ def read_uscrn_hourly(path: Path, *, quality: str = "good") -> xr.Dataset:
         if flag and quality == "good":
             found = np.where(to_numbers(path, flag, table[flag], lines) == 0, found, np.nan)
         dataset[ours] = "time", found.astype(np.float32)
+    check_moisture(dataset.soil_moisture, str(path))
     dataset = describe(dataset)
     dataset.precipitation.attrs["long_name"] = f"precipitation of the {_span(form)} before the stamp"
     return dataset
@@ -236,8 +237,7 @@ def _form(path: Path) -> _Form:
 
 
 def _first_line(path: Path) -> list[str]:
-    with path.open(encoding="ascii", errors="replace") as stream:
-        lines = stream.read(65536).split("\n")
+    lines = first_text(path).split("\n")
     return next((line.split() for line in lines if line.strip() and "\0" not in line), [])
 
 
@@ -255,7 +255,7 @@ def _times(
     """Stamps, each once, in order, on the hour or five minutes, and of the year that the name says."""
     text = pd.Series(table["UTC_DATE"]) + " " + pd.Series(table["UTC_TIME"])
     times = pd.to_datetime(text, format="%Y%m%d %H%M", errors="coerce")
-    wrong = times.isna() | (text.str.len() != 13) | (times.diff() <= pd.Timedelta(0))
+    wrong = impossible_days(times) | (text.str.len() != 13) | (times.diff() <= pd.Timedelta(0))
     wrong |= times != times.dt.floor(f"{form.minutes}min")
     if named:
         first = pd.Timestamp(f"{named['year']}-01-01")
