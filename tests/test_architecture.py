@@ -60,7 +60,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "config": {"errors", "cube", "days", "downscale", "gapfill", "models", "samples", "train"},
     "study": {
         "errors", "artefact", "config", "cube", "days", "door", "downscale", "gapfill", "learnt", "matchups", "memory",
-        "models", "normals", "processes", "samples", "train", "forecast", "evaluate", "report", "twin",
+        "models", "normals", "place", "processes", "samples", "train", "forecast", "evaluate", "report", "twin",
     },
     "cli": {
         "errors", "artefact", "config", "cube", "doctor", "door", "downscale", "evaluate", "fetch", "forecast",

@@ -19,6 +19,45 @@ runs:
 """
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"test": ("2015-06-01", "2015-12-31"), "training": ("2015-04-01", "2016-01-31")},
+         "split: test 2015-06-01 .. 2015-12-31 begins before training 2015-04-01 .. 2016-01-31 has ended"),
+        ({"test": ("2016-01-01", "2016-01-31"), "training": ("2015-04-01", "2015-12-31")}, "test 2016-01-01"),
+        ({"test": ("2016-03-31", "2017-03-31")}, "test 2016-03-31 .. 2017-03-31 begins before"),
+        ({"validation": ("2016-01-31", "2016-03-31")}, "validation 2016-01-31 .. 2016-03-31 begins before training"),
+        ({"validation": ("2015-06-01", "2015-07-31")}, "validation 2015-06-01 .. 2015-07-31 begins before training"),
+    ],
+)  # fmt: skip
+def test_training_validation_and_test_follow_each_other(
+    tmp_path: Path, changes: dict[str, tuple[str, str]], message: str
+) -> None:
+    values = yaml.safe_load(SMALL)
+    values["split"] |= {name: dict(zip(("first", "last"), days, strict=True)) for name, days in changes.items()}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(values))
+    with pytest.raises(VadoseError, match=message):
+        load_experiment(str(tmp_path / "mine.yaml"))
+
+
+def test_weights_chosen_on_test_days_are_refused_unless_declared(tmp_path: Path) -> None:
+    values = yaml.safe_load(SMALL) | {"leads": [1]}
+    blend = {"members": ["convlstm", "persistence"], "weights": {1: [2, 1]}}
+    values["blends"] = {"both": blend | {"weights_from": {"first": "2016-02-01", "last": "2016-06-30"}}}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(values))
+    with pytest.raises(
+        VadoseError, match=r"blends.both: weights chosen on 2016-02-01 .. 2016-06-30 reach into the test"
+    ):
+        load_experiment(str(tmp_path / "mine.yaml"))
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(values | {"allow_overlap": ["blend_weights"]}))
+    assert load_experiment(str(tmp_path / "mine.yaml")).blends["both"].chosen() == {
+        "weights_from": "2016-02-01 .. 2016-06-30"
+    }
+    values["blends"] = {"both": blend}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(values))
+    assert load_experiment(str(tmp_path / "mine.yaml")).blends["both"].chosen() == {"weights_from": "not stated"}
+
+
 @pytest.mark.parametrize("name", built_in())
 def test_every_built_in_experiment_is_valid_and_has_the_baselines(name: str) -> None:
     experiment = load_experiment(name)

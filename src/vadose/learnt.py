@@ -11,6 +11,8 @@ from vadose.errors import VadoseError
 from vadose.place import Place
 
 PLACE_UNKNOWN = "the run does not name the cells it learnt on; they are taken to be the cube's, in their order"
+LEARN_NOTHING = ("last observation", "last_value", "linear", "dct_pls")
+"""Fillers whose values follow from the series itself; their deviations are learnt."""
 Learnt = Mapping[str, Period]
 """Days by what learnt from them: training, validation, gap filler, layers above, blend weights."""
 
@@ -19,10 +21,12 @@ def learnt_by_inputs(cube: xr.Dataset, names: tuple[str, ...], above: Mapping[st
     """Days that the gap fillers of a cube's variables, and the forecasts of the layers above, have learnt from."""
     parts: list[Learnt] = [learnt_by_store(store.attrs) for store in above.values()]
     found = merged({"layers above": period} for part in parts for period in part.values())
-    filled = (cube[name].attrs for name in names if name in cube)
-    # What carries the last observation forward has learnt nothing.
-    fillers = [a for a in filled if a.get("fill_method", "last observation") != "last observation"]
-    periods = ({"gap filler": Period(*map(str, a["training_days"]))} for a in fillers if "training_days" in a)
+    filled = {name: cube[name].attrs for name in names if name in cube and "training_days" in cube[name].attrs}
+    periods = (
+        {"gap filler": Period(*map(str, attributes["training_days"]))}
+        for name, attributes in filled.items()
+        if "fill_method" in attributes and (name.endswith("_std") or attributes["fill_method"] not in LEARN_NOTHING)
+    )
     return merged([found, *periods])
 
 

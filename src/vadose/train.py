@@ -228,15 +228,18 @@ def train(
 
 
 def blend(runs: list[Path], out: Path, *, weights: tuple[tuple[float, ...], ...] | None, leads: tuple[int, ...],
-          attributes: dict[str, str], made_of: dict[str, Any]) -> Path:  # fmt: skip
+          attributes: dict[str, str], made_of: dict[str, Any], weights_from: Period | None = None) -> Path:  # fmt: skip
     """Join trained runs into one whose forecast is their weighted mean; the members are kept whole.
+
+    ``weights_from`` are the days the weights were chosen on.
 
     Raises
     ------
     VadoseError
         When the runs take different weather.
     """
-    inputs = {"runs": [run.name for run in runs], "weights": weights, "leads": leads, **made_of}
+    chosen_on = {"blend weights": [weights_from.first, weights_from.last]} if weights_from else {}
+    inputs = {"runs": [run.name for run in runs], "weights": weights, "leads": leads, "learnt": chosen_on, **made_of}
     fabric = launched()
     if fabric.is_global_zero and not is_current(out, **inputs):
         _blend(runs, out, weights, leads, attributes, inputs)
@@ -264,7 +267,8 @@ def _blend(
             )
             checkpoint = {
                 "name": "blend", "members": members, "weights": weights, "channels": channels.to_dict(),
-                "look_back": max(m["look_back"] for m in members), "window": max(m["window"] or 0 for m in members),
+                "learnt": inputs["learnt"], "look_back": max(m["look_back"] for m in members),
+                "window": max(m["window"] or 0 for m in members),
                 "attributes": members[0]["attributes"] | {"model": "blend"} | attributes,
             }  # fmt: skip
             torch.save(checkpoint, scratch / name)

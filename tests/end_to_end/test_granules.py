@@ -211,9 +211,8 @@ def test_the_world_written_by_several_processes_is_the_same(world: Path, tmp_pat
     assert float(np.isfinite(cubes[0].soil_moisture).mean()) > 0.2
 
 
-def test_the_road_from_granules_to_scores(cube: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vadose.study.forecasting.MIN_PAIRS", {"validation": 5, "test": 10})
-    experiment = quick(load_experiment("demo"))
+def test_the_road_from_granules_to_scores(cube: Path, tmp_path: Path) -> None:
+    experiment = quick(load_experiment("demo")).model_copy(update={"min_pairs": 5})
     days = {
         "training": {"first": "2019-04-02", "last": "2019-05-15"},
         "validation": {"first": "2019-05-16", "last": "2019-05-31"},

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Sequence
 from datetime import timedelta
+from itertools import combinations
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -14,11 +15,22 @@ from vadose.train import Optimisation
 
 
 class SplitConfig(Section):
-    """Valid days of training, validation and (when the cube holds its observations) test."""
+    """Valid days of training, validation and (when the cube holds its observations) test, one after the other."""
 
     training: PeriodConfig
     validation: PeriodConfig
     test: PeriodConfig
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "SplitConfig":
+        named = {name: getattr(self, name).period() for name in ("training", "validation", "test")}
+        for (earlier, one), (later, two) in combinations(named.items(), 2):
+            if two.first <= one.last:
+                raise ValueError(
+                    f"{later} {two} begins before {earlier} {one} has ended; training, validation and test follow each "
+                    "other, for what is learnt from days that are scored tells nothing of other days"
+                )
+        return self
 
 
 class TrainingConfig(Section):
@@ -130,11 +142,13 @@ class RunConfig(Section):
 class BlendConfig(Section):
     """The weighted mean of trained runs, by their names.
 
-    ``weights`` gives, for each lead, a weight a member; equal ones when left out.
+    ``weights`` gives, for each lead, a weight a member; equal ones when left out. ``weights_from`` are the days
+    they were chosen on: the blend has learnt from them.
     """
 
     members: tuple[str, ...] = Field(min_length=2)
     weights: dict[int, tuple[float, ...]] | None = None
+    weights_from: PeriodConfig | None = None
     scenario: str = "all"
 
     def by_member(self, leads: tuple[int, ...]) -> tuple[tuple[float, ...], ...] | None:
@@ -143,12 +157,20 @@ class BlendConfig(Section):
             return None
         return tuple(tuple(self.weights[lead][m] for lead in leads) for m in range(len(self.members)))
 
+    def chosen(self) -> dict[str, str]:
+        """The attribute that says on which days the weights were chosen; none of equal weights."""
+        if self.weights is None:
+            return {}
+        return {"weights_from": str(self.weights_from.period()) if self.weights_from else "not stated"}
+
     def check(self, name: str, runs: list[str], leads: tuple[int, ...]) -> None:
         """Refuse members that are no runs, and weights that do not fit members and leads."""
         for member in self.members:
             if member not in runs:
                 raise ValueError(f"blends.{name}: unknown run '{member}'{nearest(member, runs)}")
         if self.weights is None:
+            if self.weights_from is not None:
+                raise ValueError(f"blends.{name}: weights_from without weights; equal weights are chosen on no days")
             return
         if set(self.weights) != set(leads):
             raise ValueError(f"blends.{name}: weights for leads {list(self.weights)}, forecasts are of {list(leads)}")
@@ -159,6 +181,10 @@ class BlendConfig(Section):
                 )
 
 
+Leak = Literal["gap_filler", "blend_weights"]
+"""What a user may allow to have learnt from days that are scored."""
+
+
 class Experiment(Section):
     """A split of time, runs to train on it, and blends of them.
 
@@ -167,7 +193,12 @@ class Experiment(Section):
     learn from the stations of ``learn_from`` alone where a cube is made of stations. Of a dense map every
     ``score_every``-th cell in both directions is forecast and scored: neighbours tell the same. ``rivals`` are
     forecasts of others, by the name they have in the tables: stores on the cube's grid, ``{layer}`` in their path is a
-    word such as ``0-10cm``. One that is not there, or has no forecast of the days, is left out.
+    word such as ``0-10cm``. One that is not there, or has no forecast of the days, is left out. A cell or station
+    counts with ``min_pairs`` days; when left out 60 in the test and in phases of half a year or more, else 10.
+
+    What learnt from days that are scored is refused: a gap filler of the cube whose training days reach into
+    validation or test, weights of a blend chosen on test days. ``allow_overlap`` names those to go on with all the
+    same; their forecasts then say so in the attribute ``allowed_overlap``.
     """
 
     data: str = "conusv4f1"
@@ -180,6 +211,8 @@ class Experiment(Section):
     learn_from: tuple[str, ...] | None = None
     score_every: int = Field(1, ge=1)
     replicates: int = Field(1000, ge=10)
+    min_pairs: int | None = Field(None, ge=3)
+    allow_overlap: tuple[Leak, ...] = ()
 
     def first_day(self) -> str:
         """First day a cube has to hold for the longest look-back of the first training days."""
@@ -190,6 +223,12 @@ class Experiment(Section):
     def _known_members(self) -> "Experiment":
         for name, blend in self.blends.items():
             blend.check(name, list(self.runs), self.leads)
+            chosen, test = blend.weights_from, self.split.test
+            if chosen and chosen.last >= test.first and "blend_weights" not in self.allow_overlap:
+                raise ValueError(
+                    f"blends.{name}: weights chosen on {chosen.period()} reach into the test, {test.period()}; "
+                    "choose them on earlier days, or add 'allow_overlap: [blend_weights]', which the forecasts then say"
+                )
         for name, place in self.rivals.items():
             try:
                 place.format(layer="")

@@ -11,7 +11,7 @@ import xarray as xr
 from vadose.artefact import fingerprint, made_from, writing
 from vadose.config import Experiment, LayerConfig, RunConfig
 from vadose.cube import open_cube
-from vadose.days import Period
+from vadose.days import Period, lead_days
 from vadose.errors import VadoseError
 from vadose.evaluate import evaluate
 from vadose.evaluate.paper import paper_tables
@@ -20,13 +20,13 @@ from vadose.matchups import with_stations
 from vadose.memory import fits
 from vadose.models.inputs import NORMAL
 from vadose.normals import with_normals
+from vadose.place import Place, forecasts_at
 from vadose.processes import launched
 from vadose.report import build_report
 from vadose.samples import Samples
+from vadose.study.checks import allowed_overlap, check_pairs, min_pairs
 from vadose.train import Progress, blend, silent, train
 
-MIN_PAIRS = {"validation": 10, "test": 60}
-"""Fewest pairs for a cell or station to count, where validation holds two months; a year's take 60."""
 CHECKPOINTS = {"validation": "selected.pt", "test": "final.pt"}
 
 
@@ -70,7 +70,8 @@ def study(
     Raises
     ------
     VadoseError
-        When the cube does not hold the periods of the experiment, or any stage finds its input wrong.
+        When the cube does not hold the periods of the experiment, or any stage or `vadose.study.checks` finds its
+        input wrong.
     """
     road = _Road(experiment, cube_path, out / "runs", out / "forecasts", progress, stations)
     phases = road.phases()
@@ -87,13 +88,12 @@ def study(
                 folder = out / "evaluation" / f"{phase}{suffix}" / layer.folder
                 what = f"evaluating {phase}{suffix} {layer.folder}".rstrip()
                 progress(what, 0.0)
-                days = pd.Timestamp(period.last) - pd.Timestamp(period.first)
                 evaluate(
                     stores,
                     observed,
                     out=folder,
                     period=(period.first, period.last),
-                    min_pairs=MIN_PAIRS["test" if days >= pd.Timedelta(days=180) else phase],
+                    min_pairs=min_pairs(experiment, phase),
                     replicates=experiment.replicates,
                     cube=road.cube if suffix else None,
                     products={n: road.cube[v] for n, v in layer.config.products.items()} if suffix else None,
@@ -191,15 +191,17 @@ class _Road:
         self.layers = [_Layer(n, c, n.replace(" ", "") if several else "") for n, c in given.items()]
         self.sources = {run.above for run in experiment.runs.values() if run.above} if several else set()
         self.sources |= {m for name in self.sources & experiment.blends.keys() for m in experiment.blends[name].members}
+        self.allowed = allowed_overlap(experiment, cube, [layer.config for layer in self.layers], str(cube_path))
 
     def phases(self) -> dict[str, Period]:
         """Phases of which the cube holds observations, and their periods."""
-        found = {}
+        found, observed = {}, {layer.name: layer.config.observed for layer in self.layers}
         for phase in CHECKPOINTS:
             period: Period = getattr(self.experiment.split, phase).period()
-            observed = self.cube[self.layers[0].config.observed].sel(time=slice(period.first, period.last))
-            if np.isfinite(observed).any():
+            known = self.cube[self.layers[0].config.observed].sel(time=slice(period.first, period.last))
+            if np.isfinite(known).any():
                 found[phase] = period
+                check_pairs(self.experiment, phase, self.scored(), self.stations, observed)
             elif phase == "validation":
                 raise VadoseError(f"{self.place}: no soil moisture between {period.first} and {period.last}")
         return found
@@ -240,8 +242,9 @@ class _Road:
                 validation=split.validation.period(),
                 optimisation=run.training.optimisation(),
                 refit=run.refit and again,
-                attributes={"scenario": run.scenario, "layer": layer.name},
+                attributes={"scenario": run.scenario, "layer": layer.name} | self.allowed,
                 made_of=self.made_of
+                | self.allowed
                 | {"above": self._inputs_above(layer, run)}
                 | ({"stations": self.stations.attrs["inputs"], "weight": run.stations} if run.stations else {}),
                 progress=self.progress,
@@ -259,8 +262,9 @@ class _Road:
                     self.runs / layer.folder / name,
                     weights=join.by_member(experiment.leads),
                     leads=experiment.leads,
-                    attributes={"scenario": join.scenario},
-                    made_of={"members": fingerprint([member / "final.pt" for member in members])},
+                    attributes={"scenario": join.scenario} | join.chosen(),
+                    weights_from=join.weights_from and join.weights_from.period(),
+                    made_of={"members": fingerprint([member / "final.pt" for member in members])} | self.allowed,
                 )
             )
         if layer is not self.layers[-1]:
@@ -284,19 +288,13 @@ class _Road:
             store = xr.open_zarr(path, consolidated=False)
             if store.attrs["layer"] != layer.name:
                 raise VadoseError(f"rival {name}: {path} is of the layer {store.attrs['layer']!r}, not {layer.name!r}")
-            if any(not np.array_equal(store[axis].values, beside[axis].values) for axis in ("y", "x")):
-                raise VadoseError(
-                    f"rival {name}: {path} is of another grid than the cube; make it anew for {self.place}"
-                )
-            if missing := sorted(
-                {*beside.lead_time.dt.days.values.tolist()} - {*store.lead_time.dt.days.values.tolist()}
-            ):
-                raise VadoseError(f"rival {name}: {path} lacks leads {missing} days; make it anew with them")
+            leads = lead_days(beside, f"forecasts of {layer.name}").tolist()
+            store = forecasts_at(store, Place.of(beside), leads, f"rival {name} ({path})")
             days, there = beside.init_time.values, np.isin(beside.init_time.values, store.init_time.values)
             between = f"{pd.Timestamp(days[0]):%Y-%m-%d} .. {pd.Timestamp(days[-1]):%Y-%m-%d}"
             self.progress(f"rival {name}: {there.sum()} of {len(days)} days of issue {between}, {layer.name}", 1.0)
             if there.any():
-                ours = store.sel(lead_time=beside.lead_time.values).reindex(init_time=days)
+                ours = store.reindex(init_time=days).assign_coords(lead_time=beside.lead_time.values)
                 found.append(ours.assign_attrs(model=name, observed=layer.config.observed))
         return found
 
