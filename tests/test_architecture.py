@@ -40,7 +40,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "models": set(),
     "losses": set(),
     "normals": {"errors", "days"},
-    "samples": {"errors", "days", "door", "learnt", "memory", "models", "normals", "place", "values"},
+    "samples": {"errors", "artefact", "days", "door", "learnt", "memory", "models", "normals", "place", "values"},
     "train": {"errors", "artefact", "days", "models", "losses", "place", "processes", "samples"},
     "forecast": {
         "errors", "artefact", "days", "door", "learnt", "models", "normals", "place", "samples", "values", "variables",

@@ -87,9 +87,7 @@ def work(folder: Path) -> None:
         trained(cube, name, folder / name, progress=tell)
     torch.optim.AdamW = adam  # type: ignore[misc]
     trained(cube, "climatology", folder / "climatology", model="climatology", hyper={}, progress=tell)
-    blend(
-        [folder / "maps", folder / "deviation"], folder / "blend", weights=None, leads=(1, 3), attributes={}, made_of={}
-    )
+    blend([folder / "maps", folder / "deviation"], folder / "blend", weights=None, leads=(1, 3), attributes={})
     how = Optimisation(**QUICK | {"epochs": 4, "learning_rate": 0.01})
     trained(cube, "maps", folder / "undisturbed", optimisation=how, progress=tell)
     (folder / f"told-{attempt}-{rank}").write_text("\n".join(told))

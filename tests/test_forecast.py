@@ -111,8 +111,7 @@ def of_cells(small_cube: xr.Dataset, tmp_path_factory: pytest.TempPathFactory) -
                     optimisation=how, refit=False)
         for name, own in hyper.items()
     }  # fmt: skip
-    return runs | {"blend": blend(list(runs.values()), folder / "b", weights=None, leads=(1, 3), attributes={},
-                                  made_of={})}  # fmt: skip
+    return runs | {"blend": blend(list(runs.values()), folder / "b", weights=None, leads=(1, 3), attributes={})}
 
 
 JULY: dict[str, Any] = {"first": "2015-07-21", "last": "2015-07-22"}
@@ -196,7 +195,7 @@ def test_members_forecasts_are_joined_by_cell_lead_and_day(
     of_cells: dict[str, Path], small_cube: xr.Dataset, tmp_path: Path
 ) -> None:
     two = blend([of_cells["climatology"], of_cells["lstm"]], tmp_path / "two", weights=None, leads=(1, 3),
-                attributes={}, made_of={}) / "final.pt"  # fmt: skip
+                attributes={}) / "final.pt"  # fmt: skip
     given = []
     for name in ("climatology", "lstm"):
         out = forecast(of_cells[name] / "final.pt", small_cube, tmp_path / f"{name}.zarr", **JULY)
@@ -355,7 +354,7 @@ def joined(runs: dict[str, Path], small_cube: xr.Dataset, tmp_path_factory: pyte
         folder / "s", model="surrogate", hyper={"hidden": 6, "width": 6, "dropout": 0.5}, training=TRAINING,
         validation=VALIDATION, refit=False, optimisation=Optimisation(epochs=1, batch_size=16, samples_per_epoch=64),
     )  # fmt: skip
-    return blend([runs["convlstm"], run], folder / "b", weights=None, leads=(1, 3), attributes={}, made_of={})
+    return blend([runs["convlstm"], run], folder / "b", weights=None, leads=(1, 3), attributes={})
 
 
 def test_workers_make_the_same_forecast_and_one_may_die(
@@ -407,3 +406,36 @@ def test_no_scheduler_is_told(runs: dict[str, Path], small_cube: xr.Dataset, tmp
             leads=(1,), scheduler="nowhere",
         )  # fmt: skip
     assert not list(tmp_path.iterdir())
+
+
+def test_a_forecast_of_other_values_under_the_same_attributes_is_made_anew(
+    runs: dict[str, Path], small_cube: xr.Dataset, tmp_path: Path
+) -> None:
+    def made(cube: xr.Dataset, **more: Any) -> int:
+        days: dict[str, Any] = {"first": "2015-06-01", "last": "2015-06-02"}
+        forecast(runs["persistence"] / "final.pt", cube, tmp_path / "f.zarr", **days, **more)
+        return (tmp_path / "f.zarr" / "zarr.json").stat().st_ino
+
+    first = made(small_cube)
+    assert made(small_cube.copy(deep=True)) == first
+    edited = small_cube.copy(deep=True)
+    edited["soil_moisture_filled"] += np.float32(0.1)
+    second = made(edited)
+    assert second != first
+    assert made(edited, made_of={"cube": "of a path"}) != second
+
+
+def test_a_forecast_that_cannot_be_finished_leaves_nothing(
+    runs: dict[str, Path], small_cube: xr.Dataset, tmp_path: Path
+) -> None:
+    def finish(store: xr.Dataset) -> xr.Dataset:
+        if store.attrs["model"] == "persistence":
+            raise VadoseError("too few years")
+        return store.assign_attrs(finished="yes")
+
+    days: dict[str, Any] = {"first": "2015-06-01", "last": "2015-06-02", "finish": finish}
+    with pytest.raises(VadoseError, match="too few years"):
+        forecast(runs["persistence"] / "final.pt", small_cube, tmp_path / "f.zarr", **days)
+    assert not list(tmp_path.iterdir())
+    forecast(runs["convlstm"] / "final.pt", small_cube, tmp_path / "f.zarr", **days)
+    assert xr.open_zarr(tmp_path / "f.zarr", consolidated=False).attrs["finished"] == "yes"

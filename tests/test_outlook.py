@@ -22,7 +22,6 @@ from vadose.outlook import (
     percentile,
     with_outlook,
 )
-from vadose.outlook.store import write_outlook
 
 PERIOD = {"first": "2015-01-01", "last": "2019-12-31"}
 TIME = pd.date_range("2015-01-01", "2019-12-31")
@@ -369,23 +368,8 @@ def test_a_picture_of_nothing_is_refused(uniform: xr.Dataset, tmp_path: Path) ->
         (found, {"lead": 3}, r"leads \[3\] days asked for, the store has \[1\]"),
         (found, {"lead": 1, "init": "2020-07-05"}, "forecast of 2020-07-05 asked for"),
         (found.where(False), {"lead": 1}, "nothing to draw"),
-        (found.isel(x=[0]), {"lead": 1}, "of stations, or of one row"),
+        (found.isel(x=[0]), {"lead": 1}, "are stations, or one row"),
     ):
         with pytest.raises(VadoseError, match=message):
             draw_outlook(wrong, tmp_path / "o.png", **options)
     assert not list(tmp_path.iterdir())
-
-
-def test_a_store_becomes_an_outlook_and_may_become_one_again(uniform: xr.Dataset, tmp_path: Path) -> None:
-    path = tmp_path / "f.zarr"
-    store = store_of(np.full((4, 3), 0.04), "2020-06-30", leads=(1, 7), std=0.1)
-    store = store.assign_attrs(inputs="{}")
-    store.to_zarr(path, zarr_format=3, consolidated=False)
-    once = write_outlook(path, uniform, **PERIOD).load()
-    assert set(once.drought_class.values[..., :3, :].ravel()) <= {1.0, 2.0, 3.0, 4.0}  # about the fourth hundredth
-    assert "drought_probability" in once
-    again = write_outlook(path, uniform, **PERIOD).load()
-    xr.testing.assert_identical(once.soil_moisture_percentile, again.soil_moisture_percentile)
-    with pytest.raises(VadoseError):
-        write_outlook(path, uniform, first="2015-01-01", last="2015-12-31")
-    xr.testing.assert_identical(xr.open_zarr(path, consolidated=False).load().soil_moisture, once.soil_moisture)

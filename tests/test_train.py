@@ -207,7 +207,7 @@ def test_a_blend_is_the_weighted_mean_of_runs_with_other_predictors(small_cube: 
     for name, channels, look_back in (("one", one, 1), ("two", two, 4)):
         samples = Samples(small_cube, channels, look_back=look_back)
         runs.append(trained(samples, tmp_path / name, hyper={"filters": (3,), "kernel": 1}, refit=False))
-    joined = blend(runs, tmp_path / "blend", weights=((3.0, 0.0), (1.0, 2.0)), leads=(1, 3), attributes={}, made_of={})
+    joined = blend(runs, tmp_path / "blend", weights=((3.0, 0.0), (1.0, 2.0)), leads=(1, 3), attributes={})
     found, first, second = (forecast_of(run / "final.pt", small_cube, tmp_path) for run in (joined, *runs))
     expected = np.stack([0.75 * first[:, 0] + 0.25 * second[:, 0], second[:, 1]], axis=1)
     np.testing.assert_allclose(found, expected, atol=1e-6)

@@ -1,30 +1,49 @@
-"""Artefacts are written whole or not at all, and say what they were made from."""
+"""Artefacts are written whole or not at all, by one process at a time, and say what they were made from."""
 
+import ctypes
+import errno
+import fcntl
 import hashlib
 import json
+import os
+import re
 import shutil
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import xarray as xr
+
 from vadose.errors import VadoseError
+
+LARGE = 2 << 30
+"""Bytes in a folder beyond which `identity` takes sizes and times of change for the contents."""
+CHUNKS = "chunks.json"
+"""Beside the ``zarr.json`` of an array: sizes of its chunk files by their names, as they were written."""
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_HERE, _EXCHANGE = -100, 2
+"""``AT_FDCWD`` and ``RENAME_EXCHANGE`` of Linux."""
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[Path]:
     """Give a scratch path beside ``path`` to write to; it takes the name when all went well.
 
-    After an error nothing is left behind, and an older artefact at ``path`` stays as it was. A folder of
-    something else is never replaced.
+    After an error nothing is left behind, and an older artefact at ``path`` stays as it was. The new one takes its
+    place in one step, so that one of the two is there at each moment; where a file system cannot exchange two folders
+    the old one is set aside as ``.NAME.aside`` meanwhile, and the next writer puts it back after a kill between. What
+    a killed process left is cleared by the next writer, too. A folder of something else is never replaced.
 
     Raises
     ------
     VadoseError
-        When ``path`` is a folder with files in it and no artefact.
+        When another process is writing ``path``, ``path`` is a folder with files in it and no artefact, or a file
+        where a folder was written, or the disk is full.
 
     Examples
     --------
@@ -35,40 +54,163 @@ def writing(path: Path) -> Iterator[Path]:
     ...     sorted(p.name for p in Path(folder).iterdir())
     ['a.txt']
     """
-    if path.is_dir() and any(path.iterdir()) and made_from(path) is None:
-        raise VadoseError(f"{path}: a folder that holds something else is there; choose another, or remove it")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.partial")
-    remove(scratch)
-    try:
-        yield scratch
-    except BaseException:
-        remove(scratch)
-        raise
-    if path.is_dir():
-        remove(path)
-    scratch.replace(path)  # of a file at once, so that one of the two is always there
+    place = path.resolve()
+    scratch, aside = (place.with_name(f".{place.name}.{ending}") for ending in (f"{os.getpid()}.partial", "aside"))
+    with locked(path) as left:
+        if left:
+            _mend(place, aside)
+        if place.is_dir() and any(place.iterdir()) and made_from(place) is None:
+            raise VadoseError(f"{path}: a folder that holds something else is there; choose another, or remove it")
+        try:
+            yield scratch
+            if scratch.is_dir():
+                note_chunks(scratch)
+                if place.is_file():
+                    raise VadoseError(f"{path}: a file is there, and a folder is to be written; choose another name")
+            if not place.is_dir():
+                scratch.replace(place)
+            elif not _exchange(scratch, place):
+                place.rename(aside)
+                scratch.rename(place)
+                remove(aside)
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            written, free = _size(scratch) / 1e6, shutil.disk_usage(place.parent).free / 1e6
+            raise VadoseError(
+                f"{path}: the disk is full after {written:.1f} MB were written ({free:.1f} MB more are free); free "
+                "some space, or write to another disk"
+            ) from error
+        finally:
+            remove(scratch)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[bool]:
+    """Keep other processes from writing ``path``; give whether the last one that did so was killed.
+
+    The lock is held on the file ``.NAME.lock`` beside ``path`` and ends with the process, however that ends. The file
+    is there as long as the lock; after a kill it stays, and the next writer takes it.
+
+    Raises
+    ------
+    VadoseError
+        When another process, or another part of this one, holds the lock.
+    """
+    place = path.resolve()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    name = place.with_name(f".{place.name}.lock")
+    while True:
+        left = name.exists()
+        with name.open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise VadoseError(f"{path}: another process is writing it; wait for its end") from error
+            # The one before may have removed the file between its opening and its locking.
+            if not name.exists() or name.stat().st_ino != os.fstat(file.fileno()).st_ino:
+                continue
+            try:
+                yield left
+            finally:
+                name.unlink()
+            return
+
+
+def _mend(place: Path, aside: Path) -> None:
+    """Remove what killed writers left, and put back what one had set aside."""
+    for path in list(place.parent.iterdir()):
+        if re.fullmatch(rf"\.{re.escape(place.name)}\.\d+\.partial", path.name):
+            remove(path)
+    if aside.exists() and not place.exists():
+        aside.rename(place)
+    remove(aside)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange two names in one step; False where the system or the file system cannot."""
+    call = getattr(ctypes.CDLL(None), "renameat2", None)
+    return call is not None and call(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE) == 0
 
 
 def remove(path: Path) -> None:
     """Delete a file or a folder, if it is there."""
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
 
 
-def fingerprint(paths: Iterable[Path]) -> str:
-    """SHA-256 over the names and contents of files, folders walked in order of name."""
+def identity(*of: Path | xr.Dataset | xr.DataArray) -> str:
+    """Hash of what files, folders and data sets hold: another one after any change of a value, name or attribute.
+
+    Of a file it is that of its contents, wherever it lies; of a folder that of the names and contents of all its
+    files. Of a folder of more than `LARGE` bytes the chunks of arrays and other files count by name, size and time of
+    change, and only its metadata (``*.json``) by contents: a copy of it is another one. Of a data set it is that of
+    names, dimensions, types, attributes and values, which are read for it block by block.
+
+    Raises
+    ------
+    VadoseError
+        When there is no such file or folder.
+
+    Examples
+    --------
+    >>> field = xr.Dataset({"soil_moisture": ("y", [0.1, 0.2])})
+    >>> identity(field) == identity(field.copy(deep=True)), identity(field) == identity(field + 0.1)
+    (True, False)
+    """
     digest = hashlib.sha256()
-    for path in paths:
-        files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-        for file in files:
-            digest.update(str(file.relative_to(path)).encode())
+    for one in of:
+        if not isinstance(one, Path):
+            for part in _parts_of_data(one):
+                digest.update(part)
+            continue
+        if not one.exists():
+            raise VadoseError(f"{one}: no such file or folder")
+        files = _files(one) if one.is_dir() else {"": one}
+        large = one.is_dir() and sum(file.stat().st_size for file in files.values()) > LARGE
+        for name, file in files.items():
+            status = file.stat()
+            digest.update(f"{name}\n{status.st_size}\n".encode())
+            if large and file.suffix != ".json":
+                digest.update(f"{status.st_mtime_ns}\n".encode())
+                continue
             with file.open("rb") as stream:
                 while block := stream.read(1 << 20):
                     digest.update(block)
-    return digest.hexdigest()[:16]
+    return digest.hexdigest()[:32]
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    """Files below a folder, links followed, by their names in it; in order of name."""
+    found, seen = {}, set()
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        if (real := os.path.realpath(parent)) in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        for path in (Path(parent, name) for name in names):
+            if path.is_file():
+                found[path.relative_to(folder).as_posix()] = path
+    return dict(sorted(found.items()))
+
+
+def _parts_of_data(data: xr.Dataset | xr.DataArray) -> Iterator[bytes | memoryview]:
+    dataset = data.to_dataset(name="values") if isinstance(data, xr.DataArray) else data
+    yield _as_json(dataset.attrs).encode()
+    for name in sorted(map(str, dataset.variables)):
+        variable = dataset.variables[name]
+        yield _as_json([name, variable.dims, variable.shape, str(variable.dtype), variable.attrs]).encode()
+        ends = np.cumsum(variable.chunks[0]) if variable.chunks and variable.dims else [None]
+        for start, stop in zip([0, *ends[:-1]], ends, strict=True):
+            values = np.ascontiguousarray(variable[start:stop].values if variable.dims else variable.values)
+            text = values.dtype.kind in "OT"
+            yield _as_json(values.tolist()).encode() if text else values.reshape(-1).view(np.uint8).data
+
+
+def _as_json(values: Any) -> str:
+    return json.dumps(values, sort_keys=True, default=str)
 
 
 def provenance(**inputs: Any) -> dict[str, str]:
@@ -77,7 +219,7 @@ def provenance(**inputs: Any) -> dict[str, str]:
         "vadose_version": version("vadose"),
         "commit": _commit(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "inputs": json.dumps(inputs, sort_keys=True, default=str),
+        "inputs": _as_json(inputs),
     }
 
 
@@ -103,14 +245,18 @@ def made_from(path: Path) -> dict[str, Any] | None:
     """
     for note, key in ((path / "zarr.json", "attributes"), (path / "provenance.json", None)):
         if note.exists():
-            values = json.loads(note.read_text())
-            attributes = values.get(key, {}) if key else values
-            return dict(json.loads(attributes["inputs"])) if "inputs" in attributes else None
+            try:
+                values = json.loads(note.read_text())
+                return dict(json.loads((values.get(key, {}) if key else values)["inputs"]))
+            except (ValueError, KeyError, TypeError):
+                return None
     return None
 
 
 def is_current(path: Path, **inputs: Any) -> bool:
-    """Whether the artefact at ``path`` was made from exactly these inputs.
+    """Whether the artefact at ``path`` was made from exactly these inputs, and its chunks are as they were written.
+
+    What something was made from is to be told by its `identity`: attributes may stay when values change.
 
     Examples
     --------
@@ -121,4 +267,58 @@ def is_current(path: Path, **inputs: Any) -> bool:
     ...     is_current(Path(folder), seed=1), is_current(Path(folder), seed=2)
     (True, False)
     """
-    return made_from(path) == dict(json.loads(json.dumps(inputs, sort_keys=True, default=str)))
+    if made_from(path) != dict(json.loads(_as_json(inputs))):
+        return False
+    return all(_chunks(array) == noted for array, noted in _noted_chunks(path))
+
+
+def note_chunks(folder: Path) -> None:
+    """Note with each Zarr array below a folder which chunks it has, see `check_chunks`."""
+    for array in _arrays(folder):
+        if chunks := _chunks(array):
+            (array / CHUNKS).write_text(json.dumps(chunks))
+
+
+def check_chunks(store: Path) -> None:
+    """Check that no chunk is missing from a Zarr store that was there when the store was written.
+
+    Zarr reads a chunk that is missing as missing values: it writes none where all values are.
+
+    Raises
+    ------
+    VadoseError
+        When one is, with the name of the variable.
+    """
+    for array, noted in _noted_chunks(store):
+        if missing := sorted(noted.keys() - _chunks(array).keys()):
+            raise VadoseError(
+                f"{store}: {len(missing)} of {len(noted)} chunks of {array.relative_to(store)} are missing, the first "
+                f"{missing[0]}; copy or make the store again (if they were removed on purpose: remove {array / CHUNKS})"
+            )
+
+
+def _noted_chunks(folder: Path) -> Iterator[tuple[Path, dict[str, int]]]:
+    for array in _arrays(folder):
+        if (note := array / CHUNKS).exists():
+            yield array, dict(json.loads(note.read_text()))
+
+
+def _arrays(folder: Path) -> Iterator[Path]:
+    """Folders of Zarr arrays below a folder."""
+    for parent, folders, names in os.walk(folder):
+        if "zarr.json" in names and not Path(parent, "c", "zarr.json").exists():
+            folders[:] = [name for name in folders if name != "c"]
+            yield Path(parent)
+
+
+def _chunks(array: Path) -> dict[str, int]:
+    """Sizes of the chunk files of an array by their names."""
+    top = array / "c"
+    files = {"c": top} if top.is_file() else {f"c/{name}": file for name, file in _files(top).items()}
+    return {name: file.stat().st_size for name, file in files.items()}
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, or of all files below a folder."""
+    files = [path] if path.is_file() else _files(path).values()
+    return sum(file.stat().st_size for file in files)

@@ -12,7 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from vadose.artefact import fingerprint, is_current, provenance, writing
+from vadose.artefact import identity, is_current, provenance, writing
 from vadose.days import Period, daily, in_order
 from vadose.errors import VadoseError
 from vadose.learnt import as_attributes, check_place, learnt_by_checkpoint, learnt_by_inputs, learnt_on, merged
@@ -51,6 +51,7 @@ def forecast(
     of_members: Sequence[xr.Dataset] | None = None,
     passes: int | None = None,
     made_of: dict[str, Any] | None = None,
+    finish: Callable[[xr.Dataset], xr.Dataset] | None = None,
     workers: int = 1,
     scheduler: str | None = None,
     progress: Progress = lambda what, share: None,
@@ -95,6 +96,11 @@ def forecast(
     passes
         Forecast so many times with the network's dropout left on and join the passes as members of a blend
         (Monte Carlo dropout, Gal and Ghahramani 2016, arXiv:1506.02142), instead of once without.
+    made_of
+        What the forecast is made of besides: what ``finish`` is told, and ``cube``, the cube's
+        `vadose.artefact.identity`, where it is known. When left out it is that of the variables the model takes.
+    finish
+        What is done to the store before it is written, such as `vadose.outlook.with_outlook`.
     workers
         Processes on this machine; with more than one the cube and the stores above have to be opened lazily.
     scheduler
@@ -116,9 +122,11 @@ def forecast(
     if lacking := sorted(set(channels.above) - set(above or {})):
         raise VadoseError(f"{checkpoint}: forecasts from those of the layers {lacking} above; give their stores")
     stride = stride or max(1, (kept["window"] or 1) // 4)
-    inputs = {"checkpoint": fingerprint([checkpoint]), "first": first, "last": last, "leads": leads,
-              "stride": stride, "above": {name: store.attrs.get("inputs") for name, store in (above or {}).items()},
-              **({"passes": passes} if passes else {}), **(made_of or {})}  # fmt: skip
+    inputs = {"checkpoint": identity(checkpoint), "first": first, "last": last, "leads": leads, "stride": stride,
+              "above": {name: identity(store) for name, store in (above or {}).items()},
+              "members": [identity(store) for store in of_members or ()], "passes": passes,
+              "cube": None, **(made_of or {})}  # fmt: skip
+    inputs["cube"] = inputs["cube"] or identity(_taken(cube, channels))
     if is_current(out, **inputs):
         return out
     cube = daily(cube)
@@ -133,15 +141,33 @@ def forecast(
             f"{cube.attrs['day_of_issue']}; forecast that day alone"
         )
     days = _positions(cube, first, last, min(leads) if perfect else 0)
+    run = _Run(cube, days, leads, stride, above)
+    with writing(out) as scratch:
+        store = _store_of(run, checkpoint, kept, of_members, passes, workers, scheduler, out, progress)
+        told = ("weather", "weather_run", "weather_note") if perfect and foretold else ()
+        store.attrs |= {key: cube.attrs[key] for key in told} | as_attributes(learnt) | provenance(**inputs)
+        store.attrs |= {"place_note": place_note} if place_note else {}
+        store = describe(store if finish is None else finish(store))
+        # Names of stations cannot be cut into pieces.
+        pieces = store.chunk({"init_time": BLOCK_DAYS}).assign_coords(store.coords)
+        pieces.to_zarr(scratch, mode="w", zarr_format=3, consolidated=False)
+    return out
+
+
+def _store_of(
+    run: "_Run", checkpoint: Path, kept: dict[str, Any], of_members: Sequence[xr.Dataset] | None, passes: int | None,
+    workers: int, scheduler: str | None, out: Path, progress: Progress,
+) -> xr.Dataset:  # fmt: skip
+    """The forecasts of a run's days, and what was missing for them."""
+    cube, days, leads = run.cube, run.days, run.leads
     what = f"forecasting {out.parent.name} {out.stem}"
-    names = [name for name in channels.history if not name.endswith(NORMAL)]
+    names = [name for name in Channels.from_dict(kept["channels"]).history if not name.endswith(NORMAL)]
     absent = np.zeros((len(days), len(names)), np.int8)
     with on_workers(workers, scheduler) as do:
         if of_members is not None:
             given = [_values_of(store, cube, days, leads) for store in of_members]
             mean, std = _joined(kept, leads, given)
         else:
-            run = _Run(cube, days, leads, stride, above)
             shared = _Shared(do, checkpoint) if workers > 1 or scheduler else None
             mean, std = run.values(kept, lambda share: progress(what, share), passes, shared)
         for block, found in do(partial(_missing, cube, names, days), _blocks(len(days))):
@@ -155,10 +181,7 @@ def forecast(
             "lat": cube.lat, "lon": cube.lon, "y": cube.y, "x": cube.x,
         },
         attrs={key: cube.attrs[key] for key in ("cell_size", "grid_step", "grid_crs", "dataset", "layer", "simulated")}
-        | {"scenario": "all", **kept["attributes"], "causal": "true", **as_attributes(learnt)}
-        | ({"place_note": place_note} if place_note else {})
-        | {key: cube.attrs[key] for key in ("weather", "weather_run", "weather_note") if perfect and foretold}
-        | provenance(**inputs),
+        | {"scenario": "all", **kept["attributes"], "causal": "true"},
     )  # fmt: skip
     store.init_time.attrs = {
         "standard_name": "forecast_reference_time",
@@ -170,11 +193,14 @@ def forecast(
     store = store.assign_coords(channel=np.array(names, object))
     store["inputs_missing"] = ("init_time", "channel"), absent
     store.inputs_missing.attrs = {"long_name": "1 where a predictor is missing in more than half of the cells"}
-    with writing(out) as scratch:
-        # Names of stations cannot be cut into pieces.
-        pieces = describe(store).chunk({"init_time": BLOCK_DAYS}).assign_coords(store.coords)
-        pieces.to_zarr(scratch, mode="w", zarr_format=3, consolidated=False)
-    return out
+    return store
+
+
+def _taken(cube: xr.Dataset, channels: Channels) -> xr.Dataset:
+    """What of a cube a model looks at."""
+    names = {*channels.history, *channels.static, *channels.future, "mask", "lat", "lon"}
+    normals = {name.removesuffix(NORMAL) for name in names if name.endswith(NORMAL)}
+    return cube[[name for name in sorted(names | normals | {name + HARMONIC for name in normals}) if name in cube]]
 
 
 def weather_ahead(checkpoint: Path) -> tuple[str, ...]:

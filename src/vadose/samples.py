@@ -10,6 +10,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vadose.artefact import identity
 from vadose.days import Period, daily
 from vadose.errors import VadoseError
 from vadose.learnt import learnt_by_inputs
@@ -148,6 +149,13 @@ class Samples:
             np.meshgrid(_starts(rows, height, stride), _starts(columns, width, stride), indexing="ij"), -1
         ).reshape(-1, 2)
         self._corners = self._corners[self._counts(self.mask[None])[0] > 0]
+
+    def identity(self) -> str:
+        """Hash of all that samples are made of."""
+        arrays = [self._daily, self._fields, self._ahead, self._target, self._correlated, self._above]
+        arrays += [self.days, self.mask, self.learnt]
+        said = xr.Dataset(attrs={"place": self.place.to_dict(), "learnt_by_inputs": self.learnt_by_inputs})
+        return identity(said, *(xr.DataArray(values) for values in arrays if values is not None))
 
     def index(self, period: Period, *, learnt: bool = False) -> NDArray[np.int64]:
         """All samples with an observation in the period at any lead: (n, 3) of t0, row, column.

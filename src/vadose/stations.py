@@ -11,7 +11,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from vadose.artefact import fingerprint, is_current, provenance, writing
+from vadose.artefact import identity, is_current, provenance, writing
 from vadose.errors import VadoseError
 from vadose.products.ismn import read_ismn
 from vadose.products.scan import read_scan, read_scan_stations
@@ -100,9 +100,7 @@ def build_stations(
             f"{scan}: SCAN files do not say where their stations are; give the folder of scan_stations.csv (--metadata)"
         )
     files = sources | ({"metadata": metadata} if metadata else {})
-    inputs: dict[str, Any] = {
-        name: {"source": str(path), "sha256": fingerprint([path])} for name, path in files.items()
-    }
+    inputs: dict[str, Any] = {name: {"source": str(path), "identity": identity(path)} for name, path in files.items()}
     inputs |= {"period": {"days": period}, "screening": {"flags": list(FLAGS)}}
     if is_current(out, **inputs):
         return out

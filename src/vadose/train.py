@@ -20,7 +20,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.utilities.seed import seed_everything
 from torch import Tensor, nn
 
-from vadose.artefact import is_current, note_inputs, remove, writing
+from vadose.artefact import identity, is_current, note_inputs, remove, writing
 from vadose.days import Period
 from vadose.errors import VadoseError
 from vadose.losses import crps, rmse_correlation
@@ -142,7 +142,7 @@ def train(
     attributes
         Noted in the checkpoint and later in its forecasts.
     made_of
-        What the artefact is made from besides the settings, such as the cube's fingerprint.
+        What the run is made of besides the settings and the samples, such as what ``refit`` takes.
 
     Raises
     ------
@@ -158,9 +158,9 @@ def train(
     of_samples = {"grid": samples.shape, "look_back": samples.look_back}
     hyper = hyper | {k: v for k, v in of_samples.items() if k in inspect.signature(MODELS[model]).parameters}
     inputs = {
-        "model": model, "hyper": hyper, "channels": samples.channels.to_dict(), "look_back": samples.look_back,
-        "window": samples.window, "stride": samples.stride, "training": asdict(training),
-        "validation": validation and asdict(validation), "refit": bool(refit),
+        "samples": samples.identity(), "model": model, "hyper": hyper, "channels": samples.channels.to_dict(),
+        "look_back": samples.look_back, "window": samples.window, "stride": samples.stride,
+        "training": asdict(training), "validation": validation and asdict(validation), "refit": bool(refit),
         "optimisation": {k: v for k, v in asdict(optimisation).items() if k != "compile"}, **(made_of or {}),
     }  # fmt: skip
     fabric = launched(optimisation.precision)
@@ -228,7 +228,7 @@ def train(
 
 
 def blend(runs: list[Path], out: Path, *, weights: tuple[tuple[float, ...], ...] | None, leads: tuple[int, ...],
-          attributes: dict[str, str], made_of: dict[str, Any], weights_from: Period | None = None) -> Path:  # fmt: skip
+          attributes: dict[str, str], weights_from: Period | None = None) -> Path:  # fmt: skip
     """Join trained runs into one whose forecast is their weighted mean; the members are kept whole.
 
     ``weights_from`` are the days the weights were chosen on.
@@ -239,7 +239,9 @@ def blend(runs: list[Path], out: Path, *, weights: tuple[tuple[float, ...], ...]
         When the runs take different weather.
     """
     chosen_on = {"blend weights": [weights_from.first, weights_from.last]} if weights_from else {}
-    inputs = {"runs": [run.name for run in runs], "weights": weights, "leads": leads, "learnt": chosen_on, **made_of}
+    members = identity(*(run / name for run in runs for name in ("selected.pt", "final.pt")))
+    inputs = {"runs": [run.name for run in runs], "members": members, "weights": weights, "leads": leads,
+              "learnt": chosen_on, "attributes": attributes}  # fmt: skip
     fabric = launched()
     if fabric.is_global_zero and not is_current(out, **inputs):
         _blend(runs, out, weights, leads, attributes, inputs)

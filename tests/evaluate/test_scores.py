@@ -204,6 +204,25 @@ def test_an_evaluation_says_what_it_was_made_from(
     assert [p["model"] for p in json.loads(attrs["inputs"])["predictions"]] == list(MODELS)
 
 
+def test_scores_of_other_values_under_the_same_attributes_are_made_anew(
+    stores: list[xr.Dataset], small_cube: xr.Dataset, tmp_path: Path
+) -> None:
+    first = run(stores, small_cube, tmp_path / "e")
+    made = (tmp_path / "e" / "provenance.json").stat().st_ino
+    run(stores, small_cube, tmp_path / "e")
+    assert (tmp_path / "e" / "provenance.json").stat().st_ino == made
+    edited = [store.copy(deep=True) for store in stores]
+    edited[0]["soil_moisture"] += np.float32(0.1)
+    second = run(edited, small_cube, tmp_path / "e")
+    bias = [table[table.metric == "bias"].set_index(["model", "lead_days"])["median"] for table in (first, second)]
+    assert (bias[1] - bias[0]).round(4).loc[stores[0].attrs["model"]].tolist() == [0.1, 0.1]
+    observed = small_cube.assign(soil_moisture=small_cube.soil_moisture + np.float32(0.1)).assign_attrs(
+        small_cube.attrs
+    )
+    third = run(edited, observed, tmp_path / "e")
+    assert third[third.metric == "bias"]["median"].to_numpy() == pytest.approx(bias[1].to_numpy() - 0.1, abs=1e-4)
+
+
 def test_numbers_stay_what_they_were(stores: list[xr.Dataset], small_cube: xr.Dataset, tmp_path: Path) -> None:
     """Of the same seed, as written by the version that held all sites at once."""
     table = run(stores, small_cube, tmp_path / "e")

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from vadose.artefact import fingerprint
+from vadose.artefact import identity
 from vadose.errors import VadoseError
 from vadose.grid import ease_grid
 from vadose.products.conusv4f1 import read_conusv4f1
@@ -87,7 +87,7 @@ def test_one_seed_gives_one_world_and_another_gives_another(world: Path, tmp_pat
     again = build_database_world(tmp_path / "again", years=1, stations=5)
     other = build_database_world(tmp_path / "other", years=1, stations=5, seed=1)
     for folder in ("conusv4f1", "uscrn"):
-        prints = [fingerprint([place / folder]) for place in (world, again, other)]
+        prints = [identity(place / folder) for place in (world, again, other)]
         assert prints[0] == prints[1] != prints[2]
 
 

@@ -54,6 +54,7 @@ def downscale(
     """
     import pandas as pd
 
+    from vadose.artefact import identity
     from vadose.downscale.coarse import as_coarse, part_of
     from vadose.downscale.maps import downscale_maps
     from vadose.downscale.past_years import outlook_of_past_years
@@ -71,7 +72,14 @@ def downscale(
             raise VadoseError(f"--from {first} --to {last or first}: the forecast is valid on {valid}; map these")
     features = open_store(fine)
     part = part_of(features, box_of(bbox)) if bbox else features
-    how: dict[str, Any] = {"tile": tile, "precision": precision, "workers": workers, "scheduler": scheduler}
+    made_of = {"data": identity(fine, *coarse)}
+    how: dict[str, Any] = {
+        "made_of": made_of,
+        "tile": tile,
+        "precision": precision,
+        "workers": workers,
+        "scheduler": scheduler,
+    }
     with progress_bars() as tell:
         if past_years:
             years = years_of(past_years, "--past-years")
@@ -109,18 +117,18 @@ def fill_station(
 
     Example: `vadose fill-station study/table.zarr USCRN:NC_Durham_11_W --out durham`
     """
-    from vadose.artefact import fingerprint, made_from
+    from vadose.artefact import identity
     from vadose.config.downscaling import load_downscaling
     from vadose.downscale.fit import fit, load
     from vadose.downscale.station_days import StationDays
     from vadose.downscale.station_service import fill_station as fill
 
     days = open_store(table).load()
-    made_of: dict[str, object] = {"table": made_from(table)}
+    made_of: dict[str, object] = {"table": identity(table)}
     with progress_bars() as tell:
         if model is not None:
             network: Any = load(model)
-            made_of["model"] = fingerprint([model])
+            made_of["model"] = identity(model)
         else:
             chosen = load_downscaling(_experiment_name(experiment))
             if run not in chosen.runs or chosen.runs[run].model == "trees":

@@ -1,6 +1,7 @@
 """Commands from a cube to forecasts and what they are worth."""
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -92,10 +93,11 @@ def forecast(
 
     Example: `vadose forecast runs/lstm cube.zarr --from 2016-02-01 --to 2016-03-01 --out lstm.zarr`
     """
-    from vadose.artefact import fingerprint, made_from
+    from vadose.artefact import identity
     from vadose.cube import open_cube, with_weather_ahead
     from vadose.forecast import forecast as forecast_run
     from vadose.forecast import latest_day, weather_ahead
+    from vadose.outlook import check_drawable, draw_outlook, with_outlook
 
     if (init is None) == (first is None and last is None) or (first is None) != (last is None):
         raise VadoseError("give the days of issue: --from and --to, or --init DAY, or --init latest")
@@ -111,28 +113,28 @@ def forecast(
     begin, end = (
         (day_of(first, "--from"), day_of(str(last), "--to")) if first is not None else (issue or "", issue or "")
     )
-    opened, made_of = open_cube(cube), dict[str, object](cube=made_from(cube))
+    opened, made_of = open_cube(cube), dict[str, object](cube=identity(cube))
     if weather:
         opened = with_weather_ahead(opened, weather, weather_ahead(checkpoint), init=issue, member=member)
         begin = end = opened.attrs["day_of_issue"]
-        made_of |= {"weather": fingerprint(weather), "member": member}
+        made_of |= {"weather": identity(*weather), "member": member}
     elif init == "latest":
         begin = end = latest_day(checkpoint, opened)
+    finish = None
+    if span is not None:
+        made_of["climatology"] = span
+        finish = partial(with_outlook, cube=opened, first=span[0], last=span[1])
+    if picture is not None:
+        check_drawable(opened)
     with progress_bars() as tell:
         forecast_run(
             checkpoint, opened, out, first=begin, last=end, above=stores_above(above or []), made_of=made_of,
-            workers=workers, scheduler=scheduler, progress=tell,
+            finish=finish, workers=workers, scheduler=scheduler, progress=tell,
         )  # fmt: skip
-        if span is not None:
-            from vadose.outlook import draw_outlook
-            from vadose.outlook.store import write_outlook
-
-            tell("comparing with the local climatology", 0.0)
-            store = write_outlook(out, opened, first=span[0], last=span[1])
-            tell("comparing with the local climatology", 1.0)
-            if picture is not None:
-                draw_outlook(store, picture, [int(lead) for lead in store.lead_time.dt.days.values])
-    missing = open_store(out).inputs_missing.any("init_time")
+    store = open_store(out)
+    if picture is not None:
+        draw_outlook(store, picture, [int(lead) for lead in store.lead_time.dt.days.values])
+    missing = store.inputs_missing.any("init_time")
     for name in missing.channel.values[missing.values]:
         say(f"missing on some day of issue, replaced by its mean in training: {name}")
     say(str(out))

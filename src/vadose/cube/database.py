@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from vadose import features, gapfill
-from vadose.artefact import fingerprint, is_current, made_from, provenance, writing
+from vadose.artefact import identity, is_current, made_from, provenance, writing
 from vadose.cube.store import ANTECEDENT_DAYS, group_name
 from vadose.errors import VadoseError
 from vadose.products import PRODUCTS
@@ -47,7 +47,7 @@ def build_cube(source: Path, out: Path, product: str | None = None) -> Path:
     if not found and product is not None and PRODUCTS[product].holds(source / product):
         found, source = [product], source / product
     product = product or (found[0] if found else "conusv4f1")
-    inputs = {"product": product, "source": str(source), "sha256": fingerprint([source])}
+    inputs = {"product": product, "source": str(source), "identity": identity(source)}
     if is_current(out, **inputs):
         return out
     _write(with_antecedents(PRODUCTS[product].read(source)), out, inputs)
@@ -76,10 +76,9 @@ def build_station_cube(store: Path, out: Path, first: str) -> Path:
     VadoseError
         When there is no station store, or one without ``soil_moisture_causal``.
     """
-    made_of = made_from(store)
-    if made_of is None:
+    if made_from(store) is None:
         raise VadoseError(f"{store}: no station store there; make one with: vadose stations")
-    inputs = {"stations": made_of, "first": first}
+    inputs = {"stations": identity(store), "first": first}
     if is_current(out, **inputs):
         return out
     stations = xr.open_zarr(store, consolidated=False).sel(time=slice(first, None)).load()

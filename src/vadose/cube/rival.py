@@ -9,7 +9,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from vadose.artefact import fingerprint, is_current, provenance, writing
+from vadose.artefact import identity, is_current, provenance, writing
 from vadose.cube.ahead import MARGIN, MEAN, PRODUCT
 from vadose.cube.granules import list_granules
 from vadose.errors import VadoseError
@@ -89,8 +89,10 @@ def write_rival(
             f"{out.name}: the weather model has no layer {taken!r}; say which of {list(LAYERS)} is to stand for it"
         )
     name = f"soil_moisture_{taken.replace(' ', '').replace('-', '_')}"
-    inputs = {"granules": fingerprint(paths), "layer": layer, "depth": depth, "observed": observed, "leads": leads,
-              "member": member, "first": first, "last": last, **(made_of or {})}  # fmt: skip
+    inputs = {
+        "granules": identity(*paths), "cells": identity(cube.lat, cube.lon), "layer": layer, "depth": depth,
+        "observed": observed, "leads": leads, "member": member, "first": first, "last": last, **(made_of or {}),
+    }  # fmt: skip
     if is_current(out, **inputs):
         return out
     runs = _runs(paths, first, last)

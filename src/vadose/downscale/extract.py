@@ -73,7 +73,7 @@ def extract(
         Features (station, time) or (station), float32, NaN where unknown. Coordinates are those of the stations,
         and ``cell_lat``, ``cell_lon`` of the centres of their cells. Attributes, as JSON: ``absent``, the features
         that are not there and why; ``unread``, the granules that could not be read (at some station) and why. The
-        granules used stand in ``inputs`` with a fingerprint each.
+        granules used stand in ``inputs`` with an identity each.
 
     Raises
     ------

@@ -14,7 +14,7 @@ import zarr
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vadose.artefact import fingerprint, is_current, provenance, remove, writing
+from vadose.artefact import identity, is_current, provenance, remove, writing
 from vadose.downscale.domain import domain_distance
 from vadose.downscale.map_features import MapFeatures
 from vadose.downscale.rasters import create_maps
@@ -81,8 +81,7 @@ def downscale_maps(
     out
         Zarr store of ``soil_moisture`` (time, y, x) [m3 m-3]; of ``soil_moisture_std`` where a network has a
         deviation or there are several, of an ensemble that of their mixture; and of ``outside_training`` where
-        the checkpoint knows the domain of its training. Data sets that carry no provenance are mapped anew
-        each time.
+        the checkpoint knows the domain of its training.
     tile
         Edge of the tiles that are computed at once and of the chunks of the store [cell].
     precision
@@ -90,6 +89,9 @@ def downscale_maps(
         on processors that have instructions for it).
     device
         Where networks run, as torch names it, such as ``'cuda'``.
+    made_of
+        What the maps are made of besides: ``data``, the `vadose.artefact.identity` of the stores that ``fine`` and
+        ``coarse`` are of, where it is known. When left out it is that of all their values.
     workers
         Processes on this machine; with more than one ``fine`` and ``coarse`` have to be opened lazily.
     scheduler
@@ -119,18 +121,18 @@ def downscale_maps(
         raise VadoseError(f"maps: {len(when)} days given; give at least one, each once, rising, without an hour")
     attributes = _attributes(kept, fine, fields)
     inputs = {
-        "checkpoint": fingerprint([checkpoint]), "days": [f"{day:%Y-%m-%d}" for day in when], "tile": tile,
+        "checkpoint": identity(checkpoint), "days": [f"{day:%Y-%m-%d}" for day in when], "tile": tile,
         "precision": precision, "fine": inputs_of(fine), "coarse": [inputs_of(field) for field in fields],
-        **(made_of or {}),
+        "data": None, **(made_of or {}),
     }  # fmt: skip
-    known = all("inputs" in data.attrs for data in (fine, *fields))
-    if known and is_current(out, **inputs):
+    inputs["data"] = inputs["data"] or identity(fine, *fields)
+    if is_current(out, **inputs):
         return out
     begun = out.with_name(f".{out.name}.days")
     job = _Job(checkpoint, fine, fields, when, precision, device, begun)
     run = job.run
     with writing(out) as scratch, on_workers(workers, scheduler) as do:
-        if not (known and is_current(begun, **inputs) and _DONE in zarr.open_group(begun, mode="r").attrs):
+        if not (is_current(begun, **inputs) and _DONE in zarr.open_group(begun, mode="r").attrs):
             remove(begun)
             _create(begun, run, tile, attributes | provenance(**inputs))
         store = zarr.open_group(begun, mode="r+")
@@ -397,7 +399,7 @@ def _attributes(kept: dict[str, Any], fine: xr.Dataset, coarse: list[xr.Dataset]
 
 
 def inputs_of(data: xr.Dataset) -> dict[str, Any]:
-    """What a data set was made from, and which part of it is given."""
+    """Which part of a store is given."""
     ends = {name: [str(axis.values[0]), str(axis.values[-1])] for name, axis in data.indexes.items() if len(axis)}
-    return {"inputs": data.attrs.get("inputs"), "sizes": dict(data.sizes), "ends": ends,
+    return {"sizes": dict(data.sizes), "ends": ends,
             "variables": sorted(map(str, data.data_vars))}  # fmt: skip

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from vadose.artefact import fingerprint, is_current, provenance, remove, writing
+from vadose.artefact import identity, is_current, provenance, remove, writing
 from vadose.downscale.maps import Progress, downscale_maps, inputs_of
 from vadose.downscale.rasters import create_maps
 from vadose.errors import VadoseError
@@ -30,6 +30,7 @@ def outlook_of_past_years(
     years: Sequence[int],
     tile: int = 1024,
     precision: str = "float32",
+    made_of: dict[str, Any] | None = None,
     workers: int = 1,
     scheduler: str | None = None,
     progress: Progress = lambda what, share: None,
@@ -46,7 +47,7 @@ def outlook_of_past_years(
 
     Parameters
     ----------
-    checkpoint, fine, days, tile, precision, workers, scheduler
+    checkpoint, fine, days, tile, precision, made_of, workers, scheduler
         As of `vadose.downscale.maps.downscale_maps`.
     coarse
         A forecast of the coarse moisture with ``init_time`` in its attributes (`vadose.downscale.coarse.as_coarse`),
@@ -75,28 +76,30 @@ def outlook_of_past_years(
                           "moisture is given; add the store of 'vadose forecast'")  # fmt: skip
     if len(set(years)) < 2 or len(set(years)) < len(years):
         raise VadoseError(f"outlook: past years {list(years)}; give two or more, each once")
-    made_of = {
-        "checkpoint": fingerprint([checkpoint]), "days": [f"{day:%Y-%m-%d}" for day in when], "tile": tile,
+    inputs = {
+        "checkpoint": identity(checkpoint), "days": [f"{day:%Y-%m-%d}" for day in when], "tile": tile,
         "precision": precision, "past_years": list(years), "fine": inputs_of(fine),
-        "coarse": [inputs_of(data) for data in coarse],
+        "coarse": [inputs_of(data) for data in coarse], "data": None, **(made_of or {}),
     }  # fmt: skip
-    if all("inputs" in data.attrs for data in (fine, *coarse)) and is_current(out, **made_of):
+    inputs["data"] = inputs["data"] or identity(fine, *coarse)
+    if is_current(out, **inputs):
         return out
     fields = [[_of_year(data, issued[0], year, when[-1]) for data in coarse] for year in years]
     begun = out.with_name(f".{out.name}.years")
     members = []
-    for number, (year, given) in enumerate(zip(years, fields, strict=True)):
-
-        def tell(what: str, share: float, done: int = number) -> None:
-            progress(f"mapping {out.stem}", (done + share) / len(years))
-
-        store = downscale_maps(
-            checkpoint, fine, given, when, begun / f"{year}.zarr", tile=tile, precision=precision, workers=workers,
-            scheduler=scheduler, made_of={"past_year": year, "issued": f"{issued[0]:%Y-%m-%d}"}, progress=tell,
-        )  # fmt: skip
-        members.append(store)
     with writing(out) as scratch:
-        _write_mixture(scratch, members, fine, tile, made_of)
+        for number, (year, given) in enumerate(zip(years, fields, strict=True)):
+
+            def tell(what: str, share: float, done: int = number) -> None:
+                progress(f"mapping {out.stem}", (done + share) / len(years))
+
+            of_year = {"past_year": year, "issued": f"{issued[0]:%Y-%m-%d}", "data": inputs["data"]}
+            store = downscale_maps(
+                checkpoint, fine, given, when, begun / f"{year}.zarr", tile=tile, precision=precision, workers=workers,
+                scheduler=scheduler, made_of=of_year, progress=tell,
+            )  # fmt: skip
+            members.append(store)
+        _write_mixture(scratch, members, fine, tile, inputs)
     remove(begun)
     return out
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 from scipy.ndimage import gaussian_filter
 
-from vadose.artefact import fingerprint
+from vadose.artefact import identity
 from vadose.cube.granules import DAILY, KEPT, TWO_SATELLITES, Granule, list_granules
 from vadose.errors import OutsideError, VadoseError
 from vadose.products import PRODUCTS
@@ -139,7 +139,7 @@ def read_points(
                 _note(source, found, dataset, folder)
                 used = True
         if used:
-            found.granules[name] = fingerprint(granule.path for granule in files)
+            found.granules[name] = identity(*(granule.path for granule in files))
         progress(f"reading {source.product}", (number + 1) / len(scenes))
     return found
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from vadose.artefact import fingerprint, is_current, made_from, provenance, writing
+from vadose.artefact import identity, is_current, made_from, provenance, writing
 from vadose.downscale.extract import extract
 from vadose.downscale.ten_day import is_ten_day, read_ten_day
 from vadose.errors import VadoseError
@@ -48,10 +48,9 @@ def build_features(
     VadoseError
         When there is no station store, or as `vadose.downscale.extract.extract` does.
     """
-    made_of = made_from(store)
-    if made_of is None:
+    if made_from(store) is None:
         raise VadoseError(f"{store}: no station store there; make one with: vadose stations")
-    inputs = {"stations": made_of, "data": fingerprint([data]), "first": first, "last": last, "mode": mode}
+    inputs = {"stations": identity(store), "data": identity(data), "first": first, "last": last, "mode": mode}
     if is_current(out, **inputs):
         return out
     stations = xr.open_zarr(store, consolidated=False)
@@ -91,11 +90,10 @@ def build_station_table(
     VadoseError
         When there is no station store, no such layer, or no day left.
     """
-    made_of = made_from(store)
-    if made_of is None:
+    if made_from(store) is None:
         raise VadoseError(f"{store}: no station store there; make one with: vadose stations")
-    more = {} if features is None else {"features": features.attrs.get("inputs")}
-    inputs = {"stations": made_of, "first": first, "layer": layer, **more}
+    more = {} if features is None else {"features": identity(features)}
+    inputs = {"stations": identity(store), "first": first, "layer": layer, **more}
     if is_current(out, **inputs):
         return out
     stations = xr.open_zarr(store, consolidated=False).sel(time=slice(first, None)).load()

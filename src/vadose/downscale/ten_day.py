@@ -7,7 +7,7 @@ import pandas as pd
 import xarray as xr
 
 from vadose import features
-from vadose.artefact import fingerprint, provenance
+from vadose.artefact import identity, provenance
 from vadose.downscale.filling import fill_days
 from vadose.errors import VadoseError
 from vadose.variables import describe
@@ -108,7 +108,7 @@ def read_ten_day(folder: Path, stations: xr.Dataset, days: pd.DatetimeIndex, *, 
     table["field_capacity"] = "station", (fixed["fc"] / 100).astype(np.float32)
     table["topographic_position"] = "station", fixed["elevation"].astype(np.float32)
     table.attrs = {"mode": mode, "simulated": "false"} | provenance(
-        files=fingerprint([folder / TABLE, folder / PLACES]), mode=mode, days=[str(days[0]), str(days[-1])]
+        files=identity(folder / TABLE, folder / PLACES), mode=mode, days=[str(days[0]), str(days[-1])]
     )
     return describe(table)
 

@@ -12,7 +12,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from vadose.artefact import fingerprint, is_current, made_from, note_inputs, writing
+from vadose.artefact import identity, is_current, note_inputs, writing
 from vadose.errors import VadoseError
 from vadose.evaluate import series_plots
 from vadose.evaluate.station_series import WHOLE, common_samples
@@ -113,11 +113,10 @@ def downscaling_tables(
         of = f"{maps.sizes['time']} days from {str(maps.time.values[0])[:10]} to {str(maps.time.values[-1])[:10]}"
         raise VadoseError(f"the maps have no {' or '.join(absent)}; they are of {of}")
     inputs = {
-        "evaluation": made_from(evaluation), "run": study.run, "days": days,
-        "predictions": {scenario: dict(of.attrs) for scenario, of in predictions.items()},
-        "table": None if table is None else table.attrs.get("inputs"),
-        "importances": None if importances is None else fingerprint([importances]),
-        "maps": None if maps is None else maps.attrs.get("inputs"), "coarse": coarse is not None,
+        "evaluation": identity(evaluation), "run": study.run, "days": days,
+        "predictions": {scenario: identity(of) for scenario, of in predictions.items()},
+        **{name: None if given is None else identity(given) for name, given in
+           {"table": table, "importances": importances, "maps": maps, "coarse": coarse}.items()},
     }  # fmt: skip
     if is_current(out, **inputs):
         return out

@@ -11,7 +11,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from vadose.artefact import is_current, note_inputs, writing
+from vadose.artefact import identity, is_current, note_inputs, writing
 from vadose.errors import VadoseError
 from vadose.evaluate import figures
 from vadose.evaluate.collocate import observed_variable
@@ -80,18 +80,18 @@ def paper_tables(
             raise VadoseError(f"the evaluation of {layer} has no run {run!r}; it has {of.scores.run.values.tolist()}")
     networks = _networks(layers)
     of_day = _day(forecasts or {}, day)
+    shown = _rows(layers, forecasts or {}, cube, of_day)
     index = []
     inputs = {
-        "evaluations": {layer: of.scores.attrs["inputs"] for layer, of in layers.items()},
-        "run": run, "day": str(of_day),
-        "forecasts": {layer: store.attrs.get("inputs") for layer, store in (forecasts or {}).items()},
+        "evaluations": {layer: identity(of.folder) for layer, of in layers.items()},
+        "run": run, "day": str(of_day), "maps": shown if isinstance(shown, _Absent) else identity(*_fields(shown)),
     }  # fmt: skip
     if is_current(out, **inputs):
         return out
     with writing(out) as scratch:
         scratch.mkdir()
         note_inputs(scratch, **inputs)
-        for file, shows, make in _contents(layers, run, chosen, networks, forecasts or {}, cube, of_day):
+        for file, shows, make in _contents(layers, run, chosen, networks, forecasts or {}, shown, of_day):
             row = {"file": file, "shows": shows, "absent_because": ""}
             try:
                 made = make()
@@ -140,7 +140,7 @@ class _Layer:
 
 def _contents(
     layers: dict[str, _Layer], run: str, chosen: str, networks: list[str], forecasts: Mapping[str, xr.Dataset],
-    cube: xr.Dataset | None, day: np.datetime64 | None,
+    shown: "list[_Row] | _Absent", day: np.datetime64 | None,
 ) -> Iterator[tuple[str, str, Callable[[], Any]]]:  # fmt: skip
     """File, what it shows, and how it is made."""
     first = networks[0] if networks else None
@@ -161,7 +161,7 @@ def _contents(
         yield by_texture, f"scores by soil texture, {places}{of_run}", partial(_boxes, layers, run, "texture", network)
     given = dict.fromkeys("|".join(str(store.attrs[key]) for key in _RUN) for store in forecasts.values())
     maps = "; ".join(["forecast maps of a day beside the observed", *given])
-    yield "figure9.png", maps, partial(_maps, layers, forecasts, cube, day)
+    yield "figure9.png", maps, partial(_maps, shown, day)
 
 
 def _table1(layers: dict[str, _Layer]) -> pd.DataFrame:
@@ -247,25 +247,41 @@ def _boxes(layers: dict[str, _Layer], run: str, kind: str, network: str | None) 
     return figures.class_boxes(shown, order)
 
 
-def _maps(
+_Row = tuple[str, NDArray[np.object_] | None, xr.DataArray, dict[int, xr.DataArray]]
+"""Of a layer: texture, observed, and the forecasts by lead (y, x)."""
+
+
+def _rows(
     layers: dict[str, _Layer], forecasts: Mapping[str, xr.Dataset], cube: xr.Dataset | None, day: np.datetime64 | None
-) -> Figure:
+) -> list[_Row] | _Absent:
+    """What the maps of a day show, or why there are none."""
     stores = {layer: forecasts[layer] for layer in layers if layer in forecasts}
     if not stores or cube is None:
-        raise _Absent("no forecast stores and cube were given")
+        return _Absent("no forecast stores and cube were given")
     if "station" in cube.coords or min(cube.sizes["y"], cube.sizes["x"]) < 2:
-        raise _Absent("the cells are stations, not a map")
+        return _Absent("the cells are stations, not a map")
     if day is None:
-        raise _Absent("no day is forecast at every lead")
-    rows = []
+        return _Absent("no day is forecast at every lead")
+    rows: list[_Row] = []
     for layer, store in stores.items():
         valid = {
-            int(lead / np.timedelta64(1, "D")): store.soil_moisture.sel(init_time=day - lead, lead_time=lead)
+            int(lead / np.timedelta64(1, "D")): store.soil_moisture.sel(init_time=day - lead, lead_time=lead).load()
             for lead in store.lead_time.values
         }
         texture = strata_of(cube, layer=layer).get("texture")
-        rows.append((layer, texture, cube[observed_variable(store)].sel(time=day), valid))
-    return figures.forecast_maps(rows, str(day)[:10], list(TEXTURE_GROUPS))
+        rows.append((layer, texture, cube[observed_variable(store)].sel(time=day).load(), valid))
+    return rows
+
+
+def _fields(rows: list[_Row]) -> Iterator[xr.DataArray]:
+    for _, texture, observed, valid in rows:
+        yield from (observed, *valid.values(), *([] if texture is None else [xr.DataArray(texture)]))
+
+
+def _maps(shown: list[_Row] | _Absent, day: np.datetime64 | None) -> Figure:
+    if isinstance(shown, _Absent):
+        raise shown
+    return figures.forecast_maps(shown, str(day)[:10], list(TEXTURE_GROUPS))
 
 
 def _day(forecasts: Mapping[str, xr.Dataset], day: str | None) -> np.datetime64 | None:

@@ -9,7 +9,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from vadose.artefact import is_current, note_inputs, provenance, writing
+from vadose.artefact import identity, is_current, note_inputs, provenance, writing
 from vadose.errors import VadoseError
 from vadose.evaluate import intervals
 from vadose.evaluate.collocate import VARIABLE, by_valid_day, observed_variable, sites_of
@@ -110,14 +110,6 @@ def evaluate(
     """
     together = brought_together(predictions, observed, strata)
     predictions, runs, observed = together.predictions, together.runs, together.observed
-    inputs = {
-        "predictions": [dict(store.attrs) for store in predictions], "products": sorted(products or {}),
-        "observed": observed.attrs.get("inputs"), "cube": None if cube is None else cube.attrs.get("inputs"),
-        "period": period, "min_pairs": min_pairs, "block_days": block_days,
-        "replicates": replicates, "seed": seed, "strata": {k: list(map(str, v)) for k, v in (strata or {}).items()},
-    }  # fmt: skip
-    if observed.attrs.get("inputs") and is_current(out, **inputs):
-        return _say_left_out(out, progress)
     what = f"evaluating {out.name}"
     progress(what, 0.0)
     first = predictions[0]
@@ -153,7 +145,6 @@ def evaluate(
         "stations_outside": str(sites.outside),
         "first_day": f"{days[0]:%Y-%m-%d}", "last_day": f"{days[-1]:%Y-%m-%d}",
         "min_pairs": min_pairs, "block_days": bootstrap["block"], "replicates": replicates, "seed": seed,
-        **provenance(**inputs),
     }  # fmt: skip
     coords: dict[str, Any] = {
         "run": _text("|".join(run) for run in runs),
@@ -162,8 +153,16 @@ def evaluate(
         "lat": ("site", sites.observed.lat.values), "lon": ("site", sites.observed.lon.values),
     }  # fmt: skip
     gaussian = [spread is not None for spread in spreads]
-    series = _series(predicted, spreads, truth, counts)
     analysed = analyses_at(products or {}, first, sites, days)
+    series = xr.Dataset(_series(predicted, spreads, truth, counts), coords=coords | {"time": days}, attrs=attributes)
+    inputs = {
+        "predictions": [dict(store.attrs) for store in predictions], "products": sorted(analysed), "period": period,
+        "samples": identity(series, xr.Dataset({kind: ("site", of_site) for kind, of_site in labels.items()}),
+                            *(xr.DataArray(values) for values in analysed.values())),
+    }  # fmt: skip
+    if is_current(out, **inputs):
+        return _say_left_out(out, progress)
+    attributes |= provenance(**inputs)
     left_out = [
         *few_pairs(runs, leads, most, pairs, min_pairs), *not_issued(predictions, runs),
         *(entry(run, CELLS, n) for run, n in zip([*runs, None], together.cells_left_out, strict=False) if n),
@@ -174,7 +173,7 @@ def evaluate(
         scratch.mkdir()
         note_inputs(scratch, **inputs)
         kept = scratch / "pairs.zarr"
-        write_pairs(xr.Dataset(series, coords=coords | {"time": days}, attrs=attributes), kept)
+        write_pairs(series.assign_attrs(attributes), kept)
         # Read again a lead at a time, here as by workers.
         del series, predicted, spreads, common
         job = LeadJob(

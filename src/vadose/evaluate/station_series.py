@@ -12,7 +12,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from vadose.artefact import is_current, note_inputs, writing
+from vadose.artefact import identity, is_current, note_inputs, writing
 from vadose.errors import VadoseError
 from vadose.evaluate import intervals
 from vadose.evaluate.metrics import METRICS
@@ -77,11 +77,11 @@ def evaluate_series(
     if not predictions:
         raise VadoseError("scores of station series: no scenario given; give predictions of at least one")
     inputs = {
-        "predictions": {scenario: dict(store.attrs) for scenario, store in predictions.items()},
-        "table": None if table is None else table.attrs.get("inputs"),
+        "predictions": list(predictions),
+        "samples": identity(*predictions.values(), *([] if table is None else [table])),
         "min_pairs": min_pairs, "block_days": block_days, "replicates": replicates, "seed": seed,
     }  # fmt: skip
-    if all(store.attrs.get("inputs") for store in predictions.values()) and is_current(out, **inputs):
+    if is_current(out, **inputs):
         return out
     found: dict[str, list[pd.DataFrame]] = {name: [] for name in SeriesTables._fields}
     for scenario, store in predictions.items():

@@ -1,7 +1,7 @@
 """What forecasts mean against the local climatology: percentiles, drought classes, and maps of them."""
 
 from vadose.outlook.climatology import FEW_YEARS, LEVELS, WINDOW, local_climatology
-from vadose.outlook.drawing import draw_outlook
+from vadose.outlook.drawing import check_drawable, draw_outlook
 from vadose.outlook.percentiles import (
     CLASSES,
     MISSING,
@@ -23,6 +23,7 @@ __all__ = [
     "QUANTILES",
     "THRESHOLDS",
     "WINDOW",
+    "check_drawable",
     "draw_outlook",
     "drought_class",
     "drought_probability",

@@ -31,8 +31,7 @@ def draw_outlook(store: xr.Dataset, out_png: Path, lead: int | Sequence[int], *,
     """
     if "soil_moisture_percentile" not in store:
         raise VadoseError(f"outlook: the store has no soil_moisture_percentile; it has {sorted(map(str, store))}")
-    if not store.attrs.get("grid_crs", "grid") or 1 in (store.sizes["y"], store.sizes["x"]):
-        raise VadoseError("outlook: the store is of stations, or of one row of cells; there is no map to draw")
+    check_drawable(store)
     leads = [lead] if isinstance(lead, int) else list(lead)
     known = [int(days) for days in pd.TimedeltaIndex(store.lead_time.values).days]
     if not leads or set(leads) - set(known):
@@ -74,6 +73,18 @@ def draw_outlook(store: xr.Dataset, out_png: Path, lead: int | Sequence[int], *,
     with writing(out_png) as scratch:
         figure.savefig(scratch, format="png", dpi=120)
     return out_png
+
+
+def check_drawable(data: xr.Dataset) -> None:
+    """Check that a cube or a store of its forecasts has a map.
+
+    Raises
+    ------
+    VadoseError
+        When its cells are stations, or one row.
+    """
+    if not data.attrs.get("grid_crs", "grid") or 1 in (data.sizes["y"], data.sizes["x"]):
+        raise VadoseError("outlook: the cells are stations, or one row of cells; there is no map to draw")
 
 
 def _map(axes: Axes, values: xr.DataArray, colours: Any, norm: Any) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from vadose.artefact import writing
+from vadose.artefact import identity, writing
 from vadose.config.downscaling import Downscaling
 from vadose.days import Period
 from vadose.downscale.coarse import as_coarse
@@ -74,12 +74,14 @@ def study_county(
         progress=progress,
     )  # fmt: skip
     _, fine, coarse, truth = open_county(county)
-    days = pd.DatetimeIndex(truth.time.values)
+    days, data = pd.DatetimeIndex(truth.time.values), {"data": identity(county)}
     smap = next(field for field in coarse if FIELD in field)
     tables, maps = [], {}
     for name in experiment.maps:
         model = out / "stations" / "runs" / "network" / INSIDE / name / "model.pt"
-        store = downscale_maps(model, fine, coarse, days, out / "maps" / f"{name}.zarr", progress=progress)
+        store = downscale_maps(
+            model, fine, coarse, days, out / "maps" / f"{name}.zarr", made_of=data, progress=progress
+        )
         maps[name] = xr.open_zarr(store, consolidated=False)
         progress(f"scoring the maps of {name}", 0.0)
         scores = score_county(maps[name], truth, smap, replicates=experiment.replicates)
@@ -90,7 +92,8 @@ def study_county(
     model = out / "stations" / "runs" / "network" / INSIDE / shown_run / "model.pt"
     foretold = _forecast_field(smap, days, out / "outlooks", progress)
     years = range(experiment.first.year, days[0].year)
-    ahead = _outlooks(model, fine, coarse, foretold, days[::every], years, out / "outlooks", progress)
+    data["data"] = identity(county, out / "outlooks" / "coarse.zarr")
+    ahead = _outlooks(model, fine, coarse, foretold, days[::every], years, out / "outlooks", data, progress)
     progress("scoring the outlooks", 0.0)
     outlooks = score_outlooks(ahead, maps[shown_run], truth, foretold, replicates=experiment.replicates)
     progress("scoring the outlooks", 1.0)
@@ -123,22 +126,19 @@ def _forecast_field(smap: xr.Dataset, days: pd.DatetimeIndex, out: Path, progres
     cube.attrs |= {"dataset": "simulated SMAP L4", "layer": "0-5 cm"}
     channels = Channels((f"{MOISTURE}_filled",), target=f"{MOISTURE}_filled", leads=LEADS)
     before = Period(str(cube.time.values[0])[:10], f"{days[0] - pd.Timedelta(days=1):%Y-%m-%d}")
-    made_of = {"cube": cube.attrs["inputs"]}
     run = train(
         Samples(cube, channels, look_back=1, window=None), out / "damped_persistence", model="damped_persistence",
-        hyper={}, training=before, validation=None, optimisation=Optimisation(), made_of=made_of, progress=progress,
+        hyper={}, training=before, validation=None, optimisation=Optimisation(), progress=progress,
     )  # fmt: skip
     first, last = (f"{day:%Y-%m-%d}" for day in days[[0, -1]])
-    store = forecast(
-        run / "final.pt", cube, out / "coarse.zarr", first=first, last=last, made_of=made_of, progress=progress
-    )
+    store = forecast(run / "final.pt", cube, out / "coarse.zarr", first=first, last=last, progress=progress)
     opened: xr.Dataset = xr.open_zarr(store, consolidated=False)
     return opened
 
 
 def _outlooks(
     model: Path, fine: xr.Dataset, coarse: list[xr.Dataset], field: xr.Dataset, issued: pd.DatetimeIndex,
-    years: range, out: Path, progress: Progress,
+    years: range, out: Path, data: dict[str, str], progress: Progress,
 ) -> dict[str, xr.Dataset]:  # fmt: skip
     """Maps of the valid days of each day of issue (init_time, lead_time, y, x); NaN on days that are not mapped."""
     weather = [data for data in coarse if FIELD not in data]
@@ -151,9 +151,11 @@ def _outlooks(
             break
         mapped, name = valid[valid <= last], f"{day:%Y-%m-%d}.zarr"
         fields, stores = [given, *weather], {}
-        stores["outlook, perfect weather"] = downscale_maps(model, fine, fields, mapped, out / "perfect" / name)
+        stores["outlook, perfect weather"] = downscale_maps(
+            model, fine, fields, mapped, out / "perfect" / name, made_of=data
+        )
         if len(years) > 1:
-            past = outlook_of_past_years(model, fine, fields, mapped, out / "past" / name, years=years)
+            past = outlook_of_past_years(model, fine, fields, mapped, out / "past" / name, years=years, made_of=data)
             stores["outlook, past weather"] = past
         for kind, store in stores.items():
             opened = xr.open_zarr(store, consolidated=False)

@@ -12,7 +12,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from vadose.artefact import is_current, made_from, note_inputs, provenance, writing
+from vadose.artefact import identity, is_current, made_from, note_inputs, provenance, writing
 from vadose.config.downscaling import Downscaling, DownscalingRun
 from vadose.downscale.calibration import coverage_table
 from vadose.downscale.explain import importances
@@ -68,9 +68,9 @@ def study_downscaling(
     VadoseError
         When a feature is not in the table, a scenario not in the experiment, or nothing is left to test.
     """
-    made_of = made_from(table_path)
-    if made_of is None:
+    if made_from(table_path) is None:
         raise VadoseError(f"{table_path}: no table of station-days there")
+    made_of = identity(table_path)
     table = xr.open_zarr(table_path, consolidated=False).sel(time=slice(f"{experiment.first}", f"{experiment.last}"))
     table = table.load()
     names = [name for name in SCENARIOS if getattr(experiment.scenarios, name.replace("-", "_"))]
@@ -166,7 +166,7 @@ def _folds(experiment: Downscaling, table: xr.Dataset, scenario: str) -> Iterato
 
 
 def _predict(
-    experiment: Downscaling, table: xr.Dataset, scenario: str, folds: list[Fold], out: Path, made_of: Any,
+    experiment: Downscaling, table: xr.Dataset, scenario: str, folds: list[Fold], out: Path, made_of: str,
     progress: Progress,
 ) -> Path:  # fmt: skip
     """The store of all models' estimates of the station-days tested."""

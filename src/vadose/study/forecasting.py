@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from vadose.artefact import fingerprint, made_from, writing
+from vadose.artefact import identity, writing
 from vadose.config import Experiment, LayerConfig, RunConfig
 from vadose.cube import open_cube
 from vadose.days import Period, lead_days
@@ -166,9 +166,10 @@ class _Road:
         stations: Path | None = None,
     ) -> None:  # fmt: skip
         self.experiment, self.runs, self.forecasts, self.progress = experiment, runs, forecasts, progress
-        self.made_of = {"cube": made_from(cube_path)}
+        self.made_of = {"cube": identity(cube_path)}
         if needy := [name for name, run in experiment.runs.items() if run.stations and stations is None]:
             raise VadoseError(f"runs {needy} learn from stations too: give a store of them, --stations STORE")
+        self.taught = stations
         self.stations = xr.open_zarr(stations, consolidated=False) if stations else xr.Dataset()
         self.place = cube_path
         cube = open_cube(cube_path)
@@ -243,10 +244,7 @@ class _Road:
                 optimisation=run.training.optimisation(),
                 refit=run.refit and again,
                 attributes={"scenario": run.scenario, "layer": layer.name} | self.allowed,
-                made_of=self.made_of
-                | self.allowed
-                | {"above": self._inputs_above(layer, run)}
-                | ({"stations": self.stations.attrs["inputs"], "weight": run.stations} if run.stations else {}),
+                made_of=self._beside(layer, run) | self.allowed,
                 progress=self.progress,
             )
             folders.append(folder)
@@ -263,8 +261,7 @@ class _Road:
                     weights=join.by_member(experiment.leads),
                     leads=experiment.leads,
                     attributes={"scenario": join.scenario} | join.chosen(),
-                    weights_from=join.weights_from and join.weights_from.period(),
-                    made_of={"members": fingerprint([member / "final.pt" for member in members])} | self.allowed,
+                    weights_from=join.weights_from.period() if join.weights_from else None,
                 )
             )
         if layer is not self.layers[-1]:
@@ -393,9 +390,11 @@ class _Road:
             for other in self._above(layer)
         }
 
-    def _inputs_above(self, layer: _Layer, run: RunConfig) -> dict[str, object]:
-        return {
-            f"{phase} {name}": store.attrs["inputs"]
-            for phase in CHECKPOINTS
-            for name, store in self._stores_above(layer, phase, run.above).items()
-        }
+    def _beside(self, layer: _Layer, run: RunConfig) -> dict[str, object]:
+        """What a run is made of besides its first samples, when it is fitted anew."""
+        if run.above is None and not run.stations:
+            return dict(self.made_of)
+        places = [self.store(other, phase, run.above or "") for phase in CHECKPOINTS for other in self._above(layer)]
+        stations = [self.taught] if run.stations and self.taught else []
+        beside = identity(*(places if run.above else []), *stations)
+        return self.made_of | {"beside": beside, "weight": run.stations}
