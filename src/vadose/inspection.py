@@ -88,7 +88,7 @@ def inspect(path: Path, *, product: str | None = None, bbox: BBox | None = None,
         said.pop("station", None)
     said["time"] = _times(parts)
     said |= _place(first, parts)
-    told = {"quality", "overpass", "left_out", "day_boundary", "simulated"}
+    told = {"quality", "overpass", "left_out", "day_boundary", "simulated", "undeclared_fill"}
     said |= {
         key.replace("_", " "): str(first.attrs[key]) for key in first.attrs if key in told or str(key).endswith("_note")
     }

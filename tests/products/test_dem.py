@@ -113,11 +113,11 @@ def test_a_box_is_cut_from_tiles_and_files_alike(srtm: Path) -> None:
 def test_255_is_missing_on_low_islands_only(tmp_path: Path) -> None:
     island = np.full((9, 9), 255, np.int16)
     island[4, 4:6] = 3, -32768
-    dataset = read_srtm(tile(tmp_path / "srtm_01_10.tif", island, nodata=255))
+    dataset = read_srtm(tile(tmp_path / "srtm_01_10.tif", island, nodata=255, left=-178, top=14))
     assert dataset.elevation.notnull().sum() == 1
     assert "low islands" in dataset.attrs["nodata_255"]
     mountain = np.arange(250, 331, dtype=np.int16).reshape(9, 9)
-    dataset = read_srtm(tile(tmp_path / "srtm_02_10.tif", mountain, nodata=255))
+    dataset = read_srtm(tile(tmp_path / "srtm_02_10.tif", mountain, nodata=255, left=-173, top=14))
     assert dataset.elevation.notnull().all()
     assert "kept as a height" in dataset.attrs["nodata_255"]
 
@@ -175,16 +175,64 @@ def test_what_cannot_be_heights_is_refused(tmp_path: Path) -> None:
     with pytest.raises(VadoseError, match="no height at all"):
         read_srtm(path)
     tile(path, np.full((4, 4), 20000, np.int16))
-    with pytest.raises(VadoseError, match=r"16 heights outside -500 \.\. 9000 m"):
-        read_srtm(path)
-    tile(path, metres, crs="EPSG:5070")
-    with pytest.raises(VadoseError, match="not in degrees"):
+    with pytest.raises(VadoseError, match=r"16 of 16 values of elevation lie outside -500 \.\. 9000 m"):
         read_srtm(path)
     tile(path, metres, crs=None)
     with pytest.raises(VadoseError, match="names no projection"):
         read_srtm(path)
     tile(path, metres.astype(np.uint8), nodata=0)
     with pytest.raises(VadoseError, match="a picture"):
+        read_srtm(path)
+
+
+@pytest.mark.parametrize("fill", [-9999.0, -32767.0, -3.4028234663852886e38, np.inf])
+def test_an_undeclared_fill_is_missing_and_counted(tmp_path: Path, fill: float) -> None:
+    values = np.full((20, 20), 2500, np.float32)
+    values[:, 0] = fill
+    dataset = read_3dep(tile(tmp_path / "USGS_13_n41w101.tif", values, nodata=None, crs="EPSG:4269", left=-101, top=41))
+    assert np.isnan(dataset.elevation[:, 0]).all()
+    assert (dataset.elevation[:, 1:] == 2500).all()
+    assert dataset.attrs["undeclared_fill"] == f"taken as missing, though not declared so: 20 of {np.float32(fill):g}"
+    values[3, 3] = 9500
+    dataset = read_3dep(tile(tmp_path / "USGS_13_n41w101.tif", values, nodata=None, crs="EPSG:4269", left=-101, top=41))
+    assert dataset.elevation.attrs["outside_range"] == 1
+
+
+def test_a_warped_tile_is_read_as_it_lies(tmp_path: Path) -> None:
+    lies = {"crs": "EPSG:5070", "transform": Affine(30, 0, -400_000, 0, -30, 2_000_000), "nodata": np.nan}
+    path = tile(tmp_path / "USGS_13_n41w101.tif", np.array([[2400, 2500]], np.float32), **lies)
+    dataset = read_3dep(path)
+    assert (dataset.elevation.dims, dataset.elevation.values.tolist()) == (("y", "x"), [[2400, 2500]])
+    assert dataset.attrs["resolution"] == "30 m (EPSG:5070), not as published"
+    assert read_srtm(path).attrs["edition"] == "unknown: warped to EPSG:5070"
+
+
+@pytest.mark.parametrize(
+    ("name", "read", "left", "top"),
+    [("USGS_13_n41w106.tif", read_3dep, -104, 41), ("srtm_16_04.tif", read_srtm, -104, 36)],
+)
+def test_a_tile_that_lies_elsewhere_than_its_name_says_is_refused(
+    tmp_path: Path, name: str, read: Reader, left: float, top: float
+) -> None:
+    path = tile(tmp_path / name, np.full((4, 4), 300, np.float32), left=left, top=top)
+    with pytest.raises(VadoseError, match=f"{name}: its transform places it at .* its name at west -10"):
+        read(path)
+    read(path.rename(tmp_path / "srtm_and_3dep.tif"))
+
+
+def test_hgt_is_read_from_its_name_and_size(tmp_path: Path) -> None:
+    path = tmp_path / "N40W106.hgt"
+    heights = np.full((1201, 1201), 1500, ">i2")
+    heights[0, 0], heights[-1, 0] = 1700, -32768
+    path.write_bytes(heights.tobytes())
+    assert is_srtm(path)
+    assert not is_3dep(path)
+    dataset = read_srtm(path)
+    assert float(dataset.elevation.sel(lat=41, lon=-106, method="nearest")) == 1700
+    assert int(dataset.elevation.isnull().sum()) == 1
+    assert read_srtm(path, bbox=(-106.0001, 40.4999, -105.8999, 40.6001)).sizes == {"lat": 121, "lon": 121}
+    path.write_bytes(heights.tobytes()[:-2])
+    with pytest.raises(VadoseError, match=r"2884800 bytes, expected 2884802 \(1201 x 1201 heights\) or"):
         read_srtm(path)
 
 

@@ -3,14 +3,17 @@
 SRTM v4.1, Jarvis et al. (2008), https://srtm.csi.cgiar.org, comes in tiles of 5 degrees, ``srtm_XX_YY.tif``:
 16-bit metres above EGM96, WGS84. Two editions share the names: 6000 pixels a side with the tile's edges at
 whole multiples of 5 degrees, and 6001 pixels whose centres lie there, so that neighbours share a line. Sea is
-missing, -32768, but 255 in 25 tiles of low islands, which say so in their nodata tag.
+missing, -32768, but 255 in 25 tiles of low islands, which say so in their nodata tag. NASA's tiles of a degree,
+``N40W106.hgt`` after their south-west corner, are nothing but 16-bit metres; they are read as SRTM too.
 
 3DEP, doi:10.5066/F7DF6PQS, comes in tiles of 1 degree named after their north-west corner,
 ``USGS_1_n41w106.tif`` (1 arc second) or ``USGS_13_n41w106.tif`` (a third), each with 6 pixels more on every
-side: float32 metres above NAVD88, NAD83, missing -999999.
+side: float32 metres above NAVD88, NAD83, missing -999999. Libraries serve it warped to other projections
+(EPSG:5070); such a file is read as it lies.
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -23,20 +26,26 @@ from xarray import Dataset
 
 from vadose.errors import VadoseError
 from vadose.products.containers import BBox, as_float, container_of, simulated_mark
-from vadose.products.rasters import RASTERS, open_raster
+from vadose.products.ranges import within
+from vadose.products.rasters import RASTERS, Lattice, expect_place, lattice_of, open_raster
 from vadose.products.tiles import Decode, read_tiles
-from vadose.variables import VARIABLES, describe
+from vadose.variables import describe
 
-SRTM_FILE_NAME = re.compile(r"srtm_(?P<xx>\d{2})_(?P<yy>\d{2})\.(?:tif|zip)", re.IGNORECASE)
+SRTM_FILE_NAME = re.compile(
+    r"srtm_(?P<xx>\d{2})_(?P<yy>\d{2})\.(?:tif|zip)|(?P<corner>[ns]\d{2}[ew]\d{3})\.hgt", re.IGNORECASE
+)
 USGS_3DEP_FILE_NAME = re.compile(
     r"USGS_(?P<resolution>1|13)_(?P<corner>[ns]\d{2}[ew]\d{3})(?:_(?P<date>\d{8}))?\.tif", re.IGNORECASE
 )
 _SRTM_STEP = 1 / 1200
 _3DEP_STEPS = {"1 arc second": 1 / 3600, "1/3 arc second": 1 / 10800}
 _SRTM_FILL, _SRTM_ISLAND_FILL, _3DEP_FILL = -32768, 255, -999999.0
+# What tools put where nothing is, and often do not declare; no height is.
+_UNDECLARED = (-32768.0, -32767.0, -9999.0, -99999.0, -999999.0)
+_BEYOND = 1e30  # the lowest and highest float32
+_HGT_SIDES = (1201, 3601)
 # A raster under the name of other data, SMAP....h5, is told as what it is not.
-_SUFFIXES = (".tif", ".tiff", ".img", ".vrt")
-_LOWEST, _HIGHEST = VARIABLES["elevation"].valid_range
+_SUFFIXES = (".tif", ".tiff", ".img", ".vrt", ".hgt")
 
 
 def read_srtm(path: Path, *, bbox: BBox | None = None) -> Dataset:
@@ -48,19 +57,20 @@ def read_srtm(path: Path, *, bbox: BBox | None = None) -> Dataset:
     Parameters
     ----------
     path
-        File, or folder of ``srtm_XX_YY.tif`` of one edition.
+        File, or folder of ``srtm_XX_YY.tif`` of one edition or of ``.hgt`` of one resolution.
     bbox
         West, south, east, north [degree].
 
     Returns
     -------
     xarray.Dataset
-        ``elevation`` [m above EGM96] (lat, lon), NaN in the sea.
+        ``elevation`` [m above EGM96] (lat, lon), or (y, x) where it was warped, NaN in the sea.
 
     Raises
     ------
     VadoseError
-        When a file is damaged, not in degrees, not of numbers that can be metres, or misses the box.
+        When a file is damaged, lies outside the tile of its name, is not of numbers that can be metres, or
+        misses the box.
 
     References
     ----------
@@ -68,9 +78,9 @@ def read_srtm(path: Path, *, bbox: BBox | None = None) -> Dataset:
     """
     paths = _files(path, SRTM_FILE_NAME, "srtm_XX_YY.tif")
     notes: dict[str, str] = {}
-    dataset = _read(paths, bbox, partial(_srtm_metres, notes=notes))
+    dataset = _read(paths, bbox, partial(_srtm_metres, notes=notes), _srtm_tile)
     with open_raster(paths[0]) as file:
-        edition = _edition(file.transform.c, file.transform.a)
+        edition = _edition(lattice_of(file, paths[0]))
     dataset.attrs |= {"product": "SRTM", "version": "unknown", "edition": edition, "vertical_datum": "EGM96"} | notes
     return dataset
 
@@ -97,27 +107,30 @@ def read_3dep(path: Path, *, bbox: BBox | None = None) -> Dataset:
     Returns
     -------
     xarray.Dataset
-        ``elevation`` [m above NAVD88] (lat, lon), NaN where missing; the datum of the coordinates is NAD83.
+        ``elevation`` [m above NAVD88] (lat, lon), or (y, x) where it was warped, NaN where missing; the datum of
+        the coordinates is NAD83.
 
     Raises
     ------
     VadoseError
-        When a file is damaged, not in degrees, not of numbers that can be metres, or misses the box.
+        When a file is damaged, lies outside the tile of its name, is not of numbers that can be metres, or
+        misses the box.
 
     References
     ----------
     U.S. Geological Survey, 3D Elevation Program, doi:10.5066/F7DF6PQS.
     """
     paths = _files(path, USGS_3DEP_FILE_NAME, "USGS_1_nNNwWWW.tif")
-    dataset = _read(paths, bbox, _3dep_metres)
+    dataset = _read(paths, bbox, _3dep_metres, _3dep_tile)
     with open_raster(paths[0]) as file:
-        step = file.transform.a
+        lattice = lattice_of(file, paths[0])
+    step, unit = lattice.transform[2], "degree" if lattice.is_geographic else f"m ({lattice.crs})"
     near = (name for name, known in _3DEP_STEPS.items() if abs(step - known) < 1e-3 * known)
     dates = {m["date"] for p in paths if (m := USGS_3DEP_FILE_NAME.fullmatch(p.name)) and m["date"]}
     dataset.attrs |= {
         "product": "3DEP",
         "version": ", ".join(sorted(dates)) or "unknown",
-        "resolution": next(near, f"{step:.6g} degree, not as published"),
+        "resolution": next(near, f"{step:.6g} {unit}, not as published"),
         "vertical_datum": "NAVD88",
     }
     return dataset
@@ -134,34 +147,72 @@ def _files(path: Path, name: re.Pattern[str], example: str) -> list[Path]:
         raise VadoseError(f"{path}: a zip archive, as tiles of SRTM are served; unpack it and give the .tif in it")
     if container != "folder":
         return [path]
-    found = sorted(p for p in path.iterdir() if name.fullmatch(p.name) and p.suffix.lower() == ".tif")
+    found = sorted(p for p in path.iterdir() if name.fullmatch(p.name) and p.suffix.lower() != ".zip")
     if not found:
         raise VadoseError(f"{path}: no file named {example} in the folder; give a tile, or a folder of them")
     return found
 
 
-def _read(paths: list[Path], bbox: BBox | None, metres: Decode) -> Dataset:
-    """Elevation of all tiles, checked for its projection and range, with the attributes both products share."""
-    simulated = set()
+def _read(paths: list[Path], bbox: BBox | None, metres: Decode, tile: Callable[[str], BBox | None]) -> Dataset:
+    """Elevation of all tiles, checked for its place and range, with the attributes both products share."""
+    simulated, fills = set(), Counter[str]()
     for path in paths:
+        sizes = {2 * side**2: f"{side} x {side}" for side in _HGT_SIDES}
+        if path.suffix.lower() == ".hgt" and (size := path.stat().st_size) not in sizes:
+            expected = " or ".join(f"{known} ({what} heights)" for known, what in sizes.items())
+            raise VadoseError(f"{path}: {size} bytes, expected {expected}; fetch it again")
         with open_raster(path) as file:
-            if file.crs is not None and not file.crs.is_geographic:
-                raise VadoseError(f"{path}: found a raster in {file.crs}, not in degrees as published; was it warped?")
-            if file.count != 1 or np.dtype(file.dtypes[0]).itemsize < 2:
+            if file.count != 1 or np.dtype(file.dtypes[0]).itemsize < 2 or np.dtype(file.dtypes[0]).kind not in "iuf":
                 raise VadoseError(f"{path}: found {file.count} bands of {file.dtypes[0]}, not metres; a picture?")
             simulated.add(simulated_mark(file.tags()))
-    values, dataset = read_tiles(paths, bbox, metres)
-    low, high = _LOWEST, _HIGHEST
-    if (bad := int(((values < low) | (values > high)).sum())) or np.isnan(values).all():
-        found = f"{bad} heights outside {low:g} .. {high:g} m" if bad else "no height at all, all is missing"
-        raise VadoseError(f"{paths[0]}: {found}; another unit, another box or a damaged file?")
-    dataset["elevation"] = ("lat", "lon"), values
+            expect_place(path, lattice_of(file, path).box(), tile(path.name))
+
+    def known(path: Path, stored: NDArray[Any], nodata: float | int | None) -> NDArray[np.float32]:
+        values = metres(path, stored, nodata)
+        strange = np.isin(values, _UNDECLARED) | (np.abs(values) > _BEYOND)
+        fills.update(f"{value:g}" for value in values[strange].tolist())
+        values[strange] = np.nan
+        return values
+
+    values, dataset = read_tiles(paths, bbox, known)
+    values, counted = within(values, "elevation", paths[0] if len(paths) == 1 else paths[0].parent)
+    if np.isnan(values).all():
+        raise VadoseError(f"{paths[0]}: no height at all, all is missing; another box or a damaged file?")
+    dataset["elevation"] = ("lat", "lon") if "lat" in dataset.coords else ("y", "x"), values, counted
     dataset.attrs |= {
         "granule": ", ".join(p.name for p in paths),
         "quality": "none: the product carries no quality flag",
         "simulated": "true" if "true" in simulated else "false",
     }
+    if fills:
+        found = ", ".join(f"{count} of {value}" for value, count in fills.items())
+        dataset.attrs["undeclared_fill"] = f"taken as missing, though not declared so: {found}"
     return describe(dataset)
+
+
+def _srtm_tile(name: str) -> BBox | None:
+    """West, south, east, north of the tile that a file's name states."""
+    found = SRTM_FILE_NAME.fullmatch(name)
+    if found and found["xx"]:
+        west, north = -180.0 + 5 * (int(found["xx"]) - 1), 60.0 - 5 * (int(found["yy"]) - 1)
+        return west, north - 5, west + 5, north
+    if found:
+        south, west = _corner(found["corner"])
+        return west, south, west + 1, south + 1
+    return None
+
+
+def _3dep_tile(name: str) -> BBox | None:
+    if not (found := USGS_3DEP_FILE_NAME.fullmatch(name)):
+        return None
+    north, west = _corner(found["corner"])
+    return west, north - 1, west + 1, north
+
+
+def _corner(text: str) -> tuple[float, float]:
+    """Latitude and longitude of such as n41w106."""
+    lat, lon = float(text[1:3]), float(text[4:])
+    return -lat if text[0] in "sS" else lat, -lon if text[3] in "wW" else lon
 
 
 def _srtm_metres(
@@ -185,8 +236,11 @@ def _3dep_metres(path: Path, stored: NDArray[Any], nodata: float | int | None) -
     return values
 
 
-def _edition(left: float, step: float) -> str:
+def _edition(lattice: Lattice) -> str:
     """Which edition an SRTM raster comes from: its edges, or its centres, lie on multiples of the step."""
+    left, _, step, _ = lattice.transform
+    if not lattice.is_geographic:
+        return f"unknown: warped to {lattice.crs}"
     if abs(step - _SRTM_STEP) > 1e-3 * _SRTM_STEP:
         return f"unknown: pixels of {step:.6g} degree; resampled, or SRTM of another centre"
     place = (left / _SRTM_STEP) % 1
@@ -195,27 +249,29 @@ def _edition(left: float, step: float) -> str:
     return "6001 pixels a tile: centres on multiples of 3 arc seconds" if abs(place - 0.5) < 0.1 else "unknown: shifted"
 
 
-def _each_is(path: Path, word: str, lattice: Callable[[DatasetReader], bool]) -> bool:
+def _each_is(path: Path, word: str, lattice: Callable[[DatasetReader, Path], bool]) -> bool:
     """Whether each raster has one band of metres in degrees, and the word in its name or the product's lattice."""
     if path.is_dir():
-        files = sorted(path.glob("*.tif"))
+        files = sorted(path.glob("*.tif")) or sorted(path.glob("*.hgt"))
         return bool(files) and all(_each_is(f, word, lattice) for f in files)
     try:
-        if container_of(path) not in RASTERS:
+        if (container := container_of(path)) not in RASTERS:
             return False
+        if container == "hgt":  # says nothing but heights, its size is judged where it is read
+            return word == "srtm"
         with open_raster(path) as file:
             metres = file.count == 1 and np.dtype(file.dtypes[0]).itemsize >= 2
             named = word in path.name.lower()
-            return metres and (named or (path.suffix.lower() in _SUFFIXES and lattice(file)))
+            return metres and (named or (path.suffix.lower() in _SUFFIXES and lattice(file, path)))
     except VadoseError:
         return False
 
 
-def _is_srtm_lattice(file: DatasetReader) -> bool:
+def _is_srtm_lattice(file: DatasetReader, path: Path) -> bool:
     whole = file.dtypes[0] in ("int16", "uint16") and file.crs is not None and file.crs.to_epsg() == 4326
-    return whole and not _edition(file.transform.c, file.transform.a).startswith("unknown")
+    return whole and not _edition(lattice_of(file, path)).startswith("unknown")
 
 
-def _is_3dep_lattice(file: DatasetReader) -> bool:
+def _is_3dep_lattice(file: DatasetReader, path: Path) -> bool:
     metres = file.dtypes[0] == "float32" and file.crs is not None and file.crs.to_epsg() == 4269
     return metres and any(abs(file.transform.a - step) < 1e-3 * step for step in _3DEP_STEPS.values())

@@ -62,6 +62,8 @@ _SCRATCH = 9
 """Bytes a pixel takes beside its stored value while it is decoded: two float32 and a mask."""
 _ROUNDING = 1e-6
 """Of a degree."""
+_RIM = 0.1
+"""Of a tile's width that its middle may lie outside the tile of its name."""
 
 
 @dataclass(frozen=True)
@@ -186,6 +188,20 @@ def lattice_of(file: DatasetReader, path: Path) -> Lattice:
             "which is nowhere on Earth (longitudes from -180 to 180); is transform or projection damaged?"
         )
     return lattice
+
+
+def expect_place(path: Path, found: BBox, named: BBox | None) -> None:
+    """Raise if a raster's middle lies outside the tile its name states; cuts, rims and warped outlines are allowed."""
+    if named is None:
+        return
+    slack = _RIM * (named[2] - named[0])
+    x, y = (found[0] + found[2]) / 2, (found[1] + found[3]) / 2
+    if not (named[0] - slack <= x <= named[2] + slack and named[1] - slack <= y <= named[3] + slack):
+        raise VadoseError(
+            f"{path}: its transform places it at west {found[0]:.5g}, south {found[1]:.5g}, east {found[2]:.5g}, north "
+            f"{found[3]:.5g}, its name at west {named[0]:.5g}, south {named[1]:.5g}, east {named[2]:.5g}, north "
+            f"{named[3]:.5g}; one of them is wrong. Rename it if it is the name"
+        )
 
 
 def read_raster(
