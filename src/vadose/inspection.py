@@ -77,7 +77,9 @@ def inspect(path: Path, *, product: str | None = None, bbox: BBox | None = None,
         except VadoseError as error:
             if not lacking:
                 raise
-            raise VadoseError(f"{'; '.join(lacking)}; without: {str(error).removeprefix(f'{path}: ')}") from error
+            raise VadoseError(
+                f"{'; '.join(lacking)}; a look without it says: {str(error).removeprefix(f'{path}: ')}"
+            ) from error
     if not parts:
         raise VadoseError(f"{path}: {known.title} with nothing in it")
     first = parts[0]

@@ -234,7 +234,7 @@ _ALL = (
     ),
     Variable("rock_fragment_fraction", "rock fragments, fraction of volume", "1", (0.0, 1.0)),
     Variable("organic_matter", "soil organic matter, mass", "percent", (0.0, 100.0)),
-    Variable("ph", "pH of the soil in water", "1", (0.0, 14.0)),
+    Variable("ph", "pH of the soil in water", "1", (1.5, 12.0)),
     Variable("cation_exchange_capacity", "cation exchange capacity at pH 7", "cmol kg-1", (0.0, 300.0)),
     Variable("effective_cation_exchange_capacity", "effective cation exchange capacity", "cmol kg-1", (0.0, 300.0)),
     Variable("calcium_carbonate", "calcium carbonate, mass", "percent", (0.0, 100.0)),

@@ -100,9 +100,9 @@ def test_year_and_version_of_the_name(tmp_path: Path, name: str, product: str, y
 @pytest.mark.parametrize(
     ("values", "options", "message"),
     [
-        ([[41, 1, 5]], {}, r"nlcd.tif: codes \[1, 5\] are none of NLCD land cover"),
+        ([[41, 1, 5]], {}, r"nlcd.tif: codes 1, 5 are none of NLCD land cover"),
         ([[0, 250]], {}, "all is background"),
-        ([[41.5]], {"dtype": "float32"}, r"codes \[41.5\] are none of NLCD land cover"),
+        ([[41.5, 41.5]], {"dtype": "float32"}, r"codes 41.5 are none of NLCD land cover"),
         ([[41]], {"dtype": "complex64"}, "not one of land-cover codes"),
         ([[41]], {"crs": None}, "names no projection"),
     ],
@@ -110,6 +110,19 @@ def test_year_and_version_of_the_name(tmp_path: Path, name: str, product: str, y
 def test_what_cannot_be_is_refused(tmp_path: Path, values: Any, options: dict[str, Any], message: str) -> None:
     with pytest.raises(VadoseError, match=message):
         read_nlcd(raster(tmp_path / "nlcd.tif", values, **options))
+
+
+def test_a_single_strange_code_is_missing_and_counted(tmp_path: Path) -> None:
+    codes = np.full((20, 20), 41)
+    codes[3, 3:5] = 13
+    field = read_nlcd(raster(tmp_path / "nlcd.tif", codes)).land_cover_nlcd
+    assert (field.isnull().sum(), field.attrs["outside_range"]) == (2, 2)
+
+
+def test_a_map_that_lies_elsewhere_than_its_name_says_is_refused(tmp_path: Path) -> None:
+    for name in ("Annual_NLCD_LndCov_2019_AK_C1V1.tif", "nlcd_2016_land_cover_hi_20210604.tif"):
+        with pytest.raises(VadoseError, match="its transform places it at west -96"):
+            read_nlcd(raster(tmp_path / name, [[41, 42]]))
 
 
 @pytest.mark.parametrize(

@@ -157,7 +157,7 @@ def test_a_box_is_cut_across_tiles(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "options", "message"),
     [
-        ([[3000.0]], {}, "1 values of clay lie outside 0 .. 1 1"),
+        ([[3000.0, 20.0, 3000.0]], {}, "2 of 3 values of clay as stored lie outside 0 .. 100"),
         ([[-9999.0]], {}, "all is missing"),
         ([[20.0]], {"dtype": "uint8"}, "found uint8 values"),
         ([[20.0]], {"crs": None}, "names no projection"),
@@ -166,6 +166,36 @@ def test_a_box_is_cut_across_tiles(folder: Path) -> None:
 def test_what_cannot_be_is_refused(tmp_path: Path, values: Any, options: dict[str, Any], message: str) -> None:
     with pytest.raises(VadoseError, match=message):
         read_polaris(raster(tmp_path / "clay/mean/0_5" / TILE, values, **options))
+
+
+@pytest.mark.parametrize(
+    ("part", "values", "message"),
+    [
+        ("ksat/mean", [[3.2, 12.0]], "2 of 2 values of log10 of ksat as stored lie outside -6 .. 2.6"),
+        ("hb/p5", [[15.0, 30.0]], "log10 of hb as stored lie outside"),
+        ("ksat/mean", [[-32768.0, -32768.0]], "log10 of ksat"),
+        ("theta_s/mean", [[45.0, 44.0]], "theta_s as stored lie outside 0 .. 1"),
+        ("ph/p50", [[650.0, 655.0]], "ph as stored lie outside"),
+    ],
+)
+def test_values_that_are_no_logarithms_or_of_another_unit_are_refused(
+    tmp_path: Path, part: str, values: Any, message: str
+) -> None:
+    with pytest.raises(VadoseError, match=message):
+        read_polaris(raster(tmp_path / part / "0_5" / TILE, values))
+
+
+def test_single_values_out_of_range_are_missing_and_counted(tmp_path: Path) -> None:
+    values = np.full((20, 20), 0.5)
+    values[0, :3], values[1, 1] = 9.0, -3.4028234663852886e38
+    field = read_polaris(raster(tmp_path / "ksat/mean/0_5" / TILE, values)).saturated_hydraulic_conductivity_0_5cm
+    assert (field.isnull().sum(), field.attrs["outside_range"]) == (4, 3)
+
+
+def test_a_tile_that_lies_elsewhere_than_its_name_says_is_refused(tmp_path: Path) -> None:
+    path = raster(tmp_path / "clay/mean/0_5/lat4142_lon-88-87.tif", [[20.0]])
+    with pytest.raises(VadoseError, match="its transform places it at west -101"):
+        read_polaris(path)
 
 
 def test_layers_of_other_tiles_are_refused(tmp_path: Path) -> None:

@@ -119,7 +119,12 @@ def test_the_missing_value_has_to_be_known(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "values", "options", "message"),
     [
-        ("claytotal_5_cm_p.tif", [[130]], {"nodata": 255}, "1 values of clay_fraction_5cm lie outside 0 .. 1"),
+        (
+            "claytotal_5_cm_p.tif",
+            [[130, 140]],
+            {"nodata": 255},
+            "2 of 2 values of clay_fraction_5cm lie outside 0 .. 1",
+        ),
         ("claytotal_5_cm_p.tif", [[255]], {"nodata": 255}, "all is missing"),
         ("claytotal_5_cm_p.tif", [[20]], {"nodata": 255, "crs": None}, "names no projection"),
         ("claytotal_7_cm_p.tif", [[20]], {"nodata": 255}, "not the name of a SOLUS100 file"),
@@ -132,6 +137,28 @@ def test_what_cannot_be_is_refused(
 ) -> None:
     with pytest.raises(VadoseError, match=message):
         read_solus(raster(tmp_path / name, np.array(values, np.uint8), **options))
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "told"),
+    [
+        ("ph1to1h2o_5_cm_p.tif", [[6.5, 7.0]], "divided already"),
+        ("soc_5_cm_p.tif", [[2.0, 3.0]], "divided already"),
+        ("dbovendry_5_cm_l.tif", [[1.35, 1.4]], "divided already"),
+        ("claytotal_5_cm_rpi.tif", [[0.85, 0.9]], "divided already"),
+        ("soc_5_cm_p.tif", [[2000.5, 3000.0]], "divided already"),
+        ("ph1to1h2o_5_cm_p.tif", [[650.0, np.nan]], ""),
+        ("soc_5_cm_p.tif", [[2000.0, 20.0, 900.0]], ""),
+        ("claytotal_5_cm_p.tif", [[20.5, 21.0]], ""),
+    ],
+)
+def test_floats_are_counts_or_refused(tmp_path: Path, name: str, values: Any, told: str) -> None:
+    path = raster(tmp_path / name, np.array(values, np.float32), nodata=-9999)
+    if told:
+        with pytest.raises(VadoseError, match=f"{name}: found floats .*{told}"):
+            read_solus(path)
+    else:
+        assert read_solus(path).to_dataarray().notnull().any()
 
 
 def test_a_file_with_a_scale_of_its_own_is_refused(tmp_path: Path) -> None:

@@ -5,8 +5,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import rasterio
 import xarray as xr
 from pyhdf.SD import SD, SDC
+from rasterio import Affine
 
 from vadose.errors import VadoseError
 from vadose.products import identify
@@ -72,3 +74,30 @@ def test_under_a_published_name_the_reader_says_what_is_wrong(tmp_path: Path) ->
     axes = {"day": [0, 1], "lat": [40.0, 39.9], "lon": [-100.0, -99.9]}
     xr.Dataset({"tas": (("day", "lat", "lon"), np.ones((2, 2, 2)))}, axes).to_netcdf(path)
     assert "no variable of gridMET (found: ['tas'])" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("HLS.L30.T13SDD.2020004.v1.4.tif", "HLS v1"),
+        ("LC08_L1TP_017036_20200419_20200913_02_T1_B4.TIF", "Landsat Level 1"),
+        ("LE07_L1TP_017036_20200419_20200913_02_T1_MTL.txt", "Landsat Level 1"),
+        ("LC80170362020110LGN00_B4.TIF", "Landsat Collection 1"),
+        ("Annual_NLCD_LndChg_2019_CU_C1V0.tif", "another layer of NLCD"),
+        ("nlcd_2019_impervious_l48_20210604.tif", "another layer of NLCD"),
+        (
+            "SPL3SMP_E.006_Soil_Moisture_Retrieval_Data_AM_soil_moisture_doy2015153_aid0001.tif",
+            "a layer that AppEEARS cut out",
+        ),
+        ("om_100_200.tif", "POLARIS on Earth Engine: its name tells no statistic"),
+    ],
+)
+def test_relatives_of_products_are_told_by_their_names(tmp_path: Path, name: str, said: str) -> None:
+    path = tmp_path / name
+    if path.suffix == ".txt":
+        path.write_text("GROUP = LANDSAT_METADATA_FILE\n")
+    else:
+        profile = {"driver": "GTiff", "crs": "EPSG:4326", "transform": Affine(0.1, 0, -100, 0, -0.1, 40)}
+        with rasterio.open(path, "w", height=3, width=3, count=1, dtype="float32", **profile) as file:
+            file.write(np.full((3, 3), 0.3, np.float32), 1)
+    assert f"{name}: {said}" in refusal(path)

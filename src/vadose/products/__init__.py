@@ -49,7 +49,7 @@ from vadose.products.smap_l4 import FILE_NAME as SMAP_L4_NAME
 from vadose.products.smap_l4 import is_smap_l4, read_smap_l4
 from vadose.products.solus import FILE_NAME as SOLUS_NAME
 from vadose.products.solus import is_solus, read_solus
-from vadose.products.strangers import described
+from vadose.products.strangers import described, relative
 from vadose.products.uscrn import NAME as USCRN_NAME
 from vadose.products.uscrn import is_uscrn, read_uscrn
 from vadose.products.uscrn_hourly import FILE_NAME as USCRN_HOURLY_NAME
@@ -279,6 +279,8 @@ def identify(path: Path) -> str:
     for name in [*named, *(name for name in PRODUCTS if name not in named)]:
         if PRODUCTS[name].holds(path):
             return name
+    if akin := relative(path.name):
+        raise VadoseError(f"{path}: {akin}")
     said = described(path, container)
     if named:
         # The reader knows better what is wrong: another unit, another layer, scaled already.

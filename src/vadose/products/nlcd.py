@@ -14,7 +14,8 @@ import xarray as xr
 
 from vadose.errors import VadoseError
 from vadose.products.containers import BBox, as_float, container_of, simulated_mark
-from vadose.products.rasters import RASTERS, open_raster, read_raster
+from vadose.products.ranges import COUNTED, MOST_OUTSIDE
+from vadose.products.rasters import RASTERS, expect_place, lattice_of, open_raster, read_raster
 from vadose.variables import describe
 
 CLASSES = {
@@ -26,10 +27,18 @@ CLASSES = {
 }  # fmt: skip
 BACKGROUND = (0, 127, 250)
 FILE_NAME = re.compile(
-    r"Annual_NLCD_LndCov_(?P<annual>\d{4})_(?:CU|AK|HI|PR)_C(?P<collection>\d+)V(?P<version>\d+)\.(?:tiff?|img|vrt)"
-    r"|nlcd_(?P<epoch>\d{4})_land_cover_(?:l48|ak|hi|pr)_(?P<release>\d{8})\.(?:tiff?|img|vrt)",
+    r"Annual_NLCD_LndCov_(?P<annual>\d{4})_(?P<region>CU|AK|HI|PR)_C(?P<collection>\d+)V(?P<version>\d+)\.(?:tiff?|img|vrt)"
+    r"|nlcd_(?P<epoch>\d{4})_land_cover_(?P<area>l48|ak|hi|pr)_(?P<release>\d{8})\.(?:tiff?|img|vrt)",
     re.IGNORECASE,
 )
+# West, south, east, north of what the names call so.
+_REGIONS = {
+    "cu": (-131.0, 21.0, -63.0, 54.0),
+    "l48": (-131.0, 21.0, -63.0, 54.0),
+    "ak": (-180.0, 50.0, -128.0, 73.0),
+    "hi": (-162.0, 18.0, -153.0, 24.0),
+    "pr": (-69.0, 17.0, -64.0, 20.0),
+}
 _YEAR = re.compile(r"(?<!\d)(?:19[89]\d|20[0-4]\d)(?!\d)")
 
 
@@ -52,8 +61,8 @@ def read_nlcd(path: Path, *, bbox: BBox | None = None) -> xr.Dataset:
     Raises
     ------
     VadoseError
-        When the file holds codes that NLCD land cover does not have (impervious surface, another map), or the
-        box lies outside it.
+        When the file holds many codes that NLCD land cover does not have (impervious surface, another map), lies
+        elsewhere than its name says, or the box lies outside it.
 
     References
     ----------
@@ -63,14 +72,22 @@ def read_nlcd(path: Path, *, bbox: BBox | None = None) -> xr.Dataset:
         kind, mark = np.dtype(file.dtypes[0]), simulated_mark(file.tags())
         if file.count != 1 or kind.kind not in "iuf":
             raise VadoseError(f"{path}: found {file.count} bands of {kind}, not one of land-cover codes; a picture?")
+        lattice = lattice_of(file, path)
+    if named := FILE_NAME.fullmatch(path.name):
+        expect_place(path, lattice.box(), _REGIONS[(named["region"] or named["area"]).lower()])
     stored, dataset, nodata = read_raster(path, bbox)
     codes = as_float(stored, nodata, *BACKGROUND)
-    found = np.unique(codes[~np.isnan(codes)]).tolist()
-    if unknown := [int(code) if code == int(code) else code for code in found if code not in CLASSES]:
-        raise VadoseError(f"{path}: codes {unknown[:8]} are none of NLCD land cover; another layer or map?")
-    if not found:
+    present = ~np.isnan(codes)
+    unknown = present & ~np.isin(codes, list(CLASSES))
+    count, most = int(unknown.sum()), MOST_OUTSIDE * present.sum()
+    if count > max(most, 1):
+        strange = ", ".join(f"{code:g}" for code in np.unique(codes[unknown])[:8])
+        raise VadoseError(f"{path}: codes {strange} are none of NLCD land cover; another layer or map?")
+    codes[unknown] = np.nan
+    if np.isnan(codes).all():
         raise VadoseError(f"{path}: no land cover at all, all is background; another box or a damaged file?")
-    dataset["land_cover_nlcd"] = ("y", "x") if "y" in dataset.coords else ("lat", "lon"), codes
+    dims = ("y", "x") if "y" in dataset.coords else ("lat", "lon")
+    dataset["land_cover_nlcd"] = dims, codes, {COUNTED: count} if count else {}
     dataset.attrs |= _named(path) | {
         "granule": path.name,
         "quality": "none: the product carries no quality flag",

@@ -7,6 +7,7 @@ stored as decimal logarithms.
 """
 
 import re
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,30 +18,34 @@ from numpy.typing import NDArray
 
 from vadose.errors import NeedsError, VadoseError
 from vadose.products.containers import BBox, as_float, choose, container_of, simulated_mark
-from vadose.products.rasters import RASTERS, open_raster
+from vadose.products.ranges import within
+from vadose.products.rasters import RASTERS, expect_place, lattice_of, open_raster
 from vadose.products.tiles import read_tiles
-from vadose.variables import VARIABLES, describe
+from vadose.variables import describe
 
-# Property -> our name, factor from the published unit to ours, whether stored as a decimal logarithm.
+# Property -> our name, factor from the published unit to ours, whether stored as a decimal logarithm, and the range of
+# what is stored. POLARIS is made of SSURGO, whose highest conductivity is 705 um/s, 10^2.4 cm/h: above lie values that
+# are no logarithms any more.
 PROPERTIES = {
-    "clay": ("clay_fraction", 0.01, False),
-    "sand": ("sand_fraction", 0.01, False),
-    "silt": ("silt_fraction", 0.01, False),
-    "bd": ("bulk_density", 1.0, False),
-    "theta_s": ("porosity", 1.0, False),
-    "theta_r": ("residual_water_content", 1.0, False),
-    "ph": ("ph", 1.0, False),
-    "om": ("organic_matter", 1.0, True),
-    "ksat": ("saturated_hydraulic_conductivity", 0.01 / 3600, True),  # cm h-1 -> m s-1
-    "hb": ("bubbling_pressure", 1.0, True),
-    "alpha": ("van_genuchten_alpha", 1.0, True),
-    "lambda": ("pore_size_index", 1.0, False),
-    "n": ("van_genuchten_n", 1.0, False),
+    "clay": ("clay_fraction", 0.01, False, (0.0, 100.0)),
+    "sand": ("sand_fraction", 0.01, False, (0.0, 100.0)),
+    "silt": ("silt_fraction", 0.01, False, (0.0, 100.0)),
+    "bd": ("bulk_density", 1.0, False, (0.0, 2.65)),
+    "theta_s": ("porosity", 1.0, False, (0.0, 1.0)),
+    "theta_r": ("residual_water_content", 1.0, False, (0.0, 1.0)),
+    "ph": ("ph", 1.0, False, (1.5, 12.0)),
+    "om": ("organic_matter", 1.0, True, (-6.0, 2.0)),
+    "ksat": ("saturated_hydraulic_conductivity", 0.01 / 3600, True, (-6.0, 2.6)),  # cm h-1 -> m s-1
+    "hb": ("bubbling_pressure", 1.0, True, (-4.0, 3.0)),
+    "alpha": ("van_genuchten_alpha", 1.0, True, (-6.0, 2.0)),
+    "lambda": ("pore_size_index", 1.0, False, (0.0, 10.0)),
+    "n": ("van_genuchten_n", 1.0, False, (1.0, 20.0)),
 }
 STATISTICS = ("mean", "mode", "p5", "p50", "p95")
 DEPTHS = ("0_5", "5_15", "15_30", "30_60", "60_100", "100_200")
 FILE_NAME = re.compile(r"lat(?P<south>\d{2})(?P<north>\d{2})_lon(?P<west>-\d{2,3})(?P<east>-\d{2,3})\.tif")
 _FILL = -9999.0
+_BEYOND = 1e30  # the lowest and highest float32
 _UNKNOWN = "unknown"
 # As folders, clay/mean/0_5/..., or in one name as the published mosaics have it, clay_mean_0_5.
 _TOLD = re.compile(
@@ -95,8 +100,8 @@ def read_polaris(
     Raises
     ------
     VadoseError
-        When nothing tells what a file holds, nothing is selected, tiles do not fit each other, values lie
-        outside the property's range, or the box lies outside the tiles.
+        When nothing tells what a file holds, nothing is selected, tiles do not fit each other or lie elsewhere than
+        their names say, many values lie outside the property's range, or the box lies outside the tiles.
 
     References
     ----------
@@ -112,11 +117,12 @@ def read_polaris(
     tiles = _tiles(path, (property, statistic, depth))
     fields: dict[str, xr.DataArray] = {}
     for part, files in tiles.items():
-        values, coordinates = read_tiles(files, bbox, partial(_decode, part=part))
+        outside = Counter[str]()
+        values, coordinates = read_tiles(files, bbox, partial(_decode, part=part, outside=outside))
         if np.isnan(values).all():
             raise VadoseError(f"{files[0]}: no value of {part.property} at all, all is missing; another box?")
         dims = ("lat", "lon") if "lat" in coordinates.coords else ("y", "x")
-        fields[_name(part)] = coordinates.assign(value=(dims, values))["value"]
+        fields[_name(part)] = coordinates.assign(value=(dims, values))["value"].assign_attrs(outside)
     try:
         dataset = xr.merge([v.rename(n) for n, v in fields.items()], join="exact", compat="equals")
     except ValueError as error:
@@ -176,6 +182,10 @@ def _tiles(path: Path, given: tuple[str | None, str | None, str | None]) -> dict
     tiles: dict[_Part, list[Path]] = {}
     found = set()
     for file in files:
+        if named := FILE_NAME.fullmatch(file.name):
+            west, south, east, north = (float(named[side]) for side in ("west", "south", "east", "north"))
+            with open_raster(file) as raster:
+                expect_place(file, lattice_of(raster, file).box(), (west, south, east, north))
         part = _told(file)
         if part is None:
             if None in given:
@@ -211,20 +221,18 @@ def _name(part: _Part) -> str:
     return f"{PROPERTIES[part.property][0]}_{part.depth}cm{end}"
 
 
-def _decode(path: Path, stored: NDArray[Any], nodata: float | int | None, part: _Part) -> NDArray[np.float32]:
+def _decode(
+    path: Path, stored: NDArray[Any], nodata: float | int | None, part: _Part, outside: Counter[str]
+) -> NDArray[np.float32]:
     if stored.dtype.kind != "f":
         raise VadoseError(f"{path}: found {stored.dtype} values where POLARIS has float32; was the file converted?")
-    ours, factor, logarithm = PROPERTIES[part.property]
+    _, factor, logarithm, valid = PROPERTIES[part.property]
     values = as_float(stored, nodata, _FILL)
-    with np.errstate(over="ignore", invalid="ignore"):
-        values = (10.0**values if logarithm else values) * np.float32(factor)
-    low, high = VARIABLES[ours].valid_range
-    if bad := int(((values < low - 1e-6) | (values > high + 1e-6)).sum()):
-        raise VadoseError(
-            f"{path}: {bad} values of {part.property} lie outside {low:g} .. {high:g} {VARIABLES[ours].units} (found "
-            f"{np.nanmin(values):g} .. {np.nanmax(values):g}); another property or a damaged file?"
-        )
-    return values
+    values[np.abs(values) > _BEYOND] = np.nan
+    what = f"{'log10 of ' * logarithm}{part.property} as stored"
+    values, counted = within(values, what, path, valid)
+    outside.update(counted)
+    return np.asarray((10.0**values if logarithm else values) * np.float32(factor), np.float32)
 
 
 def _simulated(path: Path) -> bool:

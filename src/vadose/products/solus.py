@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from vadose.errors import VadoseError
 from vadose.products.containers import BBox, as_float, container_of, simulated_mark
+from vadose.products.ranges import within
 from vadose.products.rasters import RASTERS, open_raster, read_raster
-from vadose.variables import describe, variable
+from vadose.variables import VARIABLES, describe, variable
 
 # Property -> our name, scalar of the layer table, factor from the table's unit to ours.
 PROPERTIES = {
@@ -73,7 +74,7 @@ def read_solus(path: Path, *, bbox: BBox | None = None) -> xr.Dataset:
     ------
     VadoseError
         When a name tells no property, a file does not tell its missing value, states a scale of its own,
-        holds values outside the property's range, or files of a folder lie on different grids.
+        was scaled already, holds many values outside the property's range, or files of a folder lie on different grids.
 
     References
     ----------
@@ -163,22 +164,18 @@ def _read(path: Path, bbox: BBox | None) -> tuple[str, xr.DataArray, str]:
     values = _missing(path, stored, nodata)
     if statistic == "rpi":
         # The layer table has 1000 for the thicknesses and 100 for all others.
-        values /= 1000 if prop in _WITHOUT_DEPTH else 100
-        low, high = 0.0, np.inf
+        scalar, factor, valid = (1000 if prop in _WITHOUT_DEPTH else 100), 1.0, (0.0, np.inf)
     else:
-        values *= np.float32(factor / scalar)
-        known = variable(ours)
-        low, high = known.valid_range if known else (-np.inf, np.inf)
+        valid = VARIABLES[ours].valid_range
+    if stored.dtype.kind == "f" and scalar > 1:
+        _expect_counts(path, values, valid[1] / factor)
+    values *= np.float32(factor / scalar)
+    values, counted = within(values, name, path, valid)
     if np.isnan(values).all():
         raise VadoseError(f"{path}: no value of {name} at all, all is missing; another box or a damaged file?")
-    if bad := int(((values < low - 1e-6) | (values > high + 1e-6)).sum()):
-        raise VadoseError(
-            f"{path}: {bad} values of {name} lie outside {low:g} .. {high:g} (found {np.nanmin(values):g} .. "
-            f"{np.nanmax(values):g}); another scalar or an undeclared missing value?"
-        )
     dims = ("y", "x") if "y" in coordinates.coords else ("lat", "lon")
     field = coordinates.assign(value=(dims, values))["value"]
-    return name, field.assign_attrs(source=path.name), mark
+    return name, field.assign_attrs(source=path.name, **counted), mark
 
 
 def _missing(path: Path, stored: NDArray[Any], nodata: float | int | None) -> NDArray[np.float32]:
@@ -188,3 +185,16 @@ def _missing(path: Path, stored: NDArray[Any], nodata: float | int | None) -> ND
             f"({_BYTE_FILL}). Declare it (gdal_edit.py -a_nodata VALUE) after a look at the sea"
         )
     return as_float(stored, _BYTE_FILL if nodata is None else nodata)
+
+
+def _expect_counts(path: Path, values: NDArray[np.float32], highest: float) -> None:
+    """Raise if floats may have been divided by the scalar already, or are no whole numbers as the published ones are.
+
+    Counts are told from values in units by most of them lying above the highest that values can be.
+    """
+    present = values[~np.isnan(values)]
+    if present.size and not ((present == np.rint(present)).all() and np.median(present) > highest):
+        raise VadoseError(
+            f"{path}: found floats {present.min():g} .. {present.max():g}, expected whole numbers to be divided by a "
+            "scalar; they seem to be divided already. Take the file as published"
+        )

@@ -9,9 +9,36 @@ import h5py
 from vadose.errors import VadoseError
 from vadose.products.containers import open_hdf4, open_hdf5, open_netcdf
 from vadose.products.grib import messages
+from vadose.products.polaris import DEPTHS, PROPERTIES
 
 _NAMES = ("shortName", "SMAPShortName", "ShortName", "short_name", "SHORTNAME", "DOIshortName", "title", "Title")
 _SHOWN = 5
+# Names of relatives of what is read, and what they are.
+_RELATIVES = (
+    (r"HLS\.[LS]30\.T\w{5}\.\d{7}\.v1\.\d.*", "HLS v1 in HDF4, which was withdrawn; take v2.0 (GeoTIFFs)"),
+    (
+        r"L[COTEM]0[1-9]_L1\w\w_.*",
+        "Landsat Level 1, at the top of the atmosphere; take the Level 2 scene (L2SP or L2SR)",
+    ),
+    (r"L[COTEM]0[1-9]_L2\w\w_\d{6}_\d{8}_\d{8}_01_.*|L[COTEM]\d{14}\w{5}.*", "Landsat Collection 1; take Collection 2"),
+    (r"Annual_NLCD_(?!LndCov).+|nlcd_.*(impervious|canopy).*", "another layer of NLCD than land cover; take LndCov"),
+    (r"SPL\w+\.\d{3}_.*_doy\d{7}_aid\d+.*", "a layer that AppEEARS cut out of SMAP; take the granule (HDF5) instead"),
+    (
+        rf"(?:{'|'.join(PROPERTIES)})_(?:{'|'.join(DEPTHS)})(?:cm)?\.tif",
+        "POLARIS on Earth Engine: its name tells no statistic; name it as clay_mean_0_5.tif",
+    ),
+)
+
+
+def relative(name: str) -> str:
+    """What a file is that its name tells to be akin to a product that is read, and what to take instead; else ''.
+
+    Examples
+    --------
+    >>> relative("Annual_NLCD_FctImp_2019_CU_C1V1.tif")
+    'another layer of NLCD than land cover; take LndCov'
+    """
+    return next((text for pattern, text in _RELATIVES if re.fullmatch(pattern, name, re.IGNORECASE)), "")
 
 
 def described(path: Path, container: str) -> str:
