@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 
 import pandas as pd
@@ -9,7 +10,9 @@ import pytest
 import xarray as xr
 from typer.testing import CliRunner
 
+from vadose.artefact import writing
 from vadose.cli import app, main
+from vadose.cli.terminal import day_of, say_age
 from vadose.config import built_in
 from vadose.errors import VadoseError
 
@@ -75,6 +78,81 @@ def test_a_mistake_is_one_message_and_code_2(
     assert message in error
     assert "Traceback" not in error
     assert not list(tmp_path.rglob("*"))
+
+
+def ended(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setattr(sys, "argv", ["vadose", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    return int(str(stop.value.code))
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (VadoseError("a.zarr: no such store"), 2, "error: a.zarr: no such store"),
+        (PermissionError(13, "Permission denied", "/root/a"), 2, "error: /root/a: permission denied"),
+        (OSError(28, "No space left on device"), 2, "error: the disk: the disk is full; free some space"),
+        (MemoryError("Unable to allocate 15.6 GiB"), 2, "error: not enough memory (Unable to allocate 15.6 GiB); take"),
+        (BrokenPipeError(32, "Broken pipe"), 2, "error: the output was closed before all was written"),
+        (EOFError("Ran out of input"), 70, "internal error: RuntimeError: EOFError: Ran out of input"),
+        (KeyError("channels"), 70, "internal error: KeyError: 'channels' (forecasting.py:"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+def test_what_goes_wrong_is_one_line_with_a_code(
+    error: Exception, code: int, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("vadose.report.build_report", fail)
+    assert ended(["report", "e"], monkeypatch) == code
+    told = capsys.readouterr().err
+    assert told.startswith(message)
+    assert told.count("\n") == 1
+    monkeypatch.setenv("VADOSE_DEBUG", "1")
+    assert ended(["report", "e"], monkeypatch) == code
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_an_interrupt_ends_with_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vadose.report.build_report", stop)
+    assert ended(["report", "e"], monkeypatch) == 130
+    assert capsys.readouterr().err.startswith("interrupted; run it again")
+
+
+@pytest.mark.parametrize("day", ["05.06.2016", "2016-6-5", "20160605", "2016-06-31", "9999-01-01", "0000-01-01", ""])
+def test_a_day_is_year_month_and_day(day: str) -> None:
+    with pytest.raises(VadoseError, match="write YYYY-MM-DD, such as 2016-06-05"):
+        day_of(day, "--init")
+    assert day_of("2016-02-29", "--init") == "2016-02-29"
+
+
+def test_a_latest_day_that_is_old_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    say_age("2016-06-05", date(2016, 7, 6))
+    assert capsys.readouterr().err == ""
+    say_age("2016-06-05", date(2016, 7, 7))
+    assert "--init latest is 2016-06-05, 32 days before today" in capsys.readouterr().err
+
+
+def test_a_chunk_cut_short_or_missing_is_one_line(small_cube: xr.Dataset, tmp_path: Path) -> None:
+    cube = tmp_path / "cube.zarr"
+    with writing(cube) as scratch:
+        xr.Dataset(attrs=small_cube.attrs).to_zarr(scratch, zarr_format=3, consolidated=False)
+        daily = small_cube.drop_encoding().chunk(time=32)
+        daily.to_zarr(scratch, group="ease2_9km", mode="a", zarr_format=3, consolidated=False)
+    chunk = cube / "ease2_9km" / "soil_moisture" / "c" / "1" / "0" / "0"
+    chunk.write_bytes(chunk.read_bytes()[:50])
+    told = CliRunner().invoke(app, ["doctor", str(cube)]).exception
+    assert isinstance(told, VadoseError)
+    assert f"{cube}/ease2_9km/soil_moisture: a chunk cannot be read (" in str(told)
+    chunk.unlink()
+    told = CliRunner().invoke(app, ["doctor", str(cube)]).exception
+    assert "chunks of soil_moisture are missing, the first c/1/0/0" in str(told)
 
 
 def test_errors_are_of_the_one_kind_people_meet() -> None:

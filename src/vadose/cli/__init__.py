@@ -4,21 +4,24 @@ import os
 import sys
 from typing import NoReturn
 
-import typer
-
 # Importing a module of commands registers them.
 from vadose.cli import data, downscaling, forecasting  # noqa: F401
+from vadose.cli.faults import ended_with
 from vadose.cli.terminal import app
-from vadose.errors import VadoseError
 
 
 def main() -> NoReturn:
-    """Run the command line; a problem a user can mend is one message and exit code 2."""
+    """Run the command line: exit code 2 for a fault of the call or the data, 70 for one of ours; each in one line."""
     # Threads that spin while they wait slow each other down where cores are shared.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app()
-    except VadoseError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(2)
+    except Exception as error:
+        sys.exit(ended_with(error))
+    finally:
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # Python would try again at its end, and say so.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(0)

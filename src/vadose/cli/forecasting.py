@@ -1,6 +1,7 @@
 """Commands from a cube to forecasts and what they are worth."""
 
 import os
+from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,6 +21,7 @@ from vadose.cli.terminal import (
     open_store,
     progress_bars,
     say,
+    say_age,
     say_done,
     span_of,
     stores_above,
@@ -120,6 +122,7 @@ def forecast(
         made_of |= {"weather": identity(*weather), "member": member}
     elif init == "latest":
         begin = end = latest_day(checkpoint, opened)
+        say_age(begin, date.today())
     finish = None
     if span is not None:
         made_of["climatology"] = span

@@ -1,9 +1,11 @@
 """What all commands share: options, how they are read, and what is told while they run."""
 
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,12 +13,14 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from vadose.cli.faults import Commands
 from vadose.errors import VadoseError
 
 if TYPE_CHECKING:
     import xarray as xr
 
 app = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",
@@ -29,9 +33,14 @@ The road, each step a command that reads files and writes one artefact:
 **evaluate** -> scores · **report** -> a page
 
 **study** does all from the cube on and goes on where it was stopped; **demo** shows the whole on a small
-simulated world; **inspect** says what a file holds.""",
+simulated world; **inspect** says what a file holds.
+
+Exit codes: 0 done; 1 **doctor** found errors; 2 a fault of the call, the data or the machine; 70 a fault of vadose;
+130 interrupted. With VADOSE_DEBUG=1 in the environment errors show their traceback.""",
 )
 console = Console(stderr=True)
+OLD = 31
+"""Days after which the latest day of a cube is old."""
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Where to write.")]
 EXPERIMENTS = (
@@ -66,6 +75,9 @@ def open_store(store: Path) -> "xr.Dataset":
             raise VadoseError(f"{store}: cannot be read as NetCDF ({str(error).splitlines()[0]})") from error
     if not any((store / name).exists() for name in ("zarr.json", ".zgroup")):
         raise VadoseError(f"{store}: no Zarr store there; make one with 'vadose forecast' or 'vadose stations'")
+    from vadose.artefact import check_chunks
+
+    check_chunks(store)
     dataset: xr.Dataset = xr.open_zarr(store, consolidated=False)
     return dataset
 
@@ -104,13 +116,29 @@ def box_of(text: str) -> tuple[float, float, float, float]:
 
 
 def day_of(text: str, option: str) -> str:
-    """A day as YYYY-MM-DD."""
-    import pandas as pd
+    """A day of YYYY-MM-DD: 05.06.2016 is another day for some than for others.
 
+    Raises
+    ------
+    VadoseError
+        For whatever else, and for years that times of nanoseconds do not reach.
+    """
     try:
-        return f"{pd.Timestamp(text):%Y-%m-%d}"
+        year = date.fromisoformat(text).year if re.fullmatch("[0-9]{4}-[0-9]{2}-[0-9]{2}", text) else 0
     except ValueError as error:
-        raise VadoseError(f"{option} {text!r}: not a day; write YYYY-MM-DD") from error
+        raise VadoseError(f"{option} {text!r}: {error}; write YYYY-MM-DD, such as 2016-06-05") from error
+    if not 1678 <= year <= 2261:
+        raise VadoseError(f"{option} {text!r}: not a day; write YYYY-MM-DD, such as 2016-06-05")
+    return text
+
+
+def say_age(day: str, today: date) -> None:
+    """Say on the standard error that the latest day to forecast from is more than `OLD` days old."""
+    age = (today - date.fromisoformat(day)).days
+    if age > OLD:
+        typer.echo(
+            f"warning: --init latest is {day}, {age} days before today; add newer days with: vadose build", err=True
+        )
 
 
 def years_of(text: str, option: str) -> list[int]:

@@ -15,6 +15,7 @@ from numcodecs import BitRound
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec
 
+from vadose.artefact import check_chunks
 from vadose.door import CUBE, as_cube
 from vadose.errors import VadoseError
 from vadose.grid import Grid
@@ -205,8 +206,8 @@ def open_cube(path: Path, group: str | None = None) -> xr.Dataset:
     Raises
     ------
     VadoseError
-        When there is no cube at ``path``, it is half built, there is no such grid in it, or it cannot be brought into
-        our form (`vadose.door.as_cube`).
+        When there is no cube at ``path``, it is half built, lacks a chunk, there is no such grid in it, or it cannot be
+        brought into our form (`vadose.door.as_cube`).
     """
     if path.is_file():
         raise VadoseError(
@@ -221,6 +222,7 @@ def open_cube(path: Path, group: str | None = None) -> xr.Dataset:
     if zarr.open_group(path, mode="r").attrs.get("state") == "building":
         raise VadoseError(f"{path}: half built; run its 'vadose build' again, it goes on where it was stopped")
     group = group or groups[0]
+    check_chunks(path / group)
     # A stored chunk is a day; pieces of memory hold many. Names of stations cannot be cut into pieces.
     chunks: Any = None if group == STATIONS else "auto"
     cube: xr.Dataset = xr.open_zarr(path, group=group, consolidated=False, chunks=chunks, decode_coords="all")

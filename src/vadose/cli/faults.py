@@ -1,0 +1,101 @@
+"""What goes wrong, in one line and with an exit code: a fault of the call or the data, or one of ours."""
+
+import errno
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from vadose.errors import VadoseError
+
+USER, OURS = 2, 70
+"""Exit codes of faults that the call or the data have, and of those of the program."""
+DEBUG = "VADOSE_DEBUG"
+"""Environment variable: with any value tracebacks are shown too."""
+
+
+class Commands(TyperGroup):
+    """All commands; what the call, the data or the machine are to blame for ends as a `VadoseError`."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            typer.echo("interrupted; run it again, and it goes on where it can", err=True)
+            raise
+        except EOFError as error:
+            # The library of the command line would take it for a key that was pressed.
+            raise RuntimeError(f"{type(error).__name__}: {error}") from error
+        except Exception as error:
+            if isinstance(error, VadoseError) or (line := _line(error)) is None:
+                raise
+            raise VadoseError(line) from error
+
+
+def ended_with(error: Exception) -> int:
+    """Say what went wrong, and give the exit code."""
+    if os.environ.get(DEBUG):
+        traceback.print_exception(error)
+    if isinstance(error, VadoseError):
+        typer.echo(f"error: {error}", err=True)
+        return USER
+    frames = [
+        frame for frame in traceback.extract_tb(error.__traceback__) if f"{os.sep}vadose{os.sep}" in frame.filename
+    ]
+    where = f" ({os.path.basename(frames[-1].filename)}:{frames[-1].lineno})" if frames else ""
+    what = f"{type(error).__name__}: {_short(error)}{where}"
+    typer.echo(f"internal error: {what}; please report it ({DEBUG}=1 shows the traceback)", err=True)
+    return OURS
+
+
+def _line(error: Exception) -> str | None:
+    """What the call, the data or the machine are to blame for; None for other faults."""
+    if (array := _unread_array(error)) is not None:
+        return f"{array}: a chunk cannot be read ({_short(error)}); copy or make the store again"
+    if isinstance(error, MemoryError):
+        return (
+            f"not enough memory ({_short(error) or 'none was left'}); take a smaller area, fewer days or fewer workers"
+        )
+    if isinstance(error, BrokenPipeError):
+        return "the output was closed before all was written to it"
+    if isinstance(error, OSError):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return f"{error.filename or 'the disk'}: the disk is full; free some space, or write to another disk"
+        if error.strerror and error.filename is not None:
+            return f"{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}"
+        return _short(error)
+    return None
+
+
+def _unread_array(error: Exception) -> str | None:
+    """Place of the Zarr array with a chunk that could not be decoded; None for other faults."""
+    zarr = sys.modules.get("zarr")
+    frames = list(_frames(error))
+    modules = [str(frame.f_globals.get("__name__", "")) for frame in frames]
+    if zarr is None or not any(name.startswith(("zarr.codecs", "zarr.core.codec", "numcodecs")) for name in modules):
+        return None
+    for frame in reversed(frames):
+        if isinstance(array := frame.f_locals.get("self"), zarr.AsyncArray):
+            return str(array.store_path).removeprefix("file://")
+    return "a Zarr store"
+
+
+def _frames(error: BaseException | None) -> Iterator[FrameType]:
+    while error is not None:
+        trace = error.__traceback__
+        while trace is not None:
+            yield trace.tb_frame
+            trace = trace.tb_next
+        error = error.__cause__
+
+
+def _short(error: Exception) -> str:
+    """The message of an error, in one line."""
+    line = " ".join(str(error).split())
+    return line if len(line) <= 300 else f"{line[:300]}..."
