@@ -448,7 +448,9 @@ def ismn_archive(root: Path, network: str, depths: tuple[str, str], flag: str = 
     folder.mkdir(parents=True)
     name = f"{network}_{network}_Hill_sm_{depths[0]}_{depths[1]}_Probe_20200101_20200103.stm"
     lines = [f"2020/01/0{day} {hour:02d}:00 0.2{day} {flag} M" for day in (1, 2, 3) for hour in range(24)]
-    (folder / name).write_text(f"{network} {network} Hill 40.0 -100.0 700.0 0.0 0.0 Probe\n" + "\n".join(lines))
+    (folder / name).write_text(
+        f"{network} {network} Hill 40.0 -100.0 700.0 {depths[0]} {depths[1]} Probe\n" + "\n".join(lines)
+    )
     return root
 
 

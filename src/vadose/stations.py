@@ -184,7 +184,7 @@ def _read(
         progress("reading SCAN", 1.0)
     if ismn is not None:
         progress("reading ISMN", 0.0)
-        for dataset in read_ismn(ismn):
+        for dataset in read_ismn(ismn, left_out):
             if (uscrn and dataset.attrs["network"] == "USCRN") or (scan and dataset.attrs["network"] == "SCAN"):
                 raise VadoseError(
                     f"{ismn}: holds {dataset.attrs['network']}, whose files are given besides; leave one out"

@@ -1,11 +1,14 @@
 """ISMN archives written here in both formats, and real ones where they are."""
 
+import re
 import shutil
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from vadose.errors import VadoseError
 from vadose.products.ismn import is_ismn, read_ismn
@@ -150,9 +153,12 @@ def test_unreadable_archives_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ([], "not an ISMN file as published"),
+        ([], r"not as published \(lines or fields are missing"),
         (["2020/01/01 00:00   wet G M", *DAYS], "row 1 of the data is 2020-01-01 00:00:00 'wet'"),
-        ([*DAYS, "2020/01/02 yesterday 0.2 G M"], "not an ISMN file as published"),
+        ([*DAYS, "2020/01/02 yesterday 0.2 G M"], r"not as published \(.*2020/01/02 yesterday"),
+        (["9999/01/01 00:00   0.2 G M", *DAYS], "row 1 of the data is 9999-01-01"),
+        (["2020/01/01 00:00   inf G M", *DAYS], "row 1 of the data is 2020-01-01 00:00:00 'inf'"),
+        (hours([("2020/01/01 00:00", 20.0, "G"), ("2020/01/01 01:00", 21.0, "G")]), "exceed 20.5 m3 m-3.* percent"),
     ],
 )
 def test_damage_is_named_with_its_file(tmp_path: Path, lines: list[str], message: str) -> None:
@@ -162,16 +168,122 @@ def test_damage_is_named_with_its_file(tmp_path: Path, lines: list[str], message
     assert file.name in str(error.value)
 
 
-def test_files_of_other_names_and_damaged_soils_are_named(archive: Path) -> None:
-    file = next(archive.rglob("*_sm_*"))
-    moved = file.rename(file.with_name("moisture.stm"))
-    with pytest.raises(VadoseError, match=r"moisture\.stm: not the name"):
-        read_ismn(archive)
-    moved.rename(file)
-    soil = next(archive.rglob("*static*"))
-    soil.write_text("quantity_name;unit\nsaturation;1\n")
-    with pytest.raises(VadoseError, match="static_variables"):
-        read_ismn(archive)
+def _unreadable(file: Path) -> str:
+    file.write_text("<html>Session expired</html>")
+    return "a web page, not data"
+
+
+def _empty(file: Path) -> str:
+    file.write_bytes(b"")
+    return r"empty \(0 bytes\)"
+
+
+def _cut(file: Path) -> str:
+    file.write_text(file.read_text()[:60])
+    return "lines or fields are missing"
+
+
+def _renamed(file: Path) -> str:
+    file.rename(file.with_name("moisture.stm"))
+    return "not the name of an ISMN file"
+
+
+def _nowhere(file: Path) -> str:
+    file.write_text(file.read_text().replace("40.5 -100.25", "-100.25 40.5"))
+    return r"latitude -100.25, longitude 40.5; .* exchanged\?"
+
+
+def _deeper(file: Path) -> str:
+    file.write_text(file.read_text().replace("0.05 0.05", "0.10 0.10"))
+    return "depths 0.1 to 0.1 m in the header, 0.05 to 0.05 m in the name"
+
+
+@pytest.mark.parametrize("damage", [_unreadable, _empty, _cut, _renamed, _nowhere, _deeper])
+@pytest.mark.parametrize("packed", [False, True])
+def test_one_bad_series_is_left_out_and_named(tmp_path: Path, damage: Callable[[Path], str], packed: bool) -> None:
+    root = tmp_path / "archive"
+    files = [write(root, DAYS, station=name) for name in ("A", "B", "C")]
+    message, path = damage(files[1]), root
+    if packed:
+        path = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", root))
+    broken: dict[str, str] = {}
+    stations = read_ismn(path, broken)
+    assert [station.attrs["station"] for station in stations] == ["A", "C"]
+    ((name, reason),) = broken.items()
+    assert name.startswith("PBO_H2O/B/")
+    assert re.search(message, reason)
+    assert {station.attrs["left_out"] for station in stations} == {f"{name}: {reason}"}
+    for file in (files[0], files[2]):
+        file.write_text("nothing")
+    with pytest.raises(VadoseError, match=r"\(and 2 more files\); nothing of the archive can be read"):
+        read_ismn(root)
+
+
+@pytest.mark.parametrize("text", ["", "no header here\n", "quantity_name;unit\nsaturation;1\n"])
+def test_a_bad_table_of_soils_leaves_the_station_without_soils(archive: Path, text: str) -> None:
+    expected = read_ismn(archive)[0].drop_vars(["saturation", "clay_fraction", "sand_fraction", "silt_fraction"])
+    next(archive.rglob("*static*")).write_text(text)
+    (station,) = read_ismn(archive)
+    xr.testing.assert_equal(station, expected)
+    assert "static_variables.csv: " in station.attrs["left_out"]
+
+
+def test_a_station_of_several_places_is_left_out(tmp_path: Path) -> None:
+    write(tmp_path, DAYS, station="A")
+    write(tmp_path, DAYS)
+    file = write(tmp_path, DAYS, depth="0.100000")
+    file.write_text(file.read_text().replace("40.5", "10.5"))
+    broken: dict[str, str] = {}
+    assert [station.attrs["station"] for station in read_ismn(tmp_path, broken)] == ["A"]
+    assert broken == {"PBO_H2O/Hill_Top": "its sensors lie at several places (10.5, -100.25; 40.5, -100.25)"}
+
+
+def test_what_macos_adds_is_passed_over(archive: Path, tmp_path: Path) -> None:
+    expected = read_ismn(archive)[0]
+    for file in list(archive.rglob("*.stm")):
+        file.with_name(f"._{file.name}").write_bytes(b"\x00\x05\x16\x07Mac OS X")
+        other = archive / "__MACOSX" / file.name
+        other.parent.mkdir(exist_ok=True)
+        other.write_bytes(b"\x00\x05\x16\x07")
+    packed = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", archive))
+    for path in (archive, packed):
+        (station,) = read_ismn(path)
+        assert station.identical(expected)
+
+
+def test_an_archive_keeps_within_stated_limits(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = next(archive.rglob("*_sm_0.05*"))
+    packed = tmp_path / "packed.zip"
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as zipped:
+        zipped.write(file, file.relative_to(archive))
+        zipped.writestr(f"../../{file.name}", file.read_text())
+        zipped.writestr(f"PBO_H2O/Large/{file.name}", b" " * 10_000)
+    monkeypatch.setattr("vadose.products.ismn.MOST_BYTES", 9_999)
+    broken: dict[str, str] = {}
+    assert len(read_ismn(packed, broken)) == 1
+    assert list(broken.values()) == [
+        "its path leads out of the archive",
+        "0 MiB; expected at most 0 MiB of a station file",
+    ]
+    monkeypatch.setattr("vadose.products.ismn.MOST_MEMBERS", 2)
+    with pytest.raises(VadoseError, match="holds 3 files; expected at most 2"):
+        read_ismn(packed)
+    outer = tmp_path / "outer.zip"
+    with zipfile.ZipFile(outer, "w") as zipped:
+        zipped.write(packed, "in/packed.zip")
+    with pytest.raises(VadoseError, match=r"no \.stm file in it; it holds in/packed\.zip, unpack that first"):
+        read_ismn(outer)
+    packed.write_bytes(b"PK\x03\x04 and no more")
+    assert not is_ismn(packed)
+
+
+def test_an_archive_in_folders_of_its_own_is_known_and_repeated_readings_counted(archive: Path, tmp_path: Path) -> None:
+    deep = tmp_path / "download/Data_separate_files/x"
+    deep.parent.mkdir(parents=True)
+    archive.rename(deep)
+    assert is_ismn(tmp_path / "download")
+    (station,) = read_ismn(tmp_path / "download")
+    assert (station.attrs["network"], station.attrs["readings_repeated"]) == ("PBO_H2O", 1)
 
 
 def test_the_real_archives(real_data: Path) -> None:
@@ -196,5 +308,5 @@ def test_a_flat_folder_is_known_and_a_renamed_series_refused(real_data: Path, tm
     assert (station.attrs["network"], station.attrs["station"]) == ("SMOSMANIA", "Narbonne")
     renamed = Path(shutil.copy(file, tmp_path / "series.stm"))
     assert is_ismn(renamed)
-    with pytest.raises(VadoseError, match="not the name of an ISMN file"):
+    with pytest.raises(VadoseError, match=r"series\.stm: not the name of an ISMN file"):
         read_ismn(renamed)

@@ -20,6 +20,7 @@ import xarray as xr
 
 from vadose.errors import VadoseError
 from vadose.products.containers import container_of
+from vadose.products.station_text import MOST_BYTES, MOST_MEMBERS, check_moisture, check_place, impossible_days
 from vadose.variables import describe
 
 GOOD, UNFLAGGED = "G", "U"
@@ -36,6 +37,8 @@ REST = re.compile(
 )
 
 
+# Degrees between the sensors of one station; metres in the header, which has 2 decimals, and in the name.
+ONE_PLACE, ONE_DEPTH = 0.02, 0.011
 SERIES = re.compile(r".+_[a-z0-9]+_-?\d+\.\d{6}_-?\d+\.\d{6}_.+_\d{8}_\d{8}\.stm")
 
 
@@ -50,7 +53,7 @@ class Sensor(NamedTuple):
     sensor: str
 
 
-def read_ismn(path: Path) -> list[xr.Dataset]:
+def read_ismn(path: Path, broken: dict[str, str] | None = None) -> list[xr.Dataset]:
     """Read all stations of an archive as daily means.
 
     A day's value is the mean of the hours flagged good (exactly ``G``), NaN where these are fewer than half
@@ -58,22 +61,28 @@ def read_ismn(path: Path) -> list[xr.Dataset]:
     as ``soil_moisture_unflagged``. Of several sensors at one depth the one with most days is kept, since a
     mean over sensors jumps when one of them fails. Nothing is written into the archive's folder.
 
+    What cannot be read of an archive is left out and named with its reason: a series or a station's table of soils,
+    or a station whose sensors lie at several places. What macOS adds (``._*``, ``__MACOSX``) is passed over.
+
     Parameters
     ----------
     path
         Folder that holds a folder for each network, or the zip file as downloaded; or one series (``.stm``).
+    broken
+        Takes up what was left out: its name in the archive, and the reason.
 
     Returns
     -------
     list of xarray.Dataset
         One a station: ``soil_moisture`` and ``soil_moisture_unflagged`` [m3 m-3], ``soil_temperature`` [K],
         (time, depth) each; ``saturation`` [m3 m-3] and texture (depth) where the archive has them;
-        coordinates depth (the middle) [cm], depth_from and depth_to [m].
+        coordinates depth (the middle) [cm], depth_from and depth_to [m]. Attributes: ``left_out`` lists what was
+        left out of the archive, ``readings_repeated`` counts those of a time that came before, which are not used.
 
     Raises
     ------
     VadoseError
-        When there is no archive at ``path``, or a file in it cannot be read; it is named.
+        When there is no archive at ``path``, or nothing of it can be read.
 
     References
     ----------
@@ -100,30 +109,21 @@ def read_ismn(path: Path) -> list[xr.Dataset]:
         return _alone(path)
     if not path.is_dir() and not zipfile.is_zipfile(path):
         raise VadoseError(f"{path}: neither a folder nor a whole zip file; download the archive again")
-    stations: dict[tuple[str, str], list[tuple[Sensor, pd.DataFrame, Any]]] = defaultdict(list)
-    soils: dict[PurePath, Any] = {}
+    broken = {} if broken is None else broken
     with _quiet(), TemporaryDirectory() as scratch:
-        from ismn.base import IsmnRoot
-        from ismn.filehandlers import DataFile, StaticMetaFile
-
-        root = IsmnRoot(path)
-        names = _members(path, root.zip)
-        files = [name for name in names if name.suffix == ".stm"]
-        if not files:
-            raise VadoseError(f"{path}: no .stm file in it; is it an ISMN download?")
-        for name in (name for name in names if name.name.endswith("_static_variables.csv")):
-            with _naming(path / name):
-                soils[name.parent] = StaticMetaFile(root, name, temp_root=scratch).metadata
-        for name in files:
-            sensor = _sensor(path, name)
-            if sensor.variable in READ:
-                with _naming(path / name):
-                    file = DataFile(root, name, temp_root=scratch)
-                    days = _daily(file.read_data())
-                place = {key: float(file.metadata[key].val) for key in ("latitude", "longitude", "elevation")}
-                stations[sensor.network, sensor.station].append((sensor, days, (place, soils.get(name.parent))))
-        root.close()
-        return [_station(*key, sensors) for key, sensors in sorted(stations.items(), key=lambda item: item[0])]
+        stations = _sensors(path, scratch, broken)
+    datasets = []
+    for (network, station), sensors in sorted(stations.items(), key=lambda item: item[0]):
+        with _noting(broken, f"{network}/{station}"):
+            datasets.append(_station(network, station, sensors))
+    if not datasets:
+        name, reason = next(iter(broken.items()), ("", "no series of soil moisture or soil temperature"))
+        count = f" (and {len(broken) - 1} more files)" if len(broken) > 1 else ""
+        raise VadoseError(f"{path / name}: {reason}{count}; nothing of the archive can be read")
+    if broken:
+        said = "; ".join(f"{name}: {reason}" for name, reason in broken.items())
+        datasets = [dataset.assign_attrs(left_out=said) for dataset in datasets]
+    return datasets
 
 
 def is_ismn(path: Path) -> bool:
@@ -132,9 +132,12 @@ def is_ismn(path: Path) -> bool:
     if container == "text":
         return SERIES.match(path.name) is not None or path.suffix.lower() == ".stm"
     if container == "zip":
+        if not zipfile.is_zipfile(path):
+            return False
         with zipfile.ZipFile(path) as archive:
             return any(name.endswith(".stm") for name in archive.namelist())
-    return container == "folder" and any(any(path.glob(f"{depth}*.stm")) for depth in ("", "*/", "*/*/"))
+    # Unpacked by a program that makes a folder for the archive, networks lie a level or two deeper.
+    return container == "folder" and any(any(path.glob(f"{'*/' * depth}*.stm")) for depth in range(6))
 
 
 def _alone(path: Path) -> list[xr.Dataset]:
@@ -160,32 +163,99 @@ def _quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Name the file whatever the package stumbles over in it."""
+def _noting(broken: dict[str, str], name: str) -> Iterator[None]:
+    """Note what is wrong with a part of an archive instead of giving up all of it."""
     try:
         yield
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        IndexError,
-        TypeError,
-        AttributeError,
-        zipfile.BadZipFile,
-    ) as error:
-        what = (str(error).splitlines() or [type(error).__name__])[0]
-        raise VadoseError(
-            f"{path}: {what}; not an ISMN file as published, or cut short; download the archive again"
-        ) from error
+    except VadoseError as error:
+        broken[name] = str(error)
+    except Exception as error:
+        # The package raises what its libraries do, or a traceback as text; few of these are of use to people.
+        said = str(error) if isinstance(error, OSError | ValueError | zipfile.BadZipFile | RuntimeError) else ""
+        if not said or "Traceback" in said:
+            said = "lines or fields are missing, or it is no text"
+        broken[name] = f"not as published ({' '.join(said.split())[:200]})"
 
 
-def _members(path: Path, archive: zipfile.ZipFile | None) -> list[PurePath]:
+def _sensors(
+    path: Path, scratch: str, broken: dict[str, str]
+) -> dict[tuple[str, str], list[tuple[Sensor, pd.DataFrame, Any]]]:
+    """Daily means, place and soils of every sensor by network and station."""
+    from ismn.base import IsmnRoot
+    from ismn.filehandlers import DataFile, StaticMetaFile
+
+    found: dict[tuple[str, str], list[tuple[Sensor, pd.DataFrame, Any]]] = defaultdict(list)
+    soils: dict[PurePath, Any] = {}
+    root = IsmnRoot(path)
+    try:
+        sizes = _members(path, root.zip)
+        files = [name for name in sizes if name.suffix == ".stm"]
+        if not files:
+            packed = next((name for name in sizes if name.suffix.lower() == ".zip"), None)
+            advice = f"it holds {packed}, unpack that first" if packed else "is it an ISMN download?"
+            raise VadoseError(f"{path}: no .stm file in it; {advice}")
+        for name in (name for name in sizes if name.name.endswith("_static_variables.csv")):
+            with _noting(broken, str(name)):
+                _check_member(name, sizes[name])
+                soils[name.parent] = StaticMetaFile(root, name, temp_root=scratch).metadata
+        for name in files:
+            with _noting(broken, str(name)):
+                _check_member(name, sizes[name])
+                _check_start(root, name)
+                sensor = _sensor(name)
+                if sensor.variable in READ:
+                    file = DataFile(root, name, temp_root=scratch)
+                    days = _daily(file.read_data(), sensor.variable)
+                    place = _place(file.metadata, sensor)
+                    found[sensor.network, sensor.station].append((sensor, days, (place, soils.get(name.parent))))
+    finally:
+        root.close()
+    return found
+
+
+def _members(path: Path, archive: zipfile.ZipFile | None) -> dict[PurePath, int]:
+    """Files of an archive in order of name and their sizes, without what macOS adds."""
+    sizes: dict[PurePath, int]
     if archive is not None:
-        return sorted(PurePosixPath(name) for name in archive.namelist())
-    return sorted(file.relative_to(path) for file in path.rglob("*") if file.is_file())
+        sizes = {PurePosixPath(info.filename): info.file_size for info in archive.infolist() if not info.is_dir()}
+    else:
+        sizes = {file.relative_to(path): file.stat().st_size for file in path.rglob("*") if file.is_file()}
+    if len(sizes) > MOST_MEMBERS:
+        raise VadoseError(f"{path}: holds {len(sizes)} files; expected at most {MOST_MEMBERS} of an ISMN archive")
+    wanted = (name for name in sorted(sizes) if not name.name.startswith("._") and "__MACOSX" not in name.parts)
+    return {name: sizes[name] for name in wanted}
 
 
-def _sensor(path: Path, name: PurePath) -> Sensor:
+def _check_member(name: PurePath, size: int) -> None:
+    if name.is_absolute() or ".." in name.parts:
+        raise VadoseError("its path leads out of the archive")
+    if size > MOST_BYTES:
+        raise VadoseError(f"{size >> 20} MiB; expected at most {MOST_BYTES >> 20} MiB of a station file")
+    if not size:
+        raise VadoseError("empty (0 bytes)")
+
+
+def _check_start(root: Any, name: PurePath) -> None:
+    with root.zip.open(str(name)) if root.zip else (root.path / name).open("rb") as stream:
+        start = stream.read(64).lstrip().lower()
+    if start.startswith((b"<!doctype", b"<html")):
+        raise VadoseError("a web page, not data")
+
+
+def _place(metadata: Any, sensor: Sensor) -> dict[str, float]:
+    """Where a file's header says that its sensor is; its depth has to be that of the name."""
+    place = {key: float(metadata[key].val) for key in ("latitude", "longitude", "elevation")}
+    check_place(place["latitude"], place["longitude"], "header")
+    said = metadata["instrument"].depth
+    if max(abs(said.start - sensor.depth_from), abs(said.end - sensor.depth_to)) > ONE_DEPTH:
+        raise VadoseError(
+            f"depths {said.start:g} to {said.end:g} m in the header, {sensor.depth_from:g} to {sensor.depth_to:g} m in "
+            "the name"
+        )
+    return place
+
+
+def _sensor(name: PurePath) -> Sensor:
     """Read a file's name: CSE_network_station_variable_from_to_sensor_first_last.stm."""
     network, rest = "", ""
     for folder in name.parts[:-1]:
@@ -197,31 +267,47 @@ def _sensor(path: Path, name: PurePath) -> Sensor:
         network, _, rest = rest.partition("_")
     match = REST.fullmatch(rest)
     if not match:
-        raise VadoseError(f"{path / name}: not the name of an ISMN file; keep names as published")
+        raise VadoseError("not the name of an ISMN file; keep names as published")
     parts = match.groupdict()
     depths = float(parts["depth_from"]), float(parts["depth_to"])
     return Sensor(network, parts["station"], parts["variable"], *depths, parts["sensor"])
 
 
-def _daily(hours: pd.DataFrame) -> pd.DataFrame:
+def _daily(hours: pd.DataFrame, variable: str) -> pd.DataFrame:
     """Daily means of the good and of the unflagged hours, columns ``good`` and ``unflagged``."""
     value, flag = pd.to_numeric(hours.iloc[:, 0], errors="coerce"), hours.iloc[:, 1].astype(str).str.strip()
-    if (wrong := (value.isna() & hours.iloc[:, 0].notna()) | pd.isna(hours.index.to_numpy())).any():
+    wrong = (value.isna() & hours.iloc[:, 0].notna()) | np.isinf(value) | impossible_days(hours.index).to_numpy()
+    if wrong.any():
         k = int(wrong.to_numpy().argmax())
-        raise ValueError(f"row {k + 1} of the data is {hours.index[k]} {hours.iloc[k, 0]!r}, not a time and a number")
+        raise VadoseError(
+            f"row {k + 1} of the data is {hours.index[k]} {str(hours.iloc[k, 0])!r}, not a time and a number"
+        )
     table = pd.DataFrame({"value": value, "flag": flag})[(value > MISSING_BELOW).to_numpy()]
-    table = table[~table.index.duplicated()]
+    repeated = table.index.duplicated()
+    table = table[~repeated]
+    if variable == "sm":
+        check_moisture(table["value"][table["flag"].isin([GOOD, UNFLAGGED])], "readings flagged good")
     day = pd.DatetimeIndex(table.index).normalize()
     readings = table["value"].groupby(day).size()
     means = {}
     for name, wanted in (("good", GOOD), ("unflagged", UNFLAGGED)):
         chosen = table["value"].where(table["flag"] == wanted).groupby(day)
         means[name] = chosen.mean().where(chosen.count() >= SHARE_OF_DAY * readings)
-    return pd.DataFrame(means)
+    days = pd.DataFrame(means)
+    days.attrs["repeated"] = int(repeated.sum())
+    return days
+
+
+def _check_places(places: list[dict[str, float]]) -> None:
+    for axis in ("latitude", "longitude"):
+        if max(place[axis] for place in places) - min(place[axis] for place in places) > ONE_PLACE:
+            where = sorted({f"{place['latitude']:g}, {place['longitude']:g}" for place in places})
+            raise VadoseError(f"its sensors lie at several places ({'; '.join(where[:3])})")
 
 
 def _station(network: str, station: str, sensors: list[tuple[Sensor, pd.DataFrame, Any]]) -> xr.Dataset:
     """One station's dataset, the fullest sensor of each variable and depth."""
+    _check_places([place for _, _, (place, _) in sensors])
     fullest: dict[tuple[str, float, float], pd.DataFrame] = {}
     for sensor, days, _ in sensors:
         key = sensor.variable, sensor.depth_from, sensor.depth_to
@@ -267,6 +353,7 @@ def _station(network: str, station: str, sensors: list[tuple[Sensor, pd.DataFram
             "elevation": place["elevation"],
             "day_boundary": "UTC midnight to midnight",
             "sensors": ", ".join(sorted({sensor.sensor for sensor, _, _ in sensors})),
+            "readings_repeated": sum(days.attrs["repeated"] for _, days, _ in sensors),
         },
     )
     return describe(dataset)
