@@ -126,9 +126,9 @@ def smap(folder: Path, world: Path, days: pd.DatetimeIndex) -> None:
 def count_reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     read: list[str] = []
 
-    def reading(granules: Any, grid: Any, days: Any, source: Any, root: Any) -> Any:
+    def reading(granules: Any, grid: Any, days: Any, source: Any) -> Any:
         read.extend(granule.path.name for granule in granules)
-        return read_block(granules, grid, days, source, root)
+        return read_block(granules, grid, days, source)
 
     monkeypatch.setattr("vadose.cube.build.read_block", reading)
     return read

@@ -18,9 +18,8 @@ import zarr
 from vadose.artefact import made_from
 from vadose.cli import main
 from vadose.config import load_cube, load_experiment, quick
-from vadose.cube import Recipe, Source, build_from_granules, open_cube
+from vadose.cube import Recipe, Source, build_from_granules, journal, open_cube
 from vadose.cube.granules import read_block
-from vadose.cube.store import Store
 from vadose.errors import VadoseError
 from vadose.study import study
 from vadose.twin.world import build_granule_world
@@ -126,12 +125,12 @@ def test_a_build_that_was_stopped_goes_on(
         build_from_granules(world / "granules", out, little(), progress=stop)
     with pytest.raises(VadoseError, match="half built"):
         open_cube(out)
-    done = {p.name for p in (out / ".build").glob("smap_l3-*.json")}
+    done = {p.name for p in (journal.building(out) / ".build").glob("smap_l3-*.json")}
     read: list[str] = []
     monkeypatch.setattr(
         "vadose.cube.build.read_block",
-        lambda granules, grid, days, source, root: (
-            read.append(source.product), read_block(granules, grid, days, source, root)
+        lambda granules, grid, days, source: (
+            read.append(source.product), read_block(granules, grid, days, source)
         )[1],
     )  # fmt: skip
     build_from_granules(world / "granules", out, little())
@@ -141,16 +140,75 @@ def test_a_build_that_was_stopped_goes_on(
     same(out, small)
 
 
+@pytest.fixture
+def week(world: Path, tmp_path: Path) -> Path:
+    """Granules of a week."""
+    for product, pattern in (("smap_l3", "SMAP_*_2019040[1-7]_*"), ("imerg", "*.2019040[1-7]-S*")):
+        (tmp_path / "week" / product).mkdir(parents=True)
+        for granule in (world / "granules" / product).rglob(pattern):
+            shutil.copy(granule, tmp_path / "week" / product)
+    return tmp_path / "week"
+
+
+def test_days_without_a_granule_are_missing_and_said(week: Path, tmp_path: Path) -> None:
+    out, at_once = tmp_path / "cube.zarr", tmp_path / "at_once.zarr"
+    build_from_granules(week, out, little(last="2019-04-07"))
+    for granule in [*(week / "imerg").glob("*.2019040[37]-S*")]:
+        granule.unlink()
+    build_from_granules(week, out, little(last="2019-04-09"))
+    made = open_cube(out).load()
+    there = made.precipitation.notnull().any(("y", "x"))
+    assert made.time[~there].dt.day.values.tolist() == [3, 7, 8, 9]
+    absent = {"smap_l3": ["2019-04-08..2019-04-09"], "imerg": ["2019-04-03", "2019-04-07..2019-04-09"]}
+    assert json.loads(made.attrs["days_without_granule"]) == absent
+    same(out, build_from_granules(week, at_once, little(last="2019-04-09")))
+
+
+def test_a_cube_is_cut_back(week: Path, tmp_path: Path) -> None:
+    training = ("2019-04-02", "2019-04-07")
+    cut, at_once = tmp_path / "cut.zarr", tmp_path / "at_once.zarr"
+    build_from_granules(week, cut, little(last="2019-04-07", training=training))
+    for last in ("2019-04-05", "2019-04-06"):
+        recipe_to = little(last=last, training=training)
+        same(build_from_granules(week, cut, recipe_to), build_from_granules(week, tmp_path / f"{last}.zarr", recipe_to))
+    next((week / "smap_l3").glob("*_20190407_*")).unlink()
+    whole = little(last="2019-04-07", training=training)
+    same(build_from_granules(week, cut, whole), build_from_granules(week, at_once, whole))
+
+
+def test_readers_see_the_last_complete_state_while_a_cube_is_built_anew(week: Path, tmp_path: Path) -> None:
+    out, at_once = tmp_path / "cube.zarr", tmp_path / "at_once.zarr"
+    build_from_granules(week, out, little(last="2019-04-05"))
+    before = open_cube(out).load()
+    # A past day changes, too.
+    next((week / "smap_l3").glob("*_20190402_*")).unlink()
+    stops = iter((1, 3, 10**6))
+    for stop in stops:
+        seen = 0
+
+        def look(what: str, share: float, stop: int = stop) -> None:
+            nonlocal seen
+            seen += 1
+            xr.testing.assert_identical(open_cube(out).load(), before)
+            if seen == stop:
+                raise KeyboardInterrupt
+
+        try:
+            build_from_granules(week, out, little(last="2019-04-07"), progress=look)
+        except KeyboardInterrupt:
+            xr.testing.assert_identical(open_cube(out).load(), before)
+    same(out, build_from_granules(week, at_once, little(last="2019-04-07")))
+    assert not open_cube(out).soil_moisture.sel(time="2019-04-02").notnull().any()
+
+
 def test_two_builds_do_not_write_at_once(small: Path, world: Path) -> None:
-    with Store(small, little().grid).locked(), pytest.raises(VadoseError, match="another build is writing"):
+    with journal.locked(small), pytest.raises(VadoseError, match="another build is writing"):
         build_from_granules(world / "granules", small, little())
 
 
 def test_a_cube_of_another_recipe_is_left_alone(small: Path, world: Path, tmp_path: Path) -> None:
     with pytest.raises(VadoseError, match=r"another recipe is there \(first differ\)"):
         build_from_granules(world / "granules", small, replace(little(), first="2019-04-10"))
-    with pytest.raises(VadoseError, match="it only grows"):
-        build_from_granules(world / "granules", small, replace(little(), last="2019-05-01"))
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.txt").write_text("precious")
     with pytest.raises(VadoseError, match="something that is no cube"):
@@ -287,14 +345,66 @@ def test_a_broken_granule_is_told_and_leaves_the_rest(few: Path, tmp_path: Path)
     assert set(days) <= set(cube.time[np.isfinite(cube.vegetation_opacity).any(("y", "x"))].dt.strftime("%m%d").values)
 
 
-def test_two_versions_of_a_day_are_told(few: Path, tmp_path: Path) -> None:
-    for day in ("0401", "0402", "0403"):
-        shutil.copy(few / f"SMAP_L3_SM_P_E_2019{day}_R19240_001.h5", few / f"SMAP_L3_SM_P_E_2019{day}_R19240_002.h5")
-    cube = open_cube(build_from_granules(few.parent, tmp_path / "c.zarr", SMAP))
+def test_the_newer_version_of_a_day_counts(few: Path, tmp_path: Path) -> None:
+    granule, newer = (few / f"SMAP_L3_SM_P_E_20190402_R19240_00{version}.h5" for version in (1, 2))
+    older = few / "SMAP_L3_SM_P_E_20190402_R18290_003.h5"
+    shutil.copy(few / "SMAP_L3_SM_P_E_20190403_R19240_001.h5", older)
+    alone = open_cube(build_from_granules(few.parent, tmp_path / "alone.zarr", SMAP)).load()
+    granule.rename(newer)
+    shutil.copy(few / "SMAP_L3_SM_P_E_20190401_R19240_001.h5", granule)
+    out = tmp_path / "c.zarr"
+    cube = open_cube(build_from_granules(few.parent, out, SMAP)).load()
+    xr.testing.assert_equal(cube, alone)
+    assert cube.attrs["broken_granules"] == "{}"
+    of = f"smap_l3/{newer.name}"
+    expected = {f"smap_l3/{older.name}": of, f"smap_l3/{granule.name}": of}
+    assert json.loads(cube.attrs["superseded_granules"]) == expected
+    listed = pd.read_csv(out / "granules.csv").set_index("granule")
+    assert listed.superseded_by.dropna().to_dict() == expected
+
+
+def test_files_beside_granules_are_none_of_them(few: Path, tmp_path: Path) -> None:
+    alone = open_cube(build_from_granules(few.parent, tmp_path / "alone.zarr", SMAP)).load()
+    granule = few / "SMAP_L3_SM_P_E_20190402_R19240_001.h5"
+    for ending in (".xml", ".met", ".md5", ".h5.part"):
+        (few / f"{granule.name}{ending}").write_text("<x/>")
+    for name in (f"._{granule.name}", ".DS_Store", "Thumbs.db"):
+        (few / name).write_bytes(b"\0\5\26\7")
+    (few / "SMAP_L3_SM_P_E_20191301_R19240_001.h5").write_bytes(granule.read_bytes())
+    (few / "renamed.h5").write_bytes(granule.read_bytes())
+    (few / "notes.dat").write_text("nothing to do with it")
+    cube = open_cube(build_from_granules(few.parent, tmp_path / "c.zarr", SMAP)).load()
+    xr.testing.assert_equal(cube, alone)
+    assert json.loads(cube.attrs["files_beside_granules"]) == {
+        "smap_l3": {".xml": 1, ".met": 1, ".md5": 1, ".part": 1, ".h5": 1, ".DS_Store": 1, ".db": 1}
+    }
     broken = json.loads(cube.attrs["broken_granules"])
-    assert broken
-    assert all(name.endswith("_002.h5") for name in broken)
-    assert all("holds places and a day that another granule" in reason for reason in broken.values())
+    reasons = {
+        "smap_l3/SMAP_L3_SM_P_E_20191301_R19240_001.h5": "no possible day",
+        "smap_l3/renamed.h5": "its name tells no day",
+        "smap_l3/notes.dat": "neither named as",
+    }
+    assert broken.keys() == reasons.keys()
+    assert all(reason in broken[name] for name, reason in reasons.items())
+
+
+def test_links_are_followed(few: Path, tmp_path: Path) -> None:
+    alone = build_from_granules(few.parent, tmp_path / "alone.zarr", SMAP)
+    linked = tmp_path / "linked" / "smap_l3"
+    (linked / "days").mkdir(parents=True)
+    granules = sorted(few.iterdir())
+    (linked / "days" / granules[0].name).symlink_to(granules[0])
+    (tmp_path / "elsewhere").mkdir()
+    for granule in granules[1:]:
+        granule.rename(tmp_path / "elsewhere" / granule.name)
+    (linked / "more").symlink_to(tmp_path / "elsewhere")
+    (linked / "more" / "round").symlink_to(linked)
+    made = build_from_granules(linked.parent, tmp_path / "c.zarr", SMAP)
+    xr.testing.assert_equal(open_cube(made).load(), open_cube(alone).load())
+    (tmp_path / "product").mkdir()
+    (tmp_path / "product" / "smap_l3").symlink_to(linked)
+    again = build_from_granules(tmp_path / "product", tmp_path / "again.zarr", SMAP)
+    xr.testing.assert_equal(open_cube(again).load(), open_cube(alone).load())
 
 
 def test_all_granules_broken_is_an_error_with_the_reason(few: Path, tmp_path: Path) -> None:

@@ -110,8 +110,9 @@ def build(
 ) -> None:
     """Build the Zarr cube from gridded data as published: granules by a recipe, or one database.
 
-    A build that was stopped goes on where it was. Built again, with a later last day or with new or changed
-    granules, only the days of these are read and written. granules.csv in the cube lists all it was made of.
+    An interrupted build resumes; until a build is complete readers see the cube as it was before. Built again, with a
+    later last day or with new or changed granules, only the days of these are read and written; with an earlier last
+    day the cube is cut back. granules.csv in the cube lists all it was made of.
 
     Examples: `vadose build granules --recipe demo --out cube.zarr` · `vadose build data/conusv4f1`
     """
@@ -130,6 +131,8 @@ def build(
     cube = open_cube(out)
     for name, reason in json.loads(cube.attrs.get("broken_granules", "{}")).items():
         say(f"left out {name}: {reason}")
+    for name, runs in json.loads(cube.attrs.get("days_without_granule", "{}")).items():
+        say(f"{name}: no granule of {', '.join(runs[-3:])}" + (f" and {len(runs) - 3} times before" * (len(runs) > 3)))
     say(f"{out}: {dict(cube.sizes)}")
 
 

@@ -7,15 +7,17 @@ from pydantic import Field, field_validator, model_validator
 
 from vadose.config.section import PeriodConfig, Section, load
 from vadose.cube import Filling, Recipe, Source
+from vadose.cube.recipe import Overlap
 from vadose.gapfill import Mode
 
 
 class SourceConfig(Section):
-    """What a cube takes from a product: a list of names, or a table of its names and ours."""
+    """What a cube takes from a product, see `vadose.cube.Source`: a list of names, or a table of its names and ours."""
 
     variables: dict[str, str]
     resampling: str
     options: dict[str, Any] = Field(default_factory=dict)
+    overlap: Overlap = "mean"
 
     @field_validator("variables", mode="before")
     @classmethod
@@ -53,7 +55,8 @@ class CubeConfig(Section):
     def recipe(self) -> Recipe:
         """As the builder takes it."""
         sources = tuple(
-            Source(name, source.variables, source.resampling, source.options) for name, source in self.products.items()
+            Source(name, source.variables, source.resampling, source.options, source.overlap)
+            for name, source in self.products.items()
         )
         training = (self.training.first.isoformat(), self.training.last.isoformat()) if self.training else None
         first, last = self.first.isoformat(), self.last.isoformat()

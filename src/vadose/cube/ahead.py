@@ -11,7 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from vadose import features
-from vadose.cube.granules import list_granules
+from vadose.cube.listing import list_granules
 from vadose.cube.store import ANTECEDENT_DAYS
 from vadose.errors import VadoseError
 from vadose.products.containers import BBox
@@ -142,7 +142,7 @@ def _day_of_issue(cube: xr.Dataset, init: str | None) -> pd.Timestamp:
 def _granules(paths: Iterable[Path]) -> Iterator[Path]:
     """Files, those of folders too."""
     for path in paths:
-        yield from [granule.path for granule in list_granules(path, PRODUCT)] if path.is_dir() else [path]
+        yield from [granule.path for granule in list_granules(path, PRODUCT).granules] if path.is_dir() else [path]
 
 
 def _around(cube: xr.Dataset) -> BBox:

@@ -5,7 +5,6 @@ holds follows from these days alone: a cube that grew by days is the same as one
 """
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -65,7 +64,7 @@ def reach_back(filling: Filling) -> int:
 
 def forget(store: Store, filling: Filling) -> None:
     """Fit the filler anew at the next build: the days it learnt from have changed."""
-    _place(store, filling).unlink(missing_ok=True)
+    store.forget(_place(filling))
 
 
 def fill_gaps(
@@ -115,8 +114,8 @@ def _new(filling: Filling) -> Any:
     return ClimatologyAR1() if filling.method == "climatology_ar1" else Interpolation(filling.method)
 
 
-def _place(store: Store, filling: Filling) -> Path:
-    return store.path / NOTES / f"filler-{filling.name}.pt"
+def _place(filling: Filling) -> str:
+    return f"{NOTES}/filler-{filling.name}.pt"
 
 
 def _training(recipe: Recipe) -> slice:
@@ -130,8 +129,7 @@ def _learnt(store: Store, recipe: Recipe, filling: Filling, progress: Progress) 
     filler = _new(filling)
     if not hasattr(filler, "save"):
         return None
-    place = _place(store, filling)
-    if place.exists():
+    if place := store.find(_place(filling)):
         kept: Filler = filler.load(place)
         return kept
     group, period = store.open(), _training(recipe)
@@ -148,7 +146,7 @@ def _learnt(store: Store, recipe: Recipe, filling: Filling, progress: Progress) 
     chosen[np.random.default_rng(0).permutation(enough)[:TRAINING_CELLS]] = True
     series, _ = _series(group, recipe, filling, period, slice(None), chosen.reshape(counts.shape))
     fitted: Filler = filler.fit(series, progress=progress)
-    filler.save(place)
+    filler.save(store.place(_place(filling)))
     return fitted
 
 

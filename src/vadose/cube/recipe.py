@@ -1,9 +1,10 @@
 """What a cube is made of."""
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from dataclasses import field as default
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -15,17 +16,23 @@ from vadose.products.containers import BBox
 from vadose.resample import METHODS
 
 CLASSES = "land_cover"
+Overlap = Literal["mean", "nearest"]
 DIRECTIONS = ("wind_from_direction", "aspect")
 
 
 @dataclass(frozen=True)
 class Source:
-    """What a cube takes from a product: names of its reader -> names in the cube, and how it is resampled."""
+    """What a cube takes from a product: names of its reader -> names in the cube, and how it is resampled.
+
+    Where granules overlap a cell is their ``mean``, or that of the granule whose centre is ``nearest``; so are
+    classes and directions, which have no mean (`vadose.cube.overlaps`).
+    """
 
     product: str
     variables: Mapping[str, str]
     resampling: str
     options: Mapping[str, Any] = default(default_factory=dict)
+    overlap: Overlap = "mean"
 
 
 @dataclass(frozen=True)
@@ -74,6 +81,11 @@ class Recipe:
     def days(self) -> pd.DatetimeIndex:
         """Days of the cube."""
         return pd.date_range(self.first, self.last)
+
+    def identity(self) -> dict[str, Any]:
+        """What may not change while a cube grows: all but its last day."""
+        whole: dict[str, Any] = json.loads(json.dumps(asdict(self), default=list))
+        return {key: value for key, value in whole.items() if key != "last"}
 
     def check(self) -> None:
         """Refuse products, methods and names that cannot be."""

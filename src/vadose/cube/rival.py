@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vadose.artefact import identity, is_current, provenance, writing
 from vadose.cube.ahead import MARGIN, MEAN, PRODUCT
-from vadose.cube.granules import list_granules
+from vadose.cube.listing import list_granules
 from vadose.errors import VadoseError
 from vadose.products.weather_forecast import daily_weather_forecast
 from vadose.products.weather_messages import run_of
@@ -135,7 +135,7 @@ def write_rival(
 
 
 def _files(path: Path) -> list[Path]:
-    return [granule.path for granule in list_granules(path, PRODUCT)] if path.is_dir() else [path]
+    return [granule.path for granule in list_granules(path, PRODUCT).granules] if path.is_dir() else [path]
 
 
 def _runs(paths: Iterable[Path], first: str | None, last: str | None) -> dict[pd.Timestamp, list[Path]]:

@@ -1,9 +1,6 @@
 """The cube on disk: a Zarr v3 group per grid, written in blocks of days by anyone, by one build at a time."""
 
-import fcntl
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +11,10 @@ import zarr
 from numcodecs import BitRound
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec
+from zarr.storage import LocalStore
 
 from vadose.artefact import check_chunks
+from vadose.cube import journal
 from vadose.door import CUBE, as_cube
 from vadose.errors import VadoseError
 from vadose.grid import Grid
@@ -35,6 +34,8 @@ OTHER_BITS = 10
 CONVENTIONS = "CF-1.11"
 STATIONS = "stations"
 """Group of a cube whose cells are stations."""
+READ_AGAIN = 50
+"""How often a cube is opened again whose build became complete meanwhile."""
 _EPOCH = pd.Timestamp("1970-01-01")
 _DAYS = {"units": "days since 1970-01-01", "calendar": "proleptic_gregorian"}
 
@@ -53,34 +54,41 @@ def blocks_of(days: pd.DatetimeIndex) -> list[slice]:
 
 
 class Store:
-    """A cube while it is built; ``exact`` keeps every bit of its values."""
+    """A cube while it is built, see `vadose.cube.journal`; ``exact`` keeps every bit of its values."""
 
     def __init__(self, path: Path, grid: Grid, exact: bool = False) -> None:
         self.path, self.exact = path, exact
         self.coordinates = grid.coordinates()
         self.group = group_name(self.coordinates.attrs)
 
+    @property
+    def files(self) -> LocalStore:
+        """The files of the store, with the changes begun."""
+        top = journal.building(self.path)
+        return journal.Layered(top, self.path) if top.exists() else LocalStore(self.path)
+
     def open(self) -> zarr.Group:
         """The Zarr group of the grid."""
-        return zarr.open_group(self.path / self.group, mode="r+")
+        return zarr.open_group(self.files, path=self.group, mode="r+")
 
     def create(self, recipe: dict[str, Any]) -> None:
-        """Make the store with its coordinates, marked as half built."""
-        attributes = {"state": "building", "recipe": recipe}
-        xr.Dataset(attrs=attributes).to_zarr(self.path, mode="w", zarr_format=3, consolidated=False)
-        self.coordinates.to_zarr(self.path, group=self.group, mode="a", zarr_format=3, consolidated=False)
-        (self.path / NOTES).mkdir()
+        """Make the store with its coordinates; one whose making was stopped is made again."""
+        self.coordinates.to_zarr(self.files, group=self.group, mode="a", zarr_format=3, consolidated=False)
+        self.mark(recipe=recipe)
 
     def mark(self, **attributes: Any) -> None:
         """Write attributes of the whole store."""
-        zarr.open_group(self.path, mode="r+").attrs.update(attributes)
+        zarr.open_group(self.files, mode="r+").attrs.update(attributes)
 
     def attributes(self) -> dict[str, Any]:
-        """Attributes of the whole store."""
-        return dict(zarr.open_group(self.path, mode="r").attrs)
+        """Attributes of the whole store, {} where there is none."""
+        there = (folder / "zarr.json" for folder in (journal.building(self.path), self.path))
+        return dict(zarr.open_group(self.files, mode="r").attrs) if any(file.exists() for file in there) else {}
 
     def days(self) -> int:
         """Length of the time axis."""
+        if not self.attributes():
+            return 0
         group = self.open()
         return int(group["time"].shape[0]) if "time" in group else 0
 
@@ -169,10 +177,33 @@ class Store:
         self._create(f"{name}_fraction", (dimension, "y", "x"), shares.shape, shares.shape, described)
         group[f"{name}_fraction"][:] = shares
 
+    def find(self, name: str) -> Path | None:
+        """A file beside the arrays; None where there is none."""
+        top = journal.building(self.path) / name
+        deleted = top.with_name(f"{top.name}{journal.GONE}").exists()
+        return next((file for file in (top, *([] if deleted else [self.path / name])) if file.exists()), None)
+
+    def place(self, name: str) -> Path:
+        """Where a file beside the arrays is written to."""
+        place = journal.building(self.path) / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        return place
+
+    def forget(self, name: str) -> None:
+        """Delete a file beside the arrays."""
+        place = self.place(name)
+        place.with_name(f"{place.name}{journal.GONE}").touch()
+        place.unlink(missing_ok=True)
+
+    def notes(self) -> list[str]:
+        """Names of the notes."""
+        folders = (journal.building(self.path) / NOTES, self.path / NOTES)
+        return [n for n in sorted({p.stem for folder in folders for p in folder.glob("*.json")}) if self.note(n)]
+
     def note(self, name: str) -> dict[str, Any]:
         """What was noted of a block that is done; {} where it is not."""
-        path = self.path / NOTES / f"{name}.json"
-        return dict(json.loads(path.read_text())) if path.exists() else {}
+        file = self.find(f"{NOTES}/{name}.json")
+        return dict(json.loads(file.read_text())) if file else {}
 
     def write_note(self, name: str, note: dict[str, Any]) -> None:
         """Note that a block is done; the note is whole or not there."""
@@ -180,19 +211,10 @@ class Store:
 
     def write_text(self, name: str, text: str) -> None:
         """Write a file beside the arrays, whole or not at all."""
-        scratch = self.path / f"{name}.partial"
+        place = self.place(name)
+        scratch = place.with_name(f"{place.name}.partial")
         scratch.write_text(text)
-        scratch.rename(self.path / name)
-
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep other builds out; the lock ends with the process, however that ends."""
-        with (self.path / NOTES / "lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise VadoseError(f"{self.path}: another build is writing to it; wait for its end") from error
-            yield
+        scratch.rename(place)
 
 
 def _described(name: str) -> dict[str, Any]:
@@ -203,29 +225,54 @@ def _described(name: str) -> dict[str, Any]:
 def open_cube(path: Path, group: str | None = None) -> xr.Dataset:
     """Open a grid of a cube lazily; ``group`` may be left out when there is only one.
 
+    While a cube is built anew, and after a build that was stopped, this is its last complete state.
+
     Raises
     ------
     VadoseError
-        When there is no cube at ``path``, it is half built, lacks a chunk, there is no such grid in it, or it cannot be
-        brought into our form (`vadose.door.as_cube`).
+        When there is no cube at ``path``, its first build is not complete, it lacks a chunk, there is no such grid in
+        it, or it cannot be brought into our form (`vadose.door.as_cube`).
     """
     if path.is_file():
         raise VadoseError(
             f"{path}: a file; expected a cube, made with: vadose build FOLDER --out CUBE, or written by xarray as a "
             f"group of a Zarr store, with (time, y, x), lat, lon and mask (y, x) and the attributes {', '.join(CUBE)}"
         )
-    groups = sorted(p.parent.name for p in path.glob("*/zarr.json") if (p.parent / "lat").exists())
+    for _ in range(READ_AGAIN):
+        folders = [folder for folder in (journal.complete(path),) if journal.pending(path)] + [path]
+        state = journal.state(path)
+        try:
+            cube = _opened(path, folders, group)
+        except (OSError, KeyError, ValueError, VadoseError):
+            # A build may have become complete meanwhile; what is wrong with the files themselves stays so.
+            if journal.state(path) == state and journal.pending(path) == (len(folders) > 1):
+                raise
+            continue
+        if journal.state(path) == state and journal.pending(path) == (len(folders) > 1):
+            return cube
+    raise VadoseError(f"{path}: it is written to all the time; open it again when its build has ended")
+
+
+def _opened(path: Path, folders: list[Path], group: str | None) -> xr.Dataset:
+    found = {p.parent.name for folder in folders for p in folder.glob("*/zarr.json") if (p.parent / "lat").exists()}
+    groups = sorted(found)
     if not groups:
-        raise VadoseError(f"{path}: no cube there; make one with: vadose build FOLDER --out {path}")
+        begun = journal.building(path).exists()
+        how = "half built, and never complete; run its 'vadose build' again, it resumes" if begun else (
+            f"no cube there; make one with: vadose build FOLDER --out {path}"
+        )  # fmt: skip
+        raise VadoseError(f"{path}: {how}")
     if (group is None and len(groups) > 1) or (group is not None and group not in groups):
         raise VadoseError(f"{path}: grid {group!r} asked for, found {groups}; name one of them")
-    if zarr.open_group(path, mode="r").attrs.get("state") == "building":
-        raise VadoseError(f"{path}: half built; run its 'vadose build' again, it goes on where it was stopped")
+    files: Any = journal.Layered(folders[0], path, read_only=True) if len(folders) > 1 else path
+    if zarr.open_group(files, mode="r").attrs.get("state") == "building":
+        raise VadoseError(f"{path}: half built; run its 'vadose build' again, it resumes")
     group = group or groups[0]
-    check_chunks(path / group)
+    if len(folders) == 1:
+        check_chunks(path / group)
     # A stored chunk is a day; pieces of memory hold many. Names of stations cannot be cut into pieces.
     chunks: Any = None if group == STATIONS else "auto"
-    cube: xr.Dataset = xr.open_zarr(path, group=group, consolidated=False, chunks=chunks, decode_coords="all")
+    cube: xr.Dataset = xr.open_zarr(files, group=group, consolidated=False, chunks=chunks, decode_coords="all")
     for axis in ("y", "x"):
         cube[axis].encoding["_FillValue"] = None
     for array in cube.data_vars.values():

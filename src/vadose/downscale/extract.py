@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from vadose import features
 from vadose.artefact import provenance
-from vadose.cube.granules import FIXED
+from vadose.cube.listing import FIXED
 from vadose.downscale.filling import MODES, fill_days
 from vadose.downscale.points import SPECKLE, Found, Source, despeckle, read_points
 from vadose.errors import VadoseError

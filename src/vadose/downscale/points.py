@@ -17,7 +17,8 @@ from pyproj import Transformer
 from scipy.ndimage import gaussian_filter
 
 from vadose.artefact import identity
-from vadose.cube.granules import DAILY, KEPT, TWO_SATELLITES, Granule, list_granules
+from vadose.cube.granules import DAILY, KEPT, TWO_SATELLITES
+from vadose.cube.listing import Granule, list_granules
 from vadose.errors import OutsideError, VadoseError
 from vadose.products import PRODUCTS
 from vadose.products.containers import BBox, container_of
@@ -117,7 +118,7 @@ def read_points(
     found = Found()
     scenes = _scenes(source, folder, days)
     for number, files in enumerate(scenes):
-        name = files[0].name_in(folder.resolve())
+        name = files[0].name.partition("/")[2]
         try:
             windows = list(_windows(source, files[0].path, lat, lon))
         except VadoseError as error:
@@ -139,7 +140,7 @@ def read_points(
                 _note(source, found, dataset, folder)
                 used = True
         if used:
-            found.granules[name] = identity(*(granule.path for granule in files))
+            found.granules[name] = identity(*(path for granule in files for path in granule.members))
         progress(f"reading {source.product}", (number + 1) / len(scenes))
     return found
 
@@ -147,7 +148,7 @@ def read_points(
 def _scenes(source: Source, folder: Path, days: pd.DatetimeIndex) -> list[list[Granule]]:
     """Granules of the days, together those that are read together: bands of a scene, hours of a day."""
     scenes: dict[Any, list[Granule]] = defaultdict(list)
-    for granule in list_granules(folder.resolve(), source.product):
+    for granule in list_granules(folder, source.product).granules:
         if not granule.overlaps(days[0], days[-1]) or _BESIDE.search(granule.path.name):
             continue
         key: Any = granule.path

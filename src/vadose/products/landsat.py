@@ -36,7 +36,7 @@ FILE_NAME = re.compile(
     re.IGNORECASE,
 )
 # What is read of a scene; its name may have been changed as long as these endings stand.
-_MEMBER = re.compile(
+MEMBER = re.compile(
     r"(?:(?P<scene>.+)_)?(?P<band>SR_B\d|ST_B\d+|QA_PIXEL|MTL)\.(?P<kind>tiff?|txt|xml|json)", re.IGNORECASE
 )
 
@@ -217,10 +217,10 @@ def is_landsat(path: Path) -> bool:
     """
     try:
         if path.is_dir():
-            return any(is_landsat(p) for p in sorted(path.iterdir()) if p.is_file() and _MEMBER.fullmatch(p.name))
+            return any(is_landsat(p) for p in sorted(path.iterdir()) if p.is_file() and MEMBER.fullmatch(p.name))
         if FILE_NAME.fullmatch(path.name) and container_of(path) == "tiff":
             return True
-        found = _MEMBER.fullmatch(path.name)
+        found = MEMBER.fullmatch(path.name)
         if found is None:
             return False
         if found["band"].upper() == "MTL":
@@ -248,13 +248,13 @@ def _scene(path: Path) -> tuple[str, dict[str, Path]]:
     folder = path if path.is_dir() else path.parent
     scenes: dict[str, dict[str, Path]] = {}
     for file in sorted(folder.iterdir()):
-        if file.is_file() and (found := _MEMBER.fullmatch(file.name)):
+        if file.is_file() and (found := MEMBER.fullmatch(file.name)):
             band = found["band"].upper()
             key = f"MTL.{found['kind'].lower()}" if band == "MTL" else band
             if (band == "MTL") == (found["kind"].lower() in ("json", "xml", "txt")):
                 scenes.setdefault(found["scene"] or "", {})[key] = file
     if not path.is_dir():
-        member = _MEMBER.fullmatch(path.name) or FILE_NAME.fullmatch(path.name)
+        member = MEMBER.fullmatch(path.name) or FILE_NAME.fullmatch(path.name)
         if member is None or (member["scene"] or "") not in scenes:
             container_of(path)  # an empty file or a web page is told as such
             raise VadoseError(

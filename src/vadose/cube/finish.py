@@ -1,0 +1,252 @@
+"""What a cube holds beside its products, and what it says of itself: sums, filled values, statistics, attributes."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from vadose import gapfill
+from vadose.artefact import provenance
+from vadose.cube import filling as gaps
+from vadose.cube.granules import DAILY
+from vadose.cube.listing import FIXED, Listing
+from vadose.cube.recipe import Recipe, Source
+from vadose.cube.store import ANTECEDENT_DAYS, BLOCK_DAYS, CONVENTIONS, Store
+from vadose.products import PRODUCTS
+
+DERIVED = "derived"
+"""The note that says how many days of what is derived are done."""
+_OF_SPACE = {"mean": "area: mean", "majority": "area: mode"}
+
+Progress = Callable[[str, float], None]
+
+
+def derive(store: Store, recipe: Recipe, progress: Progress) -> None:
+    """Fill soil moisture from the past and sum precipitation, block by block in order of time."""
+    names = {name for source in recipe.sources for name in source.variables.values()}
+    group = store.open()
+    note = store.note(DERIVED) or {"days": 0, "statistics": {}}
+    by_filler = "soil_moisture" in [name for filling in recipe.filling for name in filling.variables]
+    while (start := note["days"]) < len(recipe.days):
+        block = slice(start, min(start + BLOCK_DAYS, len(recipe.days)))
+        made: dict[str, NDArray[np.float32]] = {}
+        if "soil_moisture" in names:
+            state = {"filled": "soil_moisture_age" if by_filler else "soil_moisture_filled", "age": "soil_moisture_age"}
+            before = {part: group[name][start - 1] for part, name in state.items() if start}
+            observed = xr.DataArray(group["soil_moisture"][block], dims=("time", "y", "x"), name="soil_moisture")
+            filled = gapfill.carry_forward(observed, **before)
+            made |= {str(key): values.values for key, values in filled.data_vars.items()}
+            if by_filler:
+                del made["soil_moisture_filled"]
+        if "precipitation" in names:
+            earlier = max(start - max(ANTECEDENT_DAYS) + 1, 0)
+            rain = group["precipitation"][earlier : block.stop].astype(float)
+            for length in ANTECEDENT_DAYS:
+                made[f"precipitation_{length}d"] = _sum_back(rain, length)[start - earlier :]
+        _write_derived(store, recipe, block, made, note)
+        store.write_note(DERIVED, note)
+        progress("filling and summing", block.stop / len(recipe.days))
+
+
+def fill(store: Store, recipe: Recipe, progress: Progress) -> None:
+    """Fill the gaps of the variables that the recipe names."""
+    for filling in recipe.filling:
+        note = store.note(gaps.note_name(filling)) or {"days": 0, "statistics": {}, "counts": {}}
+        for block, fields in gaps.fill_gaps(store, recipe, filling, progress):
+            _write_derived(store, recipe, block, fields, note)
+            for name in filling.variables:
+                std = fields[f"{name}_filled_std"]
+                counts = [int((std > 0).sum()), int(np.isfinite(std).sum())]
+                note["counts"].setdefault(name, {})[str(block.start)] = counts
+            store.write_note(gaps.note_name(filling), note)
+
+
+def _write_derived(
+    store: Store, recipe: Recipe, block: slice, fields: dict[str, NDArray[np.float32]], note: dict[str, Any]
+) -> None:
+    """Write days of derived variables, and note them with their statistics."""
+    for name, values in fields.items():
+        rounded = store.rounded(name, values)
+        store.add(name, len(recipe.days))
+        store.write(name, rounded, block)
+        note["statistics"].setdefault(name, {}).update(statistics(recipe, block, rounded))
+    note["days"] = block.stop
+
+
+def _sum_back(rain: NDArray[np.float64], length: int) -> NDArray[np.float32]:
+    """Sums over the days up to each, NaN as long as the record is shorter or a day is missing."""
+    windows = np.full(rain.shape, np.nan, np.float32)
+    if len(rain) >= length:
+        total = np.lib.stride_tricks.sliding_window_view(rain, length, axis=0).sum(axis=-1)
+        windows[length - 1 :] = total
+    return windows
+
+
+def statistics(recipe: Recipe, days: slice | None, values: NDArray[np.float32]) -> dict[str, list[float]]:
+    """Count, sum, sum of squares, least and largest value of each training day; '' is the day of fixed fields."""
+    if recipe.training is None:
+        return {}
+    if days is None:
+        return _moments("", values)
+    first, last = (pd.Timestamp(day) for day in recipe.training)
+    found: dict[str, list[float]] = {}
+    for day, field in zip(recipe.days[days], values, strict=True):
+        if first <= day <= last:
+            found |= _moments(f"{day:%Y-%m-%d}", field)
+    return found
+
+
+def _moments(day: str, values: NDArray[np.float32]) -> dict[str, list[float]]:
+    valid = values[np.isfinite(values)].astype(float)
+    if not valid.size:
+        return {}
+    return {day: [float(v) for v in (valid.size, valid.sum(), (valid**2).sum(), valid.min(), valid.max())]}
+
+
+def finish(store: Store, recipe: Recipe, notes: list[list[dict[str, Any]]], listings: list[Listing]) -> None:
+    """Write what the cube says of itself, and that it is whole."""
+    group = store.open()
+    rows: list[dict[str, Any]] = []
+    fixed, simulated = [], False
+    for source, own, listing in zip(recipe.sources, notes, listings, strict=True):
+        own = [note for note in own if note]
+        attributes: dict[str, Any] = next((note["attributes"] for note in own if note["attributes"]), {})
+        granules = {name: granule for note in own for name, granule in note["granules"].items()}
+        rows += [{"product": source.product, "granule": name, **granules[name]} for name in sorted(granules)]
+        rows += [{"product": source.product, "granule": n, "superseded_by": by} for n, by in listing.superseded.items()]
+        rows += [{"product": source.product, "granule": n, "broken": why} for n, why in listing.strangers.items()]
+        simulated |= attributes.get("simulated") == "true"
+        for theirs, name in source.variables.items():
+            array = group[name]
+            array.attrs.update(
+                attributes
+                | {key: value for note in own for key, value in note["flags"].get(name, {}).items()}
+                | {
+                    "source_variable": theirs,
+                    "resampling": source.resampling,
+                    "cell_methods": _cell_methods(source, name, array.ndim == 2),
+                    "granules": len(granules),
+                    "granules_sha256": _digest(granules),
+                }
+                | ({"latency": PRODUCTS[source.product].latency} if array.ndim == 3 else {})
+            )
+            if array.ndim == 2:
+                fixed.append(np.isfinite(array[:]))
+    _describe_derived(store, recipe)
+    if "mask" not in group:
+        group.create_array(
+            "mask", shape=(store.coordinates.sizes["y"], store.coordinates.sizes["x"]), dtype="bool",
+            dimension_names=("y", "x"),
+            attributes={
+                "long_name": "every fixed variable has a value", "grid_mapping": "crs", "coordinates": "lat lon"
+            },
+        )  # fmt: skip
+    group["mask"][:] = np.logical_and.reduce(fixed) if fixed else True
+    _write_statistics(store, recipe, [note for own in notes for note in own if note])
+    store.write_text("granules.csv", pd.DataFrame(rows).drop(columns="state", errors="ignore").to_csv(index=False))
+    broken = {row["granule"]: row["broken"] for row in rows if "broken" in row}
+    beside = {
+        s.product: dict(listing.beside) for s, listing in zip(recipe.sources, listings, strict=True) if listing.beside
+    }
+    superseded = {row["granule"]: row["superseded_by"] for row in rows if "superseded_by" in row}
+    counts = pd.Series([row["product"] for row in rows if "sha256" in row]).value_counts().to_dict()
+    absent = {
+        source.product: runs
+        for source, own in zip(recipe.sources, notes, strict=True)
+        if source.product not in FIXED and (runs := _without_granule(recipe, own))
+    }
+    made = provenance(recipe=recipe.identity(), last=recipe.last, granules=counts)
+    products = " + ".join(source.product for source in recipe.sources)
+    said = {
+        "Conventions": CONVENTIONS,
+        "title": f"Soil moisture and its drivers on the {recipe.resolution} EASE-Grid 2.0",
+        "source": f"{products}, see granules.csv",
+        "history": f"{group.attrs.get('history', '')}{made['created']}: vadose build, up to {recipe.last}\n",
+        "dataset": products,
+        "layer": "0-10 cm",
+        "layer_note": "SMAP L-band retrieval, representative of about 0-5 cm",
+        "day_boundary": "each product's own, see the variables",
+        "simulated": "true" if simulated else "false",
+        "broken_granules": json.dumps(broken),
+        "days_without_granule": json.dumps(absent),
+        "superseded_granules": json.dumps(superseded),
+        "files_beside_granules": json.dumps(beside),
+        **made,
+    }
+    group.attrs.update(said)
+    store.mark(**said, state="complete")
+
+
+def _without_granule(recipe: Recipe, notes: list[dict[str, Any]]) -> list[str]:
+    """Days that no granule holds, as '2019-06-01' or '2019-06-01..2019-06-03'."""
+    there = np.zeros(len(recipe.days), bool)
+    for granule in (granule for note in notes for granule in note.get("granules", {}).values()):
+        there[recipe.days.slice_indexer(granule["first"], granule["last"])] = True
+    edges = np.flatnonzero(np.diff(there, prepend=True, append=True)).reshape(-1, 2)
+    days = recipe.days.strftime("%Y-%m-%d")
+    return [days[first] if stop - first == 1 else f"{days[first]}..{days[stop - 1]}" for first, stop in edges]
+
+
+def _digest(granules: dict[str, dict[str, Any]]) -> str:
+    """One hash of the granules' names and hashes."""
+    return hashlib.sha256("".join(f"{n}{granules[n]['sha256']}" for n in sorted(granules)).encode()).hexdigest()[:16]
+
+
+def _cell_methods(source: Source, name: str, fixed: bool) -> str:
+    """CF's words for what a value of a cell stands for, as far as the source tells."""
+    space = _OF_SPACE.get(source.resampling, "area: point")
+    if fixed:
+        return space
+    if name.startswith(("precipitation", "evapotranspiration", "reference_evapotranspiration", "runoff")):
+        return f"time: sum {space}"
+    if name.endswith(("_max", "_min")):
+        return f"time: {'maximum' if name.endswith('_max') else 'minimum'} {space}"
+    return f"time: {'mean' if source.product in (*DAILY, 'gridmet') else 'point'} {space}"
+
+
+def _describe_derived(store: Store, recipe: Recipe) -> None:
+    group = store.open()
+    for part in ("filled", "observed", "age"):
+        if (name := f"soil_moisture_{part}") in group:
+            group[name].attrs.update({"fill_method": "last observation", "causal": "true"})
+    for filling in recipe.filling:
+        for name, counts in store.note(gaps.note_name(filling))["counts"].items():
+            filled, there = np.sum(list(counts.values()), axis=0)
+            others = [n for n in (*filling.variables, *filling.covariates, *filling.static) if n != name]
+            for part in ("filled", "filled_std"):
+                group[f"{name}_{part}"].attrs.update({
+                    "fill_method": filling.method, "causal": "true" if filling.mode == "causal" else "false",
+                    "filled_with": ", ".join(others) or "itself alone",
+                    "filled_share": round(float(filled / max(there, 1)), 4),
+                })  # fmt: skip
+    for length in ANTECEDENT_DAYS:
+        if (name := f"precipitation_{length}d") in group:
+            group[name].attrs["causal"] = "true"
+
+
+def _write_statistics(store: Store, recipe: Recipe, notes: list[dict[str, Any]]) -> None:
+    """Mean, deviation and range of the training days, noted with each variable."""
+    if recipe.training is None:
+        return
+    parts: dict[str, list[list[float]]] = {}
+    for note in (*notes, store.note(DERIVED), *(store.note(gaps.note_name(f)) for f in recipe.filling)):
+        for name, days in note["statistics"].items():
+            parts.setdefault(name, []).extend(days[day] for day in sorted(days))
+    group = store.open()
+    for name, own in parts.items():
+        if not own:
+            for key in [key for key in group[name].attrs if key.startswith("training_")]:
+                del group[name].attrs[key]
+            continue
+        count, total, squares = (sum(part[i] for part in own) for i in range(3))
+        mean = total / count
+        group[name].attrs.update({
+            "training_days": list(recipe.training), "training_count": int(count), "training_mean": mean,
+            "training_std": float(np.sqrt(max(squares / count - mean**2, 0.0))),
+            "training_min": min(part[3] for part in own), "training_max": max(part[4] for part in own),
+        })  # fmt: skip
