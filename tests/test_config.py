@@ -160,3 +160,65 @@ def test_every_built_in_cube_is_valid(name: str) -> None:
     check_filling(recipe)
     assert recipe.training is not None
     assert recipe.days[0] <= pd.Timestamp(recipe.training[0]) < pd.Timestamp(recipe.training[1]) <= recipe.days[-1]
+
+
+CUBE = """
+resolution: 9km
+bbox: [-100.1, 39.8, -99.6, 40.2]
+first: 2015-06-01
+last: 2015-06-10
+products:
+  smap_l3: {variables: [soil_moisture], resampling: nearest, options: {quality: all}}
+  srtm: {variables: [elevation], resampling: mean}
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("quality: all", "qualty: all", "options of smap_l3: 'qualty' is unknown; did you mean 'quality'"),
+        ("quality: all", "quality: [all]", r"options of smap_l3: 'quality' is \['all'\]; expected str"),
+        ("quality: all", "bbox: [0, 0, 1, 1]", "'bbox' is unknown"),
+        ("[elevation]", "{elevation: ../../escaped}", r"'../../escaped' cannot be the name of a variable"),
+        ("[elevation]", "{elevation: time}", "'time' cannot be the name"),
+        ("srtm:", "../../escaped:", r"'../../escaped' is no gridded product"),
+        ("srtm:", "smap_l3:", "key 'smap_l3' stands twice"),
+        ("2015-06-10", "9999-06-10", "days ahead; is the year meant"),
+        ("2015-06-10", "tomorrow", "last"),
+        ("options: {quality: all}", "overlap: newest", "overlap: Input should be 'mean' or 'nearest'"),
+        (
+            "resolution: 9km",
+            "resolution: 9km\nfilling: [{variables: [soil_moisture], method: linear, options: {a: 1}}]",
+            "filling of 'soil_moisture': 'a' is unknown; known are none",
+        ),
+    ],
+)  # fmt: skip
+def test_a_recipe_that_cannot_be_is_refused_where_it_is_read(tmp_path: Path, old: str, new: str, message: str) -> None:
+    file = tmp_path / "cube.yaml"
+    file.write_text(CUBE)
+    load_cube(str(file))
+    file.write_text(CUBE.replace(old, new))
+    with pytest.raises(VadoseError, match=message) as refused:
+        check_filling(load_cube(str(file)))
+    assert "\n" not in str(refused.value)
+
+
+def test_the_last_day_of_a_cube_may_be_today(tmp_path: Path) -> None:
+    file = tmp_path / "cube.yaml"
+    file.write_text(CUBE.replace("last: 2015-06-10", "last: today"))
+    today = pd.Timestamp.now("UTC")
+    assert load_cube(str(file)).last in (f"{today:%Y-%m-%d}", f"{pd.Timestamp.now('UTC'):%Y-%m-%d}")
+
+
+def test_keys_of_anchors_may_be_given_anew(tmp_path: Path) -> None:
+    file = tmp_path / "cube.yaml"
+    shared = (
+        ".base: &base {resampling: nearest, variables: [elevation]}\n.more: &more {<<: *base, resampling: bilinear}\n"
+    )
+    file.write_text(
+        shared + CUBE.replace("{variables: [elevation], resampling: mean}", "{<<: *more, resampling: mean}")
+    )
+    assert load_cube(str(file)).sources[1].resampling == "mean"
+    file.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(VadoseError, match="cannot be read as text"):
+        load_cube(str(file))

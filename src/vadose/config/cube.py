@@ -1,6 +1,6 @@
 """Cube files: what a cube is made of."""
 
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from vadose.config.section import PeriodConfig, Section, load
 from vadose.cube import Filling, Recipe, Source
 from vadose.cube.recipe import Overlap
+from vadose.errors import VadoseError
 from vadose.gapfill import Mode
 
 
@@ -39,6 +40,7 @@ class FillingConfig(Section):
 class CubeConfig(Section):
     """What a cube is made of, see `vadose.cube.Recipe`; ``bbox`` is west, south, east, north.
 
+    ``last`` may be 'today', the day (UTC) on which the file is read.
     ``training`` are the days the cube's statistics are of, those of the experiment's training split; ``exact``
     keeps every bit of float32; ``filling`` says which variables' gaps are filled, and how.
     """
@@ -63,6 +65,11 @@ class CubeConfig(Section):
         filling = tuple(Filling(**dict(how)) for how in self.filling)
         return Recipe(self.resolution, self.bbox, first, last, sources, training, self.exact, filling)
 
+    @field_validator("last", mode="before")
+    @classmethod
+    def _today(cls, value: Any) -> Any:
+        return datetime.now(UTC).date() if value == "today" else value
+
     @model_validator(mode="after")
     def _ordered(self) -> "CubeConfig":
         if self.last < self.first:
@@ -78,4 +85,9 @@ def load_cube(name: str) -> Recipe:
     >>> load_cube("demo").resolution
     '9km'
     """
-    return load(name, CubeConfig, "cubes", "cube").recipe()
+    recipe = load(name, CubeConfig, "cubes", "cube").recipe()
+    try:
+        recipe.check()
+    except VadoseError as error:
+        raise VadoseError(f"{name}: {str(error).removeprefix('recipe: ')}") from error
+    return recipe

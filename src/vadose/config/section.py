@@ -56,18 +56,35 @@ def load(name: str, model: type[Config], folder: str, what: str) -> Config:
         nearest key there is.
     """
     path = Path(name)
-    if not path.suffix and name in built_in(folder):
-        text = files("vadose.configs").joinpath(folder, f"{name}.yaml").read_text()
-    elif path.is_file():
-        text = path.read_text()
-    else:
-        raise VadoseError(f"{name}: no such {what} file, nor one of the built-in {built_in(folder)}")
     try:
-        return model.model_validate(_without_shared(yaml.safe_load(text)))
+        text = _text(path, name, folder, what)
+        return model.model_validate(_without_shared(yaml.load(text, _Loader)))
+    except (OSError, UnicodeDecodeError) as error:
+        raise VadoseError(f"{name}: cannot be read as text ({error})") from error
     except yaml.YAMLError as error:
-        raise VadoseError(f"{name}: not YAML: {error}") from error
+        raise VadoseError(f"{name}: not YAML: {' '.join(str(error).split())}") from error
     except ValidationError as error:
         raise VadoseError("\n".join(f"{name}: {_told(e, model)}" for e in error.errors())) from error
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML whose keys stand once: of two the first would be lost without a word."""
+
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        keys = [key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+        for number, key in enumerate(keys):
+            if key.value in [other.value for other in keys[:number]]:
+                raise yaml.MarkedYAMLError(None, None, f"key '{key.value}' stands twice", key.start_mark)
+        return node
+
+
+def _text(path: Path, name: str, folder: str, what: str) -> str:
+    if not path.suffix and name in built_in(folder):
+        return files("vadose.configs").joinpath(folder, f"{name}.yaml").read_text()
+    if path.is_file():
+        return path.read_text("utf-8")
+    raise VadoseError(f"{name}: no such {what} file, nor one of the built-in {built_in(folder)}")
 
 
 def _without_shared(values: Any) -> Any:

@@ -13,7 +13,7 @@ from vadose.cube import filling as gaps
 from vadose.cube import journal
 from vadose.cube.finish import DERIVED, Progress, derive, fill, finish, statistics
 from vadose.cube.granules import read_block
-from vadose.cube.listing import FIXED, Granule, Listing, list_granules
+from vadose.cube.listing import FIXED, Granule, Listing, for_a_cube
 from vadose.cube.recipe import Recipe
 from vadose.cube.store import BLOCK_DAYS, NOTES, Store, blocks_of
 from vadose.errors import VadoseError
@@ -86,7 +86,7 @@ def build_from_granules(
                 f"{folder}: no folder '{source.product}' in it; put that product's granules there, or take it "
                 f"out of the recipe (fetch them with: vadose fetch {source.product})"
             )
-    listings = [_dated(list_granules(place, s.product)) for s, place in zip(recipe.sources, folders, strict=True)]
+    listings = [for_a_cube(place, s.product) for s, place in zip(recipe.sources, folders, strict=True)]
     granules = [listing.granules for listing in listings]
     store = Store(out, recipe.grid, recipe.exact)
     with journal.locked(out):
@@ -162,13 +162,6 @@ def _cut_back(store: Store, recipe: Recipe) -> None:
     for filling in recipe.filling:
         # What sees days ahead saw those, and the block of the last day is counted anew.
         _again(store, gaps.note_name(filling), max(days - 1 - gaps.reach_back(filling), 0))
-
-
-def _dated(listing: Listing) -> Listing:
-    """A listing whose granules whose names tell no possible day are strangers."""
-    faults = {granule.name: granule.fault for granule in listing.granules if granule.fault}
-    granules = [granule for granule in listing.granules if not granule.fault]
-    return listing._replace(granules=granules, strangers=listing.strangers | faults)
 
 
 def _note_name(recipe: Recipe, source: int, block: int | None) -> str:

@@ -5,13 +5,14 @@ holds follows from these days alone: a cube that grew by days is the same as one
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from vadose.cube.recipe import Filling, Recipe
+from vadose.cube.recipe import Filling, Recipe, check_options
 from vadose.cube.store import NOTES, Store
 from vadose.errors import VadoseError
 from vadose.gapfill import ClimatologyAR1, Filler, Interpolation, Series, fill, series_of
@@ -40,6 +41,7 @@ def check(recipe: Recipe) -> None:
     """Refuse fillings that the recipe has not what it takes for."""
     names = {name for source in recipe.sources for name in source.variables.values()}
     for filling in recipe.filling:
+        check_options(f"recipe: options of the filling of {filling.name!r}", filling.options, [_kind(filling)])
         filler = _new(filling)
         if filling.mode not in filler.modes:
             raise VadoseError(
@@ -105,13 +107,18 @@ def fill_gaps(
         progress(f"filling {filling.name}", block.stop / len(days))
 
 
-def _new(filling: Filling) -> Any:
+def _kind(filling: Filling) -> Callable[..., Any]:
+    """What makes a filler of its options."""
     if filling.method == "cru":
         # torch takes seconds to import, and few cubes need it.
         from vadose.gapfill.cru import ContinuousRecurrentUnit
 
-        return ContinuousRecurrentUnit(**filling.options)
-    return ClimatologyAR1() if filling.method == "climatology_ar1" else Interpolation(filling.method)
+        return ContinuousRecurrentUnit
+    return ClimatologyAR1 if filling.method == "climatology_ar1" else partial(Interpolation, filling.method)
+
+
+def _new(filling: Filling) -> Any:
+    return _kind(filling)(**filling.options)
 
 
 def _place(filling: Filling) -> str:

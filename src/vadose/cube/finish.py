@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from vadose import gapfill
 from vadose.artefact import provenance
 from vadose.cube import filling as gaps
-from vadose.cube.granules import DAILY
 from vadose.cube.listing import FIXED, Listing
-from vadose.cube.recipe import Recipe, Source
+from vadose.cube.recipe import DAILY, Recipe, Source
 from vadose.cube.store import ANTECEDENT_DAYS, BLOCK_DAYS, CONVENTIONS, Store
 from vadose.products import PRODUCTS
 

@@ -13,15 +13,12 @@ from numpy.typing import NDArray
 
 from vadose.cube.computed import ON_PIXELS, of_cells, of_pixels
 from vadose.cube.listing import Granule
-from vadose.cube.overlaps import Cells, Combined, without_shared
-from vadose.cube.recipe import CLASSES, DIRECTIONS, Source
+from vadose.cube.overlaps import Cells, Combined, What, without_shared
+from vadose.cube.recipe import CLASSES, DAILY, DIRECTIONS, Source
 from vadose.errors import OutsideError, VadoseError
 from vadose.grid import Grid
 from vadose.products import PRODUCTS
 from vadose.products.containers import BBox
-from vadose.products.imerg import daily_imerg
-from vadose.products.nldas import daily_nldas_forcing, daily_nldas_noah
-from vadose.products.smap_l4 import daily_smap_l4
 from vadose.resample import Sums, area_sums, class_sums, fractions, majority, resample
 from vadose.resample.raster import Raster, raster_of
 from vadose.variables import VARIABLES
@@ -33,13 +30,6 @@ FIXED_MARGIN = 0.1
 KEPT = ("product", "version", "quality", "day_boundary", "simulated")
 FLAGS = ("flag_values", "flag_meanings")
 """What a granule's attributes say of its product, noted with each variable of the cube."""
-# Products of several granules a day, and what makes a day of them.
-DAILY = {
-    "smap_l4": daily_smap_l4,
-    "nldas_noah": daily_nldas_noah,
-    "nldas_forcing": daily_nldas_forcing,
-    "imerg": daily_imerg,
-}
 PART_CELLS = 32
 """Rows and columns of the grid that a fixed product is read for at once: 288 km, 8 million pixels of 100 m."""
 TOGETHER = 4
@@ -203,8 +193,8 @@ def _read(together: list[Granule], grid: Grid, days: pd.DatetimeIndex | None, so
     """The dataset of a granule, or of a day's granules; None where it lies outside the grid or the days."""
     many = source.product in DAILY and not _whole_day(together[0])
     read: Any = DAILY[source.product] if many else PRODUCTS[source.product].read
-    options = dict(source.options)
     asked = signature(read).parameters
+    options = {name: value for name, value in source.options.items() if name in asked}
     needed = dict.fromkeys(name for of in source.variables for name in ON_PIXELS.get(of, ((of,), None))[0])
     for option in {"variables", "bands"} & asked.keys() - options.keys():
         options[option] = list(needed)
@@ -223,7 +213,9 @@ def _on_grid(
     dataset: xr.Dataset, grid: Grid, days: pd.DatetimeIndex | None, source: Source, shared: dict[str, list[Any]]
 ) -> Iterator[tuple[str, pd.Timestamp | None, Cells, Combined, Raster]]:
     """Sums of each variable asked for, and of each day, with the raster they are of and how they are combined."""
-    of_areas = source.resampling in ("mean", "majority")
+    what: What = "areas" if source.resampling in ("mean", "majority") else "points"
+    if days is None and what == "areas" and source.overlap == "mean":
+        what = "map"
     for theirs, ours in source.variables.items():
         # A product of many files, such as one a property, need not hold every variable in each.
         if theirs not in dataset:
@@ -233,9 +225,9 @@ def _on_grid(
         one = theirs.startswith(CLASSES) or theirs in DIRECTIONS or "flag_values" in field.attrs
         overlap = "nearest" if one and source.resampling != "majority" else source.overlap
         if "time" not in field.dims:
-            if of_areas:
+            if what == "map":
                 field = without_shared(field, shared[theirs])
-            yield ours, None, _sums(field, grid, source.resampling), Combined(grid, overlap, of_areas), raster_of(field)
+            yield ours, None, _sums(field, grid, source.resampling), Combined(grid, overlap, what), raster_of(field)
             continue
         if days is None:
             raise VadoseError(
@@ -246,7 +238,7 @@ def _on_grid(
         if field.sizes["time"]:
             of_days, raster = _each(field, grid, source.resampling), raster_of(field)
             for day, sums in zip(field.indexes["time"].normalize(), of_days, strict=True):
-                yield ours, day, sums, Combined(grid, overlap, of_areas), raster
+                yield ours, day, sums, Combined(grid, overlap, what), raster
 
 
 def _with_margin(grid: Grid, margin: float) -> BBox:

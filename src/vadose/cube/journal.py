@@ -153,7 +153,7 @@ def locked(path: Path) -> Iterator[None]:
             return
 
 
-class Layered(LocalStore):
+class Layered(LocalStore):  # type: ignore[misc]  # Zarr's types are not seen by mypy
     """A Zarr store of the files in ``root`` and, below these, of those in ``base``; written is to ``root`` alone."""
 
     def __init__(self, root: Path, base: Path, *, read_only: bool = False) -> None:

@@ -71,7 +71,7 @@ class Granule:
     Attributes
     ----------
     path
-        What its reader is given: the file, or the first of a scene.
+        What its reader is given: the file, or the first raster of a scene.
     name
         Its path below the folder of all products.
     members
@@ -145,7 +145,7 @@ def list_granules(folder: Path, product: str) -> Listing:
     Raises
     ------
     VadoseError
-        When there is no file, or files of several years of a product that a cube takes one of.
+        When there is no file, or a folder cannot be read.
     """
     scenes: dict[tuple[Path, str], list[Path]] = defaultdict(list)
     strangers: dict[str, str] = {}
@@ -168,13 +168,28 @@ def list_granules(folder: Path, product: str) -> Listing:
         name = f"{folder.name}/{(place / scene).relative_to(folder).as_posix()}"
         found.append(_granule(members, name, product))
     granules, superseded = _newest(sorted(found, key=lambda granule: granule.name), product)
-    years = {year[1] for one in granules if product in _YEARS and (year := _YEARS[product].search(one.path.name))}
+    return Listing(granules, superseded, strangers, beside)
+
+
+def for_a_cube(folder: Path, product: str) -> Listing:
+    """Granules that a cube can be made of: their names tell a possible day, or they are of one map.
+
+    Raises
+    ------
+    VadoseError
+        As `list_granules`; and when there are files of several years of a product that a cube holds one map of.
+    """
+    listing = list_granules(folder, product)
+    names = [granule.path.name for granule in listing.granules if product in _YEARS]
+    years = {year[1] for name in names if (year := _YEARS[product].search(name))}
     if len(years) > 1:
         raise VadoseError(
             f"{folder}: files of the years {', '.join(sorted(years))}; a cube holds one map of {product}, keep the "
             "files of one year"
         )
-    return Listing(granules, superseded, strangers, beside)
+    faults = {granule.name: granule.fault for granule in listing.granules if granule.fault}
+    granules = [granule for granule in listing.granules if not granule.fault]
+    return listing._replace(granules=granules, strangers=listing.strangers | faults)
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -208,7 +223,8 @@ def _holds(path: Path, product: str) -> bool:
 
 
 def _granule(members: list[Path], name: str, product: str) -> Granule:
-    path = members[0]
+    # A raster says where a scene lies.
+    path = min(members, key=lambda member: (not member.suffix.lower().startswith(".tif"), member.name))
     try:
         first, last = days_of(path.name, product)
         fault = "" if first or product in FIXED else f"{path}: its name tells no day; give it its published name"
@@ -231,10 +247,10 @@ def _newest(granules: list[Granule], product: str) -> tuple[list[Granule], dict[
     newest = {key: max(of, key=lambda one: one[:2])[2] for key, of in versions.items()}
     if product == "imerg":
         # Half hours of a day that is there as a whole.
-        whole = {
-            granule.first: granule for key, granule in newest.items() if granule.first and key.startswith("3B-DAY")
+        whole: dict[Any, Granule] = {
+            one.first: one for key, one in newest.items() if key.startswith("3B-DAY") and not one.fault
         }
-        newest = {key: one if key.startswith("3B-DAY") else whole.get(one.first, one) for key, one in newest.items()}
+        newest = {key: whole.get(one.first, one) for key, one in newest.items()}
     counts = {one.name: newest[key].name for key, of in versions.items() for _, _, one in of}
     superseded = {name: by for name, by in counts.items() if name != by}
     return [granule for granule in granules if granule.name not in superseded], superseded

@@ -9,6 +9,7 @@ share pixels at their rims: each pixel counts once (`without_shared`).
 import itertools
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 import xarray as xr
@@ -22,6 +23,7 @@ from vadose.resample.raster import Raster, edges_of, raster_of, transformer
 Array = NDArray[np.floating]
 Cells = Sums | dict[float, Sums]
 """Sums of a field on the grid, those of every class for classes."""
+What = Literal["points", "areas", "map"]
 _FITS = 0.05
 """Part of a pixel by which lattices may differ that are one: steps are rounded."""
 
@@ -36,13 +38,14 @@ class Combined:
         Of the cells.
     overlap
         What counts where several granules can speak for a cell.
-    of_areas
-        Whether values are of areas, so that a granule may cover a part of a cell; else of the cells' centres.
+    what
+        What the values are of: the cells' centres (``points``); ``areas``, of which a granule may cover a part; areas
+        of tiles of one ``map`` that share no pixel, whose parts are added up.
     """
 
     grid: Grid
     overlap: Overlap
-    of_areas: bool
+    what: What
     _first: tuple[Cells, Raster] | None = None
     _alone: dict[float, Array] = field(default_factory=dict)
     _parts: dict[float, Array] = field(default_factory=dict)
@@ -70,15 +73,15 @@ class Combined:
         window = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
         weight, covered = weight[window], weight[window] > 0
         inside, distance = _place(raster, self.grid.part(*window))
-        if self.of_areas:
-            covered = inside
+        if self.what != "points":
+            covered = inside & (self.what == "areas")
         alone = covered & (weight >= MIN_SHARE)
         w = {name: values[window] for name, values in self._weights.items()}
         if self.overlap == "nearest":
             taken = alone & (distance < w["distance"])
             w["distance"][taken] = distance[taken]
-            for values in (*self._alone.values(), self._weights["alone"], self._weights["most"]):
-                values[window][taken] = 0
+            for before in (*self._alone.values(), self._weights["alone"], self._weights["most"]):
+                before[window][taken] = 0
         else:
             taken = alone
         for values, name in ((self._alone, "alone"), (self._parts, "parts")):

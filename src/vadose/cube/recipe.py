@@ -1,10 +1,14 @@
 """What a cube is made of."""
 
+import difflib
+import inspect
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from dataclasses import field as default
-from typing import Any, Literal
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 import pandas as pd
 
@@ -13,11 +17,29 @@ from vadose.gapfill import Mode
 from vadose.grid import Grid, ease_grid
 from vadose.products import PRODUCTS
 from vadose.products.containers import BBox
+from vadose.products.imerg import daily_imerg
+from vadose.products.nldas import daily_nldas_forcing, daily_nldas_noah
+from vadose.products.smap_l4 import daily_smap_l4
 from vadose.resample import METHODS
 
 CLASSES = "land_cover"
 Overlap = Literal["mean", "nearest"]
 DIRECTIONS = ("wind_from_direction", "aspect")
+
+
+NAME = re.compile(r"[A-Za-z]\w*", re.ASCII)
+RESERVED = ("time", "time_bnds", "y", "x", "lat", "lon", "crs", "mask")
+AHEAD = pd.Timedelta(days=400)
+"""A last day farther ahead than this is a mistake in its year."""
+DAILY: dict[str, Callable[..., Any]] = {
+    "smap_l4": daily_smap_l4,
+    "nldas_noah": daily_nldas_noah,
+    "nldas_forcing": daily_nldas_forcing,
+    "imerg": daily_imerg,
+}
+"""Products of several granules a day, and what makes a day of them."""
+_GIVEN = ("path", "paths", "bbox", "time")
+"""What a reader is given by the builder."""
 
 
 @dataclass(frozen=True)
@@ -88,15 +110,23 @@ class Recipe:
         return {key: value for key, value in whole.items() if key != "last"}
 
     def check(self) -> None:
-        """Refuse products, methods and names that cannot be."""
+        """Refuse products, options, methods, names and days that cannot be."""
         names: dict[str, str] = {}
+        if (ahead := self.days[-1] - pd.Timestamp.now().normalize()) > AHEAD:
+            raise VadoseError(f"recipe: last day {self.last} lies {ahead.days} days ahead; is the year meant?")
         for source in self.sources:
             if source.product not in PRODUCTS or PRODUCTS[source.product].kind != "grid":
                 known = [name for name, product in PRODUCTS.items() if product.kind == "grid"]
                 raise VadoseError(f"recipe: {source.product!r} is no gridded product; choose from {known}")
             if source.resampling not in METHODS:
                 raise VadoseError(f"recipe: resampling {source.resampling!r} unknown; choose from {list(METHODS)}")
+            check_options(f"recipe: options of {source.product}", source.options, readers(source.product))
             for theirs, name in source.variables.items():
+                if not NAME.fullmatch(name) or name in RESERVED:
+                    raise VadoseError(
+                        f"recipe: {name!r} cannot be the name of a variable; take letters, digits and underscores, and "
+                        f"none of {', '.join(RESERVED)}"
+                    )
                 if theirs.startswith(CLASSES) and source.resampling not in ("majority", "nearest"):
                     raise VadoseError(
                         f"recipe: {theirs!r} of {source.product} are classes, which {source.resampling!r} mixes to "
@@ -112,3 +142,42 @@ class Recipe:
                         f"recipe: {name!r} comes from {names[name]} and from {source.product}; give one another name"
                     )
                 names[name] = source.product
+
+
+def readers(product: str) -> list[Callable[..., Any]]:
+    """What reads a product's granules for a cube; of IMERG days come as granules, too."""
+    own = PRODUCTS[product].read
+    return [own] if product not in DAILY else [DAILY[product], *([own] if product == "imerg" else [])]
+
+
+def check_options(what: str, options: Mapping[str, Any], takers: Iterable[Callable[..., Any]]) -> None:
+    """Refuse options that none of the functions takes, or values of another type than they take."""
+    known = {
+        name: parameter.annotation
+        for taker in takers
+        for name, parameter in inspect.signature(taker, eval_str=True).parameters.items()
+        if name not in _GIVEN
+    }
+    for name, value in options.items():
+        if name not in known:
+            close = difflib.get_close_matches(str(name), known, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"known are {sorted(known) or 'none'}"
+            raise VadoseError(f"{what}: {name!r} is unknown; {hint}")
+        if not _is_a(value, known[name]):
+            kind = getattr(known[name], "__name__", None) if get_origin(known[name]) is None else None
+            raise VadoseError(f"{what}: {name!r} is {value!r}; expected {kind or known[name]}")
+
+
+def _is_a(value: Any, kind: Any) -> bool:
+    """Whether a value of a recipe is of a type, as far as can be told."""
+    origin = get_origin(kind)
+    if origin in (Union, UnionType):
+        return any(_is_a(value, one) for one in get_args(kind))
+    if origin is Literal:
+        return value in get_args(kind)
+    if origin is not None:
+        # Of sequences YAML knows the list alone.
+        return isinstance(value, list | tuple) if origin is not dict else isinstance(value, dict)
+    if kind in (int, float):
+        return isinstance(value, int | kind) and not isinstance(value, bool)
+    return not isinstance(kind, type) or kind is inspect.Parameter.empty or isinstance(value, kind)

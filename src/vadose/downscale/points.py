@@ -17,8 +17,11 @@ from pyproj import Transformer
 from scipy.ndimage import gaussian_filter
 
 from vadose.artefact import identity
-from vadose.cube.granules import DAILY, KEPT, TWO_SATELLITES
+from vadose.cube.granules import KEPT, TWO_SATELLITES
 from vadose.cube.listing import Granule, list_granules
+from vadose.cube.recipe import DAILY
+from vadose.cube.listing import Granule, list_granules
+from vadose.cube.recipe import DAILY
 from vadose.errors import OutsideError, VadoseError
 from vadose.products import PRODUCTS
 from vadose.products.containers import BBox, container_of
@@ -118,7 +121,7 @@ def read_points(
     found = Found()
     scenes = _scenes(source, folder, days)
     for number, files in enumerate(scenes):
-        name = files[0].name.partition("/")[2]
+        name = files[0].path.relative_to(folder).as_posix()
         try:
             windows = list(_windows(source, files[0].path, lat, lon))
         except VadoseError as error:
