@@ -10,7 +10,6 @@ import zarr
 from zarr.storage import LocalStore
 
 from vadose.cube import journal
-from vadose.errors import VadoseError
 
 
 def write(files: LocalStore, **arrays: float) -> None:
@@ -120,11 +119,3 @@ def test_changes_of_another_state_do_not_go_on(store: Path) -> None:
     assert not journal.pending(store)
     journal.settle(store)
     assert read(store)["a"] == [5.0, 5.0, 5.0]
-
-
-def test_one_writer_at_a_time(store: Path) -> None:
-    with journal.locked(store), pytest.raises(VadoseError, match="another build is writing"), journal.locked(store):
-        pass
-    with journal.locked(store):
-        pass
-    assert [p.name for p in store.parent.iterdir()] == ["c.zarr"]

@@ -15,7 +15,7 @@ import pytest
 import xarray as xr
 import zarr
 
-from vadose.artefact import made_from
+from vadose.artefact import locked, made_from
 from vadose.cli import main
 from vadose.config import load_cube, load_experiment, quick
 from vadose.cube import Recipe, Source, build_from_granules, journal, open_cube
@@ -202,7 +202,7 @@ def test_readers_see_the_last_complete_state_while_a_cube_is_built_anew(week: Pa
 
 
 def test_two_builds_do_not_write_at_once(small: Path, world: Path) -> None:
-    with journal.locked(small), pytest.raises(VadoseError, match="another build is writing"):
+    with locked(small), pytest.raises(VadoseError, match="another process is writing"):
         build_from_granules(world / "granules", small, little())
 
 

@@ -70,8 +70,8 @@ def load(name: str, model: type[Config], folder: str, what: str) -> Config:
 class _Loader(yaml.SafeLoader):
     """YAML whose keys stand once: of two the first would be lost without a word."""
 
-    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
-        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+    def compose_mapping_node(self, anchor: Any) -> Any:
+        node = super().compose_mapping_node(anchor)
         keys = [key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
         for number, key in enumerate(keys):
             if key.value in [other.value for other in keys[:number]]:

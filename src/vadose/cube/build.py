@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from vadose.artefact import remove
+from vadose.artefact import locked, remove
 from vadose.cube import filling as gaps
 from vadose.cube import journal
 from vadose.cube.finish import DERIVED, Progress, derive, fill, finish, statistics
@@ -89,7 +89,7 @@ def build_from_granules(
     listings = [for_a_cube(place, s.product) for s, place in zip(recipe.sources, folders, strict=True)]
     granules = [listing.granules for listing in listings]
     store = Store(out, recipe.grid, recipe.exact)
-    with journal.locked(out):
+    with locked(out):
         _begin(store, recipe)
         job = _Job(out, recipe)
         work = [one for number, own in enumerate(granules) for one in _changed(store, recipe, number, own)]

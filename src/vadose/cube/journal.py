@@ -8,20 +8,17 @@ the store by hard links takes seconds and its removal minutes for 20,000 chunks.
 """
 
 import asyncio
-import fcntl
 import json
 import os
 import shutil
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from zarr.abc.store import ByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import LocalStore
-
-from vadose.errors import VadoseError
 
 GONE = ".gone"
 """Ending of an empty file that says that the file of this name in the store below is deleted."""
@@ -32,12 +29,17 @@ _ROOT = "zarr.json"
 
 def building(path: Path) -> Path:
     """Where changes of a store are written."""
-    return path.with_name(f".{path.name}.building")
+    return _beside(path, "building")
 
 
 def complete(path: Path) -> Path:
     """Where complete changes of a store lie until they have been moved in."""
-    return path.with_name(f".{path.name}.complete")
+    return _beside(path, "complete")
+
+
+def _beside(path: Path, ending: str) -> Path:
+    place = path.resolve()  # on the disk of the store, where it is a link
+    return place.with_name(f".{place.name}.{ending}")
 
 
 def begin(path: Path, cut: bool, **about: Any) -> None:
@@ -120,37 +122,6 @@ def _write(file: Path, content: Any) -> None:
     scratch = file.with_name(file.name + _PARTIAL)
     scratch.write_text(json.dumps(content))
     scratch.rename(file)
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Keep other writers of a store out; the lock ends with the process, however that ends.
-
-    Raises
-    ------
-    VadoseError
-        When another process holds it.
-    """
-    place = path.with_name(f".{path.name}.lock")
-    while True:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            opened = place.open("a")
-        except OSError as error:
-            raise VadoseError(f"{path.parent}: nothing can be written there ({error.strerror})") from error
-        with opened as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise VadoseError(f"{path}: another build is writing to it; wait for its end") from error
-            # The holder before may have removed the file after it was opened here.
-            if not place.exists() or place.stat().st_ino != os.fstat(file.fileno()).st_ino:
-                continue
-            try:
-                yield
-            finally:
-                place.unlink(missing_ok=True)
-            return
 
 
 class Layered(LocalStore):  # type: ignore[misc]  # Zarr's types are not seen by mypy

@@ -20,8 +20,6 @@ from vadose.artefact import identity
 from vadose.cube.granules import KEPT, TWO_SATELLITES
 from vadose.cube.listing import Granule, list_granules
 from vadose.cube.recipe import DAILY
-from vadose.cube.listing import Granule, list_granules
-from vadose.cube.recipe import DAILY
 from vadose.errors import OutsideError, VadoseError
 from vadose.products import PRODUCTS
 from vadose.products.containers import BBox, container_of
