@@ -47,7 +47,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "workers",
     },
     "downscale": {
-        "errors", "artefact", "cube", "door", "features", "gapfill", "grid", "products", "values", "variables",
+        "errors", "artefact", "cube", "days", "door", "features", "gapfill", "grid", "products", "values", "variables",
         "models", "losses", "normals", "workers",
     },
     "evaluate": {

@@ -311,3 +311,9 @@ def test_days_not_learnt_from_do_not_scale_the_stations(cube: xr.Dataset) -> Non
         for s in (stations, wild)
     )
     np.testing.assert_array_equal(same, other)
+
+
+def test_stations_are_found_on_rows_from_south_to_north(cube: xr.Dataset) -> None:
+    stations = store([place(cube, row, column) for row in range(3) for column in range(4)])
+    turned = cube.isel(y=[2, 0, 1], x=[3, 1, 0, 2]).transpose("x", "y", "time")
+    pd.testing.assert_frame_equal(stations_on_cube(stations, cube), stations_on_cube(stations, turned))

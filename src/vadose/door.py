@@ -193,6 +193,9 @@ def with_grid(data: xr.Dataset) -> xr.Dataset:
 
 def _ordered(data: xr.Dataset, wanted: tuple[str, ...], place: str) -> xr.Dataset:
     """Dimensions in our order, each with a coordinate; others stay between days and cells."""
+    if "station" in data.coords:  # cells that are stations have names, and need no place
+        bare = [axis for axis in ("y", "x") if axis in data.dims and axis not in data.coords]
+        data = data.assign_coords({axis: np.arange(data.sizes[axis], dtype=float) for axis in bare})
     if missing := [name for name in wanted if name not in data.dims or name not in data.coords]:
         raise VadoseError(
             f"{place}: no coordinate {' or '.join(missing)} along a dimension of that name; "

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pyproj import Geod
 
 from vadose.artefact import writing
+from vadose.door import as_cube, as_stations
 from vadose.errors import VadoseError
 from vadose.features import (
     IGBP_GROUPS,
@@ -77,7 +78,7 @@ def stations_on_cube(stations: xr.Dataset, cube: xr.Dataset) -> pd.DataFrame:
     ----------
     Karney (2013), doi:10.1007/s00190-012-0578-z.
     """
-    _check(stations, cube)
+    stations, cube = _checked(stations, cube)
     grid = grid_of(cube)
     lat, lon = stations.lat.values, stations.lon.values
     row, column = grid.rowcol(lat, lon)
@@ -145,7 +146,7 @@ def with_stations(
     VadoseError
         When no station has ten days in common with its cell.
     """
-    _check(stations, cube)
+    stations, cube = _checked(stations, cube)
     y = cube[observed].transpose("time", "y", "x")
     moisture = stations.soil_moisture.sel(layer=layer).transpose("time", "station").reindex(time=cube.time.values)
     row, column = grid_of(cube).rowcol(stations.lat.values, stations.lon.values)
@@ -252,6 +253,7 @@ def plot_stations(table: pd.DataFrame, cube: xr.Dataset, layer: str = "0-10 cm")
     suffix = layer.replace("-", "_").replace(" ", "")
     if suffix not in _layers(table):
         raise VadoseError(f"layer {layer!r}: the table has {_layers(table)}; name one of them, such as '0-10 cm'")
+    cube = as_cube(cube, "the cube")
     lat, lon, shown = _outlines(grid_of(cube), cube)
     figure = Figure(figsize=(9, 6), layout="constrained")
     axis = figure.subplots()
@@ -279,7 +281,8 @@ def plot_stations(table: pd.DataFrame, cube: xr.Dataset, layer: str = "0-10 cm")
     return figure
 
 
-def _check(stations: xr.Dataset, cube: xr.Dataset) -> None:
+def _checked(stations: xr.Dataset, cube: xr.Dataset) -> tuple[xr.Dataset, xr.Dataset]:
+    """Both in our form, refused where they are no such stores."""
     needed = {"station", "layer", "time", "lat", "lon", "elevation", "network", "station_name", "soil_moisture"}
     if missing := sorted(needed - set(stations.variables)):
         raise VadoseError(f"station store: no {missing} in it; make one with: vadose stations")
@@ -287,6 +290,7 @@ def _check(stations: xr.Dataset, cube: xr.Dataset) -> None:
         raise VadoseError("station store: no attribute 'layer_depths' in it; make it again with: vadose stations")
     if "grid_step" not in cube.attrs or "time" not in cube.indexes:
         raise VadoseError("cube: no grid or no days in it; make one with: vadose build")
+    return as_stations(stations, "the station store"), as_cube(cube, "the cube")
 
 
 def _cells(cube: xr.Dataset, row: NDArray[np.int64], column: NDArray[np.int64]) -> dict[str, xr.DataArray]:

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from vadose.artefact import provenance, writing
 from vadose.errors import VadoseError
 from vadose.evaluate.figures import density
+from vadose.evaluate.left_out import told
 from vadose.evaluate.plots import (
     BASELINES,
     NAMES,
@@ -138,6 +139,7 @@ class _Evaluation:
         self.gains = _read(folder / "comparisons.csv")
         self.strata = _read(folder / "strata.csv")
         products = folder / "products.csv"
+        self.left_out = told(folder / "left_out.csv") if (folder / "left_out.csv").exists() else []
         self.products = _read(products) if products.exists() else None
         self.scores = xr.open_zarr(folder / "scores.zarr", consolidated=False).load()
         # Of several layers each has a folder in that of the phase.
@@ -206,7 +208,7 @@ def _section(e: _Evaluation, number: int) -> dict[str, Any]:
         "sites_are": "stations" if stations else "cells",
         "n_pairs": f"{pairs} pairs",
         "min_pairs": attrs["min_pairs"],
-        "stations_outside": attrs["stations_outside"],
+        "left_out": [escape(line) for line in e.left_out],
         "causal": attrs["causal"] == "true",
         "best": e.label(e.best),
         "leads_shown": " and ".join(map(str, shown)),

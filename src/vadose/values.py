@@ -92,12 +92,13 @@ def checked(values: Array, name: str, place: str, margin: float = 0.0) -> tuple[
     low, high = known.valid_range if known else (np.finfo(np.float32).min, np.finfo(np.float32).max)
     margin = max(margin, MARGIN if name.endswith("_filled") else 0.0) if known else 0.0
     room = margin * (high - low) if margin else 0.0
-    if values.dtype.kind != "f":
+    if values.dtype.kind != "f" or not values.size:
+        return values, 0
+    # Ends are found in a fraction of the time that a copy takes; NaN in all comparisons is no value.
+    if not (np.fmin.reduce(values, axis=None) < low - room or np.fmax.reduce(values, axis=None) > high + room):
         return values, 0
     outside = (values < low - room) | (values > high + room)
     count = int(np.count_nonzero(outside))
-    if not count:
-        return values, 0
     seen = int(np.count_nonzero(~np.isnan(values)))
     if count > max(SINGLE, MOST_OUTSIDE * seen):
         worst = values[outside]

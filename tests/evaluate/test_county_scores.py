@@ -128,3 +128,11 @@ def test_what_does_not_fit_is_refused(world) -> None:
         score_county(maps.assign_coords(time=DAYS + pd.Timedelta(days=90)), truth, coarse)
     with pytest.raises(VadoseError, match="known on 20 days of a pixel at most, 30 are needed"):
         score_county(maps.isel(time=slice(20)), truth, coarse)
+
+
+def test_rows_and_columns_are_found_by_their_coordinates(world) -> None:
+    maps, truth, coarse = world
+    turned = [data.isel(y=slice(None, None, -1), x=slice(None, None, -1)) for data in world]
+    straight = score_county(maps, truth, coarse, replicates=20)
+    for given in ((turned[0], truth, coarse), (maps, turned[1], coarse), (maps, truth, turned[2]), turned):
+        pd.testing.assert_frame_equal(score_county(*given, replicates=20), straight)

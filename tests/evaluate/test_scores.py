@@ -7,10 +7,12 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+from vadose.days import Period
 from vadose.errors import VadoseError
 from vadose.evaluate import evaluate, paired
-from vadose.evaluate.left_out import CELLS, NO_PAIRS, NOT_ISSUED, VALUES
+from vadose.evaluate.left_out import CELLS, LEARNT, NO_PAIRS, NOT_ISSUED, VALUES
 from vadose.evaluate.scores import COLUMNS, STRATA_COLUMNS
+from vadose.learnt import as_attributes
 
 LEADS = (1, 3)
 MODELS = {"persistence": 0.06, "climatology": 0.05, "lstm": 0.01}
@@ -499,3 +501,16 @@ def test_observations_and_forecasts_in_percent_are_converted(
     percent = {"soil_moisture": (small_cube.soil_moisture * 100).assign_attrs(units="vol %")}
     stores[0]["soil_moisture"] = (stores[0].soil_moisture * 100).assign_attrs(units="%")
     pd.testing.assert_frame_equal(straight, run(stores, small_cube.assign(percent), tmp_path / "b"), rtol=1e-3)
+
+
+def test_days_a_model_learnt_from_are_scored_on_demand_alone(
+    stores: list[xr.Dataset], small_cube: xr.Dataset, tmp_path: Path
+) -> None:
+    stores[2].attrs |= as_attributes({"training": Period("2015-01-01", "2015-04-30")})
+    with pytest.raises(VadoseError, match=r"lstm: training learnt from 2015-01-01 .. 2015-04-30, and it is scored on"):
+        run(stores, small_cube, tmp_path / "a")
+    run(stores, small_cube, tmp_path / "a", allow_learnt_days=True)
+    left_out = pd.read_csv(tmp_path / "a" / "left_out.csv", keep_default_na=False)
+    assert left_out[["model", "reason", "left_out"]].values.tolist() == [["lstm", LEARNT, 9]]
+    assert xr.open_zarr(tmp_path / "a" / "scores.zarr", consolidated=False).attrs["learnt_days"] == "lstm: 9"
+    run(stores, small_cube, tmp_path / "b", period=("2015-05-01", "2015-07-30"))

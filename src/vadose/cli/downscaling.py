@@ -55,6 +55,7 @@ def downscale(
     import pandas as pd
 
     from vadose.artefact import identity
+    from vadose.door import as_cube
     from vadose.downscale.coarse import as_coarse, part_of
     from vadose.downscale.maps import downscale_maps
     from vadose.downscale.past_years import outlook_of_past_years
@@ -70,7 +71,7 @@ def downscale(
         if not len(days):
             valid = ", ".join(f"{day:%Y-%m-%d}" for day in pd.DatetimeIndex(foretold[0].time.values))
             raise VadoseError(f"--from {first} --to {last or first}: the forecast is valid on {valid}; map these")
-    features = open_store(fine)
+    features = as_cube(open_store(fine), str(fine))
     part = part_of(features, box_of(bbox)) if bbox else features
     made_of = {"data": identity(fine, *coarse)}
     how: dict[str, Any] = {

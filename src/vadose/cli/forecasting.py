@@ -188,6 +188,9 @@ def evaluate(
     last: Annotated[str | None, typer.Option("--to", help="Last valid day to score.")] = None,
     min_pairs: Annotated[int, typer.Option(min=3, help="Fewest pairs for a cell or station to count.")] = 60,
     replicates: Annotated[int, typer.Option(min=10, help="Bootstrap replicates.")] = 1000,
+    allow_learnt_days: Annotated[
+        bool, typer.Option("--allow-learnt-days", help="Score days that a model learnt from too; the tables say so.")
+    ] = False,
     workers: Annotated[int, typer.Option(min=1, help="Processes on this machine; each scores a lead time.")] = 1,
     scheduler: Annotated[
         str | None, typer.Option(help="A Dask scheduler to work on, tcp://host:8786; its workers see the same files.")
@@ -214,7 +217,8 @@ def evaluate(
     with progress_bars() as tell:
         evaluate_stores(
             [open_store(store) for store in forecasts], truth, out=out, period=period, min_pairs=min_pairs,
-            replicates=replicates, workers=workers, scheduler=scheduler, progress=tell,
+            replicates=replicates, allow_learnt_days=allow_learnt_days, workers=workers, scheduler=scheduler,
+            progress=tell,
         )  # fmt: skip
     say(str(out / "scores.csv"))
 

@@ -165,11 +165,12 @@ def progress_bars() -> Iterator[Callable[[str, float], None]]:
 
         def tell(what: str, share: float) -> None:
             stage = what.split(":")[0]
-            if stage in finished:
+            if stage not in started and share >= 1.0:  # no stage that takes time, but something to say
+                if what not in finished:
+                    finished.add(what)
+                    console.print(what, highlight=False)
                 return
-            if stage not in started and share >= 1.0:
-                finished.add(stage)
-                console.print(what, highlight=False)
+            if stage in finished:
                 return
             if stage not in started:
                 started[stage] = time.monotonic()

@@ -4,12 +4,14 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from vadose.days import daily
+from vadose.door import as_cube, as_forecasts
 from vadose.errors import VadoseError
 from vadose.grid import grid_of
 
 
 def as_coarse(store: xr.Dataset, place: str, init: str | None, name: str) -> xr.Dataset:
-    """A store of daily fields as it is; a store of forecasts as fields of its valid days.
+    """A store of daily fields in our form; a store of forecasts as fields of its valid days.
 
     Parameters
     ----------
@@ -28,7 +30,10 @@ def as_coarse(store: xr.Dataset, place: str, init: str | None, name: str) -> xr.
         When the day of issue is not in the store, or it is not said which of several.
     """
     if "lead_time" not in store.dims:
-        return store
+        if {"y", "x"} <= set(store.dims):
+            return as_cube(store, place)
+        return daily(store, place) if "time" in store.dims else store
+    store = as_forecasts(store, place, ())
     issued = pd.DatetimeIndex(store.init_time.values)
     if init is None and len(issued) > 1:
         raise VadoseError(f"{place}: {len(issued)} days of issue, {issued[0]:%Y-%m-%d} .. {issued[-1]:%Y-%m-%d}; "
@@ -55,6 +60,7 @@ def part_of(fine: xr.Dataset, box: tuple[float, float, float, float]) -> xr.Data
         When the box lies outside, or is none.
     """
     west, south, east, north = box
+    fine = as_cube(fine, "fine features")
     grid = grid_of(fine)
     lat, lon = grid.latlon(np.arange(grid.shape[0]), 0)[0], grid.latlon(0, np.arange(grid.shape[1]))[1]
     rows, columns = np.flatnonzero((lat >= south) & (lat <= north)), np.flatnonzero((lon >= west) & (lon <= east))

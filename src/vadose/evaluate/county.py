@@ -8,6 +8,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from vadose.door import as_cube
 from vadose.errors import VadoseError
 from vadose.evaluate import intervals
 from vadose.evaluate.metrics import BETTER, METRICS, moments
@@ -91,6 +92,9 @@ def score_county(
     >>> scores["space", :, "rmse"].round(3).to_dict()
     {'maps': 0.0, 'coarse': 0.065, 'maps minus coarse': -0.065}
     """
+    maps, truth, coarse = (
+        as_cube(data, place) for data, place in ((maps, "maps"), (truth, "truth"), (coarse, "coarse field"))
+    )
     _check(maps, truth, coarse, field)
     days = _common(maps, truth, coarse)
     actual = _values(truth.soil_moisture, days)

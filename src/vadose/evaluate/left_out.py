@@ -19,6 +19,7 @@ NOT_ISSUED = "days of issue that others have"
 CELLS = "cells that not all have"
 OUTSIDE = "stations in no cell of the forecasts"
 VALUES = "values outside the valid range"
+LEARNT = "days scored that the model has learnt from (not left out)"
 _OF_ALL = ("all", "all", "all")
 Rows = list[dict[str, Any]]
 

@@ -7,6 +7,7 @@ import pandas as pd
 import xarray as xr
 from matplotlib.figure import Figure
 
+from vadose.door import as_cube, as_forecasts
 from vadose.evaluate.county import score_county
 
 MIN_DAYS = 30
@@ -50,6 +51,9 @@ def score_outlooks(
         When pixels differ, or too few days are common.
     """
     tables = []
+    outlooks = {name: as_forecasts(outlook, name, ()) for name, outlook in outlooks.items()}
+    maps, truth = as_cube(maps, "maps"), as_cube(truth, "truth")
+    forecast = as_forecasts(forecast, "forecast", ())
     first = next(iter(outlooks.values()))
     for lead in first.lead_time.values:
         issued = first.init_time.values[np.isin(first.init_time.values + lead, truth.time.values)]

@@ -14,10 +14,10 @@ from vadose.errors import VadoseError
 from vadose.evaluate import intervals
 from vadose.evaluate.collocate import VARIABLE, by_valid_day, observed_variable, sites_of
 from vadose.evaluate.leads import KEYS, LeadJob, OfLead, Run, read_lead, size_of, write_pairs
-from vadose.evaluate.left_out import CELLS, OUTSIDE, VALUES, entry, few_pairs, not_issued, told, write_left_out
+from vadose.evaluate.left_out import CELLS, LEARNT, OUTSIDE, VALUES, entry, few_pairs, not_issued, told, write_left_out
 from vadose.evaluate.paired import score
 from vadose.evaluate.strata import Labels, classes, crossed
-from vadose.evaluate.together import SPREAD, analyses_at, brought_together, labels_of
+from vadose.evaluate.together import SPREAD, analyses_at, brought_together, labels_of, learnt_days
 from vadose.workers import on_workers
 
 COLUMNS = [
@@ -44,6 +44,7 @@ def evaluate(
     strata: Mapping[str, Sequence[str]] | None = None,
     cube: xr.Dataset | None = None,
     products: Mapping[str, xr.DataArray] | None = None,
+    allow_learnt_days: bool = False,
     workers: int = 1,
     scheduler: str | None = None,
     progress: Progress = lambda what, share: None,
@@ -94,6 +95,9 @@ def evaluate(
         Name -> analyses (time, y, x) of the predictions' grid, which are no forecasts. They are scored in a table
         of their own, on days that all of them, the observations and all runs have, lest their gaps take samples
         from the models. Their ``weather`` is 'analysis', their lead 0.
+    allow_learnt_days
+        Whether days may be scored that a model says it has learnt from (attribute ``learnt_from``); the tables'
+        attribute ``learnt_days`` and ``left_out.csv`` then say how many.
     workers
         Processes on this machine.
     scheduler
@@ -102,7 +106,8 @@ def evaluate(
     Raises
     ------
     VadoseError
-        When stores do not fit together, nothing is left to score, or no scheduler answers.
+        When stores do not fit together, a model has learnt from days that are scored, nothing is left to score, or no
+        scheduler answers.
 
     References
     ----------
@@ -116,6 +121,7 @@ def evaluate(
     leads = first.lead_time.values.astype("timedelta64[D]").astype(int)
     sites = sites_of(observed, first)
     days = _days(predictions, leads, sites.observed, period)
+    learnt = learnt_days(predictions, runs, days, allow_learnt_days)
     truth = sites.observed.reindex(time=days).values.astype(float)  # (day, site)
     taken = [[by_valid_day(store, name, sites, leads, days, place) for name in (VARIABLE, SPREAD) if name in store]
              for store, place in zip(predictions, together.names, strict=False)]  # fmt: skip
@@ -143,6 +149,7 @@ def evaluate(
         "observed": "stations" if sites.of == "stations" else "cube",
         "observed_variable": observed_variable(first) if of_cube else VARIABLE,
         "stations_outside": str(sites.outside),
+        "learnt_days": ", ".join(f"{run[0]}: {n}" for run, n in learnt.items()),
         "first_day": f"{days[0]:%Y-%m-%d}", "last_day": f"{days[-1]:%Y-%m-%d}",
         "min_pairs": min_pairs, "block_days": bootstrap["block"], "replicates": replicates, "seed": seed,
     }  # fmt: skip
@@ -167,6 +174,7 @@ def evaluate(
         *few_pairs(runs, leads, most, pairs, min_pairs), *not_issued(predictions, runs),
         *(entry(run, CELLS, n) for run, n in zip([*runs, None], together.cells_left_out, strict=False) if n),
         *([entry(None, OUTSIDE, sites.outside, sites.outside + truth.shape[1])] if sites.outside else []),
+        *(entry(run, LEARNT, n, len(days)) for run, n in learnt.items()),
         *(entry(run, VALUES, n) for run, n in zip([None, *runs], outside, strict=True) if n),
     ]  # fmt: skip
     with writing(out) as scratch, on_workers(workers, scheduler) as do:

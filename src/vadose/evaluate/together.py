@@ -9,11 +9,13 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from vadose.days import Period
 from vadose.door import as_cube, as_forecasts, as_stations, on_common_cells
 from vadose.errors import VadoseError
 from vadose.evaluate.collocate import VARIABLE, Sites, is_station_store, observed_variable
 from vadose.evaluate.leads import Run
 from vadose.evaluate.strata import Labels, strata_of
+from vadose.learnt import learnt_by_store, overlap
 
 SPREAD = "soil_moisture_std"
 _GIVEN = "stratum "
@@ -74,6 +76,29 @@ def brought_together(
     else:
         (*stores, truth), left_out = on_common_cells([*stores, truth], [*places, place])
     return Together(stores, runs, [*places, place], truth, left_out)
+
+
+def learnt_days(
+    predictions: Sequence[xr.Dataset], runs: Sequence[Run], days: pd.DatetimeIndex, allowed: bool
+) -> dict[Run, int]:
+    """How many of the days to score each model has learnt from, where that is any.
+
+    Raises
+    ------
+    VadoseError
+        When it is and is not allowed.
+    """
+    scored, found = Period(f"{days[0]:%Y-%m-%d}", f"{days[-1]:%Y-%m-%d}"), {}
+    for store, run in zip(predictions, runs, strict=True):
+        if words := overlap(store.attrs, scored):
+            if not allowed:
+                raise VadoseError(
+                    f"{run[0]}: {words}, and it is scored on {scored}; score later days (--from, --to), or "
+                    "say that this is wanted (--allow-learnt-days)"
+                )
+            spans = [pd.date_range(period.first, period.last) for period in learnt_by_store(store.attrs).values()]
+            found[run] = int(np.any([days.isin(span) for span in spans], axis=0).sum())
+    return found
 
 
 def labels_of(observed: xr.Dataset, cube: xr.Dataset | None, sites: Sites, layer: str) -> dict[str, Labels]:

@@ -8,6 +8,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
+from vadose.door import as_cube, as_forecasts, on_common_cells
 from vadose.errors import VadoseError
 from vadose.outlook.climatology import WINDOW, day_of_year, local_climatology
 
@@ -44,14 +45,17 @@ def with_outlook(forecast: xr.Dataset, cube: xr.Dataset, *, first: str, last: st
     Raises
     ------
     VadoseError
-        When cube and store differ in their grid, the cube lacks the variable, and as of `local_climatology`.
+        When the cube lacks cells of the store, or the variable, and as of `local_climatology`.
     """
     name = str(forecast.attrs.get("observed", "soil_moisture"))
+    forecast, cube = as_forecasts(forecast, "the forecasts", ()), as_cube(cube, "the cube")
     if name not in cube:
         raise VadoseError(
             f"outlook: the cube has no {name!r}, which the forecasts are of; it has {sorted(map(str, cube.data_vars))}"
         )
-    _check_grid(forecast, cube)
+    (_, cube), (lacking, _) = on_common_cells([forecast, cube], ["the forecasts", "the cube"])
+    if lacking:
+        raise VadoseError(f"the cube lacks {lacking} cells of the forecasts; take the one they were made from")
     wanted = day_of_year(_valid_times(forecast).ravel())
     climatology = local_climatology(cube[name], first=first, last=last, window=window, days=wanted)
     told = climatology.attrs

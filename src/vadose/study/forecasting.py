@@ -12,6 +12,7 @@ from vadose.artefact import identity, writing
 from vadose.config import Experiment, LayerConfig, RunConfig
 from vadose.cube import open_cube
 from vadose.days import Period, lead_days
+from vadose.door import as_forecasts
 from vadose.errors import VadoseError
 from vadose.evaluate import evaluate
 from vadose.evaluate.paper import paper_tables
@@ -282,7 +283,7 @@ class _Road:
             if not path.exists():
                 self.progress(f"rival {name}: no store {path}, left out of {layer.name}", 1.0)
                 continue
-            store = xr.open_zarr(path, consolidated=False)
+            store = as_forecasts(xr.open_zarr(path, consolidated=False), str(path))
             if store.attrs["layer"] != layer.name:
                 raise VadoseError(f"rival {name}: {path} is of the layer {store.attrs['layer']!r}, not {layer.name!r}")
             leads = lead_days(beside, f"forecasts of {layer.name}").tolist()
