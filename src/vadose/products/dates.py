@@ -1,5 +1,6 @@
 """Dates of names, headers and messages: real ones, of the time that measurements and models cover."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -29,11 +30,10 @@ def moment(text: str, form: str, place: Path | str, what: str) -> pd.Timestamp:
     >>> moment("20150611", "%Y%m%d", "a.h5", "the day in its name")
     Timestamp('2015-06-11 00:00:00')
     """
-    try:
+    found: pd.Timestamp | None = None
+    with suppress(ValueError):
         found = pd.to_datetime(text, format=form, utc=True).tz_localize(None)
-    except ValueError:
-        found = pd.NaT
-    if found is pd.NaT or not FIRST_YEAR <= found.year <= LAST_YEAR:
+    if found is None or not FIRST_YEAR <= found.year <= LAST_YEAR:
         raise VadoseError(f"{place}: {what} is {text!r}, which is no date between {FIRST_YEAR} and {LAST_YEAR}")
     return found
 

@@ -129,8 +129,6 @@ def axes(path: Path, keys: Keys) -> tuple[Array, Array]:
                 f"{path}: {len(centres)} {what} from {centres[0]:g} to {centres[-1]:g} degree are {step:g} apart, the "
                 f"message says {declared:g}; the cells cannot be placed"
             )
-    if np.abs(lat).max() > 90:
-        raise VadoseError(f"{path}: latitudes from {lat[0]:g} to {lat[-1]:g}; expected -90 to 90")
     return lat, lon
 
 
@@ -177,6 +175,8 @@ def north_up(
                 f"{path}: {what} are not two or more, evenly spaced (found {len(lat)} x {len(lon)} from "
                 f"{lat[rows[0]]:g} north, {lon[columns[0]]:g} west); a part across 180 degrees has to be cut in two"
             )
+    if np.abs(lat).max() > 90:
+        raise VadoseError(f"{path}: latitudes from {lat.min():g} to {lat.max():g}; are they swapped with longitudes?")
     dy, dx = (float(step.mean()) for step in steps)
     left, top = float(lon[columns[0]]) - dx / 2, float(lat[rows[0]]) + dy / 2
     down, across = raster_window("EPSG:4326", (left, top, dx, dy), (len(rows), len(columns)), bbox, path)

@@ -20,8 +20,10 @@ import xarray as xr
 
 from vadose.errors import OutsideError, VadoseError
 from vadose.products.containers import BBox, choose, container_of, open_netcdf, simulated_mark
+from vadose.products.dates import after, moment
 from vadose.products.lattice import on_lattice
 from vadose.products.ranges import Counted, within
+from vadose.products.stored import check_calendar, check_size, scale_of
 from vadose.variables import describe
 
 
@@ -66,6 +68,7 @@ _FIRE = (
 _WORDS = {"pet": "grass", "etr": "alfalfa", "tmmx": "max", "tmmn": "min", "rmax": "max", "rmin": "min"}
 _FILLS = (32767, -32767, -9999)
 _STEP = 1 / 24
+_EXTENT = (-124.76667, 25.06667, -67.05833, 49.4)
 
 
 def read_gridmet(
@@ -115,9 +118,10 @@ def read_gridmet(
         if day_axis is None:
             raise VadoseError(f"{path}: no variable 'day' (found: {list(raw.variables)[:8]}); it cannot be dated")
         days = _days(path, raw[day_axis])
+        _compare_name(path, days)
         chosen = _chosen(path, days, first, last)
         lat, lon = (np.asarray(raw[axis].values, float) for axis in ("lat", "lon"))
-        rows, columns, south_first, dataset = on_lattice(path, lat, lon, bbox, _STEP)
+        rows, columns, south_first, dataset = on_lattice(path, lat, lon, bbox, _STEP, _EXTENT)
         dataset = dataset.assign_coords(time=days[chosen])
         for key, name in held.items():
             part = raw[name]
@@ -126,6 +130,7 @@ def read_gridmet(
             # One day, cut out with a library, may have lost its axis.
             part = part if day_axis in part.dims else part.expand_dims(day_axis)
             part = part.isel({day_axis: chosen, "lat": rows, "lon": columns}).transpose(day_axis, "lat", "lon")
+            check_size(path, name, part.shape)
             values, counts = _unpacked(path, part, FIELDS[key])
             dataset[FIELDS[key].ours] = ("time", "lat", "lon"), values[:, ::-1] if south_first else values, counts
         attributes = dict(raw.attrs)
@@ -214,11 +219,28 @@ def _days(path: Path, axis: xr.DataArray) -> pd.DatetimeIndex:
     units = str(axis.attrs.get("units", axis.attrs.get("description", "")))
     if not (since := re.match(r"(days|hours) since (\d{4}-\d{1,2}-\d{1,2})", units)):
         raise VadoseError(f"{path}: {axis.name} is in {units!r}; published is 'days since 1900-01-01 00:00:00'")
+    check_calendar(path, str(axis.name), axis.attrs)
     numbers = np.atleast_1d(axis.values).astype(float) / (24 if since[1] == "hours" else 1)
     if not numbers.size or not np.isfinite(numbers).all() or (np.diff(numbers) <= 0).any():
         raise VadoseError(f"{path}: {axis.name} holds no days, or days out of order; is the file complete?")
-    days = pd.Timestamp(since[2]) + pd.to_timedelta(numbers, unit="D")
+    epoch = moment(since[2], "%Y-%m-%d", path, f"the epoch of {axis.name}")
+    for number in (numbers[0], numbers[-1]):
+        after(epoch, 86400 * float(number), path, str(axis.name))
+    days = epoch + pd.to_timedelta(numbers, unit="D")
     return pd.DatetimeIndex(days, name="time").floor("D").as_unit("ns")
+
+
+def _compare_name(path: Path, days: pd.DatetimeIndex) -> None:
+    """Refuse a file of a year, or of a day, whose name says another."""
+    if not (named := re.fullmatch(rf"(?:{'|'.join(FIELDS)})_(\d{{4}})(\d{{4}})?", path.stem)):
+        return
+    form = "%Y%m%d" if named[2] else "%Y"
+    strange = [day for day in days if f"{day:{form}}" != named[1] + (named[2] or "")]
+    if strange:
+        raise VadoseError(
+            f"{path}: {len(strange)} of its {len(days)} days are not those in its name ({strange[0]:%Y-%m-%d}); "
+            "was it renamed?"
+        )
 
 
 def _wanted(path: Path, time: tuple[str, str] | None) -> tuple[pd.Timestamp, pd.Timestamp]:
@@ -257,7 +279,7 @@ def _unpacked(path: Path, part: xr.DataArray, field: Field) -> Counted:
         raise VadoseError(f"{path}: {part.name} is packed ({raw.dtype}) but has no scale_factor; fetch the file again")
     declared = [attributes[key] for key in ("_FillValue", "missing_value") if key in attributes]
     missing = np.isin(raw, [*_FILLS, *(float(np.ravel(value)[0]) for value in declared)])
-    scale, offset = (float(attributes.get(key, other)) for key, other in (("scale_factor", 1), ("add_offset", 0)))
+    scale, offset = scale_of(path, str(part.name), raw.dtype, attributes)
     values = raw.astype(np.float32)
     values *= np.float32(scale)
     values += np.float32(offset)

@@ -20,8 +20,10 @@ from numpy.typing import NDArray
 
 from vadose.errors import VadoseError
 from vadose.products.containers import BBox, as_float, choose, container_of, open_hdf5, simulated_mark
+from vadose.products.dates import after, moment
 from vadose.products.lattice import on_lattice
 from vadose.products.ranges import COUNTED, within
+from vadose.products.stored import check_size, scale_of
 from vadose.variables import describe
 
 FILE_NAME = re.compile(
@@ -34,6 +36,7 @@ HALF_HOURS = {"recommended": 24, "complete": 48, "all": 0}
 _NAMES = ("precipitation", "precipitationCal")  # version 07, 06
 _FILLS = (-9999.9, -9999)
 _STEP = 0.1
+_EXTENT = (-179.95, -89.95, 179.95, 89.95)
 _EPOCH = re.compile(r"(seconds|minutes|hours|days) since (\d{4}-\d{1,2}-\d{1,2})(?:[T ](\d{1,2}:\d{2}(?::\d{2})?))?")
 _SECONDS = {"seconds": 1, "minutes": 60, "hours": 3600, "days": 86400}
 # In the header of a half hour, and in the list of the half hours that a day was made from.
@@ -87,7 +90,7 @@ def read_imerg(path: Path, *, bbox: BBox | None = None, quality: str = "recommen
         if _is_month(path, file, group):
             raise VadoseError(f"{path}: means of a month (3IMERGM); only half hours and days are read, fetch those")
         lat, lon = (np.round(group[axis][:].astype(float), 2) for axis in ("lat", "lon"))
-        rows, columns, south_first, dataset = on_lattice(path, lat, lon, bbox, _STEP)
+        rows, columns, south_first, dataset = on_lattice(path, lat, lon, bbox, _STEP, _EXTENT)
         daily, factor, units = _unit(path, group[name])
         time, time_note = _time(path, group, daily)
         dataset = dataset.assign_coords(time=time)
@@ -238,10 +241,12 @@ def _unit(path: Path, dataset: Any) -> tuple[bool, float, str]:
     """Whether the values are a day's, and the factor to kg m-2 of the half hour or day."""
     units = _text(dataset.attrs.get("units", dataset.attrs.get("Units", ""))).strip()
     plain = re.sub(r"\s+", "", units.lower())
-    if plain in ("mm/hr", "mm/h", "mmhr-1", "mmh-1"):
-        return False, 0.5, units
-    if plain in ("mm", "mm/day", "mmday-1", "kgm-2"):
-        return True, 1.0, units
+    daily = {"mm/hr": False, "mm/h": False, "mmhr-1": False, "mmh-1": False} | dict.fromkeys(
+        ("mm", "mm/day", "mmday-1", "kgm-2"), True
+    )
+    named = FILE_NAME.match(path.name)
+    if plain in daily and (not named or daily[plain] == (named["length"] == "DAY")):
+        return daily[plain], 1.0 if daily[plain] else 0.5, units
     raise VadoseError(
         f"{path}: precipitation is in {units!r}; half hours are published in 'mm/hr', days in 'mm' or 'mm/day'. "
         "Convert it back or fetch the granule again"
@@ -251,7 +256,7 @@ def _unit(path: Path, dataset: Any) -> tuple[bool, float, str]:
 def _time(path: Path, group: Any, daily: bool) -> tuple[pd.DatetimeIndex, dict[str, str]]:
     """Start of each half hour, or each day, by the file, held against the name if that is as published."""
     named = FILE_NAME.match(path.name)
-    by_name = pd.to_datetime(named["day"] + named["start"], format="%Y%m%d%H%M%S") if named else None
+    by_name = moment(named["day"] + named["start"], "%Y%m%d%H%M%S", path, "the time in its name") if named else None
     if "time" not in group:
         if by_name is None:
             raise VadoseError(f"{path}: no variable 'time', and the name does not tell it; give its published name")
@@ -260,8 +265,10 @@ def _time(path: Path, group: Any, daily: bool) -> tuple[pd.DatetimeIndex, dict[s
     # By hand: the calendar is declared julian, and taking that for true shifts time by 13 days.
     if not (since := _EPOCH.match(units)):
         raise VadoseError(f"{path}: time is in {units!r}; expected 'seconds since 1980-01-06 00:00:00 UTC' or the like")
-    epoch = pd.Timestamp(f"{since[2]} {since[3] or '00:00:00'}")
+    epoch = moment(f"{since[2]} {since[3] or '00:00'}", "ISO8601", path, "the epoch of its time")
     seconds = np.atleast_1d(group["time"][()]).astype(float) * _SECONDS[since[1]]
+    for second in seconds:
+        after(epoch, float(second), path, "'time'")
     time = pd.DatetimeIndex(epoch + pd.to_timedelta(seconds, unit="s"), name="time").round("min").as_unit("ns")
     time = time.floor("D") if daily else time
     if by_name is not None and time[0] != (by_name.floor("D") if daily else by_name):
@@ -281,13 +288,16 @@ def _window(path: Path, dataset: Any, rows: slice, columns: slice, times: int) -
     if (dataset.shape[axes.index("time")] if "time" in axes else 1) != times:
         raise VadoseError(f"{path}: {dataset.name} {dataset.shape} does not fit {times} times; is the file complete?")
     cut = {"time": slice(None), "lat": rows, "lon": columns}
+    check_size(path, dataset.name, (times, rows.stop - rows.start, columns.stop - columns.start))
+    scale, offset = scale_of(path, dataset.name, dataset.dtype, dataset.attrs)
     raw = dataset[tuple(cut[axis] for axis in axes)]
     raw, axes = (raw, axes) if "time" in axes else (raw[None], ["time", *axes])
     raw = raw.transpose([axes.index(axis) for axis in ("time", "lat", "lon")])
     if raw.shape[1:] != (rows.stop - rows.start, columns.stop - columns.start):
         raise VadoseError(f"{path}: {dataset.name} {dataset.shape} is smaller than its axes; is the file complete?")
     declared = dataset.attrs.get("_FillValue")
-    return as_float(raw, *_FILLS, None if declared is None else float(np.ravel(declared)[0]))
+    values = as_float(raw, *_FILLS, None if declared is None else float(np.ravel(declared)[0]))
+    return values if (scale, offset) == (1.0, 0.0) else values * np.float32(scale) + np.float32(offset)
 
 
 def _masked(dataset: xr.Dataset, quality: str, daily: bool) -> tuple[xr.Dataset, str]:

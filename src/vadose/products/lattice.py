@@ -12,7 +12,7 @@ from vadose.products.containers import BBox
 
 
 def on_lattice(
-    path: Path, lat: NDArray[np.float64], lon: NDArray[np.float64], bbox: BBox | None, step: float
+    path: Path, lat: NDArray[np.float64], lon: NDArray[np.float64], bbox: BBox | None, step: float, extent: BBox
 ) -> tuple[slice, slice, bool, xr.Dataset]:
     """Find the box on a product's regular lattice, whole, cut (to a single cell even) or thinned.
 
@@ -26,6 +26,8 @@ def on_lattice(
         West, south, east, north [degree]; None for all.
     step
         The product's published cell [degree]; only whole multiples of it are taken.
+    extent
+        West, south, east, north of the product's outermost centres [degree].
 
     Returns
     -------
@@ -36,8 +38,8 @@ def on_lattice(
     Raises
     ------
     VadoseError
-        When the centres are not evenly spaced by the step or a multiple; `vadose.errors.OutsideError`
-        when the box lies outside.
+        When the centres are not those of the product, or not evenly spaced by the step or a multiple;
+        `vadose.errors.OutsideError` when the box lies outside.
     """
     if any(axis.ndim != 1 or not axis.size or not np.isfinite(axis).all() for axis in (lat, lon)):
         raise VadoseError(
@@ -47,16 +49,24 @@ def on_lattice(
     lon = np.where(lon > 180, lon - 360, lon)
     south_first = len(lat) > 1 and lat[1] > lat[0]
     down = lat[::-1] if south_first else lat
+    west, south, east, north = extent
     steps = []
-    for what, rising in (("latitudes", -down), ("longitudes", lon)):
-        gaps = np.diff(rising)
+    for what, centres, begin, end, sign in (("latitudes", down, north, south, -1), ("longitudes", lon, west, east, 1)):
+        gaps = sign * np.diff(centres)
         times = max(round(float(gaps[0]) / step), 1) if len(gaps) else 1
         if len(gaps) and np.abs(gaps - times * step).max() > 0.05 * step:
             raise VadoseError(
-                f"{path}: {what} from {abs(rising[0]):.4f} to {abs(rising[-1]):.4f} are not spaced by {step:.4g} "
+                f"{path}: {what} from {centres[0]:.4f} to {centres[-1]:.4f} are not spaced by {step:.4g} "
                 "degree as published; was it regridded?"
             )
-        steps.append(float(rising[-1] - rising[0]) / len(gaps) if len(gaps) else step)
+        cells = sign * (centres - begin) / step
+        most = sign * (end - begin) / step
+        if np.abs(cells - np.round(cells)).max() > 0.1 or cells[0] < -0.1 or cells[-1] > most + 0.1:
+            raise VadoseError(
+                f"{path}: {what} from {centres[0]:.4f} to {centres[-1]:.4f} are not the product's, every {step:.4g} "
+                f"degree from {begin:.4f} to {end:.4f}; were they shifted or swapped?"
+            )
+        steps.append(sign * float(centres[-1] - centres[0]) / len(gaps) if len(gaps) else step)
     dy, dx = steps
     left, top = float(lon[0]) - dx / 2, float(down[0]) + dy / 2
     rows, columns = raster_window("EPSG:4326", (left, top, dx, dy), (len(lat), len(lon)), bbox, path)

@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 from vadose.errors import OutsideError, VadoseError
 from vadose.grid import raster_coordinates, raster_window
 from vadose.products.containers import BBox, container_of, open_hdf4, simulated_mark
+from vadose.products.dates import moment
+from vadose.products.stored import check_size
 
 RADIUS = 6371007.181
 CRS = f"+proj=sinu +lon_0=0 +x_0=0 +y_0=0 +R={RADIUS} +units=m +no_defs"
@@ -91,6 +93,7 @@ class Tile:
         if name not in found:
             held = ", ".join(list(found)[:6])
             raise VadoseError(f"{self.path}: no field {name!r} (found: {held} ...); is it a whole {self.product}?")
+        check_size(self.path, name, (rows.stop - rows.start, columns.stop - columns.start))
         field = self.file.select(name)
         try:
             count = (rows.stop - rows.start, columns.stop - columns.start)
@@ -149,11 +152,7 @@ def open_tile(path: Path, *products: str) -> Iterator[Tile]:
                 f"{path}: the name says {name['product']} of {_day(name)}, the file {product} of {day}; "
                 "it was renamed or mixed up, fetch it again"
             )
-        try:
-            date = pd.Timestamp(day)
-        except ValueError as error:
-            raise VadoseError(f"{path}: RANGEBEGINNINGDATE is {day!r}, not a date; fetch it again") from error
-        yield Tile(path, file, structure, product, version, date)
+        yield Tile(path, file, structure, product, version, moment(day, "%Y-%m-%d", path, "its day"))
 
 
 def is_tile(path: Path, fields: set[str]) -> bool:

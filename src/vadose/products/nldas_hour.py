@@ -15,8 +15,9 @@ import xarray as xr
 from vadose.errors import VadoseError
 from vadose.products.containers import BBox, container_of, open_netcdf, simulated_mark
 from vadose.products.dates import moment
-from vadose.products.grib import Array, axes, messages, north_up, valid_time
+from vadose.products.grib import Array, axes, cell_of, messages, north_up, valid_time
 from vadose.products.ranges import within
+from vadose.products.stored import check_calendar, scale_of
 
 LAYERS = ((0, 10), (10, 40), (40, 100), (100, 200))
 """Top and bottom of the layers of Noah [cm]."""
@@ -94,7 +95,7 @@ def _from_grib(path: Path, bbox: BBox | None, fields: dict[str, Field]) -> _Foun
         name = named[_place(keys)]
         if name in found:
             raise VadoseError(f"{path}: holds {name} twice; a granule is one hour, split the file")
-        lat, lon = _snapped(*axes(path, keys))
+        lat, lon = _snapped(path, *axes(path, keys))
         if lattice is None or north is None:
             lattice, north = (lat, lon), north_up(path, lat, lon, bbox, (_STEP, _STEP))
         elif not (np.array_equal(lat, lattice[0]) and np.array_equal(lon, lattice[1])):
@@ -124,7 +125,7 @@ def _from_netcdf(path: Path, bbox: BBox | None, fields: dict[str, Field]) -> _Fo
         lat, lon = (np.asarray(raw[name].values, float) for name in ("lat", "lon"))
         if lat.ndim != 1 or lon.ndim != 1:
             raise VadoseError(f"{path}: 'lat' {lat.shape} and 'lon' {lon.shape} are no axes; cut a box, not a point")
-        rows, columns, where = north_up(path, *_snapped(lat, lon), bbox, (_STEP, _STEP))
+        rows, columns, where = north_up(path, *_snapped(path, lat, lon), bbox, (_STEP, _STEP))
         _refuse_longer(path, raw)
         notes = {"simulated": simulated_mark(raw.attrs)} if simulated_mark(raw.attrs) == "true" else {}
         found = {}
@@ -180,7 +181,7 @@ def _unpacked(path: Path, variable: xr.DataArray, field: Field) -> Array:
     values = np.asarray(variable.values, float)
     for key in ("_FillValue", "missing_value"):
         values[values == variable.attrs.get(key, np.nan)] = np.nan
-    scale, offset = (float(variable.attrs.get(key, other)) for key, other in (("scale_factor", 1), ("add_offset", 0)))
+    scale, offset = scale_of(path, str(variable.name), variable.dtype, variable.attrs)
     return np.where(np.isin(values, FILLS), np.nan, values * scale + offset)
 
 
@@ -188,6 +189,7 @@ def _hour(path: Path, raw: xr.Dataset) -> pd.Timestamp | None:
     """The hour by the variable ``time``, to the minute; None without one."""
     if "time" not in raw.variables or "units" not in raw["time"].attrs:
         return None
+    check_calendar(path, "'time'", raw["time"].attrs)
     time = xr.decode_cf(raw[["time"]].drop_attrs(deep=False)).time.values.ravel()
     try:
         return pd.Timestamp(time[0]).round("min")
@@ -207,14 +209,19 @@ def _refuse_longer(path: Path, raw: xr.Dataset) -> None:
         raise VadoseError(f"{path}: means of {hours:g} hours; only hours are read, fetch those")
 
 
-def _snapped(lat: Array, lon: Array) -> tuple[Array, Array]:
-    """Centres on the published lattice, where they are but for rounding: GRIB-1 keeps a thousandth of a degree."""
-
-    def snap(values: Array) -> Array:
-        exact = (np.round(values / _STEP - 0.5) + 0.5) * _STEP
-        return exact if np.abs(values - exact).max() < 0.001 else values
-
-    return snap(lat), snap(lon)
+def _snapped(path: Path, lat: Array, lon: Array) -> tuple[Array, Array]:
+    """Centres on the published lattice without rounding: GRIB-1 keeps a thousandth of a degree."""
+    found = []
+    for what, values, low, high in (("latitudes", lat, 25.0625, 52.9375), ("longitudes", lon, -124.9375, -67.0625)):
+        degrees = (values + 180) % 360 - 180
+        exact = (np.round(degrees / _STEP - 0.5) + 0.5) * _STEP
+        if not values.size or not (np.abs(degrees - exact) < 0.002).all() or exact.min() < low or exact.max() > high:
+            raise VadoseError(
+                f"{path}: {what} are not those of NLDAS, every {_STEP} degree from {low} to {high} (found "
+                f"{np.ravel(values)[:1]} on); were they shifted, swapped or regridded?"
+            )
+        found.append(exact)
+    return found[0], found[1]
 
 
 def holds(path: Path, fields: dict[str, Field], needed: tuple[str, ...], file_name: re.Pattern[str]) -> bool:
@@ -227,8 +234,7 @@ def holds(path: Path, fields: dict[str, Field], needed: tuple[str, ...], file_na
         named: dict[tuple[int, ...], str] = {(f.parameter, *f.level): name for name, f in fields.items()}
         found: set[str] = set()
         for keys, _ in messages(path, lambda keys: _place(keys) in named):
-            _, lon = _snapped(*axes(path, keys))
-            if len(lon) < 2 or not np.isclose(np.abs(np.diff(lon)[0]), _STEP, atol=1e-6):
+            if not 0.9 * _STEP < cell_of(keys)[1] < 1.1 * _STEP:
                 return False
             found.add(named[_place(keys)])
         return set(needed) <= found

@@ -5,12 +5,20 @@ from typing import Any
 
 import h5py
 import numpy as np
+import pandas as pd
 import xarray as xr
+from numpy.typing import NDArray
 
 from vadose.errors import VadoseError
 from vadose.grid import Grid, ease_grid, raster_coordinates, raster_window
 from vadose.products.containers import BBox
+from vadose.products.stored import check_size, check_stored
 
+FILL = -9999.0
+EPOCH = pd.Timestamp("2000-01-01 12:00")
+"""Of all times in seconds, which are counted without leap seconds."""
+Array = NDArray[np.float32]
+Index = NDArray[np.int64]
 Window = tuple[slice, slice]
 """Rows and columns of a file's arrays."""
 
@@ -28,6 +36,53 @@ def shape_of(group: h5py.Group) -> tuple[int, ...]:
     # A list: a view of h5py that is left half way holds its lock until some thread drops it.
     shapes = [data.shape for data in list(group.values()) if getattr(data, "ndim", 0) == 2]
     return shapes[0] if shapes else ()
+
+
+def read_field(path: Path, data: h5py.Dataset, shape: tuple[int, ...], window: Window | None = None) -> Array:
+    """Values of a field, or of a window of it, as float32, NaN where fill.
+
+    Raises
+    ------
+    VadoseError
+        When the field is of another shape than the others, was packed anew, or does not fit in memory.
+    """
+    name = data.name.rsplit("/", 1)[-1]
+    if data.shape != shape:
+        raise VadoseError(f"{path}: '{name}' is {data.shape} where other fields are {shape}; is the file complete?")
+    check_stored(path, name, data.attrs, FILL)
+    kept = window or (slice(None),) * len(shape)
+    check_size(path, name, tuple(len(range(*part.indices(n))) for part, n in zip(kept, shape, strict=True)))
+    raw = data[kept].astype(np.float32)
+    return np.where(raw == FILL, np.float32(np.nan), raw)
+
+
+def check_places(path: Path, grid: Grid, row: Index, column: Index, lat: Array, lon: Array) -> None:
+    """Raise if cells do not lie where the file's own latitudes and longitudes say; those of fill say nothing.
+
+    Parameters
+    ----------
+    grid, row, column
+        Where the cells are placed.
+    lat, lon
+        Of the same cells [degree], NaN where missing.
+    """
+    there = np.isfinite(lat) & np.isfinite(lon)
+    own = np.stack(grid.rowcol(lat[there], lon[there]))
+    wrong = (own != np.stack([row, column])[:, there]).any(axis=0)
+    if (count := int(wrong.sum())) > max(1, 0.01 * wrong.size):
+        raise VadoseError(
+            f"{path}: {count} of {wrong.size} cells do not lie where their latitude and longitude say; was the file "
+            "changed? Take it as published"
+        )
+
+
+def check_window(path: Path, cells: str, place: xr.Dataset, lat: Array, lon: Array) -> None:
+    """The same for an array (row, column) of cells placed by ``x`` and ``y`` on a grid such as ``'9km'``."""
+    grid = ease_grid(cells)
+    left, top, step = grid.transform
+    row, column = np.round((top - place.y.values) / step - 0.5), np.round((place.x.values - left) / step - 0.5)
+    rows, columns = np.meshgrid(row.astype(np.int64), column.astype(np.int64), indexing="ij")
+    check_places(path, grid, rows, columns, lat, lon)
 
 
 def place_on_grid(path: Path, grid: Grid, bbox: BBox | None) -> tuple[xr.Dataset, Window]:

@@ -23,6 +23,7 @@ from vadose.grid import raster_coordinates, raster_window
 from vadose.products.containers import BBox, as_float, choose, open_netcdf, simulated_mark
 from vadose.products.ranges import within
 from vadose.products.rasters import read_raster
+from vadose.products.stored import check_calendar, check_size, scale_of
 from vadose.variables import describe
 
 FILE_NAME = re.compile(
@@ -84,7 +85,7 @@ def read_smap_hydroblocks(
         if not raw["time"].ndim:
             # One time, cut out with a library, may have lost its axis.
             raw = raw.set_coords("time").expand_dims("time")
-        time = _times(raw, path)
+        time = _times(raw, path, named["period"] if named else "")
         dims = set(raw[NAME].dims)
         if dims == {"time", "lat", "lon"}:
             form = "maps"
@@ -129,21 +130,23 @@ def is_smap_hydroblocks(path: Path) -> bool:
         return False
 
 
-def _times(raw: xr.Dataset, path: Path) -> pd.DatetimeIndex:
+def _times(raw: xr.Dataset, path: Path, period: str) -> pd.DatetimeIndex:
     if " since " not in str(raw["time"].attrs.get("units", "")):
         raise VadoseError(f"{path}: 'time' has no units such as 'days since 2015-04-01'; the days cannot be told")
+    check_calendar(path, "'time'", raw["time"].attrs)
     time = pd.DatetimeIndex(xr.decode_cf(xr.Dataset(coords={"time": raw["time"].variable})).indexes["time"])
     if not time.is_monotonic_increasing or not time.is_unique:
         raise VadoseError(f"{path}: times are not rising ({time[0]} .. {time[-1]}); is the file pieced together?")
+    if period and (strange := time[~time.strftime("%Y-%m").str.startswith(period)]).size:
+        raise VadoseError(f"{path}: holds {strange[0]:%Y-%m-%d}, its name says {period}; was it renamed?")
     return time.as_unit("ns")
 
 
-def _values(stored: xr.DataArray) -> NDArray[np.float32]:
+def _values(stored: xr.DataArray, path: Path) -> NDArray[np.float32]:
     """Moisture as floats, NaN where it is fill; scale and offset if the file declares them."""
-    values = as_float(stored.values, stored.attrs.get("_FillValue"), FILL)
-    if "scale_factor" in stored.attrs or "add_offset" in stored.attrs:
-        values = values * stored.attrs.get("scale_factor", 1) + stored.attrs.get("add_offset", 0)
-    return values.astype(np.float32)
+    check_size(path, NAME, stored.shape)
+    scale, offset = scale_of(path, NAME, stored.dtype, stored.attrs)
+    return as_float(stored.values, stored.attrs.get("_FillValue"), FILL) * np.float32(scale) + np.float32(offset)
 
 
 def _maps(raw: xr.Dataset, bbox: BBox | None, path: Path) -> tuple[xr.Dataset, NDArray[np.float32]]:
@@ -155,12 +158,20 @@ def _maps(raw: xr.Dataset, bbox: BBox | None, path: Path) -> tuple[xr.Dataset, N
     if min(shape) < 2:
         raise VadoseError(f"{path}: maps of {shape[0]} x {shape[1]} pixels; at least 2 x 2 tell the pixel's size")
     dy, dx = (lat[0] - lat[-1]) / (shape[0] - 1), (lon[-1] - lon[0]) / (shape[1] - 1)
-    if not (dx > 0 and np.allclose(-np.diff(lat), dy, rtol=0.01) and np.allclose(np.diff(lon), dx, rtol=0.01)):
-        raise VadoseError(f"{path}: 'lat' and 'lon' are not evenly spaced; is the file pieced together?")
+    if np.abs(lat).max() > 90 or np.abs(lon).max() > 360:
+        raise VadoseError(
+            f"{path}: 'lat' from {lat[0]:g} to {lat[-1]:g}, 'lon' from {lon[0]:g} to {lon[-1]:g}; swapped?"
+        )
+    if not (
+        dx > 0 and dy > 0 and np.allclose(-np.diff(lat), dy, rtol=0.01) and np.allclose(np.diff(lon), dx, rtol=0.01)
+    ):
+        raise VadoseError(
+            f"{path}: 'lat' and 'lon' are not evenly spaced ({lat[0]:g} to {lat[-1]:g}); is the file pieced together?"
+        )
     transform = (lon[0] - dx / 2, lat[0] + dy / 2, dx, dy)
     rows, columns = raster_window("EPSG:4326", transform, shape, bbox, path)
     stored_rows = slice(shape[0] - rows.stop, shape[0] - rows.start) if south_up else rows
-    values = _values(raw[NAME].transpose("time", "lat", "lon").isel(lat=stored_rows, lon=columns))
+    values = _values(raw[NAME].transpose("time", "lat", "lon").isel(lat=stored_rows, lon=columns), path)
     values = values[:, ::-1] if south_up else values
     moved = (transform[0] + columns.start * dx, transform[1] - rows.start * dy, dx, dy)
     return raster_coordinates("EPSG:4326", moved, values.shape[1:]), values
@@ -194,7 +205,7 @@ def _mapped(
     order = np.argsort(known)
     place = order[np.searchsorted(known, unit[inside], sorter=order)]
     values = np.full((stored.sizes["time"], *unit.shape), np.nan, np.float32)
-    values[:, inside] = _values(stored)[:, place]
+    values[:, inside] = _values(stored, path)[:, place]
     return coordinates, values
 
 

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from vadose.errors import OutsideError, VadoseError
 from vadose.grid import ease_grid
 from vadose.products.containers import BBox, choose, container_of, open_hdf5, simulated_mark
+from vadose.products.dates import after, moment
 from vadose.products.ranges import Counted, within
-from vadose.products.smap import text
-from vadose.products.smap_l3 import FILL, QUALITY, fields_of, version_of
+from vadose.products.smap import EPOCH, check_places, read_field, text
+from vadose.products.smap_l3 import QUALITY, fields_of, version_of
 from vadose.variables import describe
 
 FILE_NAME = re.compile(
@@ -29,6 +30,7 @@ FILE_NAME = re.compile(
     r"_(\d{3})(?:_\w+)?\.(?:h5|(?:h5\.)?(?:\w+\.)?nc4?)$"
 )
 GROUP = "Soil_Moisture_Retrieval_Data"
+HALF_ORBIT = pd.Timedelta("60min")
 RESOLUTIONS = {"SPL2SMP": "36km", "SPL2SMP_E": "9km"}
 
 
@@ -70,11 +72,18 @@ def read_smap_l2(path: Path, *, bbox: BBox | None = None, quality: str = "recomm
         product = _product(path, file)
         grid = ease_grid(RESOLUTIONS[product])
         row, column = (_list(path, group, f"EASE_{axis}_index").astype(int) for axis in ("row", "column"))
-        if not len(row) or row.max() >= grid.shape[0] or column.max() >= grid.shape[1]:
+        if not len(row) == len(column) > 0 or row.max() >= grid.shape[0] or column.max() >= grid.shape[1]:
             raise VadoseError(
                 f"{path}: {len(row)} cells, rows to {row.max(initial=-1)} and columns to {column.max(initial=-1)}; the "
                 f"{RESOLUTIONS[product]} grid of {product} has {grid.shape}. Is the file damaged?"
             )
+        if len(np.unique(row * grid.shape[1] + column)) < len(row):
+            raise VadoseError(
+                f"{path}: 'EASE_row_index' and 'EASE_column_index' hold cells twice; is it pieced together?"
+            )
+        if {"latitude", "longitude"} <= set(group):
+            latlon = (read_field(path, group[name], row.shape) for name in ("latitude", "longitude"))
+            check_places(path, grid, row, column, *latlon)
         kept = np.ones(len(row), bool)
         if bbox is not None:
             lat, lon = grid.latlon(row, column)
@@ -82,7 +91,7 @@ def read_smap_l2(path: Path, *, bbox: BBox | None = None, quality: str = "recomm
             if not kept.any():
                 raise OutsideError(f"{path}: the half-orbit saw no cell in the box {bbox}; take another")
         version, mark = version_of(path, file), simulated_mark(file.attrs)
-        values = _values(path, group, QUALITY[quality][0], version)
+        values = _values(path, group, row.shape, QUALITY[quality][0], version)
         first, last = _times(path, file, kept)
     row, column = row[kept], column[kept]
     part = grid.part(slice(row.min(), row.max() + 1), slice(column.min(), column.max() + 1))
@@ -133,14 +142,26 @@ def _times(path: Path, file: h5py.File, kept: NDArray[np.bool_]) -> tuple[pd.Tim
         begins = text(file["Metadata/Extent"].attrs, "rangeBeginningDateTime") if "Metadata/Extent" in file else ""
         if not begins:
             raise VadoseError(f"{path}: no 'tb_time_seconds' and no metadata tell the time; choose it in the subset")
-        return pd.Timestamp(begins).tz_localize(None).round("s"), None
-    seconds = _list(path, file[GROUP], "tb_time_seconds")[kept]
-    seen = seconds[seconds > 0]
+        return _as_named(path, moment(begins, "ISO8601", path, "'rangeBeginningDateTime'").round("s")), None
+    seconds = _list(path, file[GROUP], "tb_time_seconds")
+    if seconds.shape != kept.shape:
+        raise VadoseError(f"{path}: {len(seconds)} times for {len(kept)} cells; is the file complete?")
+    seen = seconds[kept & (seconds > 0)]
     if not len(seen):
         raise VadoseError(f"{path}: no cell has a time; the file is damaged")
-    noon = pd.Timestamp("2000-01-01 12:00")
-    first, last = (noon + pd.Timedelta(seconds=round(float(second))) for second in (seen.min(), seen.max()))
-    return first, last
+    first, last = (after(EPOCH, float(second), path, "'tb_time_seconds'") for second in (seen.min(), seen.max()))
+    if last - first > HALF_ORBIT:
+        raise VadoseError(f"{path}: cells seen from {first} to {last}; a half-orbit takes less than {HALF_ORBIT}")
+    return _as_named(path, first), last
+
+
+def _as_named(path: Path, first: pd.Timestamp) -> pd.Timestamp:
+    """The time of the first cell, refused if it is not of the half-orbit in the name."""
+    if named := FILE_NAME.match(path.name):
+        begin = moment(named["begin"], "%Y%m%dT%H%M%S", path, "the begin in its name")
+        if not -pd.Timedelta("5min") <= first - begin <= HALF_ORBIT:
+            raise VadoseError(f"{path}: named {begin} but its first cell was seen at {first}; it was renamed")
+    return first
 
 
 def _list(path: Path, group: h5py.Group, name: str) -> NDArray[np.float64]:
@@ -149,7 +170,7 @@ def _list(path: Path, group: h5py.Group, name: str) -> NDArray[np.float64]:
     return np.asarray(group[name][:], float)
 
 
-def _values(path: Path, group: h5py.Group, bad_bits: int, version: str) -> dict[str, Counted]:
+def _values(path: Path, group: h5py.Group, shape: tuple[int, ...], bad_bits: int, version: str) -> dict[str, Counted]:
     """What the group holds (a subset may hold a part) in our names, NaN where fill or of poor quality, and counts."""
     fields = fields_of(version)
     held = {ours: theirs for ours, names in fields.items() if (theirs := next((n for n in names if n in group), ""))}
@@ -157,10 +178,11 @@ def _values(path: Path, group: h5py.Group, bad_bits: int, version: str) -> dict[
         raise VadoseError(f"{path}: '{GROUP}' holds none of {', '.join(fields)}; a subset of other names?")
     found = {}
     for ours, theirs in held.items():
-        raw = _list(path, group, theirs)
-        values, counts = within(np.where(raw == FILL, np.nan, raw).astype(np.float32), ours, path)
+        values, counts = within(read_field(path, group[theirs], shape), ours, path)
         if theirs.startswith("soil_moisture"):
             flags = _list(path, group, theirs.replace("soil_moisture", "retrieval_qual_flag")).astype(int)
+            if flags.shape != shape:
+                raise VadoseError(f"{path}: {len(flags)} quality flags for {shape[0]} cells; is the file complete?")
             values[(flags & bad_bits) != 0] = np.nan
         found[ours] = values, counts
     return found

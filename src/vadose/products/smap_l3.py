@@ -22,8 +22,9 @@ import xarray as xr
 from vadose.errors import VadoseError
 from vadose.grid import ease_grid
 from vadose.products.containers import BBox, choose, container_of, open_hdf5, simulated_mark
+from vadose.products.dates import moment
 from vadose.products.ranges import Counted, within
-from vadose.products.smap import Window, place_by_axes, place_on_grid, shape_of, text
+from vadose.products.smap import Window, check_window, place_by_axes, place_on_grid, read_field, shape_of, text
 from vadose.variables import describe
 
 # Services that cut subsets add a word to the name (``..._001_HEGOUT.h5``) or an ending (``.h5.dap.nc4``).
@@ -52,7 +53,6 @@ COVARIATES = {
     "bulk_density": "bulk_density",
     "clay_fraction": "clay_fraction",
 }
-FILL = -9999.0
 NOT_SEEN = 65534
 """In row and column indices of cells that were not observed."""
 # Quality rule -> bits that have to be 0, and what that means.
@@ -121,6 +121,9 @@ def read_smap_l3(
         wanted = variables or [n for n in known if any(_field(groups[o], names[n], OVERPASSES[o]) for o in groups)]
         if not wanted:
             raise VadoseError(f"{path}: '{GROUP}{held[0]}' holds none of {', '.join(known)}; a subset of other names?")
+        if "x" in place.dims:
+            for name, group in groups.items():
+                _check_places(path, product, place, group, OVERPASSES[name], window)
         passes = [
             _read(path, group, OVERPASSES[name], window, QUALITY[quality][0], {n: names[n] for n in wanted})
             for name, group in groups.items()
@@ -205,6 +208,15 @@ def _place(
     return product, *place_on_grid(path, grid, bbox)
 
 
+def _check_places(path: Path, product: str, place: xr.Dataset, group: h5py.Group, suffix: str, window: Window) -> None:
+    """Hold the cells against the latitudes and longitudes of what was seen, where the file has them."""
+    if all(f"{name}{suffix}" in group for name in ("latitude", "longitude")):
+        lat, lon = (
+            read_field(path, group[f"{name}{suffix}"], shape_of(group), window) for name in ("latitude", "longitude")
+        )
+        check_window(path, dict(SHAPES.values())[product], place, lat, lon)
+
+
 def _is_enhanced(path: Path, file: h5py.File) -> bool:
     name = _metadata(file, "Metadata/DatasetIdentification", "SMAPShortName") or path.name
     return "L3_SM_P_E" in name or _metadata(file, "Metadata/DatasetIdentification", "shortName") == "SPL3SMP_E"
@@ -253,9 +265,7 @@ def _dataset(path: Path, group: h5py.Group, name: str) -> h5py.Dataset:
 
 
 def _values(path: Path, group: h5py.Group, name: str, window: Window, ours: str) -> Counted:
-    raw = _dataset(path, group, name)[window].astype(np.float32)
-    values = np.where(raw == FILL, np.float32(np.nan), raw)
-    return within(values, ours, path)
+    return within(read_field(path, _dataset(path, group, name), shape_of(group), window), ours, path)
 
 
 def _mean(passes: list[Counted]) -> Counted:
@@ -271,9 +281,9 @@ def _mean(passes: list[Counted]) -> Counted:
 def _day(path: Path, file: h5py.File) -> pd.Timestamp:
     """The day in the name, within a day of that in the metadata; of a renamed file, the latter."""
     begins = _metadata(file, "Metadata/Extent", "rangeBeginningDateTime")
-    inside = pd.Timestamp(begins[:10]) if begins else None
+    inside = moment(begins[:10], "%Y-%m-%d", path, "'rangeBeginningDateTime'") if begins else None
     if named := FILE_NAME.match(path.name):
-        day = pd.Timestamp(named["day"])
+        day = moment(named["day"], "%Y%m%d", path, "the day in its name")
         # The first half-orbit of a day may begin before midnight.
         if inside is not None and abs(day - inside) > pd.Timedelta(days=1):
             raise VadoseError(f"{path}: named {day:%Y-%m-%d} but its metadata say {inside:%Y-%m-%d}; it was renamed")

@@ -19,18 +19,16 @@ import xarray as xr
 from vadose.errors import VadoseError
 from vadose.grid import ease_grid
 from vadose.products.containers import BBox, container_of, open_hdf5, simulated_mark
-from vadose.products.ranges import Counted, sum_counts, within
-from vadose.products.smap import Window, place_by_axes, place_on_grid, shape_of, text
+from vadose.products.dates import after, moment
+from vadose.products.ranges import sum_counts, within
+from vadose.products.smap import EPOCH, Window, check_window, place_by_axes, place_on_grid, read_field, shape_of, text
 from vadose.variables import describe
 
 FILE_NAME = re.compile(
     r"^SMAP_L4_SM_(gph|aup)_(?P<stamp>\d{8}T\d{6})_V(?P<release>[a-z]\d{4})_(\d{3})"
     r"(?:_\w+)?\.(?:h5|(?:h5\.)?(?:\w+\.)?nc4?)$"
 )
-FILL = -9999.0
 THREE_HOURS = 10800.0
-EPOCH = pd.Timestamp("2000-01-01 12:00")
-"""Of ``time``, whose seconds are counted without leap seconds."""
 STAMPS_A_DAY = 8
 # Dataset -> our name and the factor into our units; fluxes are summed over the three hours.
 GEOPHYSICAL = {
@@ -99,9 +97,12 @@ def read_smap_l4(path: Path, *, bbox: BBox | None = None) -> xr.Dataset:
         group = file[name]
         shape = shape_of(group)
         place, window = _place(path, file, shape, bbox)
+        if {"cell_lat", "cell_lon"} <= set(file) and "x" in place.dims:
+            lat, lon = (read_field(path, file[axis], shape, window) for axis in ("cell_lat", "cell_lon"))
+            check_window(path, "9km", place, lat, lon)
         time = _time(path, file)
         values = {
-            ours: _values(path, group[theirs], window, ours, factor)
+            ours: within(read_field(path, group[theirs], shape, window) * np.float32(factor), ours, path)
             for theirs, (ours, factor) in fields.items()
             if theirs in group
         }
@@ -185,17 +186,12 @@ def _place(path: Path, file: h5py.File, shape: tuple[int, ...], bbox: BBox | Non
     return place_on_grid(path, whole, bbox)
 
 
-def _values(path: Path, data: h5py.Dataset, window: Window, ours: str, factor: float) -> Counted:
-    raw = data[window].astype(np.float32)
-    return within(np.where(raw == FILL, np.float32(np.nan), raw * np.float32(factor)), ours, path)
-
-
 def _time(path: Path, file: h5py.File) -> pd.Timestamp:
     """The stamp in the file, which has to agree with that in the name where there is one."""
     named = FILE_NAME.match(path.name)
-    stamp = pd.to_datetime(named["stamp"], format="%Y%m%dT%H%M%S") if named else None
+    stamp = moment(named["stamp"], "%Y%m%dT%H%M%S", path, "the stamp in its name") if named else None
     if "time" in file and file["time"].size:
-        inside = EPOCH + pd.Timedelta(seconds=round(float(np.ravel(file["time"][()])[0])))
+        inside = after(EPOCH, float(np.ravel(file["time"][()])[0]), path, "'time'")
         if stamp is not None and abs(inside - stamp) > pd.Timedelta(hours=2):
             raise VadoseError(f"{path}: named {stamp} but its 'time' is {inside}; the file was renamed")
         return inside
