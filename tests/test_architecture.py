@@ -24,7 +24,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "door": {"errors", "days", "grid", "place", "values"},
     "products": {"errors", "variables", "grid", "memory"},
     "features": {"errors"},
-    "gapfill": {"errors", "artefact"},
+    "checkpoint": {"errors"},
+    "gapfill": {"errors", "artefact", "checkpoint"},
     "fetch": {"errors", "grid", "products"},
     "inspection": {"errors", "grid", "products"},
     "resample": {"errors", "grid"},
@@ -41,14 +42,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "losses": set(),
     "normals": {"errors", "days"},
     "samples": {"errors", "artefact", "days", "door", "learnt", "memory", "models", "normals", "place", "values"},
-    "train": {"errors", "artefact", "days", "models", "losses", "place", "processes", "samples"},
+    "train": {"errors", "artefact", "checkpoint", "days", "models", "losses", "place", "processes", "samples"},
     "forecast": {
-        "errors", "artefact", "days", "door", "learnt", "models", "normals", "place", "samples", "values", "variables",
-        "workers",
+        "errors", "artefact", "checkpoint", "days", "door", "learnt", "models", "normals", "place", "samples", "values",
+        "variables", "workers",
     },
     "downscale": {
-        "errors", "artefact", "cube", "days", "door", "features", "gapfill", "grid", "products", "values", "variables",
-        "models", "losses", "normals", "workers",
+        "errors", "artefact", "checkpoint", "cube", "days", "door", "features", "gapfill", "grid", "products", "values",
+        "variables", "models", "losses", "normals", "workers",
     },
     "evaluate": {
         "errors", "artefact", "days", "door", "features", "learnt", "variables", "grid", "place", "values", "workers",
@@ -69,7 +70,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }  # fmt: skip
 # Libraries that only these stages may know.
 ONLY_IN = {
-    "torch": {"gapfill", "models", "processes", "losses", "samples", "train", "forecast", "downscale"},
+    "torch": {"checkpoint", "gapfill", "models", "processes", "losses", "samples", "train", "forecast", "downscale"},
     "pydantic": {"config"},
     "typer": {"cli"},
 }

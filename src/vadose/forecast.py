@@ -12,6 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from vadose import checkpoint as checkpoint_file
 from vadose.artefact import identity, is_current, provenance, writing
 from vadose.days import Period, daily, in_order
 from vadose.errors import VadoseError
@@ -221,10 +222,8 @@ def latest_day(checkpoint: Path, cube: xr.Dataset) -> str:
 
 
 def _checkpoint(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        raise VadoseError(f"{path}: no such checkpoint; make one with: vadose train")
-    kept: dict[str, Any] = torch.load(path, weights_only=True)
-    return kept
+    needs = ("name", "channels", "look_back", "window", "attributes")
+    return checkpoint_file.load(path, needs=needs, made_by="vadose train", build=from_checkpoint)
 
 
 class _Run:

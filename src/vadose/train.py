@@ -21,6 +21,7 @@ from lightning_fabric.utilities.seed import seed_everything
 from torch import Tensor, nn
 
 from vadose.artefact import identity, is_current, note_inputs, remove, writing
+from vadose.checkpoint import load, save
 from vadose.days import Period
 from vadose.errors import VadoseError
 from vadose.losses import crps, rmse_correlation
@@ -215,7 +216,7 @@ def train(
             for name, group, period, given in made:
                 learnt = {kind: [p.first, p.last] for kind, p in (days[name] | given.learnt_by_inputs).items()}
                 noted = {"learnt_from": asdict(samples.within(period)), "learnt": learnt}
-                torch.save(_mean_of(group, common | noted), scratch / f"{name}.pt")
+                save(_mean_of(group, common | noted), scratch / f"{name}.pt")
             if log:
                 with (scratch / "history.csv").open("w", newline="") as stream:
                     writer = csv.DictWriter(stream, log[0])
@@ -256,7 +257,9 @@ def _blend(
     with writing(out) as scratch:
         scratch.mkdir()
         for name in ("selected.pt", "final.pt"):
-            members = [torch.load(run / name, weights_only=True) for run in runs]
+            members = [
+                load(run / name, needs=("name", "channels", "attributes"), made_by="vadose train") for run in runs
+            ]
             if len({member["attributes"]["weather"] for member in members}) > 1:
                 raise VadoseError(f"{out.name}: some of its members take weather and some do not; blend alike ones")
             channels = Channels(
@@ -273,7 +276,7 @@ def _blend(
                 "window": max(m["window"] or 0 for m in members),
                 "attributes": members[0]["attributes"] | {"model": "blend"} | attributes,
             }  # fmt: skip
-            torch.save(checkpoint, scratch / name)
+            save(checkpoint, scratch / name)
         note_inputs(scratch, **inputs)
 
 
@@ -341,7 +344,7 @@ def _optimise(
     early = validation is not None and how.patience is not None
     progress(f"training {label}", 0.0)
     left = fabric.is_global_zero and resume.exists()
-    if kept := fabric.broadcast(torch.load(resume, weights_only=True, map_location="cpu") if left else None):
+    if kept := fabric.broadcast(load(resume, needs=("network",), made_by="vadose train") if left else None):
         network.load_state_dict(kept["network"])
         optimiser.load_state_dict(kept["optimiser"])
         schedule.load_state_dict(kept["schedule"])
@@ -378,7 +381,7 @@ def _optimise(
         }  # fmt: skip
         if fabric.is_global_zero:
             with writing(resume) as scratch:
-                torch.save(state, scratch)
+                save(state, scratch)
     progress(f"training {label}", 1.0)
     log.extend(own_log)
     network.load_state_dict(best)

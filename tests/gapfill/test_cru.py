@@ -199,11 +199,11 @@ def test_wrong_use_is_refused(tiny: ContinuousRecurrentUnit, tmp_path: Path) -> 
         ContinuousRecurrentUnit(**SMALL).fit(series.without(np.ones(series.values.shape, bool)))
     with pytest.raises(VadoseError, match=r"the loss is .* lower the learning rate"):
         ContinuousRecurrentUnit(**SMALL | {"steps": 50, "learning_rate": 1e12}).fit(series)
-    with pytest.raises(VadoseError, match="no such file"):
+    with pytest.raises(VadoseError, match="no such checkpoint"):
         ContinuousRecurrentUnit.load(tmp_path / "no.pt")
     (tmp_path / "text.pt").write_text("no weights")
     torch.save({"filler": "another"}, tmp_path / "other.pt")
     for name in ("text.pt", "other.pt"):
-        with pytest.raises(VadoseError, match="fit and save anew"):
+        with pytest.raises(VadoseError, match=f"{name}: .*(a text file|it lacks settings)"):
             ContinuousRecurrentUnit.load(tmp_path / name)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["other.pt", "text.pt"]

@@ -15,6 +15,7 @@ from lightning_fabric.utilities.seed import seed_everything
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from vadose import checkpoint as checkpoint_file
 from vadose.downscale.domain import training_domain
 from vadose.downscale.scenarios import rows, station_years
 from vadose.downscale.station_days import StationDays
@@ -116,7 +117,7 @@ def fit(
 
 def save(checkpoint: dict[str, Any], path: Path) -> None:
     """Write a checkpoint, for `vadose.downscale.maps.downscale_maps` among others."""
-    torch.save(checkpoint, path)
+    checkpoint_file.save(checkpoint, path)
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -125,12 +126,10 @@ def load(path: Path) -> dict[str, Any]:
     Raises
     ------
     VadoseError
-        When there is none.
+        When there is none, or it is damaged or something else.
     """
-    if not path.exists():
-        raise VadoseError(f"{path}: no such checkpoint; train one with: vadose study downscale-stations")
-    kept: dict[str, Any] = torch.load(path, weights_only=True)
-    return kept
+    made_by = "vadose study downscale-stations"
+    return checkpoint_file.load(path, needs=("name",), made_by=made_by, build=from_checkpoint)
 
 
 def estimate(

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from vadose.artefact import identity, is_current, provenance, remove, writing
 from vadose.downscale.domain import domain_distance
+from vadose.downscale.fit import load
 from vadose.downscale.map_features import MapFeatures
 from vadose.downscale.rasters import create_maps
 from vadose.errors import VadoseError
@@ -112,9 +113,7 @@ def downscale_maps(
     """
     if precision not in PRECISIONS:
         raise VadoseError(f"maps: precision {precision!r} unknown; choose from {list(PRECISIONS)}")
-    if not checkpoint.exists():
-        raise VadoseError(f"{checkpoint}: no such checkpoint; train one with: vadose study downscale")
-    kept: dict[str, Any] = torch.load(checkpoint, weights_only=True)
+    kept = load(checkpoint)
     fields = [coarse] if isinstance(coarse, xr.Dataset) else list(coarse)
     when = pd.DatetimeIndex(list(days))
     if not len(when) or not when.is_monotonic_increasing or not when.is_unique or (when != when.normalize()).any():
@@ -307,7 +306,7 @@ class _Job:
 
     @cached_property
     def run(self) -> _Run:
-        kept: dict[str, Any] = torch.load(self.checkpoint, weights_only=True)
+        kept = load(self.checkpoint)
         members = kept["members"] if kept["name"] == "ensemble" else [kept]
         networks = [_Network(member, PRECISIONS[self.precision], self.device) for member in members]
         features = MapFeatures(self.fine, self.coarse, [network.features for network in networks], self.days)

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from vadose.artefact import writing
+from vadose.checkpoint import load, save
 from vadose.errors import VadoseError
 from vadose.gapfill.network import Network
 from vadose.gapfill.series import Array, Mode, Series, check_mode, withhold
@@ -163,7 +164,7 @@ class ContinuousRecurrentUnit:
             raise VadoseError(f"{path}: the {self.name} is not fitted; there is nothing to save")
         with writing(path) as scratch:
             state = {"sizes": self.network.sizes, "settings": self.settings, "state": self.network.state_dict()}
-            torch.save({"filler": self.name} | state, scratch)
+            save({"filler": self.name} | state, scratch)
         return path
 
     @classmethod
@@ -175,14 +176,11 @@ class ContinuousRecurrentUnit:
         VadoseError
             When there is no such file, or it holds something else.
         """
-        if not path.is_file():
-            raise VadoseError(f"{path}: no such file; fit a {cls.name} and save it there")
-        try:
-            kept = torch.load(path, weights_only=True)
-            if kept["filler"] != cls.name:
-                raise KeyError(kept["filler"])
-        except Exception as error:
-            raise VadoseError(f"{path}: no file of a fitted {cls.name}, or a damaged one; fit and save anew") from error
+        kept = load(
+            path, needs=("filler", "settings", "sizes", "state"), made_by=f"{cls.__name__}().fit(...).save(...)"
+        )
+        if kept["filler"] != cls.name:
+            raise VadoseError(f"{path}: a fitted {kept['filler']}, not a {cls.name}; fit and save anew")
         unit = cls(**kept["settings"])
         unit.network = unit._network(kept["sizes"])
         unit.network.load_state_dict(kept["state"])
