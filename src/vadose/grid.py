@@ -293,6 +293,21 @@ def raster_window(
     return rows, columns
 
 
+def mgrs_square(zone: int, easting: float, northing: float) -> str:
+    """Letters of the square of 100 km of the Military Grid Reference System that holds a place in UTM [m].
+
+    Northings of the southern hemisphere may have the false origin of 10,000 km or be negative.
+
+    Examples
+    --------
+    >>> mgrs_square(14, 450_000, 4_550_000), mgrs_square(13, 450_000, 4_450_000)
+    ('ML', 'DE')
+    """
+    columns, rows = "ABCDEFGHJKLMNPQRSTUVWXYZ", "ABCDEFGHJKLMNPQRSTUV"
+    column = 8 * ((zone - 1) % 3) + int(np.clip(easting // 1e5, 1, 8)) - 1
+    return columns[column] + rows[(int(northing // 1e5) + 5 * (zone % 2 == 0)) % 20]
+
+
 @lru_cache
 def _cf(wkt: str) -> dict[str, Any]:
     """CF attributes of a grid mapping."""

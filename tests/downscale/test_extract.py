@@ -280,7 +280,7 @@ def test_slope_is_that_of_the_pixels(tmp_path: Path) -> None:
     metres = 0.1 * step * 110_950 * np.arange(n, 0, -1)
     profile = {"driver": "GTiff", "height": n, "width": n, "count": 1, "dtype": "float32", "crs": "EPSG:4269"}
     with rasterio.open(
-        tmp_path / "USGS_1_n41w101.tif", "w", transform=Affine(step, 0, -100.5, 0, -step, 38.0), **profile
+        tmp_path / "USGS_1_n38w101.tif", "w", transform=Affine(step, 0, -100.5, 0, -step, 38.0), **profile
     ) as file:
         file.write(np.broadcast_to(metres[:, None], (n, n)).astype(np.float32), 1)
     place = {"lat": ("station", [38.0 - 30 * step]), "lon": ("station", [-100.5 + 30 * step])}

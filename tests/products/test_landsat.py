@@ -7,12 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 import rioxarray
 import xarray as xr
 from pyproj import Transformer
 
 from vadose.errors import NeedsError, VadoseError
-from vadose.products.landsat import FILE_NAME, HLS_FILE_NAME, is_hls, is_landsat, read_hls, read_landsat
+from vadose.products.hls import FILE_NAME as HLS_FILE_NAME
+from vadose.products.hls import is_hls, read_hls
+from vadose.products.landsat import FILE_NAME, is_landsat, read_landsat
 from vadose.twin.granules.landsat import write_hls, write_landsat
 from vadose.twin.truth import at, example
 
@@ -124,9 +127,11 @@ def test_scales_come_from_the_level_2_group_of_either_metadata_file(scene: Path,
     file = next(scene.glob("*_MTL.*"))
     text = file.read_text()
     assert text.index("2.75e-05") < text.index("2.0000E-05")
+    file.write_text(text.replace("2.0000E-05", "4.0000E-05"))
+    xr.testing.assert_identical(read_landsat(scene), before)
     file.write_text(text.replace("2.75e-05", "5.5e-05"))
-    after = read_landsat(scene)
-    np.testing.assert_allclose(after.reflectance_nir + 0.2, 2 * (before.reflectance_nir + 0.2), rtol=1e-5)
+    with pytest.raises(VadoseError, match=r"REFLECTANCE_MULT_BAND_2 .* are 5.5e-05 and -0.2, expected 2.75e-05"):
+        read_landsat(scene)
 
 
 def test_any_file_of_the_scene_and_only_the_box_asked_for(scene: Path) -> None:
@@ -171,7 +176,7 @@ def _cut(file: Path) -> None:
 
 def _floats(file: Path) -> None:
     with rioxarray.open_rasterio(file) as raster:
-        values = raster.load().astype("float32")
+        values = raster.load().astype("float32") * 2.75e-05 - 0.2
     values.rio.to_raster(file)
 
 
@@ -188,7 +193,7 @@ def _moved(file: Path) -> None:
         (lambda p: p.write_bytes(b""), r"SR_B4.TIF: the file is empty"),
         (lambda p: p.write_text("<!DOCTYPE html><html>login</html>"), r"SR_B4.TIF: a web page, not data"),
         (lambda p: p.write_bytes(b"\x89HDF\r\n\x1a\n" + b"\0" * 99), r"SR_B4.TIF: found a hdf5 file where GeoTIFF"),
-        (_floats, r"SR_B4.TIF: found float32 values, the product stores uint16"),
+        (_floats, r"SR_B4.TIF: found float32 values such as .*, the product stores uint16"),
         (_moved, r"SR_B4.TIF: lies on another lattice"),
     ],
 )
@@ -235,6 +240,61 @@ def test_wrong_metadata_is_refused(scene: Path) -> None:
     file.write_text(json.dumps(groups))
     with pytest.raises(VadoseError, match="metadata of Level 1"):
         read_landsat(scene)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("_20190517_20190529_02", "_20190602_20190614_02", "its MTL says scene LC08_.*, LC08_.* in the name"),
+        ('"DATE_ACQUIRED": "2019-05-17"', '"DATE_ACQUIRED": "2019-05-18"', "DATE_ACQUIRED 2019-05-18, 2019-05-17 in"),
+        ('"WRS_ROW": "32"', '"WRS_ROW": "33"', "WRS_ROW 33, 32 in the name"),
+        ('"SCENE_CENTER_TIME": "', '"SCENE_CENTER_TIME": "x', "the time in its MTL is '2019-05-17Tx"),
+    ],
+)
+def test_metadata_of_another_scene_is_refused(scene: Path, old: str, new: str, message: str) -> None:
+    file = scene / f"{scene.name}_MTL.json"
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+    with pytest.raises(VadoseError, match=message):
+        read_landsat(scene)
+
+
+def test_a_scene_that_lies_elsewhere_than_its_path_and_row_is_refused(scene: Path) -> None:
+    other = scene.parent / scene.name.replace("030032", "044034")
+    other.mkdir()
+    shutil.copy(band(scene, "SR_B4"), band(other, "SR_B4"))
+    with pytest.raises(VadoseError, match="its transform places it at west -100"):
+        read_landsat(other, quality="all")
+
+
+def test_counts_in_floats_are_read_and_scaled_values_are_not(scene: Path) -> None:
+    whole = read_landsat(scene)
+    for file in scene.glob("*.TIF"):
+        with rasterio.open(file) as raster:
+            profile, counts = raster.profile, raster.read(1).astype("float32")
+        counts[counts == 0] = np.nan
+        with rasterio.open(file, "w", **profile | {"dtype": "float32", "nodata": np.nan}) as raster:
+            raster.write(counts, 1)
+    xr.testing.assert_allclose(read_landsat(scene), whole)
+    for value in (0.0475, 299):
+        with rasterio.open(band(scene, "SR_B2"), "r+") as raster:
+            raster.write(np.full(raster.shape, value, np.float32), 1)
+        with pytest.raises(VadoseError, match=f"SR_B2.TIF: found float32 values such as {value}.* uint16 counts"):
+            read_landsat(scene)
+
+
+def test_a_tile_that_lies_elsewhere_than_its_name_says_is_refused(truth: xr.Dataset, tmp_path: Path) -> None:
+    (granule,) = write_hls(truth, tmp_path)
+    tile = granule.name.split(".")[2]
+    far = f"T14T{'Q' if tile[4] < 'N' else 'J'}{tile[5]}"
+    for wrong, message in ((far, "one of them is wrong"), (f"T13{tile[3:]}", "expected UTM zone 13")):
+        other = tmp_path / granule.name.replace(tile, wrong)
+        shutil.copytree(granule, other)
+        for file in other.iterdir():
+            file.rename(other / file.name.replace(tile, wrong))
+        with pytest.raises(VadoseError, match=message):
+            read_hls(other)
 
 
 def test_nothing_but_fill_is_refused(truth: xr.Dataset, tmp_path: Path) -> None:

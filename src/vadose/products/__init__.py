@@ -12,11 +12,13 @@ from vadose.products.conusv4f1 import is_conusv4f1, read_conusv4f1
 from vadose.products.dem import SRTM_FILE_NAME, USGS_3DEP_FILE_NAME, is_3dep, is_srtm, read_3dep, read_srtm
 from vadose.products.gridmet import FILE_NAME as GRIDMET_NAME
 from vadose.products.gridmet import is_gridmet, read_gridmet
+from vadose.products.hls import FILE_NAME as HLS_NAME
+from vadose.products.hls import is_hls, read_hls
 from vadose.products.imerg import FILE_NAME as IMERG_NAME
 from vadose.products.imerg import is_imerg, read_imerg
 from vadose.products.ismn import is_ismn, read_ismn
 from vadose.products.landsat import FILE_NAME as LANDSAT_NAME
-from vadose.products.landsat import HLS_FILE_NAME, is_hls, is_landsat, read_hls, read_landsat
+from vadose.products.landsat import is_landsat, read_landsat
 from vadose.products.mcd12q1 import FILE_NAME as MCD12Q1_NAME
 from vadose.products.mcd12q1 import is_mcd12q1, read_mcd12q1
 from vadose.products.mod09ga import FILE_NAME as MOD09GA_NAME
@@ -232,7 +234,7 @@ PRODUCTS: dict[str, Product] = {
         "10.5067/HLS/HLSL30.002",
         read_hls,
         is_hls,
-        HLS_FILE_NAME,
+        HLS_NAME,
         "2 to 4 days",
     ),
     "sentinel1": Product(

@@ -8,7 +8,7 @@ import pandas as pd
 import rasterio
 import xarray as xr
 
-from vadose.grid import Grid
+from vadose.grid import Grid, mgrs_square
 from vadose.twin.granules.rasters import SIMULATED, Layer, covered, write_rasters
 
 PIXEL = 30.0
@@ -75,7 +75,7 @@ def write_landsat(truth: xr.Dataset, folder: Path, *, satellite: str = "LC08", p
     return written
 
 
-def write_hls(truth: xr.Dataset, folder: Path, *, product: str = "L30", tile: str = "14TML") -> list[Path]:
+def write_hls(truth: xr.Dataset, folder: Path, *, product: str = "L30") -> list[Path]:
     """Write HLS v2.0 granules: L30 on the days of Landsat 8, S30 every 5 days from 2017-07-05 on.
 
     Files are cut to the truth's extent on 30 m pixels of its UTM zone; otherwise as `write_landsat`.
@@ -89,6 +89,7 @@ def write_hls(truth: xr.Dataset, folder: Path, *, product: str = "L30", tile: st
     if product == "S30":
         bands = dict(zip(("B02", "B03", "B04", "B8A", "B11", "B12"), _REFLECTANCE.values(), strict=True))
     lattice = utm_lattice(truth, origin=0.0)
+    tile = _tile(truth, lattice)
     morning = pd.Timedelta(hours=(10.5 - float(truth.lon.mean()) / 15) % 24)
     written = []
     for index, day in enumerate(pd.DatetimeIndex(truth.time.values)):
@@ -109,6 +110,14 @@ def write_hls(truth: xr.Dataset, folder: Path, *, product: str = "L30", tile: st
         write_rasters(truth, lattice, layers)
         written.append(folder / granule)
     return written
+
+
+def _tile(truth: xr.Dataset, lattice: Grid) -> str:
+    """Name of the tile of Sentinel-2 that the middle of a lattice lies in."""
+    left, top, step = lattice.transform
+    zone = int(lattice.crs[-2:])
+    band = "CDEFGHJKLMNPQRSTUVWX"[int((float(truth.lat.mean()) + 80) // 8)]
+    return f"{zone:02d}{band}{mgrs_square(zone, left + lattice.shape[1] * step / 2, top - lattice.shape[0] * step / 2)}"
 
 
 def passes(day: pd.Timestamp, satellite: str, path: int) -> bool:
