@@ -15,8 +15,8 @@ import pandas as pd
 
 from vadose.errors import VadoseError
 from vadose.products import PRODUCTS
+from vadose.products.hls import FILE_NAME as HLS_SCENE
 from vadose.products.landsat import FILE_NAME as LANDSAT_SCENE
-from vadose.products.landsat import HLS_FILE_NAME as HLS_SCENE
 from vadose.products.landsat import MEMBER as LANDSAT_MEMBER
 
 FIXED = ("mcd12q1", "nlcd", "srtm", "3dep", "solus100", "polaris")
