@@ -1,10 +1,9 @@
 """Station scores and their intervals: pairs of series a second, against pytesmo's calls for each pair.
 
     OMP_NUM_THREADS=1 python benchmarks/evaluation_speed.py [--stations 200] [--leads 5] [--days 365]
-        [--replicates 1000]
 
-Random series with gaps. R, RMSE, bias and ubRMSE of every pair, then 95 % intervals by moving blocks of 30 days: of
-every pair, and of the median over stations. pytesmo (`pearson_r`, `rmsd`, `bias`, `ubrmsd`; `with_bootstrapped_ci` of
+Random series with gaps. R, RMSE, bias and ubRMSE of every pair, then 95 % intervals: of every pair, and of the median
+over stations. pytesmo (`pearson_r`, `rmsd`, `bias`, `ubrmsd`; `with_bootstrapped_ci` of
 each, which draws single days) is timed on as many pairs as its line says. Prints one Markdown table; scores have to
 agree.
 """
@@ -19,8 +18,8 @@ from typing import Any
 import numpy as np
 from pytesmo import metrics as pytesmo
 
-from vadose.evaluate.intervals import draw, median_interval, resample, site_interval
 from vadose.evaluate.metrics import METRICS, moments
+from vadose.evaluate.paired import score
 
 THEIRS = {"pearson_r": pytesmo.pearson_r, "rmse": pytesmo.rmsd, "bias": pytesmo.bias,
           "ubrmse": pytesmo.ubrmsd}  # fmt: skip
@@ -37,7 +36,7 @@ def main() -> None:
     parser.add_argument("--stations", type=int, default=200)
     parser.add_argument("--leads", type=int, default=5)
     parser.add_argument("--days", type=int, default=365)
-    parser.add_argument("--replicates", type=int, default=1000)
+    parser.add_argument("--replicates", type=int, default=1000, help="of pytesmo's bootstrap")
     parser.add_argument("--pairs", type=int, default=20, help="pairs that pytesmo's intervals are timed on")
     options = parser.parse_args()
     rng = np.random.default_rng(0)
@@ -52,13 +51,10 @@ def main() -> None:
         return {name: metric(sums) for name, metric in METRICS.items()}
 
     def intervals() -> None:
-        drawn = draw(options.days, options.stations, block=30, replicates=options.replicates, seed=0)
-        for lead, found in zip(predicted, zip(*scores().values(), strict=True), strict=True):
-            sums = resample(moments(lead - 0.25, observed - 0.25), drawn)
-            for metric, estimate in zip(METRICS.values(), found, strict=True):
-                values = metric(sums)
-                site_interval(values, estimate)
-                median_interval(values, drawn.sites, float(np.median(estimate)))
+        every = np.arange(options.stations)
+        for lead in predicted:
+            scored = score(lead[None], observed, [None], references={}, counts=np.ones(options.stations, bool))
+            list(scored.over_sites(every))
 
     def of_pytesmo(count: int, interval: bool) -> list[list[float]]:
         found = []

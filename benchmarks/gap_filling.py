@@ -2,7 +2,8 @@
 
 A fifth of the observed days is withheld, as single days and in blocks of 5, 10 and 30 days, each by itself. Nothing
 withheld is seen in fitting. The continuous recurrent unit is trained on 330 of the 412 cells and fills all; its rivals
-are fitted to each cell. Intervals are of 95 %, cells and blocks of 30 days resampled, the same for all fillers.
+are fitted to each cell. Intervals are of 95 %: of the median R over cells as drawn from more, of the pooled RMSE over
+these cells and other days.
 
     python benchmarks/gap_filling.py FOLDER --out OUT [--lengths 1 5 10 30] [--steps N]
 """
@@ -17,7 +18,8 @@ import numpy as np
 import pandas as pd
 
 from vadose.evaluate import intervals
-from vadose.evaluate.metrics import moments, pearson_r, rmse
+from vadose.evaluate.metrics import moments, rmse
+from vadose.evaluate.paired import score as score_sites
 from vadose.gapfill import ClimatologyAR1, Filler, Interpolation, Series, series_of, withhold
 from vadose.gapfill.cru import ContinuousRecurrentUnit
 from vadose.products import PRODUCTS
@@ -55,29 +57,32 @@ def fillers(steps: int) -> dict[str, Filler]:
     }
 
 
-def score(
-    predicted: tuple[np.ndarray, np.ndarray], truth: np.ndarray, drawn: intervals.Resampling
-) -> tuple[dict[str, float], np.ndarray]:
-    """Scores of one filler over withheld values (times, cells), NaN elsewhere, and the replicates of its RMSE."""
+def pooled_rmse(*of_fillers: np.ndarray) -> tuple[float, float, float]:
+    """RMSE over the daily moments of all cells (times, 6), of two their difference, and its interval."""
+    values = [rmse(of.sum(axis=0)) for of in of_fillers]
+    again = [rmse(intervals.reweigh(of)) for of in of_fillers]
+    value, changed = (values[0], again[0]) if len(values) == 1 else (values[0] - values[1], again[0] - again[1])
+    spread = intervals.spread_of(value, changed, len(of_fillers[0]))
+    return float(value), *map(float, intervals.interval(value, spread))
+
+
+def score(predicted: tuple[np.ndarray, np.ndarray], truth: np.ndarray) -> tuple[dict[str, float], np.ndarray]:
+    """Scores of one filler over withheld values (times, cells), NaN elsewhere, and its daily moments of all cells."""
     mean, std = predicted
-    daily = moments(mean - 0.2, truth - 0.2)
-    whole, again = daily.sum(0), intervals.resample(daily, drawn)
-    pooled = float(rmse(whole.sum(0)))
-    of_sites = np.take_along_axis(again, drawn.sites[..., None], axis=1).sum(1)
-    replicates = rmse(of_sites)
-    replicates += pooled - np.median(replicates)
-    enough = whole[:, 0] >= MIN_PAIRS
-    correlation = np.where(enough, pearson_r(whole), np.nan)
-    r = float(np.nanmedian(correlation))
-    low, high = intervals.median_interval(np.where(enough, pearson_r(again), np.nan), drawn, r)
+    daily = moments(mean - 0.2, truth - 0.2).sum(axis=1)
+    pooled, lower, upper = pooled_rmse(daily)
     known = np.isfinite(truth)
+    enough = known.sum(axis=0) >= MIN_PAIRS
+    scored = score_sites(mean[None], truth, [None], references={}, counts=enough)
+    row = next(row for _, row in scored.over_sites(np.flatnonzero(enough)) if row["metric"] == "pearson_r")
     apart = (np.abs(mean - truth) / std)[known]
-    lower, upper = np.percentile(replicates, [2.5, 97.5])
     return {
-        "n": int(known.sum()), "rmse": pooled, "rmse_lower": lower, "rmse_upper": upper, "r": r, "r_lower": low,
-        "r_upper": high, **{f"cover_{level}": float((apart < z).mean()) for level, z in QUANTILES.items()},
+        "n": int(known.sum()),
+        "rmse": pooled, "rmse_lower": lower, "rmse_upper": upper,
+        "r": row["median"], "r_lower": row["lower"], "r_upper": row["upper"],
+        **{f"cover_{level}": float((apart < z).mean()) for level, z in QUANTILES.items()},
         "mean_std": float(std[known].mean()),
-    }, replicates  # fmt: skip
+    }, daily  # fmt: skip
 
 
 def run(series: Series, length: int, steps: int, out: Path) -> tuple[list[dict[str, object]], dict[str, np.ndarray]]:
@@ -85,11 +90,10 @@ def run(series: Series, length: int, steps: int, out: Path) -> tuple[list[dict[s
     hidden = withhold(series, 0.2, length, np.random.default_rng(length))
     visible = series.without(hidden)
     truth = np.where(hidden, series.values, np.nan)[..., 0].astype(float)
-    times, cells = truth.shape
-    drawn = intervals.draw(times, cells, block=30, replicates=500, seed=0)
+    cells = truth.shape[1]
     unseen = np.zeros(cells, bool)
     unseen[np.random.default_rng(0).permutation(cells)[:UNSEEN]] = True
-    rows, replicates, kept = [], {}, {"observed": visible.values[..., 0], "withheld": truth}
+    rows, of_days, kept = [], {}, {"observed": visible.values[..., 0], "withheld": truth}
     for name, filler in fillers(steps).items():
         learnt = name.startswith("CRU")
         given = visible
@@ -109,12 +113,9 @@ def run(series: Series, length: int, steps: int, out: Path) -> tuple[list[dict[s
             )
             for group, which in groups.items():
                 some = np.arange(cells)[which]
-                redrawn = (
-                    drawn if group == "all" else intervals.draw(times, len(some), block=30, replicates=500, seed=0)
-                )
-                scores, again = score((mean[:, some], std[:, some]), truth[:, some], redrawn)
+                scores, daily = score((mean[:, some], std[:, some]), truth[:, some])
                 if group == "all":
-                    replicates[f"{name}|{mode}"] = again
+                    of_days[f"{name}|{mode}"] = daily
                 rows.append(
                     {"length": length, "mode": mode, "filler": name, "cells": group} | scores | {"fit_s": seconds}
                 )
@@ -123,10 +124,8 @@ def run(series: Series, length: int, steps: int, out: Path) -> tuple[list[dict[s
     np.savez_compressed(out / f"filled-{length}.npz", **kept)
     for row in rows:
         if row["cells"] == "all":
-            against = replicates[f"CRU|{row['mode']}"]
-            difference = replicates[f"{row['filler']}|{row['mode']}"] - against
-            row["rmse_more"] = float(np.median(difference))
-            row["rmse_more_lower"], row["rmse_more_upper"] = np.percentile(difference, [2.5, 97.5])
+            pair = (of_days[f"{filler}|{row['mode']}"] for filler in (row["filler"], "CRU"))
+            row["rmse_more"], row["rmse_more_lower"], row["rmse_more_upper"] = pooled_rmse(*pair)
     return rows, kept
 
 

@@ -174,7 +174,7 @@ def test_forecasts_of_others_may_be_netcdf(tmp_path: Path, small_cube: xr.Datase
     )
     own.to_netcdf(tmp_path / "own.nc")
     words = ["evaluate", str(tmp_path / "own.nc"), "--observed", str(tmp_path / "cube.nc"), "-o", str(tmp_path / "e")]
-    words += ["--min-pairs", "20", "--replicates", "20"]
+    words += ["--min-pairs", "20"]
     small_cube.drop_vars("crs").to_netcdf(tmp_path / "cube.nc")
     result = CliRunner().invoke(app, words)
     assert "own.nc: the attributes model (its name), weather" in str(result.exception)

@@ -33,13 +33,13 @@ def evaluation(
 ) -> Path:
     """An evaluation of made-up runs: model, weather, scenario and error."""
     cube = cube.assign_attrs(simulated=simulated)
-    days = cube.time.values[20:110]
+    days = cube.time.values[10:140]
     flat = pd.DataFrame(cube.soil_moisture.values.reshape(150, -1)).ffill().bfill().to_numpy()
     truth = flat.reshape(cube.soil_moisture.shape)
     rng = np.random.default_rng(0)
     stores = []
     for model, weather, scenario, error in runs:
-        values = np.stack([truth[20 + lead : 110 + lead] for lead in LEADS], axis=1)
+        values = np.stack([truth[10 + lead : 140 + lead] for lead in LEADS], axis=1)
         values = values + error * rng.normal(size=values.shape)
         attrs = {
             key: cube.attrs[key] for key in ("cell_size", "grid_step", "grid_crs", "dataset", "layer", "simulated")
@@ -52,7 +52,7 @@ def evaluation(
         )
         if spread and model != "persistence":
             stores[-1]["soil_moisture_std"] = xr.full_like(stores[-1].soil_moisture, error)
-    return evaluate(stores, cube, out=out, **{"min_pairs": 20, "replicates": 40, **options})
+    return evaluate(stores, cube, out=out, **{"min_pairs": 20, **options})
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,7 @@ def layered(small_cube: xr.Dataset, tmp_path_factory: pytest.TempPathFactory) ->
     folders = [
         evaluation(
             cube.assign_attrs(layer=layer), folder / f"test-{number}", runs=runs, spread=number == 0,
-            replicates=10, products={"nldas_noah": product} if number == 0 else None,
+            products={"nldas_noah": product} if number == 0 else None, period=("2015-05-01", "2015-08-01"),
         )
         for number, layer in enumerate(("0-10 cm", "10-40 cm"))
     ]  # fmt: skip
@@ -129,6 +129,8 @@ def test_scenarios_are_rows_of_their_own_and_compared(layered: str) -> None:
     headline = part.split("Pearson correlation R")[1].split("</table>")[0]
     assert re.findall(r"<td>(novel S\d)</td>", headline) == ["novel S1", "novel S2", "novel S2"]
     assert "forecast weather" in headline
+    assert "<small>–</small>" in headline
+    assert "the record is shorter than 120 days" in layered
     gains = part.split("on the same samples</h3>")[1].split("</table>")[0]
     assert '<td>novel S2, without weather</td><td class="text">novel S1</td>' in gains
 

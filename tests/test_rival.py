@@ -226,7 +226,7 @@ def experiment(rivals: dict[str, str]) -> Experiment:
         "validation": {"first": "2015-06-10", "last": "2015-08-20"},
         "test": {"first": "2015-10-01", "last": "2015-12-31"},
     }
-    known: dict[str, Any] = {"split": split, "runs": runs, "leads": LEADS, "replicates": 20, "rivals": rivals}
+    known: dict[str, Any] = {"split": split, "runs": runs, "leads": LEADS, "rivals": rivals}
     return Experiment.model_validate(known)
 
 
@@ -296,20 +296,20 @@ def test_with_too_few_runs_it_takes_no_samples(small_cube: xr.Dataset, tmp_path:
     ours = foretold(small_cube, slice(20, 120), reach=7).assign_attrs(model="ours", weather="none")
     ours["soil_moisture_std"] = xr.full_like(ours.soil_moisture, 0.02)
     few = foretold(small_cube, slice(20, 120)).where(lambda s: s.init_time < s.init_time[15])
-    evaluate([ours, few], small_cube, out=tmp_path / "e", min_pairs=20, replicates=20)
+    evaluate([ours, few], small_cube, out=tmp_path / "e", min_pairs=20)
     table = table_of(tmp_path / "e")
     assert set(table.model) == {"ours"}
-    evaluate([ours], small_cube, out=tmp_path / "alone", min_pairs=20, replicates=20)
+    evaluate([ours], small_cube, out=tmp_path / "alone", min_pairs=20)
     pd.testing.assert_frame_equal(table, table_of(tmp_path / "alone"))
     # A distribution that ends before a single value does.
     short = ours.where(ours.lead_time < np.timedelta64(7, "D"))
     plain = foretold(small_cube, slice(20, 120), reach=7)
-    evaluate([short, plain], small_cube, out=tmp_path / "short", min_pairs=20, replicates=20)
+    evaluate([short, plain], small_cube, out=tmp_path / "short", min_pairs=20)
     table = table_of(tmp_path / "short")
     assert set(table[table.lead_days == 7].model) == {"GEFS"}
     assert set(table[table.lead_days == 3].model) == {"ours", "GEFS"}
     with pytest.raises(VadoseError, match=r"no site has 90 pairs between .* the most found is [1-9]"):
-        evaluate([ours, plain], small_cube, out=tmp_path / "none", min_pairs=90, replicates=20)
+        evaluate([ours, plain], small_cube, out=tmp_path / "none", min_pairs=90)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from vadose.artefact import provenance, writing
 from vadose.errors import VadoseError
 from vadose.evaluate.figures import density
+from vadose.evaluate.intervals import FEWEST_DAYS, FEWEST_PAIRS
 from vadose.evaluate.left_out import told
 from vadose.evaluate.plots import (
     BASELINES,
@@ -61,8 +62,8 @@ def build_report(evaluations: Sequence[Path], out: Path, *, title: str) -> Path:
         version=version("vadose"),
         commit=first.get("commit", ""),
         simulated=any(part.scores.attrs["simulated"] == "true" for part in parts),
-        replicates=first["replicates"],
-        block_days=" / ".join(dict.fromkeys(str(part.scores.attrs["block_days"]) for part in parts)),
+        fewest_days=FEWEST_DAYS,
+        fewest_pairs=FEWEST_PAIRS,
         overview=_overview(parts) if len(parts) > 1 else "",
         evaluations=[_section(part, number) for number, part in enumerate(parts, 1)],
     )
@@ -124,7 +125,10 @@ def _plain_table(file: Path) -> str:
     for name in [str(column) for column in table if {f"{column}_lower", f"{column}_upper"} <= set(table)]:
         ends = [f"{name}_lower", f"{name}_upper"]
         rows = table[[name, *ends]].itertuples(index=False)
-        table[name] = ["" if np.isnan(v) else f"{v:.3g} [{low:.3g}, {high:.3g}]" for v, low, high in rows]
+        table[name] = [
+            "" if np.isnan(v) else f"{v:.3g} –" if np.isnan(low) else f"{v:.3g} [{low:.3g}, {high:.3g}]"
+            for v, low, high in rows
+        ]
         table = table.drop(columns=ends)
     return str(table.to_html(index=False, border=0, na_rep="", float_format=lambda value: f"{value:.4g}"))
 
@@ -324,8 +328,8 @@ def _with_interval(row: Any, metric: str) -> str:
     if not np.isfinite(row["median"]):
         return "–"
     digits = 2 if metric.startswith(("skill", "coverage")) else 3 if metric == "pearson_r" else 4
-    lower, upper = f"{row['lower']:.{digits}f}", f"{row['upper']:.{digits}f}"
-    return f"{row['median']:.{digits}f} <small>[{lower}, {upper}]</small>"
+    ends = f"[{row['lower']:.{digits}f}, {row['upper']:.{digits}f}]" if np.isfinite(row["lower"]) else "–"
+    return f"{row['median']:.{digits}f} <small>{ends}</small>"
 
 
 def _metric_name(metric: str) -> str:

@@ -56,7 +56,6 @@ EXPERIMENT: dict[str, Any] = {
     },
     "blends": {"blend": {"members": ["surrogate", "trees"]}},
     "leads": [1, 7, 30],
-    "replicates": 20,
 }  # fmt: skip
 for run in ("surrogate", "trees", "persistence", "climatology", "convlstm-S1"):
     EXPERIMENT["runs"][run]["leads"] = [1, 7, 30]

@@ -39,7 +39,6 @@ runs:
   trees: {model: trees, <<: *common, hyper: {iterations: 10}}
 ensembles: {both: [long, trees]}
 products: [soil_moisture_smap_l4, soil_moisture_smap_hydroblocks]
-replicates: 20
 """
 
 

@@ -1,66 +1,150 @@
 import numpy as np
 import pytest
+from scipy.signal import lfilter
+from scipy.special import stdtrit
 
-from vadose.evaluate.intervals import Resampling, draw, draw_among, median_interval, resample, site_interval
-from vadose.evaluate.metrics import bias, moments
+from vadose.evaluate import intervals
+from vadose.evaluate.paired import Scored, score
 
-
-def test_block_sums_equal_a_loop_over_the_drawn_blocks() -> None:
-    rng = np.random.default_rng(0)
-    daily = rng.normal(size=(40, 3, 6))
-    drawn = draw(40, 3, block=7, replicates=4, seed=1)
-    found = resample(daily, drawn)
-    for replicate, counts in enumerate(drawn.counts):
-        expected = sum(n * daily[start : start + 7].sum(0) for start, n in enumerate(counts) if n)
-        np.testing.assert_allclose(found[replicate], expected)
-    assert (drawn.counts.sum(1) == 6).all()
+SITES, ERROR, BIAS = 200, 0.04, 0.01
+R, UBRMSE = 0.054 / np.hypot(0.054, ERROR), np.hypot(0.006, ERROR)
+TRUE = {"pearson_r": R, "bias": BIAS, "rmse": np.hypot(UBRMSE, BIAS), "ubrmse": UBRMSE}
 
 
-def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
-    """The mean of an AR(1) error: blocks keep its memory, single days would not."""
-    rng = np.random.default_rng(2)
-    days, sites, coefficient = 720, 300, 0.7
-    error = np.zeros((days, sites))
-    for t in range(1, days):
-        error[t] = coefficient * error[t - 1] + rng.normal(size=sites)
-    daily = moments(error, np.zeros_like(error))
-    covered = {}
-    for block in (1, 30):
-        drawn = draw(days, sites, block=block, replicates=400, seed=3)
-        lower, upper = site_interval(bias(resample(daily, drawn)), error.mean(axis=0))
-        covered[block] = float(np.mean((lower <= 0) & (upper >= 0)))
-    assert covered[30] == pytest.approx(0.93, abs=0.05)
-    assert covered[1] < 0.7
+def autoregression(rng: np.random.Generator, days: int, sites: int, phi: float) -> np.ndarray:
+    return lfilter([1], [1, -phi], np.sqrt(1 - phi**2) * rng.normal(size=(days + 200, sites)), axis=0)[200:]
 
 
-def test_the_median_interval_grows_with_the_spread_of_sites() -> None:
-    rng = np.random.default_rng(0)
-    drawn = Resampling(np.empty((0, 0)), rng.integers(0, 50, (300, 50)), 1)
-    narrow, wide = (np.tile(s * rng.normal(size=50), (300, 1)) for s in (0.1, 1.0))
-    widths = [np.subtract(*median_interval(v, drawn.sites, 0.0)[::-1]) for v in (narrow, wide)]
-    assert 0 < widths[0] < widths[1]
+def world(days: int, phi: float, *, sites: int = SITES, gaps: bool = False, seed: int = 0) -> Scored:
+    """Two runs of errors with memory; the scores of the first are `TRUE`."""
+    rng = np.random.default_rng(seed)
+    observed = 0.06 * autoregression(rng, days, sites, phi)
+    errors = [scale * ERROR * autoregression(rng, days, sites, phi) for scale in (1.0, 1.3)]
+    predicted = np.stack([0.9 * observed + BIAS + errors[0], 0.9 * observed + errors[1]])
+    if gaps:
+        observed[rng.random(observed.shape) < 0.45] = np.nan
+    return of(predicted, observed)
 
 
-def test_unknown_sites_do_not_count_in_the_median() -> None:
-    drawn = Resampling(np.empty((0, 0)), np.tile(np.arange(3), (5, 1)), 1)
-    values = np.tile([0.2, np.nan, 0.4], (5, 1))
-    assert median_interval(values, drawn.sites, 0.3) == pytest.approx((0.3, 0.3))
-    assert np.isnan(median_interval(np.full((5, 3), np.nan), drawn.sites, np.nan)).all()
+def of(predicted: np.ndarray, observed: np.ndarray) -> Scored:
+    runs, _, sites = predicted.shape
+    return score(predicted, observed, [None] * runs, references={"skill": [1, None]} if runs == 2 else {},
+                 counts=np.ones(sites, bool))  # fmt: skip
 
 
-def test_a_short_record_takes_shorter_blocks() -> None:
-    assert draw(40, 2, block=30, replicates=2, seed=0).block == 20
+@pytest.mark.parametrize(("days", "phi", "gaps"), [(183, 0.9, False), (183, 0.5, True), (365, 0.95, True)])
+def test_intervals_hold_the_truth_about_as_often_as_they_say(days: int, phi: float, gaps: bool) -> None:
+    scored = world(days, phi, gaps=gaps)
+    for metric, true in (TRUE | {"skill": 1 - TRUE["rmse"] ** 2 / np.hypot(0.006, 1.3 * ERROR) ** 2}).items():
+        m = scored.metrics.index(metric)
+        held = np.mean((scored.lower[0, :, m] <= true) & (true <= scored.upper[0, :, m]))
+        assert 0.87 <= held <= 0.995, metric  # 0.95 +- 4 standard errors, ubRMSE a little lower
 
 
-def test_an_interval_holds_its_own_estimate_where_replicates_are_biased() -> None:
-    values = np.random.default_rng(0).normal(0.3, 0.01, (400, 4))
-    drawn = Resampling(np.empty((0, 0)), np.tile(np.arange(4), (400, 1)), 1)
-    lower, upper = median_interval(values, drawn.sites, 0.44)
-    assert lower < 0.44 < upper
-    assert upper - lower == pytest.approx(2 * 1.96 * 0.0055, rel=0.2)
+def test_days_without_memory_give_the_interval_of_the_textbook() -> None:
+    rng = np.random.default_rng(1)
+    error = rng.normal(size=(480, SITES))
+    scored = of(error[None], np.zeros_like(error))
+    m = scored.metrics.index("bias")
+    textbook = stdtrit(479, 0.975) * error.std(axis=0, ddof=1) / np.sqrt(480)
+    half = (scored.upper - scored.lower)[0, :, m] / 2
+    assert np.median(half / textbook) == pytest.approx(1.07, abs=0.07)  # what not knowing the memory costs
+    np.testing.assert_allclose(scored.value[0, :, m], (scored.upper + scored.lower)[0, :, m] / 2, atol=0.01)
 
 
-def test_sites_of_a_class_are_drawn_among_it_alone() -> None:
-    drawn = draw_among(np.array([2, 5, 9]), 200, seed=0)
-    assert drawn.shape == (200, 3)
-    assert set(np.unique(drawn)) == {2, 5, 9}
+def test_memory_makes_the_interval_longer_as_theory_says() -> None:
+    phi = 0.9
+    scored = world(1460, phi)
+    m = scored.metrics.index("bias")
+    variance = (0.006**2 + ERROR**2) / 1460 * (1 + phi) / (1 - phi)
+    half = (scored.upper - scored.lower)[0, :, m] / 2
+    assert np.median(half) == pytest.approx(1.99 * np.sqrt(variance), rel=0.1)
+
+
+def test_short_records_and_few_pairs_have_no_interval() -> None:
+    days = intervals.FEWEST_DAYS
+    enough, short = world(days, 0.5, sites=3), world(days - 1, 0.5, sites=3)
+    assert np.isfinite(enough.lower[0]).all()
+    assert np.isnan(short.lower).all()
+    assert np.isfinite(short.value[0]).all()
+    for rows in (short.over_sites(np.arange(3)), (row[1:] for row in short.differences(np.arange(3)))):
+        for _, row in rows:
+            assert np.isnan([row["lower"], row["upper"]]).all()
+    observed = np.random.default_rng(0).normal(size=(200, 2))
+    observed[intervals.FEWEST_PAIRS - 1 : 150, 0] = np.nan
+    observed[150:, 0] = np.nan
+    few = of(observed[None] + 0.1 * np.random.default_rng(1).normal(size=(1, 200, 2)), observed)
+    assert np.isnan(few.lower[0, 0]).all()
+    assert np.isfinite(few.lower[0, 1]).all()
+
+
+def test_perfect_constant_and_unknown_series() -> None:
+    observed = autoregression(np.random.default_rng(0), 200, 3, 0.5)
+    observed[:, 2] = np.nan
+    predicted = np.stack([observed, observed + 0.25])
+    scored = of(np.where(np.isfinite(predicted), predicted, 0.0), observed)
+    row = {name: m for m, name in enumerate(scored.metrics)}
+    assert scored.value[0, 0, row["pearson_r"]] == pytest.approx(1)
+    assert scored.value[0, 0, row["rmse"]] == 0
+    assert np.isnan(scored.lower[0, 0, row["rmse"]])
+    for metric in ("bias", "rmse"):
+        ends = scored.lower[1, 0, row[metric]], scored.upper[1, 0, row[metric]]
+        assert ends == pytest.approx((0.25, 0.25), abs=1e-7)
+    assert np.isnan(scored.value[:, 2]).all()
+    assert np.isnan(scored.lower[:, 2]).all()
+    medians = {row["metric"]: row for r, row in scored.over_sites(np.arange(3)) if r == 1}
+    assert medians["bias"]["median"] == pytest.approx(0.25)
+    assert all(np.isnan(r["median"]) for _, r in scored.over_sites(np.array([2])))
+
+
+def test_the_median_over_one_site_is_its_score_and_order_does_not_matter() -> None:
+    scored = world(200, 0.8, sites=7)
+    for r, row in scored.over_sites(np.array([4])):
+        m = scored.metrics.index(row["metric"])
+        found = [row["median"], row["lower"], row["upper"]]
+        np.testing.assert_allclose(found, [scored.value[r, 4, m], scored.lower[r, 4, m], scored.upper[r, 4, m]], 1e-4)
+    one, other = (list(scored.over_sites(order)) for order in (np.arange(7), np.array([3, 1, 6, 0, 2, 5, 4])))
+    for (_, a), (_, b) in zip(one, other, strict=True):
+        np.testing.assert_allclose([*a.values()][1:], [*b.values()][1:], rtol=1e-5)
+
+
+def test_differences_turn_their_sign_and_are_nothing_between_equal_runs() -> None:
+    rng = np.random.default_rng(3)
+    observed = autoregression(rng, 200, 5, 0.8)
+    run = observed + 0.5 * autoregression(rng, 200, 5, 0.8)
+    scored = of(np.stack([run, 1.5 * run, run]), observed)
+    found = {(a, b, row["metric"]): row for a, b, row in scored.differences(np.arange(5))}
+    for (a, b, metric), row in found.items():
+        turned = found[b, a, metric]
+        np.testing.assert_allclose([row["median"], row["lower"], row["upper"]],
+                                   [-turned["median"], -turned["upper"], -turned["lower"]], atol=1e-12)  # fmt: skip
+        assert row["lower"] <= row["median"] <= row["upper"]
+    assert (found[0, 2, "rmse"]["lower"], found[0, 2, "rmse"]["upper"]) == (0, 0)
+    assert found[0, 1, "rmse"]["upper"] < 0
+
+
+def test_errors_that_sites_share_do_not_average_out() -> None:
+    """Equal sites are one site; independent ones are many, however the sites were chosen."""
+    days, sites = 365, 40
+    one = autoregression(np.random.default_rng(4), days, 1, 0.8)
+    many = autoregression(np.random.default_rng(5), days, sites, 0.8)
+    width = {}
+    for name, error in (("one", one), ("equal", np.repeat(one, sites, axis=1)), ("apart", many)):
+        scored = of(error[None], np.zeros_like(error))
+        m = scored.metrics.index("bias")
+        row = [row for _, row in scored.over_sites(np.arange(error.shape[1]))][m]
+        width[name] = row["upper"] - row["lower"]
+    assert width["equal"] == pytest.approx(width["one"], rel=0.02)
+    assert width["apart"] < width["one"] / 3
+
+
+def test_the_error_of_the_sites_counts_only_where_they_are_a_sample() -> None:
+    level = np.linspace(-1, 1, 41)
+    error = level + 0.1 * autoregression(np.random.default_rng(6), 365, 41, 0.5)
+    scored = of(error[None], np.zeros_like(error))
+    width = {}
+    for drawn in (True, False):
+        row = next(row for _, row in scored.over_sites(np.arange(41), drawn=drawn) if row["metric"] == "bias")
+        width[drawn] = row["upper"] - row["lower"]
+    assert width[False] < 0.05
+    assert width[True] == pytest.approx(2 * 2.02 * level.std() * np.sqrt(3 / 41), rel=0.3)  # uniform: 1 / (2 f sqrt n)

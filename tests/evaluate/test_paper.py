@@ -69,7 +69,7 @@ def at_stations(world: xr.Dataset, tmp_path_factory: pytest.TempPathFactory) -> 
     for number, layer in enumerate(LAYERS):
         product = xr.DataArray(world.soil_moisture_0_10cm + 0.02)
         found[layer] = evaluate(
-            stores_of(world, layer), stations_of(world), out=folder / str(number), min_pairs=20, replicates=20,
+            stores_of(world, layer), stations_of(world), out=folder / str(number), min_pairs=20,
             cube=world, products={"nldas_noah": product} if number == 0 else None,
         )  # fmt: skip
     return found
@@ -136,7 +136,7 @@ def test_table_5_holds_quartiles_over_the_sites_of_a_network(made: Path, at_stat
 
 def test_what_cannot_be_drawn_is_named_with_the_reason(world: xr.Dataset, tmp_path: Path) -> None:
     bare = world.drop_vars(["land_cover", "sand_fraction"])
-    folder = evaluate(stores_of(bare, LAYERS[1]), bare, out=tmp_path / "cells", min_pairs=20, replicates=5)
+    folder = evaluate(stores_of(bare, LAYERS[1]), bare, out=tmp_path / "cells", min_pairs=20)
     out = paper_tables({LAYERS[1]: folder}, tmp_path / "out", run="convlstm|none|S1")
     index = pd.read_csv(out / "index.csv", keep_default_na=False).set_index("file")
     assert {name for name in index.index if (out / name).exists()} == {"table5.csv", "figure3.png", "figure4.png"}

@@ -47,7 +47,7 @@ def stores(small_cube: xr.Dataset) -> list[xr.Dataset]:
 
 
 def run(stores: list[xr.Dataset], observed: xr.Dataset, out: Path, **options: Any) -> pd.DataFrame:
-    folder = evaluate(stores, observed, out=out, **{"min_pairs": 20, "replicates": 50, **options})
+    folder = evaluate(stores, observed, out=out, **{"min_pairs": 20, **options})
     return pd.read_csv(folder / "scores.csv")
 
 
@@ -117,7 +117,7 @@ def test_differences_are_paired(stores: list[xr.Dataset], small_cube: xr.Dataset
     np.testing.assert_allclose(straight["median"], -turned["median"])
     np.testing.assert_allclose(straight["lower"], -turned["upper"])
     assert row["median"] == pytest.approx(-0.05, abs=0.01)
-    assert row["upper"] < 0
+    assert table["lower"].isna().all()  # too short a record
     assert row["share_better"] == 1.0
 
 
@@ -226,17 +226,17 @@ def test_scores_of_other_values_under_the_same_attributes_are_made_anew(
 
 
 def test_numbers_stay_what_they_were(stores: list[xr.Dataset], small_cube: xr.Dataset, tmp_path: Path) -> None:
-    """Of the same seed, as written by the version that held all sites at once."""
+    """As written by the version that held all sites at once."""
     table = run(stores, small_cube, tmp_path / "e")
     expected = {
-        ("pearson_r", 1): (0.929152, 0.908477, 0.949682),
-        ("ubrmse", 1): (0.009790, 0.009425, 0.010265),
-        ("bias", 3): (0.000242, -0.000570, 0.000886),
-        ("skill_climatology", 3): (0.963504, 0.956421, 0.966536),
+        ("pearson_r", 1): 0.929152,
+        ("ubrmse", 1): 0.009790,
+        ("bias", 3): 0.000242,
+        ("skill_climatology", 3): 0.963504,
     }
     found = table[table.model == "lstm"].set_index(["metric", "lead_days"])
-    for key, numbers in expected.items():
-        assert tuple(found.loc[key, ["median", "lower", "upper"]]) == pytest.approx(numbers, abs=2e-6)
+    for key, number in expected.items():
+        assert found.loc[key, "median"] == pytest.approx(number, abs=2e-6)
 
 
 def test_sites_in_blocks_give_what_one_block_gives(
@@ -359,7 +359,7 @@ def test_classes_of_sites_are_scored_by_hand(stores: list[xr.Dataset], small_cub
     cover[0] = 13  # in no group
     cube = small_cube.assign(land_cover=(("y", "x"), cover))
     halves = [["north" if row < 4 else "south"] * 9 for row in range(8)]
-    evaluate(stores, cube, out=tmp_path / "e", min_pairs=20, replicates=30, strata={"half": halves})
+    evaluate(stores, cube, out=tmp_path / "e", min_pairs=20, strata={"half": halves})
     table = pd.read_csv(tmp_path / "e" / "strata.csv")
     assert list(table.columns) == STRATA_COLUMNS
     table = table[(table.model == "lstm") & (table.lead_days == 3) & (table.metric == "rmse")]
@@ -378,7 +378,7 @@ def test_classes_of_sites_are_scored_by_hand(stores: list[xr.Dataset], small_cub
         assert (row.q25, row["median"], row.q75) == pytest.approx(
             tuple(np.percentile(of_class, [25, 50, 75])), rel=1e-5
         )
-        assert row["lower"] < row["median"] < row["upper"]
+        assert np.isnan(row["lower"])  # too short a record
     assert scores.stratum.sel(kind="land_cover", site="row 0, column 4").item() == ""
 
 

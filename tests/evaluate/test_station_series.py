@@ -9,7 +9,6 @@ import xarray as xr
 from scipy.stats import norm
 
 from vadose.errors import VadoseError
-from vadose.evaluate.intervals import draw_among
 from vadose.evaluate.station_series import common_samples, evaluate_series, score_series
 from vadose.evaluate.station_strata import strata_of_table
 
@@ -36,7 +35,7 @@ def world(stations: int = 6, days: int = 200, *, seed: int = 0, folds: int = 2) 
 
 
 def run(predictions: xr.Dataset, **options: Any) -> Any:
-    return score_series(predictions, **{"min_pairs": 10, "replicates": 40, **options})
+    return score_series(predictions, **{"min_pairs": 10, **options})
 
 
 def by_hand(p: np.ndarray, o: np.ndarray) -> dict[str, float]:
@@ -46,7 +45,7 @@ def by_hand(p: np.ndarray, o: np.ndarray) -> dict[str, float]:
 
 
 def test_stations_and_medians_equal_plain_numpy() -> None:
-    predictions = world()
+    predictions = world(days=300)
     tables = run(predictions)
     stations = tables.stations.set_index(["fold", "station", "model", "metric"])
     scores = tables.scores.set_index(["fold", "aggregation", "model", "metric"])
@@ -79,7 +78,7 @@ def test_folds_are_averaged_as_in_table_3_and_otherwise() -> None:
 
 
 def test_intervals_hold_the_value_and_shrink_with_stations() -> None:
-    few, many = (run(world(n, folds=2, seed=3), replicates=200).scores for n in (5, 60))
+    few, many = (run(world(n, 300, folds=2, seed=3)).scores for n in (5, 60))
     width = []
     for table in (few, many):
         assert (table["lower"] <= table["median"]).all()
@@ -90,27 +89,29 @@ def test_intervals_hold_the_value_and_shrink_with_stations() -> None:
     assert width[1] < width[0] / 2
 
 
-def test_stations_are_drawn_once_for_all_folds() -> None:
-    """Errors that are the same every day: an interval is of the stations drawn alone, and can be made by hand."""
-    predictions = world(6)
-    predictions["fold"] = predictions.fold.copy(data=np.repeat([0, 1, 0, 1, 0, 1], 200).reshape(6, 200))
-    error = np.array([0.01, 0.02, 0.03, 0.05, 0.08, 0.13])
+@pytest.mark.parametrize("together", [False, True])
+def test_folds_that_share_stations_do_not_average_their_error_out(together: bool) -> None:
+    """Errors that are the same every day: an interval is of the stations alone."""
+    predictions = world(12, 600)
+    fold = np.arange(600) // 300 * np.ones((12, 1)) if together else np.arange(12)[:, None] % 2 * np.ones((1, 600))
+    predictions["fold"] = predictions.fold.copy(data=fold.astype(np.int16))
+    error = np.linspace(0.01, 0.13, 12)
     predictions.predicted[0] = predictions.observed.fillna(0.2) + error[:, None]
-    scores = run(predictions, replicates=300, seed=4).scores.set_index(["aggregation", "fold", "model", "metric"])
-    drawn = draw_among(np.arange(6), 300, 4)
-    of_folds = []
-    for k, name in enumerate(("2019", "2020")):
-        inside = np.where(np.arange(6) % 2 == k, error, np.nan)
-        of_folds.append(np.array([np.nanmedian(inside[row]) if np.isfinite(inside[row]).any() else np.nan
-                                  for row in drawn]))  # fmt: skip
-        row = scores.loc["fold", name, "mmnet", "rmse"]
-        middle = np.nanmedian(of_folds[-1]) - row["median"]
-        expected = np.nanpercentile(of_folds[-1], [2.5, 97.5]) - middle
-        assert (row["lower"], row["upper"]) == pytest.approx(tuple(expected), abs=1e-6)
-    both = np.mean(of_folds, axis=0)
-    row = scores.loc["mean_of_folds", "all", "mmnet", "rmse"]
-    expected = np.nanpercentile(both, [2.5, 97.5]) - np.nanmedian(both) + row["median"]
-    assert (row["lower"], row["upper"]) == pytest.approx(tuple(expected), abs=1e-6)
+    scores = run(predictions).scores.set_index(["aggregation", "fold", "model", "metric"])
+    half = [(scores["upper"] - scores["lower"])["fold", name, "mmnet", "bias"] / 2 for name in ("2019", "2020")]
+    row = scores.loc["mean_of_folds", "all", "mmnet", "bias"]
+    expected = np.mean(half) if together else np.hypot(*half) / 2
+    assert (row["upper"] - row["lower"]) / 2 == pytest.approx(expected, rel=1e-3)
+    assert row["lower"] < row["median"] < row["upper"]
+
+
+def test_a_short_record_has_scores_without_intervals() -> None:
+    tables = run(world(days=110, folds=1))
+    for table in (tables.scores, tables.comparisons):
+        assert table["median"].notna().all()
+        assert table[["lower", "upper"]].isna().all(axis=None)
+    assert tables.stations["value"].notna().all()
+    assert tables.stations["lower"].isna().all()
 
 
 def test_a_sample_one_model_lacks_counts_for_none() -> None:
@@ -226,7 +227,7 @@ def test_classes_of_stations_from_their_features() -> None:
 def test_tables_are_written_once_and_again_when_a_setting_changes(tmp_path: Path) -> None:
     out, predictions = tmp_path / "e", {"on-site": world(), "off-site": world(seed=1)}
     table = xr.Dataset(coords={"station": [f"s{k}" for k in range(6)], "network": ("station", ["A"] * 3 + ["B"] * 3)})
-    options: dict[str, Any] = {"min_pairs": 10, "replicates": 20, "table": table}
+    options: dict[str, Any] = {"min_pairs": 10, "table": table}
     evaluate_series(predictions, out, **options)
     scores = pd.read_csv(out / "scores.csv")
     assert set(scores.scenario) == {"on-site", "off-site"}
@@ -238,7 +239,7 @@ def test_tables_are_written_once_and_again_when_a_setting_changes(tmp_path: Path
     made = (out / "scores.csv").stat().st_mtime_ns
     evaluate_series(predictions, out, **options)
     assert (out / "scores.csv").stat().st_mtime_ns == made
-    evaluate_series(predictions, out, **options | {"seed": 1})
+    evaluate_series(predictions, out, **options | {"min_pairs": 11})
     assert (out / "scores.csv").stat().st_mtime_ns > made
 
 

@@ -71,7 +71,7 @@ def test_scores_of_forecasts(
     golden: Golden, forecasts: list[xr.Dataset], small_cube: xr.Dataset, tmp_path: Path
 ) -> None:
     baselines = forecasts[1:]
-    out = evaluate(baselines, small_cube, out=tmp_path / "scores", min_pairs=8, replicates=20)
+    out = evaluate(baselines, small_cube, out=tmp_path / "scores", min_pairs=8)
     golden("scores", _medians(pd.read_csv(out / "scores.csv"), ["model", "lead_days", "metric"]), rtol=1e-4)
 
 
@@ -92,7 +92,7 @@ def test_scores_of_station_series(golden: Golden) -> None:
                 "elevation": ("station", np.linspace(100, 2000, stations))},
         attrs={"folds": json.dumps(["2019", "2020"]), "dataset": "made up"},
     )  # fmt: skip
-    scores = score_series(predictions, min_pairs=20, replicates=20).scores
+    scores = score_series(predictions, min_pairs=20).scores
     golden("station_scores", _medians(scores, ["fold", "aggregation", "model", "metric"]))
 
 

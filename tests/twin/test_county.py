@@ -110,7 +110,7 @@ def test_a_network_maps_the_county_as_it_estimates_at_stations(
     found = maps.soil_moisture.values[-1, row, column]
     np.testing.assert_allclose(found[np.isfinite(found)], expected.numpy()[np.isfinite(found)], atol=2e-5)
     assert np.isfinite(found).any()
-    scores = score_county(maps, truth, coarse[0], min_days=5, block_days=3, replicates=10)
+    scores = score_county(maps, truth, coarse[0], min_days=5)
     assert np.isfinite(scores[scores.metric == "rmse"].value).all()
 
 

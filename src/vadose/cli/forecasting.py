@@ -187,7 +187,6 @@ def evaluate(
     first: Annotated[str | None, typer.Option("--from", help="First valid day to score.")] = None,
     last: Annotated[str | None, typer.Option("--to", help="Last valid day to score.")] = None,
     min_pairs: Annotated[int, typer.Option(min=3, help="Fewest pairs for a cell or station to count.")] = 60,
-    replicates: Annotated[int, typer.Option(min=10, help="Bootstrap replicates.")] = 1000,
     allow_learnt_days: Annotated[
         bool, typer.Option("--allow-learnt-days", help="Score days that a model learnt from too; the tables say so.")
     ] = False,
@@ -217,8 +216,7 @@ def evaluate(
     with progress_bars() as tell:
         evaluate_stores(
             [open_store(store) for store in forecasts], truth, out=out, period=period, min_pairs=min_pairs,
-            replicates=replicates, allow_learnt_days=allow_learnt_days, workers=workers, scheduler=scheduler,
-            progress=tell,
+            allow_learnt_days=allow_learnt_days, workers=workers, scheduler=scheduler, progress=tell,
         )  # fmt: skip
     say(str(out / "scores.csv"))
 

@@ -153,7 +153,6 @@ class Downscaling(Section):
     explained: tuple[str, ...] = ()
     maps: tuple[str, ...] = ()
     min_pairs: int = Field(60, ge=3)
-    replicates: int = Field(1000, ge=10)
 
     def stations(self) -> tuple[str, ...] | None:
         """Names of the stations to learn from; all when None."""
@@ -204,4 +203,4 @@ def quick_downscaling(experiment: Downscaling) -> Downscaling:
         runs[name] = run.model_copy(
             update={"fitting": run.fitting.model_copy(update=few), "hyper": hyper, "limit": 4096}
         )
-    return experiment.model_copy(update={"runs": runs, "replicates": 50})
+    return experiment.model_copy(update={"runs": runs})

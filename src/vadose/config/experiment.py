@@ -210,7 +210,6 @@ class Experiment(Section):
     leads: tuple[int, ...] = (1, 3, 7, 14, 30)
     learn_from: tuple[str, ...] | None = None
     score_every: int = Field(1, ge=1)
-    replicates: int = Field(1000, ge=10)
     min_pairs: int | None = Field(None, ge=3)
     allow_overlap: tuple[Leak, ...] = ()
 
@@ -276,4 +275,4 @@ def quick(experiment: Experiment) -> Experiment:
         )
         hyper = run.hyper | ({"iterations": 5} if run.model == "trees" else {})
         runs[name] = run.model_copy(update={"training": training, "hyper": hyper})
-    return experiment.model_copy(update={"runs": runs, "replicates": 50})
+    return experiment.model_copy(update={"runs": runs})

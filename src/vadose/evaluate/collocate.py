@@ -131,7 +131,7 @@ def _at_cells(observed: xr.Dataset, predicted: xr.Dataset) -> Sites:
 
 
 def _by_name(stations: xr.Dataset, positions: Places) -> Places:
-    """Positions of stations in the order of their names, lest the draws of a bootstrap follow that of a file."""
+    """Positions of stations in the order of their names, so that tables do not depend on that of a file."""
     return positions[np.argsort(stations.station.values[positions].astype(object), kind="stable")]
 
 

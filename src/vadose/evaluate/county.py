@@ -29,9 +29,6 @@ def score_county(
     *,
     field: str = "soil_moisture_smap_l4",
     min_days: int = 30,
-    block_days: int = 30,
-    replicates: int = 500,
-    seed: int = 0,
 ) -> pd.DataFrame:
     r"""Score daily maps against the truth in time and in space, and the coarse field repeated on their pixels.
 
@@ -46,8 +43,8 @@ def score_county(
     With ``soil_moisture_std`` in the maps there are also CRPS and coverage over ``'time'``; for the coarse field,
     which has no deviation, CRPS is the mean absolute error.
 
-    Intervals (95 %) are of a bootstrap of days in blocks, the same for both estimates. Pixels are not resampled:
-    they are all there are, and the interval says how far the scores would be others in other weather.
+    Intervals (95 %) are of days alone, see `vadose.evaluate.intervals`; fewer than 120 days have none. Pixels are all
+    there are: the interval says how far the scores would be others in other weather.
 
     Parameters
     ----------
@@ -59,8 +56,8 @@ def score_county(
         What the maps were made from, on a coarser grid (see `vadose.grid.Grid.coordinates`) that holds all pixels.
     field
         Its variable.
-    min_days, block_days, replicates, seed
-        Days a pixel needs; days of a block; replicates of the bootstrap, and their seed.
+    min_days
+        Days a pixel needs.
 
     Returns
     -------
@@ -76,7 +73,7 @@ def score_county(
 
     References
     ----------
-    Kunsch (1989), doi:10.1214/aos/1176347265; Entekhabi et al. (2010), doi:10.1175/2010JHM1223.1.
+    Entekhabi et al. (2010), doi:10.1175/2010JHM1223.1.
 
     Examples
     --------
@@ -88,7 +85,7 @@ def score_county(
     >>> truth = pixels.assign(soil_moisture=rising + pattern)
     >>> cell = ease_grid("9km").part(slice(160, 161), slice(160, 161)).coordinates()
     >>> coarse = cell.assign(soil_moisture_smap_l4=rising.expand_dims(y=1, x=1))
-    >>> scores = score_county(truth, truth, coarse, replicates=10).set_index(["over", "estimate", "metric"]).value
+    >>> scores = score_county(truth, truth, coarse).set_index(["over", "estimate", "metric"]).value
     >>> scores["space", :, "rmse"].round(3).to_dict()
     {'maps': 0.0, 'coarse': 0.065, 'maps minus coarse': -0.065}
     """
@@ -110,29 +107,25 @@ def score_county(
             f"maps, truth and coarse field are all known on {int(known.sum(axis=0).max())} days of a pixel at most, "
             f"{min_days} are needed; map more days or lower min_days"
         )
-    drawn = intervals.draw(len(days), 1, block=block_days, replicates=replicates, seed=seed)
     estimates, actual = estimates[..., counts], actual[:, counts]
     spread = None if spread is None else spread[:, counts]
-    rows = [*_in_time(estimates, actual, spread, drawn), *_in_space(estimates, actual, drawn)]
+    rows = [*_in_time(estimates, actual, spread), *_in_space(estimates, actual)]
     size = {"n_days": int(known.any(axis=1).sum()), "n_pixels": int(counts.sum())}
     return pd.DataFrame([row | size for row in rows], columns=COLUMNS)
 
 
-def _in_time(
-    estimates: Array, actual: Array, spread: Array | None, drawn: intervals.Resampling
-) -> Iterator[dict[str, Any]]:
+def _in_time(estimates: Array, actual: Array, spread: Array | None) -> Iterator[dict[str, Any]]:
     pixels = np.arange(actual.shape[1])
-    every = np.broadcast_to(pixels, (len(drawn.counts), len(pixels)))
-    scored = score(estimates, actual, [spread, None], drawn, references={}, counts=np.ones(len(pixels), bool))
-    for number, row in scored.over_sites(pixels, every):
+    scored = score(estimates, actual, [spread, None], references={}, counts=np.ones(len(pixels), bool))
+    for number, row in scored.over_sites(pixels, drawn=False):
         yield _row(ESTIMATES[number], "time", row["metric"], row["median"], row["lower"], row["upper"])
-    for number, _, row in scored.differences(every):
+    for number, _, row in scored.differences(pixels, drawn=False):
         if number == 0:
             found = _row(DIFFERENCE, "time", row["metric"], row["median"], row["lower"], row["upper"])
             yield found | {"share_better": row["share_better"]}
 
 
-def _in_space(estimates: Array, actual: Array, drawn: intervals.Resampling) -> Iterator[dict[str, Any]]:
+def _in_space(estimates: Array, actual: Array) -> Iterator[dict[str, Any]]:
     # Day by day: the moments of all pixels of all days are many times the maps themselves.
     of_days = np.array(
         [[moments(p - 0.25, o - 0.25).sum(axis=0) for p, o in zip(of, actual, strict=True)] for of in estimates]
@@ -141,16 +134,24 @@ def _in_space(estimates: Array, actual: Array, drawn: intervals.Resampling) -> I
         maps, coarse = function(of_days)
         for name, daily in (*zip(ESTIMATES, (maps, coarse), strict=True), (DIFFERENCE, maps - coarse)):
             seen = np.isfinite(daily)
-            mean = np.mean(daily[seen]) if seen.any() else np.asarray(np.nan)
-            sums = np.stack([np.where(seen, daily, 0.0), seen], axis=-1)[:, None]
-            total, count = intervals.resample(sums, drawn)[:, 0].T
-            again = total[count > 0] / count[count > 0]
-            lower, upper = intervals.site_interval(again, mean) if len(again) else (mean, mean)
-            row = _row(name, "space", metric, float(mean), float(lower), float(upper))
+            row = _row(name, "space", metric, *_mean_of_days(daily[:, None]))
             if name == DIFFERENCE and seen.any():
                 gain = BETTER[metric](maps[seen]) - BETTER[metric](coarse[seen])
                 row["share_better"] = float(np.mean(gain > 0))
             yield row
+
+
+def _mean_of_days(daily: Array) -> tuple[float, float, float]:
+    """Mean of the known days (day, 1) and its interval."""
+    seen = np.isfinite(daily)
+    if not seen.any():
+        return np.nan, np.nan, np.nan
+    first, last = np.flatnonzero(seen)[[0, -1]]
+    sums = np.stack([np.where(seen, daily, 0.0), seen], axis=-1)[first : last + 1]
+    total, again = sums.sum(axis=0), intervals.reweigh(sums)
+    mean = total[:, 0] / total[:, 1]
+    lower, upper = intervals.interval(mean, intervals.spread_of(mean, again[..., 0] / again[..., 1], len(sums)))
+    return float(mean[0]), float(lower[0]), float(upper[0])
 
 
 def _row(estimate: str, over: str, metric: str, value: float, lower: float, upper: float) -> dict[str, Any]:

@@ -1,126 +1,204 @@
-"""Moving-block bootstrap: how far a score of a short, autocorrelated record can be trusted."""
+r"""How far a score of a short, autocorrelated record can be trusted.
 
-from dataclasses import dataclass
+The days of a record are weighted by slow waves, :math:`1 \pm h \sqrt 2 \cos(\pi j (t + 1/2) / T)`, :math:`j = 1 .. J`,
+and the score is taken again. How much it changes along a wave, its *slope*, is the cosine transform of its influence
+values (their mean over the days is the sampling error). The expected square of a slope is therefore the spectrum of
+that error at a period of :math:`2 T / j` days, and the variance of the score is the spectrum at frequency zero. It is
+read off the squares of the slopes as that of a first-order autoregression,
+
+.. math::
+    S_j(\lambda) = S_0 \frac{(1 - \varphi)^2}{1 - 2 \varphi \cos(\pi j / T) + \varphi^2}, \qquad \varphi = e^{-\lambda}
+
+averaged over memories :math:`1 / \lambda` by their Whittle likelihood. Waves shorter than 16 days are not looked at:
+what is faster (noise of a sensor, single missing days) is seen as a floor. The quantile is that of Student's t with
+a quarter as many degrees of freedom as there are independent days, :math:`T \tanh(\lambda / 2)`, and no fewer than
+four: squared errors are skewed, and their variance is known less well than that of Gaussian values. An interval is
+made on a scale on which errors are nearly Gaussian (`vadose.evaluate.metrics.scale_of`), and is longer by twice the
+bias of the score, known to second order, on the side the truth lies on.
+
+Equal-weighted cosines: Mueller (2004), Lazarus et al. (2018), doi:10.1080/07350015.2018.1506926. Influence values of
+dependent series: Kunsch (1984), doi:10.1214/aos/1176346506. Missing days as zeros of the influence: Parzen (1963).
+Coverage was measured: see "Scores" in docs/methods.md and benchmarks/interval_coverage.py.
+"""
+
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import bdtr, ndtri, stdtrit
 
 Array = NDArray[np.floating]
 
+FEWEST_DAYS = 120
+"""A record that is shorter, from its first pair to its last, has no interval."""
+FEWEST_PAIRS = 30
+"""Nor has a score of fewer pairs."""
+STEP = 0.5
+"""Half the difference of two weightings along a wave: all weights stay above zero."""
+_DAYS_A_WAVE = 8
+_MOST_WAVES = 60
+_RATES = np.geomspace(0.015, 3.0, 20)  # [1/day]: memories of two months to a third of a day
+_FEWEST_DEGREES = 4.0
 
-@dataclass(frozen=True)
-class Resampling:
-    """Drawn once, used for every model, lead and site, so that differences are paired.
+
+class Spread(NamedTuple):
+    """What is known of the sampling error of scores: slopes (wave, ...) and the rest (...).
 
     Attributes
     ----------
-    counts
-        (replicates, starts): how often the block that begins on each day was drawn.
-    sites
-        (replicates, sites): sites drawn with replacement, as positions.
-    block
-        Days of a block.
+    slopes
+        Change of the score along each wave.
+    variance
+        Of the score.
+    effective
+        Independent days behind it.
+    bias
+        How far the score of a record as short lies from that of a long one, to second order: a standard deviation
+        about the record's own mean is too small.
     """
 
-    counts: Array
-    sites: NDArray[np.int64]
-    block: int
+    slopes: Array
+    variance: Array
+    effective: Array
+    bias: Array
 
 
-def draw(days: int, sites: int, *, block: int, replicates: int, seed: int) -> Resampling:
-    """Draw as many blocks of consecutive days, see `block_of`, as fill the record, and sites, for each replicate.
+def reweigh(daily: Array) -> Array:
+    """Moments of days weighted along each wave, up and down: (days, ...) to (2, waves, ...).
 
-    References
-    ----------
-    Kunsch (1989), doi:10.1214/aos/1176347265.
+    Without waves, (2, 0, ...), where the days are fewer than `FEWEST_DAYS`.
 
     Examples
     --------
-    >>> drawn = draw(90, 4, block=30, replicates=5, seed=0)
-    >>> drawn.counts.shape, drawn.counts.sum(1).tolist()
-    ((5, 61), [3.0, 3.0, 3.0, 3.0, 3.0])
+    >>> reweigh(np.ones((160, 3, 6))).shape, reweigh(np.ones((60, 3, 6))).shape
+    ((2, 20, 3, 6), (2, 0, 3, 6))
     """
-    generator = np.random.default_rng(seed)
-    block = block_of(days, block)
-    starts = days - block + 1
-    blocks = -(-days // block)
-    drawn = generator.integers(0, starts, (replicates, blocks))
-    counts = np.zeros((replicates, starts))
-    np.add.at(counts, (np.arange(replicates)[:, None], drawn), 1.0)
-    return Resampling(counts, generator.integers(0, sites, (replicates, sites)), block)
+    days = len(daily)
+    phase = np.arange(1, waves_of(days) + 1)[:, None] * (np.arange(days) + 0.5) / days
+    change = np.tensordot(STEP * np.sqrt(2) * np.cos(np.pi * phase), daily, axes=1)
+    total = daily.sum(axis=0)
+    return np.stack([total + change, total - change])
 
 
-def block_of(days: int, block: int) -> int:
-    """Days of a block: a record shorter than two of the blocks asked for takes blocks of half its days.
-
-    Examples
-    --------
-    >>> block_of(365, 30), block_of(40, 30)
-    (30, 20)
-    """
-    return max(1, min(block, days // 2))
+def waves_of(days: int) -> int:
+    """Number of waves a record is looked at with: none where it has no interval."""
+    return min(days // _DAYS_A_WAVE, _MOST_WAVES) if days >= FEWEST_DAYS else 0
 
 
-def draw_among(positions: NDArray[np.int64], replicates: int, seed: int) -> NDArray[np.int64]:
-    """Draw sites with replacement among those at ``positions`` alone: (replicates, positions).
-
-    Examples
-    --------
-    >>> draw_among(np.array([3, 7]), 3, seed=0).shape
-    (3, 2)
-    """
-    return positions[np.random.default_rng(seed).integers(0, len(positions), (replicates, len(positions)))]
-
-
-def resample(daily: Array, drawn: Resampling) -> Array:
-    """Moments of every replicate: (days, sites, moments) to (replicates, sites, moments)."""
-    total = np.concatenate([np.zeros((1, *daily.shape[1:])), daily.cumsum(axis=0)])
-    of_blocks = total[drawn.block :] - total[: -drawn.block]
-    flat = drawn.counts @ of_blocks.reshape(len(of_blocks), -1)
-    moments: Array = flat.reshape(len(drawn.counts), *daily.shape[1:])
-    return moments
+def spread_of(value: Array, again: Array, days: int) -> Spread:
+    """Spread of scores (...) from the same scores of reweighted days (2, waves, ...), see `reweigh`."""
+    up, down = again
+    with np.errstate(invalid="ignore"):  # perfect scores lie at infinity
+        slopes, bends = (up - down) / (2 * STEP), ((up + down) / 2 - value) / STEP**2
+    slopes[~np.isfinite(slopes)] = np.nan
+    weights, effective = _weights(slopes, days)
+    variance, bias = (weights * slopes**2).sum(axis=0), (weights * bends).sum(axis=0)
+    known = bool(len(slopes))
+    return Spread(slopes, variance if known else effective, effective, bias if known else effective)
 
 
-def median_interval(values: Array, sites: NDArray[np.int64], estimate: float) -> tuple[float, float]:
-    """95 % interval of the median over sites, days and sites resampled.
+def interval(value: Array, spread: Spread) -> tuple[Array, Array]:
+    """95 % interval of scores, longer on the side they are biased away from."""
+    return _around(value, spread.variance, _degrees(spread.effective, len(spread.slopes)), spread.bias)
 
-    The 2.5 and 97.5 % quantiles of the replicates, moved by what the estimate lies apart from their
-    median: over a few months a resampled correlation is lower than the whole one, and the interval
-    would miss its own estimate.
+
+class MedianError(NamedTuple):
+    """Standard errors of a median over sites (...), by their cause, degrees of freedom, and bias of the sites."""
+
+    of_days: Array
+    of_sites: Array
+    degrees: Array
+    bias: Array
+
+    def interval(self, median: Array) -> tuple[Array, Array]:
+        """95 % interval of the median."""
+        return _around(median, self.of_days**2 + self.of_sites**2, self.degrees, self.bias)
+
+
+def median_error(values: Array, slopes: Array, biases: Array, days: int, *, drawn: bool) -> MedianError:
+    r"""Error of the median over sites: (site, ...) to (...).
+
+    The sampling error of the median is that of days, shared by the sites, and that of sites. The former is the
+    variance of the mean slopes over sites times the share of it that pairs of different sites make,
+    :math:`\frac{S}{S - 1} [1 - \sum_{js} b_{js}^2 / \sum_j (\sum_s b_{js})^2]`. The latter comes from the order of
+    the sites' scores (Price and Bonett 2001, doi:10.1080/00949650108812071), which each site's own error spreads.
 
     Parameters
     ----------
     values
-        (replicates, sites): scores of resampled days.
-    sites
-        (replicates, n): positions of the sites drawn for each replicate.
-    estimate
-        The median of the scores themselves.
+        Scores, NaN where unknown.
+    slopes, biases
+        (wave, site, ...) and (site, ...): their `Spread`.
+    days
+        Of the record.
+    drawn
+        Whether the sites are a sample of all there could be; else they are all there are, and the error is of days.
     """
-    # One flat index is twice as fast as an index along an axis.
-    offsets = np.arange(len(values))[:, None] * values.shape[1]
-    medians = _nanmedian(values.ravel()[sites + offsets])
-    known = medians[np.isfinite(medians)]
-    if not len(known):
-        return np.nan, np.nan
-    lower, middle, upper = np.percentile(known, [2.5, 50, 97.5])
-    return float(lower - middle + estimate), float(upper - middle + estimate)
+    good = np.isfinite(values) & np.isfinite(biases) & np.isfinite(slopes).all(axis=0)
+    n = np.maximum(good.sum(axis=0), 1)
+    known = np.where(good, slopes, 0.0)
+    mean = known.sum(axis=1) / n
+    weights, effective = _weights(mean, days)
+    of_days = (weights * mean**2).sum(axis=0)
+    of_sites = np.zeros_like(of_days)
+    degrees = _degrees(effective, len(slopes))
+    if drawn:
+        total, own = (mean**2).sum(axis=0), (known**2).sum(axis=(0, 1)) / n**2
+        pairs = (total - own) * n / (np.where(total > 0, total, 1.0) * np.maximum(n - 1, 1))
+        shared = np.where(n > 1, np.clip(pairs, 0.0, 1.0), 1.0)
+        of_days, of_sites = of_days * shared, _variance_of_median(np.where(good, values, np.nan))
+        parts = of_days**2 / degrees + of_sites**2 / np.maximum(n - 1, 1)
+        degrees = np.where(parts > 0, (of_days + of_sites) ** 2 / np.where(parts > 0, parts, 1.0), degrees)
+    of_days = np.where(good.any(axis=0) & bool(len(slopes)), of_days, np.nan)
+    bias = np.where(good, biases, 0.0).sum(axis=0) / n
+    return MedianError(np.sqrt(of_days), np.sqrt(of_sites), degrees, bias)
 
 
-def site_interval(values: Array, estimate: Array) -> tuple[Array, Array]:
-    """95 % interval of each site's score, moved as in `median_interval`: values (replicates, ...).
+def median(values: Array) -> Array:
+    """Median of the known values along the first axis, NaN where there are none."""
+    ordered, n = np.sort(values, axis=0), np.isfinite(values).sum(axis=0)  # NaN comes last
+    low, high = (_at(ordered, np.maximum(k, 0)) for k in ((n - 1) // 2, n // 2))
+    with np.errstate(invalid="ignore"):  # the middle of infinities of both signs is unknown
+        return np.where(n > 0, (low + high) / 2, np.nan)
 
-    NaN where a replicate is undefined.
-    """
-    lower, middle, upper = np.percentile(values, [2.5, 50, 97.5], axis=0)
-    return lower - middle + estimate, upper - middle + estimate
+
+def _at(ordered: Array, place: NDArray[np.int64]) -> Array:
+    place = np.minimum(place, len(ordered) - 1)
+    found: Array = np.take_along_axis(ordered, place[None], axis=0)[0]
+    return found
 
 
-def _nanmedian(values: Array) -> Array:
-    """Median of the known values along the last axis, NaN where there are none."""
-    ordered = np.sort(values, axis=-1)  # NaN comes last
-    n = np.isfinite(values).sum(axis=-1)
-    low, high = np.maximum((n - 1) // 2, 0), n // 2
-    last = values.shape[-1] - 1
-    pick = [np.take_along_axis(ordered, np.minimum(k, last)[..., None], axis=-1)[..., 0] for k in (low, high)]
-    return np.where(n > 0, (pick[0] + pick[1]) / 2, np.nan)
+def _variance_of_median(values: Array) -> Array:
+    """Squared standard error of the median along the first axis from two order statistics; 0 for a single value."""
+    ordered, n = np.sort(values, axis=0), np.isfinite(values).sum(axis=0)
+    place = np.maximum(np.round((n + 1) / 2 - np.sqrt(n)), 1).astype(np.int64)
+    apart = _at(ordered, np.maximum(n - place, 0)) - _at(ordered, place - 1)
+    outside = bdtr(place - 1.0, np.maximum(n, 2), 0.5)
+    return np.where(n > 1, apart / (2 * ndtri(1 - outside)), 0.0) ** 2
+
+
+def _weights(slopes: Array, days: int) -> tuple[Array, Array]:
+    """Weights of squared slopes (wave, ...) in the variance, and the independent days (...)."""
+    waves = len(slopes)
+    if not waves:
+        return slopes, np.full(slopes.shape[1:], np.nan)
+    decay = np.exp(-_RATES)[:, None]
+    shape = (1 - decay) ** 2 / (1 - 2 * decay * np.cos(np.pi * np.arange(1, waves + 1) / days) + decay**2)
+    power = (slopes**2).reshape(waves, -1).astype(float)
+    level = (1 / shape) @ power / waves  # (rate, ...)
+    likelihood = -np.log(shape).sum(axis=1)[:, None] / 2 - waves / 2 * np.log(np.maximum(level, 1e-300))
+    share = np.exp(likelihood - likelihood.max(axis=0))
+    share /= share.sum(axis=0)
+    finite = 1 - (1 - np.exp(-_RATES * days)) / (_RATES * days)  # a memory as long as the record sees less of it
+    weights = (1 / shape).T @ (share * finite[:, None]) / waves
+    effective = 1 / (share / (days * np.tanh(_RATES / 2))[:, None]).sum(axis=0)
+    return weights.reshape(slopes.shape), effective.reshape(slopes.shape[1:])
+
+
+def _degrees(effective: Array, waves: int) -> Array:
+    return np.clip(effective / 4, _FEWEST_DEGREES, max(waves, _FEWEST_DEGREES))
+
+
+def _around(value: Array, variance: Array, degrees: Array, bias: Array) -> tuple[Array, Array]:
+    half = stdtrit(degrees, 0.975) * np.sqrt(variance)
+    return value - half - 2 * np.maximum(bias, 0.0), value + half - 2 * np.minimum(bias, 0.0)

@@ -1,7 +1,6 @@
 """All runs scored at one lead, from a store of pairs: what a worker does by itself."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,7 +8,6 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from vadose.evaluate import intervals
 from vadose.evaluate.metrics import DISTRIBUTION_METRICS, METRICS
 from vadose.evaluate.paired import Scored, score
 from vadose.evaluate.strata import Labels, classes
@@ -35,7 +33,7 @@ class OfLead(NamedTuple):
 
 
 class LeadJob:
-    """Score all runs at a lead of a store of pairs; sent to workers whole, but for what they draw by themselves.
+    """Score all runs at a lead of a store of pairs; sent to workers whole.
 
     Parameters
     ----------
@@ -55,36 +53,15 @@ class LeadJob:
         Fewest for a site to count.
     named
         Columns that all rows share.
-    block, replicates, seed
-        Of the bootstrap, see `vadose.evaluate.intervals.draw`.
     """
 
     def __init__(
         self, pairs: Path, runs: Sequence[Run], gaussian: Sequence[bool], *,
         references: Mapping[str, Sequence[int | None]], labels: dict[str, Labels], known: NDArray[np.int64],
-        min_pairs: int, named: dict[str, Any], block: int, replicates: int, seed: int,
+        min_pairs: int, named: dict[str, Any],
     ) -> None:  # fmt: skip
         self.pairs, self.runs, self.gaussian, self.references = pairs.resolve(), runs, gaussian, references
         self.labels, self.known, self.min_pairs, self.named = labels, known, min_pairs, named
-        self.block, self.replicates, self.seed = block, replicates, seed
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("drawn", "groups")}
-
-    @cached_property
-    def drawn(self) -> intervals.Resampling:
-        """Days and sites of each replicate, the same for every lead."""
-        days, sites = read_pairs(self.pairs).observed.shape
-        return intervals.draw(days, sites, block=self.block, replicates=self.replicates, seed=self.seed)
-
-    @cached_property
-    def groups(self) -> list[tuple[str, str, NDArray[np.int64], NDArray[np.int64]]]:
-        """Kind, class, its sites, and those drawn for each replicate."""
-        everywhere = np.arange(self.known.shape[1])
-        return [("all", "all", everywhere, self.drawn.sites)] + [
-            (kind, name, at, intervals.draw_among(at, self.replicates, self.seed))
-            for kind, name, at in classes(self.labels)
-        ]
 
     def __call__(self, number: int) -> OfLead:
         """Score the lead at a position."""
@@ -93,15 +70,12 @@ class LeadJob:
         place: dict[int | None, int] = {r: k for k, r in enumerate(there)}
         references = {name: [place.get(of_run[r]) for r in there] for name, of_run in self.references.items()}
         pairs, counts = self.known[number], self.known[number] >= self.min_pairs
-        scored = score(
-            predicted, np.where(counts, observed, np.nan), spreads, self.drawn, references=references,
-            counts=counts,
-        )  # fmt: skip
+        scored = score(predicted, np.where(counts, observed, np.nan), spreads, references=references, counts=counts)
         lead = int(read_pairs(self.pairs).lead_days[number])
         scores, strata = [], []
-        for kind, name, at, drawn in self.groups:
+        for kind, name, at in [("all", "all", np.arange(len(pairs))), *classes(self.labels)]:
             size = size_of(lead, pairs[at], counts[at])
-            for r, row in scored.over_sites(at, drawn):
+            for r, row in scored.over_sites(at):
                 told = self.named | dict(zip(KEYS, runs[r], strict=True)) | size | row
                 if kind == "all":
                     scores.append(told)
@@ -115,7 +89,7 @@ class LeadJob:
         return OfLead(number, metrics, every[0], every[1], every[2], scores, strata, comparisons)
 
     def _comparisons(self, scored: Scored, runs: Sequence[Run], size: dict[str, int]) -> Iterator[dict[str, Any]]:
-        for a, b, row in scored.differences(self.drawn.sites):
+        for a, b, row in scored.differences(np.arange(len(self.known[0]))):
             against = dict(zip(("baseline", "baseline_weather", "baseline_scenario"), runs[b], strict=True))
             yield self.named | dict(zip(KEYS, runs[a], strict=True)) | against | size | row
 

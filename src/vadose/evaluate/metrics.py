@@ -1,4 +1,4 @@
-r"""Scores of paired series, from their moments, so that a bootstrap only adds moments up.
+r"""Scores of paired series, from their moments, so that days are reweighted by adding moments up.
 
 With :math:`p` predicted and :math:`o` observed, means over the pairs of one site and lead:
 bias :math:`\bar p - \bar o`; RMSE :math:`\sqrt{\overline{(p - o)^2}}`; ubRMSE
@@ -10,6 +10,7 @@ Of forecasts that are distributions, also the mean CRPS (`gaussian_crps`) and th
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -153,6 +154,37 @@ BETTER: dict[str, Callable[[Array], Array]] = {
     "crps": lambda v: -v,
 }
 """Name -> function of the score that grows as the score gets better; runs are compared by these."""
+
+
+class Scale(NamedTuple):
+    """Rising function of a score whose sampling error is nearly normal and alike at all sites; inverse, derivative."""
+
+    to: Callable[[Array], Array]
+    back: Callable[[Array], Array]
+    rate: Callable[[Array], Array]
+
+
+PLAIN = Scale(lambda v: v, lambda z: z, np.ones_like)
+LOG = Scale(np.log, np.exp, lambda v: 1 / v)
+FISHER = Scale(np.arctanh, np.tanh, lambda v: 1 / (1 - v * v))
+LOGIT = Scale(lambda v: np.log(v / (1 - v)), lambda z: 1 / (1 + np.exp(-z)), lambda v: 1 / (v * (1 - v)))
+SKILL = Scale(lambda v: -np.log1p(-v), lambda z: -np.expm1(-z), lambda v: 1 / (1 - v))
+
+SCALES: dict[str, Scale] = {
+    "pearson_r": FISHER, "rmse": LOG, "ubrmse": LOG, "crps": LOG, "coverage_50": LOGIT, "coverage_90": LOGIT,
+}  # fmt: skip
+"""Name -> scale its intervals are made on; skill scores take `SKILL`, others `PLAIN`."""
+
+
+def scale_of(metric: str) -> Scale:
+    """Scale of a metric's intervals.
+
+    Examples
+    --------
+    >>> round(float(scale_of("pearson_r").to(np.array(0.9))), 3)
+    1.472
+    """
+    return SCALES.get(metric, SKILL if metric.startswith("skill_") else PLAIN)
 
 
 def _quiet(a: Array, b: Array) -> Array:

@@ -17,9 +17,8 @@ _TITLES = {"pearson_r": "R", "rmse": "RMSE", "ubrmse": "ubRMSE"}
 
 
 def score_outlooks(
-    outlooks: Mapping[str, xr.Dataset], maps: xr.Dataset, truth: xr.Dataset, forecast: xr.Dataset, *,
-    replicates: int = 500,
-) -> pd.DataFrame:  # fmt: skip
+    outlooks: Mapping[str, xr.Dataset], maps: xr.Dataset, truth: xr.Dataset, forecast: xr.Dataset
+) -> pd.DataFrame:
     """Score outlooks by lead time, beside the forecast they were made from and the maps of the day of issue.
 
     All are scored on the same pixels and valid days, see `vadose.evaluate.county.score_county`.
@@ -36,8 +35,6 @@ def score_outlooks(
         ``soil_moisture`` (time, y, x).
     forecast
         ``soil_moisture`` (init_time, lead_time, y, x) on the coarse grid: *coarse forecast*, repeated on the pixels.
-    replicates
-        Of the bootstrap over blocks of days.
 
     Returns
     -------
@@ -67,9 +64,8 @@ def score_outlooks(
         }
         for name, values in given.items():
             scored = score_county(
-                values, truth, coarse, field="coarse", replicates=replicates,
-                min_days=min(MIN_DAYS, max(3, len(issued) // 2)),
-            )  # fmt: skip
+                values, truth, coarse, field="coarse", min_days=min(MIN_DAYS, max(3, len(issued) // 2))
+            )
             kept = scored[scored.estimate == "maps"].assign(estimate=name)
             if name == "persistence":
                 kept = pd.concat([kept, scored[scored.estimate == "coarse"].assign(estimate="coarse forecast")])

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from vadose.artefact import identity, is_current, note_inputs, provenance, writing
 from vadose.errors import VadoseError
-from vadose.evaluate import intervals
 from vadose.evaluate.collocate import VARIABLE, by_valid_day, observed_variable, sites_of
 from vadose.evaluate.leads import KEYS, LeadJob, OfLead, Run, read_lead, size_of, write_pairs
 from vadose.evaluate.left_out import CELLS, LEARNT, OUTSIDE, VALUES, entry, few_pairs, not_issued, told, write_left_out
@@ -38,9 +37,6 @@ def evaluate(
     out: Path,
     period: tuple[str, str] | None = None,
     min_pairs: int = 60,
-    block_days: int = 30,
-    replicates: int = 1000,
-    seed: int = 0,
     strata: Mapping[str, Sequence[str]] | None = None,
     cube: xr.Dataset | None = None,
     products: Mapping[str, xr.DataArray] | None = None,
@@ -67,7 +63,8 @@ def evaluate(
       each site (kind, site);
     - ``pairs.zarr``: the series themselves.
 
-    Intervals come from a moving-block bootstrap in time, with sites drawn anew for medians. Where a store holds
+    Intervals hold what a longer record and other sites would change, see `vadose.evaluate.intervals`; a record of
+    fewer than `vadose.evaluate.intervals.FEWEST_DAYS` has none (NaN). Where a store holds
     ``soil_moisture_std`` there are also the mean CRPS of its Gaussian forecasts and the share of days on which
     their central 50 and 90 % hold the observation. The CRPS of a forecast of a single value is its mean
     absolute error, and stands under ``crps`` for stores without; their coverage is NaN.
@@ -108,10 +105,6 @@ def evaluate(
     VadoseError
         When stores do not fit together, a model has learnt from days that are scored, nothing is left to score, or no
         scheduler answers.
-
-    References
-    ----------
-    Kunsch (1989), doi:10.1214/aos/1176347265.
     """
     together = brought_together(predictions, observed, strata)
     predictions, runs, observed = together.predictions, together.runs, together.observed
@@ -141,7 +134,6 @@ def evaluate(
     of_cube = "layer" not in observed.dims
     dataset = first.attrs["dataset"] if of_cube else str(observed.attrs.get("dataset", "stations"))
     named = {"dataset": dataset, "layer": first.attrs["layer"]}
-    bootstrap = {"block": intervals.block_of(len(days), block_days), "replicates": replicates, "seed": seed}
     attributes = {
         **named,
         **{key: first.attrs.get(key, "") for key in ("simulated", "cell_size", "grid_step")},
@@ -151,7 +143,7 @@ def evaluate(
         "stations_outside": str(sites.outside),
         "learnt_days": ", ".join(f"{run[0]}: {n}" for run, n in learnt.items()),
         "first_day": f"{days[0]:%Y-%m-%d}", "last_day": f"{days[-1]:%Y-%m-%d}",
-        "min_pairs": min_pairs, "block_days": bootstrap["block"], "replicates": replicates, "seed": seed,
+        "min_pairs": min_pairs,
     }  # fmt: skip
     coords: dict[str, Any] = {
         "run": _text("|".join(run) for run in runs),
@@ -186,7 +178,7 @@ def evaluate(
         del series, predicted, spreads, common
         job = LeadJob(
             kept, runs, gaussian, references=_references(runs), labels=labels, known=pairs, min_pairs=min_pairs,
-            named=named, **bootstrap,
+            named=named,
         )  # fmt: skip
         found: list[OfLead] = []
         for of_lead in do(job, range(len(leads))):
@@ -202,9 +194,8 @@ def evaluate(
         if products:
             at = int(leads.argmin())
             rows = _product_tables(
-                named, runs, read_lead(kept, at, gaussian), analysed, labels, lead=int(leads[at]), min_pairs=min_pairs,
-                **bootstrap,
-            )  # fmt: skip
+                named, runs, read_lead(kept, at, gaussian), analysed, labels, lead=int(leads[at]), min_pairs=min_pairs
+            )
             written["products"] = rows, STRATA_COLUMNS
         write_left_out(left_out, named, scratch / "left_out.csv")
         for name, (rows, columns) in written.items():
@@ -274,7 +265,7 @@ def _store_of(
 def _product_tables(
     named: dict[str, Any], runs: Sequence[Run], of_lead: tuple[list[int], Array, Array, list[Array | None]],
     products: dict[str, Array], labels: dict[str, Labels],
-    *, lead: int, min_pairs: int, block: int, replicates: int, seed: int,
+    *, lead: int, min_pairs: int,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Rows of products and runs on the samples all have; by network, land cover, and both at once."""
     there, predicted, truth, spreads = of_lead
@@ -283,17 +274,14 @@ def _product_tables(
     pairs = np.isfinite(truth).sum(axis=0)
     counts = pairs >= min_pairs
     truth = np.where(counts, truth, np.nan)
-    drawn = intervals.draw(len(truth), truth.shape[1], block=block, replicates=replicates, seed=seed)
-    scored = score(values, truth, [*(None for _ in products), *spreads], drawn, references={}, counts=counts)
+    scored = score(values, truth, [*(None for _ in products), *spreads], references={}, counts=counts)
     all_runs = [*((name, "analysis", "all") for name in products), *(runs[r] for r in there)]
     kinds: dict[str, Labels] = {kind: labels[kind] for kind in ("network", "land_cover") if kind in labels}
     if len(kinds) == 2:
         kinds["network / land_cover"] = crossed(labels, "network", "land_cover")
-    groups = [("all", "all", np.arange(truth.shape[1]), drawn.sites)]
-    groups += [(kind, name, at, intervals.draw_among(at, replicates, seed)) for kind, name, at in classes(kinds)]
     rows = []
-    for kind, name, at, again in groups:
-        for r, row in scored.over_sites(at, again):
+    for kind, name, at in [("all", "all", np.arange(truth.shape[1])), *classes(kinds)]:
+        for r, row in scored.over_sites(at):
             size = size_of(0 if r < len(products) else lead, pairs[at], counts[at])
             rows.append(named | dict(zip(KEYS, all_runs[r], strict=True)) | size | row | {"kind": kind, "class": name})
     return rows

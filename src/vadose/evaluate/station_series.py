@@ -1,7 +1,6 @@
 """Daily predictions at stations, withheld fold by fold, to tables of scores with intervals."""
 
 import json
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +10,10 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
 from vadose.artefact import identity, is_current, note_inputs, writing
 from vadose.errors import VadoseError
-from vadose.evaluate import intervals
 from vadose.evaluate.metrics import METRICS
 from vadose.evaluate.paired import Scored, score
 from vadose.evaluate.station_strata import strata_of_table
@@ -52,9 +51,6 @@ def evaluate_series(
     *,
     table: xr.Dataset | None = None,
     min_pairs: int = 30,
-    block_days: int = 30,
-    replicates: int = 1000,
-    seed: int = 0,
 ) -> Path:
     """Score the predictions of every scenario, and write the tables into a folder.
 
@@ -79,16 +75,14 @@ def evaluate_series(
     inputs = {
         "predictions": list(predictions),
         "samples": identity(*predictions.values(), *([] if table is None else [table])),
-        "min_pairs": min_pairs, "block_days": block_days, "replicates": replicates, "seed": seed,
+        "min_pairs": min_pairs,
     }  # fmt: skip
     if is_current(out, **inputs):
         return out
     found: dict[str, list[pd.DataFrame]] = {name: [] for name in SeriesTables._fields}
     for scenario, store in predictions.items():
         strata = {} if table is None else strata_of_table(table, store.station.values)
-        tables = score_series(
-            store, min_pairs=min_pairs, block_days=block_days, replicates=replicates, seed=seed, strata=strata
-        )
+        tables = score_series(store, min_pairs=min_pairs, strata=strata)
         for name, of_scenario in tables._asdict().items():
             of_scenario.insert(0, "dataset", store.attrs.get("dataset", ""))
             of_scenario.insert(1, "scenario", scenario)
@@ -105,9 +99,6 @@ def score_series(
     predictions: xr.Dataset,
     *,
     min_pairs: int = 30,
-    block_days: int = 30,
-    replicates: int = 1000,
-    seed: int = 0,
     strata: Mapping[str, Sequence[str] | Labels] | None = None,
 ) -> SeriesTables:
     """Score predictions station by station, then take medians over stations, all models on identical samples.
@@ -123,8 +114,9 @@ def score_series(
 
     The latter three stand under the fold 'all', for models known in every fold.
 
-    Intervals (95 %) come from a bootstrap: blocks of days, drawn for each fold, and stations, drawn once for all
-    folds. See `vadose.evaluate.paired` and `vadose.evaluate.intervals`.
+    Intervals (95 %) are those of `vadose.evaluate.intervals`. Over folds, errors of those that share days, and of
+    those that share stations, count as equal, others as independent; the interval of a median of folds is that of
+    the fold, or the two, in the middle.
 
     Parameters
     ----------
@@ -148,9 +140,6 @@ def score_series(
     VadoseError
         When variables, folds or labels do not fit, a fold is predicted by no model, or no station has pairs enough.
 
-    References
-    ----------
-    Kunsch (1989), doi:10.1214/aos/1176347265.
     """
     folds = _folds(predictions)
     samples, known = _samples(predictions, folds)
@@ -159,19 +148,16 @@ def score_series(
     predicted = _values(predictions, "predicted")
     spreads = _values(predictions, SPREAD) if SPREAD in predictions else np.full_like(predicted, np.nan)
     models = [str(name) for name in predictions.model.values]
-    again = intervals.draw_among(np.arange(samples.shape[1]), replicates, seed)
 
-    def part(name: str, inside: Mask, chosen: NDArray[np.int64], seed: int) -> _Part:
+    def part(name: str, inside: Mask, chosen: NDArray[np.int64]) -> _Part:
         pairs = np.where(samples & inside, observed, np.nan)
         return _score(
             name, [models[m] for m in chosen], predicted[chosen], spreads[chosen], pairs,
-            (tested & inside).sum(axis=0), again, min_pairs=min_pairs, block_days=block_days, seed=seed,
+            (tested & inside).sum(axis=0), min_pairs=min_pairs,
         )  # fmt: skip
 
-    parts = [
-        part(name, np.asarray(fold == k, bool), np.flatnonzero(known[k]), seed + 1 + k) for k, name in enumerate(folds)
-    ]
-    whole = part(WHOLE, np.asarray(fold >= 0, bool), np.flatnonzero(known.all(axis=0)), seed)
+    parts = [part(name, np.asarray(fold == k, bool), np.flatnonzero(known[k])) for k, name in enumerate(folds)]
+    whole = part(WHOLE, np.asarray(fold >= 0, bool), np.flatnonzero(known.all(axis=0)))
     if not any(of.counts.any() for of in [*parts, whole]):
         most = max(int(of.pairs.max(initial=0)) for of in [*parts, whole])
         raise VadoseError(
@@ -184,7 +170,7 @@ def score_series(
         pd.DataFrame(scores, columns=SCORE_COLUMNS),
         pd.concat([_station_rows(of, predictions) for of in of_all])[STATION_COLUMNS],
         pd.DataFrame([row for of in of_all for row in _comparison_rows(of)], columns=COMPARED_COLUMNS),
-        pd.DataFrame(_strata_rows(whole, _labels(strata or {}, samples.shape[1]), seed), columns=STRATA_COLUMNS),
+        pd.DataFrame(_strata_rows(whole, _labels(strata or {}, samples.shape[1])), columns=STRATA_COLUMNS),
     )
 
 
@@ -221,21 +207,20 @@ class _Part:
     models
         Positions of the models known there; along the runs of ``scored``.
     at
-        Positions of the stations with any sample; along the sites of ``scored``, which has one more that never
-        counts and stands for all stations elsewhere.
+        Positions of the stations with any sample; along the sites of ``scored``.
+    days
+        Whether any sample is of a day.
     pairs, observed
         Samples of each of these stations; observed test days of every station.
-    drawn
-        (replicates, stations): positions in ``at`` of the stations drawn for each replicate.
     """
 
     fold: str
     models: list[str]
     at: NDArray[np.int64]
+    days: Mask
     pairs: NDArray[np.int64]
     counts: Mask
     observed: NDArray[np.int64]
-    drawn: NDArray[np.int64]
     scored: Scored | None
 
     def named(self, model: str) -> dict[str, Any]:
@@ -244,53 +229,45 @@ class _Part:
     def size(self) -> dict[str, int]:
         return _size(self.pairs[self.counts], self.observed)
 
-    def medians(self, model: str, metric: str) -> Array:
-        """Replicates of the median over stations of a model's score."""
+    def errors(self) -> dict[tuple[str, str], Array]:
+        """Model and metric -> `Scored.standard_errors` of the median over stations."""
         if self.scored is None:
-            return np.full(len(self.drawn), np.nan)
-        values = self.scored.replicated[self.models.index(model), self.scored.metrics.index(metric)]
-        with warnings.catch_warnings():  # a replicate may have drawn no station of a small fold
-            warnings.filterwarnings("ignore", "All-NaN slice")
-            medians: Array = np.nanmedian(np.take_along_axis(values, self.drawn, axis=1), axis=1)
-        return medians
+            return {}
+        every = np.arange(len(self.at))
+        found = [self.scored.standard_errors(run, every) for run in range(len(self.models))]
+        return {
+            (model, metric): found[r][m]
+            for r, model in enumerate(self.models) for m, metric in enumerate(self.scored.metrics)
+        }  # fmt: skip
 
 
 def _score(
     fold: str, models: list[str], predicted: Array, spreads: Array, truth: Array, observed: NDArray[np.int64],
-    again: NDArray[np.int64], *, min_pairs: int, block_days: int, seed: int,
+    *, min_pairs: int,
 ) -> _Part:  # fmt: skip
-    """Score models on the days and stations where ``truth`` (time, station) is known, in blocks of days."""
+    """Score models on the days and stations where ``truth`` (time, station) is known."""
     known = np.isfinite(truth)
     at = np.flatnonzero(known.any(axis=0))
     pairs = known[:, at].sum(axis=0)
     counts = pairs >= min_pairs
-    drawn = np.where(np.isin(again, at), np.searchsorted(at, again), len(at))
     scored = None
     if counts.any():
-        days = np.flatnonzero(known.any(axis=1))
-        span = slice(days[0], days[-1] + 1)
-
-        def cut(values: Array) -> Array:
-            return _with_none(values[..., span, :][..., at])
-
         scored = score(
-            cut(predicted), np.where(np.append(counts, False), cut(truth), np.nan),
-            [cut(of) if np.isfinite(of[known]).any() else None for of in spreads],
-            intervals.draw(span.stop - span.start, 1, block=block_days, replicates=len(again), seed=seed),
-            references={}, counts=np.append(counts, False),
+            predicted[..., at], np.where(counts, truth[:, at], np.nan),
+            [of[:, at] if np.isfinite(of[known]).any() else None for of in spreads], references={}, counts=counts,
         )  # fmt: skip
-    return _Part(fold, models, at, pairs, counts, observed, drawn, scored)
+    return _Part(fold, models, at, np.asarray(known.any(axis=1)), pairs, counts, observed, scored)
 
 
 def _score_rows(part: _Part) -> list[dict[str, Any]]:
     if part.scored is None:
         return [part.named(model) | part.size() | {"metric": metric} for model in part.models for metric in METRICS]
-    found = part.scored.over_sites(np.arange(len(part.at)), part.drawn)
+    found = part.scored.over_sites(np.arange(len(part.at)))
     return [part.named(part.models[r]) | part.size() | row for r, row in found]
 
 
 def _rows_over_folds(parts: Sequence[_Part]) -> list[dict[str, Any]]:
-    """Mean and median of the folds' medians, with the interval of the same in every replicate."""
+    """Mean and median of the folds' medians, with their intervals."""
     rows = []
     stations = np.unique(np.concatenate([part.at[part.counts] for part in parts]))
     size = {
@@ -299,19 +276,35 @@ def _rows_over_folds(parts: Sequence[_Part]) -> list[dict[str, Any]]:
         "n_observed": sum(part.size()["n_observed"] for part in parts),
     }
     tables = [pd.DataFrame(_score_rows(part), columns=SCORE_COLUMNS).set_index(["model", "metric"]) for part in parts]
+    errors = [part.errors() for part in parts]
     for model, metric in tables[0].index:
         if not all((model, metric) in table.index for table in tables):
             continue
         medians = np.array([table["median"][model, metric] for table in tables], float)
-        replicates = np.stack([part.medians(model, metric) for part in parts])
-        for name, over in (("mean_of_folds", np.mean), ("median_of_folds", np.median)):
-            value, again = float(over(medians)), over(replicates, axis=0)
-            known = again[np.isfinite(again)]
-            lower, middle, upper = np.percentile(known, [2.5, 50, 97.5]) if len(known) else [np.nan] * 3
+        known = np.array([of_part.get((model, metric), [np.nan] * 3) for of_part in errors])
+        place = np.argsort(medians)[[(len(parts) - 1) // 2, len(parts) // 2]]
+        middle = np.bincount(place, minlength=len(parts)) / 2
+        for name, share in (("mean_of_folds", np.full(len(parts), 1 / len(parts))), ("median_of_folds", middle)):
+            value = float(medians @ share)
+            half = _half_width(known, share, parts)
             named = {"fold": WHOLE, "aggregation": name, "model": model, "metric": metric}
-            interval = {"lower": lower - middle + value, "upper": upper - middle + value}
-            rows.append(named | size | {"median": value} | interval)
+            rows.append(named | size | {"median": value, "lower": value - half, "upper": value + half})
     return rows
+
+
+def _half_width(errors: Array, share: Array, parts: Sequence[_Part]) -> float:
+    """Of the interval of a weighted mean of folds, from the standard errors of each (fold, 3)."""
+    of_days = share @ _joint(errors[:, 0], [part.days for part in parts]) @ share
+    stations = [np.isin(np.arange(len(part.observed)), part.at[part.counts]) for part in parts]
+    of_stations = share @ _joint(errors[:, 1], stations) @ share
+    return float(stdtrit(errors[:, 2].min(), 0.975) * np.sqrt(of_days + of_stations))
+
+
+def _joint(errors: Array, members: Sequence[Mask]) -> Array:
+    """Covariances of folds: errors are equal where two share a member, else independent."""
+    shared = np.array([[(one & other).any() for other in members] for one in members])
+    covariances: Array = np.outer(errors, errors) * (shared | np.eye(len(errors), dtype=bool))
+    return covariances
 
 
 def _comparison_rows(part: _Part) -> list[dict[str, Any]]:
@@ -319,11 +312,11 @@ def _comparison_rows(part: _Part) -> list[dict[str, Any]]:
         return []
     return [
         part.named(part.models[a]) | {"baseline": part.models[b]} | part.size() | row
-        for a, b, row in part.scored.differences(part.drawn)
+        for a, b, row in part.scored.differences(np.arange(len(part.at)))
     ]
 
 
-def _strata_rows(whole: _Part, labels: Mapping[str, Labels], seed: int) -> list[dict[str, Any]]:
+def _strata_rows(whole: _Part, labels: Mapping[str, Labels]) -> list[dict[str, Any]]:
     if whole.scored is None:
         return []
     rows = []
@@ -333,8 +326,7 @@ def _strata_rows(whole: _Part, labels: Mapping[str, Labels], seed: int) -> list[
             continue
         counts = whole.counts[here]
         size = _size(whole.pairs[here][counts], whole.observed[members])
-        drawn = intervals.draw_among(here, len(whole.drawn), seed)
-        for r, row in whole.scored.over_sites(here, drawn):
+        for r, row in whole.scored.over_sites(here):
             rows.append({"kind": kind, "class": name} | whole.named(whole.models[r]) | size | row)
     return rows
 
@@ -360,11 +352,6 @@ def _station_rows(part: _Part, predictions: xr.Dataset) -> pd.DataFrame:
 
 def _size(pairs: NDArray[np.int64], observed: NDArray[np.int64]) -> dict[str, int]:
     return {"n_sites": len(pairs), "n_pairs": int(pairs.sum()), "n_observed": int(observed.sum())}
-
-
-def _with_none(values: Array) -> Array:
-    """Values (..., station) and one more station without any."""
-    return np.concatenate([values, np.full_like(values[..., :1], np.nan)], axis=-1)
 
 
 def _folds(predictions: xr.Dataset) -> list[str]:

@@ -84,7 +84,7 @@ def study_county(
         )
         maps[name] = xr.open_zarr(store, consolidated=False)
         progress(f"scoring the maps of {name}", 0.0)
-        scores = score_county(maps[name], truth, smap, replicates=experiment.replicates)
+        scores = score_county(maps[name], truth, smap)
         scores.insert(0, "model", name)
         tables.append(scores)
         progress(f"scoring the maps of {name}", 1.0)
@@ -95,7 +95,7 @@ def study_county(
     data["data"] = identity(county, out / "outlooks" / "coarse.zarr")
     ahead = _outlooks(model, fine, coarse, foretold, days[::every], years, out / "outlooks", data, progress)
     progress("scoring the outlooks", 0.0)
-    outlooks = score_outlooks(ahead, maps[shown_run], truth, foretold, replicates=experiment.replicates)
+    outlooks = score_outlooks(ahead, maps[shown_run], truth, foretold)
     progress("scoring the outlooks", 1.0)
     simulated = truth.attrs["simulated"] == "true"
     wettest = int(np.argmax(truth.soil_moisture.mean(("y", "x")).values))

@@ -88,9 +88,7 @@ def study_downscaling(
         raise VadoseError(f"{table_path}: none of {list(scenarios or names)} has a day to test between "
                           f"{experiment.first} and {experiment.last}")  # fmt: skip
     progress("scoring", 0.0)
-    evaluation = evaluate_series(
-        predictions, out / "evaluation", table=table, min_pairs=experiment.min_pairs, replicates=experiment.replicates
-    )
+    evaluation = evaluate_series(predictions, out / "evaluation", table=table, min_pairs=experiment.min_pairs)
     progress("scoring", 1.0)
     _coverage(predictions, out, progress)
     weighed = _importances(experiment, table, predictions, out, progress) if experiment.explained else None

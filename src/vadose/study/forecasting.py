@@ -95,7 +95,6 @@ def study(
                     out=folder,
                     period=(period.first, period.last),
                     min_pairs=min_pairs(experiment, phase),
-                    replicates=experiment.replicates,
                     cube=road.cube if suffix else None,
                     products={n: road.cube[v] for n, v in layer.config.products.items()} if suffix else None,
                 )
