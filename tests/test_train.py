@@ -10,6 +10,7 @@ import pytest
 import torch
 import xarray as xr
 
+from vadose.artefact import locked
 from vadose.days import Period
 from vadose.errors import VadoseError
 from vadose.forecast import forecast
@@ -265,3 +266,10 @@ def test_without_a_compiler_training_says_so_once_and_goes_on(
     ]
     plain = trained(samples, tmp_path / "plain", refit=False)
     assert torch.equal(weights_of(run / "final.pt"), weights_of(plain / "final.pt"))
+
+
+def test_a_run_that_another_process_trains_is_refused(samples: Samples, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with locked(tmp_path / ".run.training"), pytest.raises(VadoseError, match="run: another process is writing it"):
+        trained(samples, out)
+    assert not list(tmp_path.iterdir())

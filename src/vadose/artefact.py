@@ -86,7 +86,7 @@ def writing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[bool]:
+def locked(path: Path, of: Path | None = None) -> Iterator[bool]:
     """Keep other processes from writing ``path``; give whether the last one that did so was killed.
 
     The lock is held on the file ``.NAME.lock`` beside ``path`` and ends with the process, however that ends. The file
@@ -95,7 +95,7 @@ def locked(path: Path) -> Iterator[bool]:
     Raises
     ------
     VadoseError
-        When another process, or another part of this one, holds the lock.
+        When another process, or another part of this one, holds the lock; it names ``of`` where that is written.
     """
     place = path.resolve()
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -106,7 +106,7 @@ def locked(path: Path) -> Iterator[bool]:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise VadoseError(f"{path}: another process is writing it; wait for its end") from error
+                raise VadoseError(f"{of or path}: another process is writing it; wait for its end") from error
             # The one before may have removed the file between its opening and its locking.
             if not name.exists() or name.stat().st_ino != os.fstat(file.fileno()).st_ino:
                 continue

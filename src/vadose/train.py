@@ -9,6 +9,7 @@ import csv
 import inspect
 import math
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.utilities.seed import seed_everything
 from torch import Tensor, nn
 
-from vadose.artefact import identity, is_current, note_inputs, remove, writing
+from vadose.artefact import identity, is_current, locked, note_inputs, remove, writing
 from vadose.checkpoint import load, save
 from vadose.days import Period
 from vadose.errors import VadoseError
@@ -148,7 +149,7 @@ def train(
     Raises
     ------
     VadoseError
-        When training and validation overlap, or the loss stops being a number.
+        When training and validation overlap, the loss stops being a number, or another process trains the run.
     """
     if validation is None:
         refit = False
@@ -179,52 +180,55 @@ def train(
     days = {"selected": {"training": samples.within(training)}}
     days["final"] = days["selected"] | ({"validation": samples.within(validation)} if validation else {})
     resume = out.with_name(f".{out.name}.training")
-    if first:
-        _forget_unless(resume, inputs)
-    log: list[dict[str, Any]] = []
-    label = " ".join(filter(None, (common["attributes"].get("layer"), out.name)))
+    with locked(resume, out) if first else nullcontext():
+        if first:
+            _forget_unless(resume, inputs)
+        log: list[dict[str, Any]] = []
+        label = " ".join(filter(None, (common["attributes"].get("layer"), out.name)))
 
-    of_all = samples
-    members: list[list[dict[str, Any]]] = [[]]
-    if not hasattr(MODELS[model], "fit"):
-        epochs = {}
-        for seed in optimisation.seeds:
-            place, what = resume / f"{seed}.pt", f"{label}, seed {seed}"
-            best, epochs[seed] = _optimise(
-                fabric, samples, training, validation, model, hyper, optimisation, seed, place, log, what, progress
-            )
-            members[0].append(best)
-        if refit:
-            members.append([])
-            of_all = refit() if callable(refit) else samples
+        of_all = samples
+        members: list[list[dict[str, Any]]] = [[]]
+        if not hasattr(MODELS[model], "fit"):
+            epochs = {}
             for seed in optimisation.seeds:
-                place, what = resume / f"{seed}-refit.pt", f"{label}, seed {seed} on all days"
-                fixed = replace(optimisation, epochs=epochs[seed])
-                best, _ = _optimise(fabric, of_all, whole, None, model, hyper, fixed, seed, place, log, what, progress)
-                members[1].append(best)
-    elif first:
-        limit = optimisation.samples_per_epoch
-        members = [[_fit(samples, training, model, hyper, limit, label, progress)]]
-        if refit:
-            of_all = refit() if callable(refit) else samples
-            members.append([_fit(of_all, whole, model, hyper, limit, f"{label} on all days", progress)])
-    if first:
-        with writing(out) as scratch:
-            scratch.mkdir()
-            seen = (training, whole if refit else training)
-            made = zip(days, (members[0], members[-1]), seen, (samples, of_all), strict=True)
-            for name, group, period, given in made:
-                learnt = {kind: [p.first, p.last] for kind, p in (days[name] | given.learnt_by_inputs).items()}
-                noted = {"learnt_from": asdict(samples.within(period)), "learnt": learnt}
-                save(_mean_of(group, common | noted), scratch / f"{name}.pt")
-            if log:
-                with (scratch / "history.csv").open("w", newline="") as stream:
-                    writer = csv.DictWriter(stream, log[0])
-                    writer.writeheader()
-                    writer.writerows(log)
-            note_inputs(scratch, **inputs)
-        remove(resume)
-    fabric.barrier()
+                place, what = resume / f"{seed}.pt", f"{label}, seed {seed}"
+                best, epochs[seed] = _optimise(
+                    fabric, samples, training, validation, model, hyper, optimisation, seed, place, log, what, progress
+                )
+                members[0].append(best)
+            if refit:
+                members.append([])
+                of_all = refit() if callable(refit) else samples
+                for seed in optimisation.seeds:
+                    place, what = resume / f"{seed}-refit.pt", f"{label}, seed {seed} on all days"
+                    fixed = replace(optimisation, epochs=epochs[seed])
+                    best, _ = _optimise(
+                        fabric, of_all, whole, None, model, hyper, fixed, seed, place, log, what, progress
+                    )
+                    members[1].append(best)
+        elif first:
+            limit = optimisation.samples_per_epoch
+            members = [[_fit(samples, training, model, hyper, limit, label, progress)]]
+            if refit:
+                of_all = refit() if callable(refit) else samples
+                members.append([_fit(of_all, whole, model, hyper, limit, f"{label} on all days", progress)])
+        if first:
+            with writing(out) as scratch:
+                scratch.mkdir()
+                seen = (training, whole if refit else training)
+                made = zip(days, (members[0], members[-1]), seen, (samples, of_all), strict=True)
+                for name, group, period, given in made:
+                    learnt = {kind: [p.first, p.last] for kind, p in (days[name] | given.learnt_by_inputs).items()}
+                    noted = {"learnt_from": asdict(samples.within(period)), "learnt": learnt}
+                    save(_mean_of(group, common | noted), scratch / f"{name}.pt")
+                if log:
+                    with (scratch / "history.csv").open("w", newline="") as stream:
+                        writer = csv.DictWriter(stream, log[0])
+                        writer.writeheader()
+                        writer.writerows(log)
+                note_inputs(scratch, **inputs)
+            remove(resume)
+        fabric.barrier()
     return out
 
 
