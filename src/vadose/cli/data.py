@@ -170,6 +170,7 @@ def match(
 
     Example: `vadose match stations.zarr cube.zarr --out stations.csv --map stations.png`
     """
+    from vadose.artefact import writing
     from vadose.cube import open_cube
     from vadose.matchups import count_stations, match_stations, plot_stations
 
@@ -178,7 +179,8 @@ def match(
     for counts in count_stations(table):
         say(counts.to_string())
     if picture is not None:
-        plot_stations(table, grid).savefig(picture, dpi=150)
+        with writing(picture) as scratch:
+            plot_stations(table, grid).savefig(scratch, format=picture.suffix.lstrip(".") or "png", dpi=150)
     say(f"{out}: {len(table)} stations")
 
 
