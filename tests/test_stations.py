@@ -326,7 +326,7 @@ def folders(tmp_path: Path) -> dict[str, Path]:
     header += "Solar Radiation/langley Total (langley)\n"
     days, rest = pd.date_range("2020-01-01", periods=7), ("29.9", "29.8", "29.7", "29.6")
     for number in ("2057", "2099"):
-        columns = zip(days, ("30.0", "", "65.0", *rest), ("100", "5083.8", "-9", *[""] * 4), strict=True)
+        columns = zip(days, ("30.0", "", "65.0", *rest), ("100", "5083.8", "101", *[""] * 4), strict=True)
         rows = [f"{day:%Y-%m-%d},{number},Hill,{value},{solar}\n" for day, value, solar in columns]
         (scan / f"{number}.csv").write_text(header + "".join(rows))
     (scan / "2228.csv").write_text(header)
@@ -365,7 +365,7 @@ def test_the_store_holds_what_the_files_say(folders: dict[str, Path], tmp_path: 
     assert int(fairhope.soil_moisture_flag.sel(time="2020-01-04", depth=5)) == BIT["above_saturation"]
     assert hill.soil_moisture.sel(layer="0-10 cm", time="2020-01-01") == pytest.approx(0.3)
     assert (float(hill.lat), float(hill.lon)) == (34.78, -86.56)
-    assert np.isfinite(hill.shortwave_radiation).sum() == 1
+    assert np.isfinite(hill.shortwave_radiation).sum() == 2
     assert np.isnan(hill.air_temperature).all()
     assert told[-1] == ("writing the station store", 1.0)
 
@@ -381,7 +381,7 @@ def test_the_store_says_what_it_left_out_and_flagged(folders: dict[str, Path], t
     assert counts["USCRN"]["frozen"] == 10
     assert counts["USCRN"]["days"] == 120
     assert counts["SCAN"]["range_high"] == 1
-    assert json.loads(store.attrs["out_of_range"]) == {"shortwave_radiation": 2}
+    assert json.loads(store.attrs["out_of_range"]) == {"shortwave_radiation": 1}
     assert set(json.loads(store.attrs["day_boundary"])) == {"SCAN", "USCRN"}
     assert (store.attrs["dataset"], store.attrs["simulated"]) == ("SCAN+USCRN", "false")
     assert store.soil_moisture.attrs["units"] == "m3 m-3"
@@ -472,9 +472,38 @@ def test_probes_that_average_over_depth_are_at_no_depth(tmp_path: Path) -> None:
         build_stations(tmp_path / "s.zarr", ismn=archive)
 
 
-def _break_line(folders: dict[str, Path]) -> None:
-    path = folders["uscrn"] / "2020/CRND0103-2020-AL_Fairhope_3_NE.txt"
-    path.write_text(path.read_text().replace("0.299", "0.2.9"))
+def test_files_that_cannot_be_read_are_left_out_and_named(folders: dict[str, Path], tmp_path: Path) -> None:
+    bad = folders["uscrn"] / "2020/CRND0103-2020-AL_Fairhope_3_NE.txt"
+    bad.write_text(bad.read_text().replace("0.299", "0.2.9"))
+    mac = folders["scan"] / "._2057.csv"
+    mac.write_bytes(b"\x00\x05\x16\x07\x00\x02")
+    (folders["uscrn"] / "2020/CRND0103-2020-AL_Troy_2_W.txt").write_text(
+        "\n\n" + uscrn_line(pd.Timestamp("2020-01-01"), moisture_of(0))
+    )
+    store = xr.open_zarr(build_stations(tmp_path / "s.zarr", **folders), consolidated=False)
+    assert store.station.values.tolist() == ["USCRN:AL_Fairhope_3_NE", "USCRN:AL_Troy_2_W", "SCAN:2057"]
+    left_out = json.loads(store.attrs["left_out"])
+    assert left_out[str(bad)] == "line 2: SOIL_MOISTURE_5_DAILY is '0.2.9', not a number"
+    assert {str(bad), str(mac), "SCAN:2099", "SCAN:2228"} == set(left_out)
+    assert str(store.time.values[-1])[:10] == "2020-01-07"
+    assert (store.attrs["lines_dropped"], store.attrs["missing_codes"]) == (2, 0)
+
+
+def test_weather_in_another_unit_and_stations_that_move_are_left_out(folders: dict[str, Path], tmp_path: Path) -> None:
+    for year in (2019, 2020):
+        path = folders["uscrn"] / f"{year}/CRND0103-{year}-AL_Fairhope_3_NE.txt"
+        path.write_text(path.read_text().replace("20.6 20.3 0.0", "20.6 293.5 0.0"))
+    store = xr.open_zarr(build_stations(tmp_path / "s.zarr", **folders), consolidated=False)
+    assert (
+        "24 of 24 values of air_temperature"
+        in json.loads(store.attrs["left_out"])["USCRN:AL_Fairhope_3_NE air_temperature"]
+    )
+    assert "air_temperature" not in store
+    path.write_text(path.read_text().replace("30.55", "31.55"))
+    store = xr.open_zarr(build_stations(tmp_path / "s.zarr", **folders), consolidated=False)
+    assert json.loads(store.attrs["left_out"])["USCRN:AL_Fairhope_3_NE"] == (
+        "its files lie at several places (30.55, -87.88; 31.55, -87.88)"
+    )
 
 
 def _copy_year(folders: dict[str, Path]) -> None:
@@ -516,7 +545,6 @@ def _twice(network: str) -> Callable[[dict[str, Path]], None]:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (_break_line, r"CRND0103-2020-AL_Fairhope_3_NE\.txt: line 2: SOIL_MOISTURE_5_DAILY is '0\.2\.9'"),
         (_copy_year, "a day is in two of these files"),
         (_copy_scan, "station SCAN:2057 comes from two files"),
         (_misname, r"CRND0103-2020-\.txt: not named as published"),

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from vadose.artefact import identity, is_current, provenance, writing
 from vadose.errors import VadoseError
 from vadose.products.ismn import read_ismn
+from vadose.products.ranges import within
 from vadose.products.scan import read_scan, read_scan_stations
-from vadose.products.uscrn import NAME, SITE_INFO, read_uscrn, read_uscrn_soils
+from vadose.products.uscrn import NAME, REFINED, SITE_INFO, read_uscrn, read_uscrn_soils
 from vadose.screening import BIT, FLAGS, LEFT_OUT, LEFT_OUT_CAUSAL, screen
 from vadose.variables import VARIABLES, describe
 
@@ -32,13 +33,12 @@ WEATHER = (
 SOILS = ("sand_fraction", "silt_fraction", "clay_fraction", "bulk_density", "saturation")
 # The sun at the top of the atmosphere gives no place more in a day's mean [W m-2].
 RANGES = {name: v.valid_range for name, v in VARIABLES.items()} | {"shortwave_radiation": (0.0, 550.0)}
+COUNTS = ("missing_codes", "lines_dropped", "readings_repeated")  # attributes of its files that the store sums up
 SIMULATED_MARKER = "SIMULATED.txt"
 SAME_SITE = 0.02  # degree, between the coordinates of a USCRN file and of its soil table
-
 QUARTZ = 2.65  # g cm-3, density of soil grains
 
 Array = NDArray[np.float64]
-
 Progress = Callable[[str, float], None]
 
 
@@ -61,8 +61,10 @@ def build_stations(
     the sensor of `LAYER_DEPTHS`. A day is the network's own (attribute ``day_boundary``): local standard days of
     USCRN and SCAN are not shifted to UTC. Weather is not screened but for values no weather has.
 
-    Stations without coordinates or without any soil moisture are left out; the attribute ``left_out`` names
-    each with the reason, ``flagged`` counts the days of each flag by network.
+    Files that cannot be read, stations without coordinates or without any soil moisture, and variables of which more
+    than 1 % of the values are none that weather has, are left out; the attribute ``left_out`` names each with the
+    reason. ``flagged`` counts the days of each flag by network, ``out_of_range`` single values set missing; `COUNTS`
+    are of the readers.
 
     Parameters
     ----------
@@ -85,7 +87,7 @@ def build_stations(
     Raises
     ------
     VadoseError
-        When a folder is missing or holds no such files, a file is not as published, or no station is
+        When a folder is missing or holds no such files, a station or a day comes from two files, or no station is
         left; ``out`` is not touched then.
     """
     given = {"uscrn": uscrn, "scan": scan, "ismn": ismn}
@@ -111,7 +113,8 @@ def build_stations(
         name = f"{station.attrs['network']}:{station.attrs['station']}"
         if name in found:
             raise VadoseError(f"station {name} comes from two files; keep one of them")
-        at_depths = _at_depths(station)
+        at_depths, dropped = _at_depths(station)
+        left_out |= {f"{name} {variable}": why for variable, why in dropped.items()}
         if not np.isfinite(at_depths.soil_moisture).any():
             left_out[name] = "every soil moisture is missing"
             if np.isfinite(station.soil_moisture).any():
@@ -162,9 +165,13 @@ def _read(
             raise VadoseError(f"{uscrn}: no file CRND0103-YEAR-ST_Name.txt in it; give the folder of USCRN daily files")
         table = metadata / SITE_INFO if metadata else None
         soils = read_uscrn_soils(table) if table and table.exists() else None
-        for k, paths in enumerate(by_station.values()):
+        for k, (name, paths) in enumerate(by_station.items()):
             progress("reading USCRN", k / len(by_station))
-            yield _with_soil(_years(paths), soils)
+            years = [year for path in paths for year in _readable(read_uscrn, path, left_out)]
+            if years and (why := _several_places(years)):
+                left_out[f"USCRN:{name}"] = why
+            elif years:
+                yield _with_soil(_years(years, paths), soils)
         progress("reading USCRN", 1.0)
     if scan is not None and metadata is not None:
         paths = sorted(scan.glob("*.csv"))
@@ -173,14 +180,14 @@ def _read(
         places = read_scan_stations(metadata)
         for k, path in enumerate(paths):
             progress("reading SCAN", k / len(paths))
-            dataset = read_scan(path)
-            name = str(dataset.attrs["station"])
-            if not dataset.sizes["time"]:
-                left_out[f"SCAN:{name}"] = f"{path.name} holds a header alone"
-            elif name not in places.index:
-                left_out[f"SCAN:{name}"] = f"no coordinates in {metadata}"
-            else:
-                yield _daily(dataset.assign_attrs(places.loc[name].to_dict()))
+            for dataset in _readable(read_scan, path, left_out):
+                name = str(dataset.attrs["station"])
+                if not dataset.sizes["time"]:
+                    left_out[f"SCAN:{name}"] = f"{path.name} holds a header alone"
+                elif name not in places.index:
+                    left_out[f"SCAN:{name}"] = f"no coordinates in {metadata}"
+                else:
+                    yield _daily(dataset.assign_attrs(places.loc[name].to_dict()))
         progress("reading SCAN", 1.0)
     if ismn is not None:
         progress("reading ISMN", 0.0)
@@ -195,16 +202,30 @@ def _read(
         progress("reading ISMN", 1.0)
 
 
-def _years(paths: list[Path]) -> xr.Dataset:
+def _readable(read: Callable[[Path], xr.Dataset], path: Path, left_out: dict[str, str]) -> Iterator[xr.Dataset]:
+    """What a file holds, or nothing and a note where it cannot be read."""
+    try:
+        yield read(path)
+    except VadoseError as error:
+        left_out[str(path)] = str(error).removeprefix(f"{path}: ")
+
+
+def _several_places(years: list[xr.Dataset]) -> str:
+    places = sorted({(year.attrs["lat"], year.attrs["lon"]) for year in years})
+    if all(np.ptp(axis) <= REFINED for axis in zip(*places, strict=True)):
+        return ""
+    return f"its files lie at several places ({'; '.join(f'{a:g}, {b:g}' for a, b in places[:3])})"
+
+
+def _years(years: list[xr.Dataset], paths: list[Path]) -> xr.Dataset:
     """The years of a USCRN station as one series."""
-    years = [read_uscrn(path) for path in paths]
     days = np.concatenate([year.time.values for year in years])
     if len(np.unique(days)) < len(days):
         raise VadoseError(f"{', '.join(map(str, paths))}: a day is in two of these files; keep one file a year")
     # Coordinates of a station were refined over the years: the last ones hold.
-    return _daily(
-        xr.concat(years, "time", join="exact", combine_attrs="override").sortby("time").assign_attrs(years[-1].attrs)
-    )
+    series = xr.concat(years, "time", join="exact", combine_attrs="override").sortby("time")
+    dropped = sum(year.attrs["lines_dropped"] for year in years)
+    return _daily(series.assign_attrs(years[-1].attrs | {"lines_dropped": dropped}))
 
 
 def _daily(dataset: xr.Dataset) -> xr.Dataset:
@@ -240,10 +261,11 @@ def _nearest(depths: Array, wanted: float) -> int | None:
     return k if abs(depths[k] - wanted) <= DEPTHS[int(wanted)] else None
 
 
-def _at_depths(station: xr.Dataset) -> xr.Dataset:
-    """The station at the depths of the store, each variable from its nearest sensor; no freak weather."""
+def _at_depths(station: xr.Dataset) -> tuple[xr.Dataset, dict[str, str]]:
+    """The station at the depths of the store, each variable from its nearest sensor; variables left out, and why."""
     parts: dict[str, Any] = {}
-    outside = Counter[str]()
+    outside: dict[str, int] = {}
+    left_out: dict[str, str] = {}
     for name in map(str, station.data_vars):
         values = station[name]
         if "depth" in values.dims:
@@ -260,15 +282,18 @@ def _at_depths(station: xr.Dataset) -> xr.Dataset:
                 dims=(*(d for d in values.dims if d != "depth"), "depth"),
             )
         if name in (*WEATHER, "soil_temperature"):
-            low, high = RANGES[name]
-            bad = (values < low) | (values > high)
-            outside[name] += int(bad.sum())
-            values = values.where(~bad)
+            try:
+                found, counted = within(values.values.astype(np.float32), name, name, RANGES[name])
+            except VadoseError as error:
+                left_out[name] = str(error).removeprefix(f"{name}: ")
+                continue
+            values = values.copy(data=found)
+            outside[name] = sum(counted.values())
         parts[name] = values.variable
     dataset = xr.Dataset(parts, coords={"time": station.time, "depth": list(DEPTHS)}, attrs=station.attrs)
     if "unflagged" in dataset:
         dataset["unflagged"] = dataset.unflagged == 1
-    return dataset.assign_attrs(outside={name: n for name, n in outside.items() if n})
+    return dataset.assign_attrs(outside={name: n for name, n in outside.items() if n}), left_out
 
 
 def _chunks(store: xr.Dataset) -> dict[str, Any]:
@@ -298,13 +323,12 @@ def _store(found: dict[str, xr.Dataset], period: tuple[str, str] | None) -> xr.D
             raise VadoseError(f"period {period[0]} .. {period[1]}: no station has a day in it")
     time = pd.date_range(begin, end)
     stations = list(found.values())
-    numbers = range(len(stations))
     values: dict[str, Any] = {}
 
     def gather(name: str, dims: tuple[str, ...], dtype: Any = np.float32, empty: float = np.nan) -> None:
         sizes = {"time": len(time), "depth": len(DEPTHS)}
         table = np.full((len(stations), *(sizes[d] for d in dims)), empty, dtype)
-        for k in numbers:
+        for k in range(len(stations)):
             if name not in stations[k]:
                 continue
             if "time" not in dims:
@@ -336,13 +360,14 @@ def _store(found: dict[str, xr.Dataset], period: tuple[str, str] | None) -> xr.D
     attrs = [station.attrs for station in stations]
     networks = sorted({a["network"] for a in attrs})
     of = np.array([a["network"] for a in attrs])
-    flagged, outside = {}, Counter[str]()
+    flagged, outside, counts = {}, Counter[str](), Counter[str]()
     for network in networks:
         of_network = flag[of == network]
         flagged[network] = {"days": int(np.isfinite(sensor[of == network]).sum())}
         flagged[network] |= {name: int((of_network & bit > 0).sum()) for name, bit in BIT.items()}
     for a in attrs:
         outside.update(a["outside"])
+        counts.update({name: a.get(name, 0) for name in COUNTS})
     store = xr.Dataset(
         values,
         coords={
@@ -365,6 +390,7 @@ def _store(found: dict[str, xr.Dataset], period: tuple[str, str] | None) -> xr.D
             "left_out_flags": LEFT_OUT,
             "flagged": json.dumps(flagged),
             "out_of_range": json.dumps(dict(outside)),
+            **counts,
         },
     )
     store.soil_moisture_flag.attrs = dict(stations[0].soil_moisture_flag.attrs)

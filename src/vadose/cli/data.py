@@ -221,8 +221,14 @@ def stations(
 
     Example: `vadose stations --uscrn data/uscrn_daily01 --metadata data/station_meta --out stations.zarr`
     """
-    from vadose.stations import build_stations
+    from vadose.stations import COUNTS, build_stations
 
     with progress_bars() as tell:
         build_stations(out, uscrn=uscrn, scan=scan, ismn=ismn, metadata=metadata, progress=tell)
-    say(f"{out}: {dict(open_store(out).sizes)}")
+    store = open_store(out)
+    for name, reason in json.loads(store.attrs["left_out"]).items():
+        say(f"left out {name}: {reason}")
+    counts = json.loads(store.attrs["out_of_range"]) | {name: store.attrs[name] for name in COUNTS}
+    if any(counts.values()):
+        say("set missing or dropped: " + ", ".join(f"{name} {n}" for name, n in counts.items() if n))
+    say(f"{out}: {dict(store.sizes)}")
