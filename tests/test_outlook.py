@@ -292,7 +292,20 @@ def test_short_or_later_climatologies_carry_a_warning(uniform: xr.Dataset) -> No
     assert "rests on 3 years, fewer than 5" in short.attrs["climatology_warning"]
     assert "drought_probability" not in short
     inside = store_of(np.full((4, 3), 0.1), "2018-06-30")
-    assert "after the first forecast, of 2018-06-30" in with_outlook(inside, uniform, **PERIOD).climatology_warning
+    with pytest.raises(VadoseError, match="climatology up to 2019-12-31: the first forecast is issued on 2018-06-30"):
+        with_outlook(inside, uniform, **PERIOD)
+    found = with_outlook(inside, uniform, **PERIOD, hindsight=True)
+    assert "after the first forecast, of 2018-06-30" in found.climatology_warning
+
+
+def test_the_climatology_is_that_of_the_cell_wherever_it_stands(uniform: xr.Dataset) -> None:
+    wide = uniform.isel(y=slice(None, None, -1), time=np.random.default_rng(0).permutation(len(TIME)))
+    wide = wide.assign_coords(y=wide.y.astype(np.float32))
+    store = store_of(np.full((4, 3), 0.1), "2020-06-30")
+    for cells in ({}, {"y": slice(1, 3), "x": [2]}):
+        found = with_outlook(store.isel(cells), wide, **PERIOD).soil_moisture_percentile
+        expected = with_outlook(store, uniform, **PERIOD).soil_moisture_percentile.isel(cells)
+        xr.testing.assert_identical(found.load(), expected.load())
 
 
 def test_stations_without_a_grid_have_an_outlook(uniform: xr.Dataset) -> None:

@@ -78,6 +78,20 @@ def overlap(attributes: Mapping[str, Any], scored: Period) -> str:
     return "; ".join(shared)
 
 
+def remarks(attributes: Mapping[str, Any], scored: Period) -> str:
+    """What a table has to say beside a store's scores: what has seen the days scored, and what is not known.
+
+    Examples
+    --------
+    >>> remarks({"weights_from": "not stated"}, Period("2016-01-01", "2016-12-31"))
+    'days the weights of the blend were chosen on are not stated'
+    """
+    found = [overlap(attributes, scored), str(attributes.get("place_note", ""))]
+    if attributes.get("weights_from") == "not stated":
+        found.append("days the weights of the blend were chosen on are not stated")
+    return "; ".join(filter(None, found))
+
+
 def single_models(checkpoint: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The models a checkpoint holds: itself, or the members of a blend and theirs."""
     if "members" not in checkpoint:

@@ -152,6 +152,8 @@ class _Evaluation:
         self.pairs = xr.open_zarr(folder / "pairs.zarr", consolidated=False).load()
         self.leads = [int(lead) for lead in self.scores.lead_days.values]
         self.weathers = list(dict.fromkeys(map(str, self.scores.weather.values)))
+        runs, remarks = self.scores.run.values, self.scores.coords.get("remarks", self.scores.run[:0]).values
+        self.remarks = dict(zip(map(str, runs), map(str, remarks), strict=False))
         self.best = self._best()
 
     def _best(self) -> str:
@@ -214,6 +216,7 @@ def _section(e: _Evaluation, number: int) -> dict[str, Any]:
         "min_pairs": attrs["min_pairs"],
         "left_out": [escape(line) for line in e.left_out],
         "causal": attrs["causal"] == "true",
+        "remarks": [f"{e.label(run)}: {escape(text)}" for run, text in e.remarks.items() if text],
         "best": e.label(e.best),
         "leads_shown": " and ".join(map(str, shown)),
         "headline": _score_table(e, ["pearson_r"]),

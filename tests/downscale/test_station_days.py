@@ -188,6 +188,9 @@ def test_networks_learn_a_rule(table: xr.Dataset, model: str, hyper: dict[str, o
         rows_per_epoch=None if form == "crps" else 1500,
     )
     checkpoint, log = fit(days, table, fold.training, model=model, hyper=hyper, fitting=how)
+    assert list(checkpoint["stations"]) == [
+        str(name) for name, some in zip(table.station.values, fold.training.any(axis=1), strict=True) if some
+    ]
     mean, std = estimate(checkpoint, days, fold.test)
     where = fold.test & (np.arange(DAYS) > 10)
     np.testing.assert_array_equal(np.isfinite(mean), fold.test)

@@ -180,6 +180,32 @@ def test_a_known_checkpoint_is_asked_only_after_what_it_has_learnt(table: xr.Dat
         fill_station(table, "SCAN:0", tmp_path / "S", network=NETWORK, level=0.8, learnt_until="2019-10-26")
 
 
+@pytest.mark.parametrize(
+    ("stations", "learnt_until", "said"),
+    [
+        ({"SCAN:0": ["2016-01-01", "2017-06-30"]}, None, None),
+        ({"SCAN:0": ["2016-01-01", "2017-06-30"]}, "2017-06-29", None),
+        ({"SCAN:0": ["2016-01-01", "2017-06-30"]}, "2017-06-30", "from this station up to 2017-06-30; gaps are"),
+        ({"SCAN:1": ["2016-01-01", "2017-06-30"]}, None, "not from this station"),
+        (None, None, "from stations that the model does not name"),
+    ],
+)
+def test_a_model_that_learnt_the_station_is_refused_unless_declared(
+    table: xr.Dataset, tmp_path: Path, stations: dict[str, list[str]] | None, learnt_until: str | None, said: str | None
+) -> None:
+    network = NETWORK | ({} if stations is None else {"stations": stations})
+    how: dict[str, Any] = {"network": network, "level": 0.8, "learnt_until": learnt_until}
+    if said is None:
+        with pytest.raises(
+            VadoseError, match=r"has learnt from it on 2016-01-01 .. 2017-06-30 \(.*--learnt-until 2017"
+        ):
+            fill_station(table, "SCAN:0", tmp_path / "S", **how)
+        assert not list(tmp_path.iterdir())
+    else:
+        series = series_of(fill_station(table, "SCAN:0", tmp_path / "S", **how))
+        assert series.attrs["network_learnt"].startswith(said)
+
+
 def test_files_agree_and_are_made_once(table: xr.Dataset, tmp_path: Path) -> None:
     options: dict[str, Any] = {"network": NETWORK, "level": 0.9, "made_of": {"table": "abc", "network": "def"}}
     out = fill_station(table, "SCAN:1", tmp_path / "S", **options)

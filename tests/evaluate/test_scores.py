@@ -13,6 +13,7 @@ from vadose.evaluate import evaluate, paired
 from vadose.evaluate.left_out import CELLS, LEARNT, NO_PAIRS, NOT_ISSUED, VALUES
 from vadose.evaluate.scores import COLUMNS, STRATA_COLUMNS
 from vadose.learnt import as_attributes
+from vadose.report import build_report
 
 LEADS = (1, 3)
 MODELS = {"persistence": 0.06, "climatology": 0.05, "lstm": 0.01}
@@ -248,6 +249,23 @@ def test_sites_in_blocks_give_what_one_block_gives(
     pd.testing.assert_frame_equal(whole, blocks, rtol=1e-5, atol=1e-6)
     a, b = (xr.open_zarr(tmp_path / name / "scores.zarr", consolidated=False) for name in "ab")
     xr.testing.assert_allclose(a.lower, b.lower, atol=1e-6)
+
+
+def test_scores_on_days_learnt_from_say_so_in_every_table(
+    stores: list[xr.Dataset], small_cube: xr.Dataset, tmp_path: Path
+) -> None:
+    stores[2].attrs |= as_attributes({"training": Period("2015-04-01", "2015-04-20"),
+                                      "gap filler": Period("2015-04-01", "2015-06-15")})  # fmt: skip
+    stores[1].attrs |= as_attributes({"training": Period("2015-04-01", "2015-04-20")})
+    evaluate(stores, small_cube, out=tmp_path / "e", period=("2015-05-01", "2015-08-01"), min_pairs=20,
+             allow_learnt_days=True)  # fmt: skip
+    for name in ("scores", "strata", "comparisons"):
+        table = pd.read_csv(tmp_path / "e" / f"{name}.csv", keep_default_na=False)
+        remarks = {model: set(rows.remarks) for model, rows in table.groupby("model")}
+        seen = {"lstm": {"gap filler learnt from 2015-04-01 .. 2015-06-15"}, "persistence": {""}, "climatology": {""}}
+        assert remarks == ({} if table.empty else seen)
+    page = build_report([tmp_path / "e"], tmp_path / "report.html", title="t").read_text()
+    assert page.count("gap filler learnt from 2015-04-01 .. 2015-06-15") == 1
 
 
 def test_quartiles_are_over_sites(stores: list[xr.Dataset], small_cube: xr.Dataset, tmp_path: Path) -> None:

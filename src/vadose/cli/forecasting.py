@@ -79,6 +79,9 @@ def forecast(
     climatology: Annotated[
         str | None, typer.Option(help="'FIRST..LAST': days of the local climatology; adds percentiles and D0-D4.")
     ] = None,
+    hindsight: Annotated[
+        bool, typer.Option("--hindsight", help="Let the climatology hold days after the first day of issue.")
+    ] = False,
     picture: Annotated[Path | None, typer.Option("--map", help="Draw drought classes and percentiles here.")] = None,
     workers: Annotated[
         int, typer.Option(min=1, help="Processes on this machine; each forecasts blocks of 64 days of issue.")
@@ -99,7 +102,7 @@ def forecast(
     from vadose.cube import open_cube, with_weather_ahead
     from vadose.forecast import forecast as forecast_run
     from vadose.forecast import latest_day, weather_ahead
-    from vadose.outlook import check_drawable, draw_outlook, with_outlook
+    from vadose.outlook import check_drawable, check_hindsight, draw_outlook, with_outlook
 
     if (init is None) == (first is None and last is None) or (first is None) != (last is None):
         raise VadoseError("give the days of issue: --from and --to, or --init DAY, or --init latest")
@@ -125,8 +128,9 @@ def forecast(
         say_age(begin, date.today())
     finish = None
     if span is not None:
-        made_of["climatology"] = span
-        finish = partial(with_outlook, cube=opened, first=span[0], last=span[1])
+        check_hindsight(span[1], begin, hindsight)
+        made_of |= {"climatology": span, "hindsight": hindsight}
+        finish = partial(with_outlook, cube=opened, first=span[0], last=span[1], hindsight=hindsight)
     if picture is not None:
         check_drawable(opened)
     with progress_bars() as tell:

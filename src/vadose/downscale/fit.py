@@ -90,7 +90,7 @@ def fit(
     """Train a network, one a seed, on the station-days of a mask; the checkpoint, and the losses by epoch.
 
     A part of the mask is held out to choose the epoch by. The checkpoint says how far from what was learnt
-    from a place lies, see `vadose.downscale.domain`.
+    from a place lies, see `vadose.downscale.domain`, and names the stations, with their first and last day learnt from.
 
     Raises
     ------
@@ -110,9 +110,10 @@ def fit(
         log += losses
     index = np.random.default_rng(0).permutation(np.argwhere(observed))[:STATISTICS]
     domain = training_domain(torch.from_numpy(days.snapshot[index[:, 0], index[:, 1]]))
+    noted = {"domain": domain, "stations": _learnt_stations(observed, table)}
     if len(members) == 1:
-        return members[0] | {"domain": domain}, log
-    return {"name": "ensemble", "members": members, "features": days.features.to_dict(), "domain": domain}, log
+        return members[0] | noted, log
+    return {"name": "ensemble", "members": members, "features": days.features.to_dict(), **noted}, log
 
 
 def save(checkpoint: dict[str, Any], path: Path) -> None:
@@ -158,6 +159,13 @@ def estimate(
     own = np.mean(np.nan_to_num(variances) if len(means) > 1 else variances, axis=0)
     std = np.sqrt(own + np.var(means, axis=0))
     return mean.astype(np.float32), np.where(np.isfinite(mean), std, np.nan).astype(np.float32)
+
+
+def _learnt_stations(observed: Mask, table: xr.Dataset) -> dict[str, list[str]]:
+    """First and last day of each station that is learnt from."""
+    days = np.datetime_as_string(table.time.values, unit="D")
+    known = {str(name): days[row] for name, row in zip(table.station.values, observed, strict=True) if row.any()}
+    return {name: [str(own[0]), str(own[-1])] for name, own in known.items()}
 
 
 def _fit_one(

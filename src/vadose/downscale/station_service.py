@@ -70,7 +70,8 @@ def fill_station(
         A checkpoint that has not learnt from the station (or see ``learnt_until``), or a function that learns one
         from the station-days (station, time) it is given: all of the table's without the gaps withheld.
     learnt_until
-        Last day that a given checkpoint has learnt of the station: gaps are withheld after it.
+        Last day that a given checkpoint has learnt of the station: gaps are withheld after it. The attribute
+        ``network_learnt`` says so.
     level
         Probability of the intervals.
     mode
@@ -92,7 +93,8 @@ def fill_station(
     Raises
     ------
     VadoseError
-        When the table has no such station, or too few observations for the gaps that the level needs.
+        When the table has no such station, or too few observations for the gaps that the level needs; when a
+        checkpoint has learnt from the station later than ``learnt_until`` says.
     """
     inputs = {**(made_of or {}), "station": station, "learnt_until": learnt_until, "level": level, "mode": mode,
               "share": share, "seed": seed}  # fmt: skip
@@ -103,6 +105,9 @@ def fill_station(
         near = [name for name in names if station.lower() in name.lower()] or names
         raise VadoseError(f"the table has no station {station!r}; it has {len(names)}, such as {', '.join(near[:5])}")
     here = names.index(station)
+    learnt = "with this station's days but those withheld"
+    if not callable(network):
+        learnt = _learnt_by(network, station, learnt_until)
     known = np.isfinite(table.soil_moisture.transpose("station", "time").values)
     gaps = _withheld_gaps(known[here], _may_withhold(table, learnt_until), share, seed, level, station)
     training = known.copy()
@@ -111,6 +116,7 @@ def fill_station(
     days = StationDays(table, Features.from_dict(checkpoint["features"]), training)
     predicted = _estimated(checkpoint, days, here)
     series, told = _joined(days.observed[here].astype(float), predicted, gaps, days.days, level, mode, station)
+    told["network_learnt"] = learnt
     dataset = _dataset(table, here, series, level, told | provenance(**inputs))
     with writing(out) as scratch:
         scratch.mkdir()
@@ -139,6 +145,20 @@ def draw_station(series: xr.Dataset) -> Figure:
     axis.legend(loc="upper right", ncols=3, fontsize=8)
     axis.grid(alpha=0.3)
     return figure
+
+
+def _learnt_by(network: Mapping[str, Any], station: str, learnt_until: str | None) -> str:
+    """What a checkpoint has learnt of a station, in words; refused where that reaches beyond the day declared."""
+    first, last = network.get("stations", {}).get(station, (None, None))
+    if last is not None and (learnt_until is None or learnt_until < last):
+        found = f"declared up to {learnt_until}" if learnt_until else "not declared"
+        raise VadoseError(
+            f"station {station}: the model has learnt from it on {first} .. {last} ({found}), so that errors in gaps "
+            f"withheld there say little; give --learnt-until {last}, another model, or none, to train one"
+        )
+    if learnt_until is not None:
+        return f"from this station up to {learnt_until}; gaps are withheld after it"
+    return "not from this station" if "stations" in network else "from stations that the model does not name"
 
 
 def _may_withhold(table: xr.Dataset, learnt_until: str | None) -> Mask:

@@ -10,6 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from vadose.artefact import identity, is_current, note_inputs, provenance, writing
+from vadose.days import Period
 from vadose.errors import VadoseError
 from vadose.evaluate.collocate import VARIABLE, by_valid_day, observed_variable, sites_of
 from vadose.evaluate.leads import KEYS, LeadJob, OfLead, Run, read_lead, size_of, write_pairs
@@ -17,14 +18,16 @@ from vadose.evaluate.left_out import CELLS, LEARNT, OUTSIDE, VALUES, entry, few_
 from vadose.evaluate.paired import score
 from vadose.evaluate.strata import Labels, classes, crossed
 from vadose.evaluate.together import SPREAD, analyses_at, brought_together, labels_of, learnt_days
+from vadose.learnt import remarks
 from vadose.workers import on_workers
 
 COLUMNS = [
     "dataset", *KEYS, "layer", "lead_days", "metric", "median", "lower", "upper", "n_sites", "n_pairs", "q25", "q75",
+    "remarks",
 ]  # fmt: skip
-STRATA_COLUMNS = [*COLUMNS[:-2], "kind", "class", *COLUMNS[-2:]]
+STRATA_COLUMNS = [*COLUMNS[:-3], "kind", "class", *COLUMNS[-3:]]
 COMPARED_COLUMNS = [
-    *COLUMNS[:4], "baseline", "baseline_weather", "baseline_scenario", *COLUMNS[4:-2], "share_better",
+    *COLUMNS[:4], "baseline", "baseline_weather", "baseline_scenario", *COLUMNS[4:-3], "share_better", "remarks",
 ]  # fmt: skip
 Array = NDArray[np.floating]
 Progress = Callable[[str, float], None]
@@ -53,7 +56,8 @@ def evaluate(
     samples from the others. Written into the folder ``out``, which is left alone when it was made from the same stores,
     observations and settings:
 
-    - ``scores.csv``: median over sites of each score with its 95 % interval, and quartiles over sites;
+    - ``scores.csv``: median over sites of each score with its 95 % interval, and quartiles over sites; ``remarks``,
+      here and in the other tables, say which of the days scored a run has learnt from (`vadose.learnt.remarks`);
     - ``strata.csv``: the same over the sites of each class of each kind, as land covers;
     - ``comparisons.csv``: median over sites of a run's score minus every other run's, the same samples;
     - ``left_out.csv``: models, sites, stations, cells, days of issue and values that the tables leave out, with the
@@ -132,6 +136,8 @@ def evaluate(
         )
     labels = labels_of(observed, cube, sites, first.attrs["layer"])
     of_cube = "layer" not in observed.dims
+    scored = Period(f"{days[0]:%Y-%m-%d}", f"{days[-1]:%Y-%m-%d}")
+    noted = {run: remarks(of.attrs, scored) for run, of in zip(runs, predictions, strict=True)}
     dataset = first.attrs["dataset"] if of_cube else str(observed.attrs.get("dataset", "stations"))
     named = {"dataset": dataset, "layer": first.attrs["layer"]}
     attributes = {
@@ -142,13 +148,13 @@ def evaluate(
         "observed_variable": observed_variable(first) if of_cube else VARIABLE,
         "stations_outside": str(sites.outside),
         "learnt_days": ", ".join(f"{run[0]}: {n}" for run, n in learnt.items()),
-        "first_day": f"{days[0]:%Y-%m-%d}", "last_day": f"{days[-1]:%Y-%m-%d}",
+        "first_day": scored.first, "last_day": scored.last,
         "min_pairs": min_pairs,
     }  # fmt: skip
     coords: dict[str, Any] = {
         "run": _text("|".join(run) for run in runs),
         **{key: ("run", _text(run[i] for run in runs)) for i, key in enumerate(KEYS)},
-        "lead_days": leads, "site": _text(sites.observed.site.values),
+        "remarks": ("run", _text(noted.values())), "lead_days": leads, "site": _text(sites.observed.site.values),
         "lat": ("site", sites.observed.lat.values), "lon": ("site", sites.observed.lon.values),
     }  # fmt: skip
     gaussian = [spread is not None for spread in spreads]
@@ -199,7 +205,9 @@ def evaluate(
             written["products"] = rows, STRATA_COLUMNS
         write_left_out(left_out, named, scratch / "left_out.csv")
         for name, (rows, columns) in written.items():
-            pd.DataFrame(rows, columns=columns).to_csv(scratch / f"{name}.csv", index=False, float_format="%.6g")
+            table = pd.DataFrame(rows, columns=columns)
+            table["remarks"] = [noted.get(run, "") for run in table[list(KEYS)].itertuples(index=False, name=None)]
+            table.to_csv(scratch / f"{name}.csv", index=False, float_format="%.6g")
     progress(what, 1.0)
     return _say_left_out(out, progress)
 

@@ -19,7 +19,9 @@ NONE, MISSING = -1, -128
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
-def with_outlook(forecast: xr.Dataset, cube: xr.Dataset, *, first: str, last: str, window: int = WINDOW) -> xr.Dataset:
+def with_outlook(
+    forecast: xr.Dataset, cube: xr.Dataset, *, first: str, last: str, window: int = WINDOW, hindsight: bool = False
+) -> xr.Dataset:
     r"""A store of forecasts with percentile and drought class, and what its standard deviation allows.
 
     The climatology is of the cube's variable that the store names as ``observed``.
@@ -29,9 +31,11 @@ def with_outlook(forecast: xr.Dataset, cube: xr.Dataset, *, first: str, last: st
     forecast
         Store of forecasts.
     cube
-        Grid of a cube with the observations.
+        Grid of a cube with the observations; cells are found by coordinate, stations by name.
     first, last, window
         As of `local_climatology`.
+    hindsight
+        Whether the climatology may hold days after the first day of issue, which no forecast could know.
 
     Returns
     -------
@@ -40,12 +44,13 @@ def with_outlook(forecast: xr.Dataset, cube: xr.Dataset, *, first: str, last: st
         behind them). With ``soil_moisture_std`` also ``drought_probability`` and ``soil_moisture_quantile``
         (init_time, lead_time, quantile, y, x), :math:`\mu + \sigma \Phi^{-1}(p)`, never below zero. New variables
         are lazy. The attributes ``climatology_...`` say what it rests on; ``climatology_warning`` is there when
-        that is less than five years, or knows days after the first forecast.
+        that is less than five years, or with hindsight.
 
     Raises
     ------
     VadoseError
-        When the cube lacks cells of the store, or the variable, and as of `local_climatology`.
+        When the cube lacks cells of the store or the variable, the climatology ends after the first day of issue, and
+        as of `local_climatology`.
     """
     name = str(forecast.attrs.get("observed", "soil_moisture"))
     forecast, cube = as_forecasts(forecast, "the forecasts", ()), as_cube(cube, "the cube")
@@ -56,10 +61,12 @@ def with_outlook(forecast: xr.Dataset, cube: xr.Dataset, *, first: str, last: st
     (_, cube), (lacking, _) = on_common_cells([forecast, cube], ["the forecasts", "the cube"])
     if lacking:
         raise VadoseError(f"the cube lacks {lacking} cells of the forecasts; take the one they were made from")
+    issued = pd.Timestamp(forecast.init_time.values.min())
+    check_hindsight(last, f"{issued:%Y-%m-%d}", hindsight)
     wanted = day_of_year(_valid_times(forecast).ravel())
     climatology = local_climatology(cube[name], first=first, last=last, window=window, days=wanted)
     told = climatology.attrs
-    if pd.Timestamp(last) > (issued := pd.Timestamp(forecast.init_time.values.min())):
+    if pd.Timestamp(last) > issued:
         later = f"the climatology knows days after the first forecast, of {issued:%Y-%m-%d}"
         told["climatology_warning"] = "; ".join(filter(None, [told.get("climatology_warning"), later]))
     found = forecast.assign_attrs(told)
@@ -72,6 +79,15 @@ def with_outlook(forecast: xr.Dataset, cube: xr.Dataset, *, first: str, last: st
         found["drought_probability"] = drought_probability(forecast, climatology)
         found["soil_moisture_quantile"] = _quantiles_of_forecast(forecast)
     return found
+
+
+def check_hindsight(last: str, issued: str, hindsight: bool) -> None:
+    """Refuse a climatology that ends after the first day of issue, unless with hindsight."""
+    if pd.Timestamp(last) > pd.Timestamp(issued) and not hindsight:
+        raise VadoseError(
+            f"climatology up to {last}: the first forecast is issued on {issued}, which knows nothing later; end it by "
+            "that day, or ask for hindsight (--hindsight), which the store then says"
+        )
 
 
 def percentile(forecast: xr.Dataset, climatology: xr.Dataset) -> xr.DataArray:

@@ -95,6 +95,7 @@ def study(
                     out=folder,
                     period=(period.first, period.last),
                     min_pairs=min_pairs(experiment, phase),
+                    allow_learnt_days=True,  # looked at by vadose.study.checks; the tables say the rest
                     cube=road.cube if suffix else None,
                     products={n: road.cube[v] for n, v in layer.config.products.items()} if suffix else None,
                 )
