@@ -135,7 +135,7 @@ def test_the_scale_is_said_by_argument_name_description_or_tag(tmp_path: Path) -
 )
 def test_values_that_contradict_the_scale_are_refused(tmp_path: Path, scale: str, values: np.ndarray) -> None:
     path = geotiff(tmp_path / EARTH_ENGINE, [values.astype(np.float32)], ["VV"])
-    with pytest.raises(VadoseError, match=r"cannot be .* of backscatter"):
+    with pytest.raises(VadoseError, match=r"cannot be .* of backscatter|values of backscatter as .* lie outside"):
         read_sentinel1(path, scale=scale)
 
 
@@ -195,7 +195,7 @@ def test_a_damaged_file_is_named(scene: Path, damage: Callable[[Path], object], 
 def test_what_cannot_be_told_is_refused(tmp_path: Path, scene: Path) -> None:
     with pytest.raises(VadoseError, match="no band tells that it is VV or VH"):
         read_sentinel1(geotiff(tmp_path / EARTH_ENGINE, [DECIBEL, DECIBEL]))
-    with pytest.raises(VadoseError, match="no time in the name"):
+    with pytest.raises(VadoseError, match="its tag 'date' is 'in spring'"):
         read_sentinel1(geotiff(tmp_path / "cut_VV.tif", [DECIBEL], date="in spring"))
     tagged = read_sentinel1(geotiff(tmp_path / "cut_VV.tif", [DECIBEL], START_TIME="2019-06-10T12:24:15Z"))
     assert tagged.time.values[0] == np.datetime64("2019-06-10T12:24:15", "ns")
@@ -305,3 +305,26 @@ def test_what_a_file_is_without_its_published_name(tmp_path: Path) -> None:
     archive.write_bytes(b"PK\x03\x04" + bytes(60))
     with pytest.raises(VadoseError, match="a zip archive; unpack it"):
         read_sentinel1(archive)
+
+
+def test_counts_that_were_not_calibrated_are_refused_unless_a_scale_is_given(tmp_path: Path) -> None:
+    path = geotiff(tmp_path / EARTH_ENGINE.replace(".tif", "_VV.tif"), [np.full((4, 5), 120, np.uint16)])
+    with pytest.raises(VadoseError, match="holds uint16 numbers without a scale factor, as counts of a GRD"):
+        read_sentinel1(path)
+    assert read_sentinel1(path, scale="power").sigma0_vv.values.max() == 120
+
+
+def test_tiles_of_the_copernicus_data_space_are_read(tmp_path: Path) -> None:
+    values = np.full((20, 10), 0.1, np.float32)
+    values[0, 0], values[1] = 2e4, 0
+    path = geotiff(tmp_path / "s1_rtc_02F5EA_N02E040_2020_12_27_VV.tif", [values])
+    dataset = read_sentinel1(path)
+    assert dataset.time.values[0] == np.datetime64("2020-12-27", "ns")
+    assert dataset.attrs["scale"].endswith("the name (Copernicus Data Space)")
+    assert (int(dataset.gamma0_vv.isnull().sum()), dataset.gamma0_vv.attrs["outside_range"]) == (11, 1)
+
+
+def test_a_day_before_the_first_satellite_is_refused(tmp_path: Path) -> None:
+    path = geotiff(tmp_path / "s1_2004-05-10_VV_db.tif", [DECIBEL])
+    with pytest.raises(VadoseError, match="before the first Sentinel-1 flew"):
+        read_sentinel1(path)

@@ -4,8 +4,9 @@ Mission: Torres et al. (2012), doi:10.1016/j.rse.2011.05.028. Names known here, 
 ``S1A_IW_GRDH_1SDV_START_STOP_ORBIT_TAKE_ID.tif`` (Earth Engine: bands ``VV``, ``VH``, ``angle``),
 ``S1A_IW_START_DVP_RTC30_G_gpuned_ID_VV.tif`` (HyP3: g gamma0 or s sigma0; p power, a amplitude or d dB),
 ``S1A__IW___A_START_VV_grd_mli_geo_norm_db.tif`` (pyroSAR: A or D the pass; linear without ``_db``),
-``OPERA_L2_RTC-S1_T034-071092-IW3_START_PROCESSED_S1A_30_v1.0_VV.tif`` (OPERA: gamma0, power) and
-``S1A_IW_GRDH_1SDV_START_STOP_ORBIT_TAKE_rtc/measurement/iw-vv.rtc.tiff`` (Planetary Computer: gamma0, power).
+``OPERA_L2_RTC-S1_T034-071092-IW3_START_PROCESSED_S1A_30_v1.0_VV.tif`` (OPERA: gamma0, power),
+``S1A_IW_GRDH_1SDV_START_STOP_ORBIT_TAKE_rtc/measurement/iw-vv.rtc.tiff`` (Planetary Computer: gamma0, power),
+``s1_rtc_02F5EA_N02E040_2020_12_27_VV.tif`` (Copernicus Data Space: gamma0, power).
 
 Pitfalls: nothing in a GeoTIFF says by rule whether it holds dB or linear power, and Earth Engine names both
 alike; means and ratios want linear power. Sigma0 and terrain-flattened gamma0 differ and keep their own
@@ -18,11 +19,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
 from vadose.errors import VadoseError
 from vadose.products.containers import BBox, as_float, choose, container_of, simulated_mark
+from vadose.products.dates import moment
+from vadose.products.ranges import Counted, within
 from vadose.products.rasters import open_raster, read_raster
 from vadose.variables import describe
 
@@ -34,8 +38,9 @@ FILE_NAME = re.compile(
 _HYP3 = re.compile(
     r"(?:_RTC\d+_G_|_RT\d+_\d{8}T\d{6}_G_)(?P<radiometry>[gs])(?P<scale>[pad])(?:[uw][nf][ec][dm]_[0-9A-F]{4}|[nf])"
 )
-# Both are gamma0 in linear power.
+# All are gamma0 in linear power.
 _RTC = {
+    "Copernicus Data Space": re.compile(r"s1_rtc_[0-9A-F]{6}_[NS]\d{2}[EW]\d{3}_"),
     "OPERA": re.compile(r"OPERA_L2_RTC-S1_"),
     "Planetary Computer": re.compile(r"(?:^|-)[vh]{2}\.rtc\.tiff?$|_\d{8}T\d{6}_\d{6}_[0-9A-F]{6}_rtc"),
 }
@@ -44,6 +49,8 @@ _MEASUREMENT = re.compile(r"s1[a-d]-\w{2,3}-(?:grd|slc)-[vh]{2}-\d{8}t\d{6}-.*\.
 _PYROSAR = re.compile(r"S1[A-D]__\w+?___[AD]_\d{8}T\d{6}_[VH]{2}_")
 _ABSOLUTE_ORBIT = re.compile(r"_\d{8}T\d{6}_\d{8}T\d{6}_(\d{6})_")
 _TIME_TAGS = ("start_time", "acquisition_time", "acquisition_date", "date")
+_MOMENT = re.compile(r"(?<!\d)(?P<day>\d{4}(?P<mark>[-_]?)\d{2}(?P=mark)\d{2})(?:T(?P<clock>\d{6}))?(?!\d)")
+_LAUNCH = pd.Timestamp("2014-04-03")
 # Absolute orbit number at which relative orbit 1 of 175 begins.
 _FIRST_ORBIT = {"S1A": 73, "S1B": 27}
 
@@ -109,7 +116,8 @@ def read_sentinel1(
 
     dataset, empty = xr.Dataset(), True
     for role, (file, band) in sorted(roles.items(), reverse=True):
-        values, coordinates = _values(file, band, bbox)
+        values, coordinates = _values(file, band, bbox, counts=scale != "auto")
+        counted: dict[str, int] = {}
         if not dataset.coords:
             dataset = coordinates.expand_dims(time=[_time(files[0])])
         rows, columns = list(coordinates.sizes)
@@ -123,9 +131,9 @@ def read_sentinel1(
         if np.isfinite(values).any():
             if not declared:
                 declared, scale_source = _scale_of(values, file, "angle" in roles)
-            values = _linear(values, declared, file)
+            values, counted = _linear(values, declared, file)
             empty = False
-        dataset[f"{quantity}_{role}"] = ("time", rows, columns), values[None]
+        dataset[f"{quantity}_{role}"] = ("time", rows, columns), values.astype(np.float32)[None], counted
     if empty:
         raise VadoseError(f"{path}: holds nothing but fill here; take another scene, file or box")
 
@@ -271,11 +279,16 @@ def _radiometry(argument: str, name: str, words: list[str]) -> tuple[str, str]:
     return "sigma0", "assumption: nothing says it, Earth Engine's collection is sigma0"
 
 
-def _values(file: Path, band: int, bbox: BBox | None) -> tuple[NDArray[np.float32], xr.Dataset]:
+def _values(file: Path, band: int, bbox: BBox | None, *, counts: bool) -> tuple[NDArray[np.float32], xr.Dataset]:
     """A band as floats, NaN where it is fill; scale and offset that the container declares are applied."""
-    values, coordinates, nodata = read_raster(file, bbox, band)
     with open_raster(file) as raster:
-        factor, offset = raster.scales[band - 1], raster.offsets[band - 1]
+        factor, offset, kind = raster.scales[band - 1], raster.offsets[band - 1], raster.dtypes[band - 1]
+    if np.dtype(kind).kind in "iu" and (factor, offset) == (1, 0) and not counts:
+        raise VadoseError(
+            f"{file}: holds {kind} numbers without a scale factor, as counts of a GRD that was not calibrated; "
+            "calibrate it to sigma0 or gamma0, or give scale= if they are backscatter"
+        )
+    values, coordinates, nodata = read_raster(file, bbox, band)
     result = as_float(values.astype(np.float32), nodata, *_FILLS)
     result[~np.isfinite(result)] = np.nan
     return (result * np.float32(factor) + np.float32(offset)), coordinates
@@ -294,37 +307,38 @@ def _scale_of(values: NDArray[np.float32], file: Path, earth_engine: bool) -> tu
     )
 
 
-def _linear(values: NDArray[np.float32], scale: str, file: Path) -> NDArray[np.float32]:
-    """Linear power; values that contradict the scale are refused."""
-    low, high = _RANGE[scale]
+def _linear(values: NDArray[np.float32], scale: str, file: Path) -> Counted:
+    """Linear power, and how many single values beyond the scale's range were set missing; many are refused."""
     least, most = float(np.nanmin(values)), float(np.nanmax(values))
-    if least < low or most > high or (scale == "db" and least > 0 and most < 1):
+    if scale == "db" and least > 0 and most < 1:
         raise VadoseError(
-            f"{file}: values {least:.3g} .. {most:.3g} cannot be {_SCALES[scale]} of backscatter; another scale, or "
-            "counts not calibrated? Give scale= as it is"
+            f"{file}: values {least:.3g} .. {most:.3g} cannot be {_SCALES[scale]} of backscatter; another scale? Give "
+            "scale= as it is"
         )
-    return (10 ** (values / 10) if scale == "db" else values**2 if scale == "amplitude" else values).astype(np.float32)
+    values, counted = within(values, f"backscatter as {_SCALES[scale]}", file, _RANGE[scale])
+    return (10 ** (values / 10) if scale == "db" else values**2 if scale == "amplitude" else values), counted
 
 
 def _time(file: Path) -> np.datetime64:
     """Start of the acquisition, or its day, from the name or else from a tag."""
-    if found := re.search(r"(?<!\d)(\d{4})-?(\d{2})-?(\d{2})(?:T(\d{2})(\d{2})(\d{2}))?(?!\d)", _telling(file)):
-        y, m, d, *clock = found.groups()
-        moment = f"{y}-{m}-{d}" + (f"T{':'.join(clock)}" if clock[0] else "")
-        try:
-            return np.datetime64(moment, "ns")
-        except ValueError as error:
-            raise VadoseError(f"{file}: {moment!r} in the name is no time; name it as published") from error
+    if found := _MOMENT.search(_telling(file)):
+        text = "".join(found["day"].split(found["mark"])) if found["mark"] else found["day"]
+        form, clock = ("%Y%m%dT%H%M%S", f"T{found['clock']}") if found["clock"] else ("%Y%m%d", "")
+        return _since_launch(moment(text + clock, form, file, "the time in its name"), file)
     with open_raster(file) as raster:
         tags = {key.lower(): value for key, value in raster.tags().items()}
     for key in _TIME_TAGS:
-        try:
-            return np.datetime64(tags.get(key, "").rstrip("Z") or "?", "ns")
-        except ValueError:
-            continue
+        if text := tags.get(key, ""):
+            return _since_launch(moment(text.rstrip("Z"), "ISO8601", file, f"its tag {key!r}"), file)
     raise VadoseError(
         f"{file}: no time in the name (YYYYMMDDTHHMMSS) nor in a tag {list(_TIME_TAGS)}; name the file as published"
     )
+
+
+def _since_launch(time: pd.Timestamp, file: Path) -> np.datetime64:
+    if time < _LAUNCH:
+        raise VadoseError(f"{file}: taken {time}, before the first Sentinel-1 flew ({_LAUNCH:%Y-%m-%d})")
+    return time.to_datetime64()
 
 
 def _orbit(name: str) -> dict[str, Any]:

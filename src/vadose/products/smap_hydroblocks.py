@@ -168,6 +168,10 @@ def _maps(raw: xr.Dataset, bbox: BBox | None, path: Path) -> tuple[xr.Dataset, N
         raise VadoseError(
             f"{path}: 'lat' and 'lon' are not evenly spaced ({lat[0]:g} to {lat[-1]:g}); is the file pieced together?"
         )
+    if not (-90 <= lat[-1] < lat[0] <= 90 and -180 <= lon[0] < lon[-1] <= 180):
+        raise VadoseError(
+            f"{path}: latitudes {lat[-1]:g} .. {lat[0]:g} and longitudes {lon[0]:g} .. {lon[-1]:g} are nowhere on Earth"
+        )
     transform = (lon[0] - dx / 2, lat[0] + dy / 2, dx, dy)
     rows, columns = raster_window("EPSG:4326", transform, shape, bbox, path)
     stored_rows = slice(shape[0] - rows.stop, shape[0] - rows.start) if south_up else rows
