@@ -9,7 +9,9 @@ import pytest
 import zarr
 from zarr.storage import LocalStore
 
+from vadose.artefact import CHUNKS, check_chunks, note_chunks
 from vadose.cube import journal
+from vadose.errors import VadoseError
 
 
 def write(files: LocalStore, **arrays: float) -> None:
@@ -97,6 +99,18 @@ def test_a_process_killed_at_any_step_leaves_one_state_or_the_other(tmp_path: Pa
             break
     assert seen == {True, False}
     assert step > 5
+
+
+def test_chunks_are_noted_so_that_a_missing_one_is_found(store: Path) -> None:
+    note_chunks(store)
+    changed(store)
+    journal.commit(store)
+    check_chunks(store)
+    noted = json.loads((store / "a" / CHUNKS).read_text())
+    assert noted == {f"c/{day}/0": (store / "a" / "c" / str(day) / "0").stat().st_size for day in (0, 1)}
+    (store / "c" / "c" / "1" / "0").unlink()
+    with pytest.raises(VadoseError, match="1 of 3 chunks of c are missing"):
+        check_chunks(store)
 
 
 def test_a_first_state_is_there_whole_or_not_at_all(tmp_path: Path) -> None:

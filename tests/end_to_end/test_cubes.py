@@ -1,5 +1,6 @@
 """What a cube says of itself, keeps and reads again."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -188,6 +189,8 @@ def test_hours_become_days(
     grid = recipe().grid
     truth = next(simulate(grid, "2019-06-01", "2019-06-02", spin_up=20))
     write(truth, tmp_path / product)
+    for granule in [*(tmp_path / product).rglob("*.*")][:2]:
+        granule.with_name(f"{granule.name}.xml").write_text("<beside/>")
     method = "nearest" if product == "smap_l4" else "bicubic"
     sources = (Source(product, {theirs: ours}, method),)
     days = recipe(sources=sources, first="2019-06-01", last="2019-06-02", training=None)
@@ -199,11 +202,29 @@ def test_hours_become_days(
     assert np.isfinite(error).mean() > 0.9
     assert np.nanmean(error) < tolerance * scale
     # An hour that is missing: the day is no day.
-    sorted((tmp_path / product).rglob("*.*"))[3].unlink()
+    sorted(p for p in (tmp_path / product).rglob("*.*") if p.suffix not in (".xml", ".txt"))[3].unlink()
     part = open_cube(build_from_granules(tmp_path, tmp_path / "c.zarr", days))
     assert part[ours].isel(time=0).isnull().all()
     assert part[ours].isel(time=1).notnull().any()
     assert part.attrs["broken_granules"] != "{}"
+
+
+def test_a_bad_half_hour_leaves_the_rest_of_its_day_where_these_suffice(tmp_path: Path) -> None:
+    write_imerg(next(simulate(recipe().grid, "2019-06-01", "2019-06-01", spin_up=20)), tmp_path / "imerg")
+    bad = sorted((tmp_path / "imerg").rglob("3B-HHR*"))[7]
+    bad.write_bytes(bad.read_bytes()[:2000])
+    source = Source("imerg", {"precipitation": "precipitation"}, "bicubic", {"min_granules": 47})
+    day = recipe(sources=(source,), first="2019-06-01", last="2019-06-01", training=None)
+    made = open_cube(build_from_granules(tmp_path, tmp_path / "c.zarr", day)).load()
+    assert made.precipitation.notnull().all()
+    assert [name.rpartition("/")[2] for name in json.loads(made.attrs["broken_granules"])] == [bad.name]
+    needs_all = replace(day, sources=(replace(source, options={}),))
+    with pytest.raises(VadoseError, match=r"48 are broken"):
+        build_from_granules(tmp_path, tmp_path / "all.zarr", needs_all)
+    notes = json.loads(next((tmp_path / ".all.zarr.building" / ".build").glob("imerg-*.json")).read_text())["granules"]
+    reasons = {granule["broken"] for name, granule in notes.items() if not name.endswith(bad.name)}
+    assert len(reasons) == 1
+    assert "found 47 of its 48 half hours" in reasons.pop()
 
 
 def test_features_are_computed_on_the_pixels_or_the_cells(world: Path, tmp_path: Path) -> None:

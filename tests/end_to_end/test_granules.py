@@ -152,16 +152,18 @@ def week(world: Path, tmp_path: Path) -> Path:
 
 def test_days_without_a_granule_are_missing_and_said(week: Path, tmp_path: Path) -> None:
     out, at_once = tmp_path / "cube.zarr", tmp_path / "at_once.zarr"
-    build_from_granules(week, out, little(last="2019-04-07"))
+    training = ("2019-04-01", "2019-04-07")
+    build_from_granules(week, out, little(last="2019-04-07", training=training))
+    next((week / "smap_l3").glob("*_20190401_*")).unlink()
     for granule in [*(week / "imerg").glob("*.2019040[37]-S*")]:
         granule.unlink()
-    build_from_granules(week, out, little(last="2019-04-09"))
+    build_from_granules(week, out, little(last="2019-04-09", training=training))
     made = open_cube(out).load()
     there = made.precipitation.notnull().any(("y", "x"))
     assert made.time[~there].dt.day.values.tolist() == [3, 7, 8, 9]
-    absent = {"smap_l3": ["2019-04-08..2019-04-09"], "imerg": ["2019-04-03", "2019-04-07..2019-04-09"]}
+    absent = {"smap_l3": ["2019-04-01", "2019-04-08..2019-04-09"], "imerg": ["2019-04-03", "2019-04-07..2019-04-09"]}
     assert json.loads(made.attrs["days_without_granule"]) == absent
-    same(out, build_from_granules(week, at_once, little(last="2019-04-09")))
+    same(out, build_from_granules(week, at_once, little(last="2019-04-09", training=training)))
 
 
 def test_a_cube_is_cut_back(week: Path, tmp_path: Path) -> None:
@@ -380,7 +382,7 @@ def test_files_beside_granules_are_none_of_them(few: Path, tmp_path: Path) -> No
     }
     broken = json.loads(cube.attrs["broken_granules"])
     reasons = {
-        "smap_l3/SMAP_L3_SM_P_E_20191301_R19240_001.h5": "no possible day",
+        "smap_l3/SMAP_L3_SM_P_E_20191301_R19240_001.h5": "is no possible day",
         "smap_l3/renamed.h5": "its name tells no day",
         "smap_l3/notes.dat": "neither named as",
     }

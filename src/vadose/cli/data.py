@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -129,11 +129,29 @@ def build(
                 source, out, load_cube(recipe), workers=workers or cores(), scheduler=scheduler, progress=tell
             )
     cube = open_cube(out)
-    for name, reason in json.loads(cube.attrs.get("broken_granules", "{}")).items():
-        say(f"left out {name}: {reason}")
-    for name, runs in json.loads(cube.attrs.get("days_without_granule", "{}")).items():
-        say(f"{name}: no granule of {', '.join(runs[-3:])}" + (f" and {len(runs) - 3} times before" * (len(runs) > 3)))
+    _say_left_out({key: json.loads(cube.attrs.get(key, "{}")) for key in _LEFT_OUT})
     say(f"{out}: {dict(cube.sizes)}")
+
+
+_LEFT_OUT = ("broken_granules", "superseded_granules", "files_beside_granules", "days_without_granule")
+
+
+def _say_left_out(left: dict[str, Any]) -> None:
+    """What a cube was not made of: granules with the reason, older versions, files beside, days without a granule."""
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in left["broken_granules"].items():
+        by_reason.setdefault(reason, []).append(name)
+    for reason, names in by_reason.items():
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        say(f"left out {names[0]}{more}: {reason}")
+    if older := left["superseded_granules"]:
+        name, newer = next(iter(older.items()))
+        say(f"older versions left out: {len(older)} granules, such as {name} (newer: {newer}); see granules.csv")
+    for product, endings in left["files_beside_granules"].items():
+        say(f"{product}: {sum(endings.values())} files beside the granules ({', '.join(endings)})")
+    for product, runs in left["days_without_granule"].items():
+        more = f" and {len(runs) - 3} spells before" if len(runs) > 3 else ""
+        say(f"{product}: no granule of {', '.join(runs[-3:])}{more}; these days are missing")
 
 
 @app.command()

@@ -73,7 +73,10 @@ def _write_derived(
         rounded = store.rounded(name, values)
         store.add(name, len(recipe.days))
         store.write(name, rounded, block)
-        note["statistics"].setdefault(name, {}).update(statistics(recipe, block, rounded))
+        of_days = note["statistics"].setdefault(name, {})
+        for day in recipe.days[block].strftime("%Y-%m-%d"):
+            of_days.pop(day, None)  # it may have had values that it has no more
+        of_days |= statistics(recipe, block, rounded)
     note["days"] = block.stop
 
 

@@ -20,6 +20,8 @@ from zarr.abc.store import ByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import LocalStore
 
+from vadose.artefact import CHUNKS
+
 GONE = ".gone"
 """Ending of an empty file that says that the file of this name in the store below is deleted."""
 _PARTIAL = ".partial"
@@ -61,8 +63,33 @@ def resumable(path: Path) -> dict[str, Any] | None:
 
 def commit(path: Path) -> None:
     """Make the changes the state of the store: at once for readers, then file by file in its folder."""
+    _note_chunks(path)
     building(path).rename(complete(path))
     settle(path)
+
+
+def _note_chunks(path: Path) -> None:
+    """Note which chunks the changed arrays have, see `vadose.artefact.check_chunks`."""
+    top = building(path)
+    changes: dict[str, dict[str, int | None]] = {}
+    for file in (Path(folder) / name for folder, _, names in os.walk(top) for name in names):
+        array, _, chunk = f"{file.relative_to(top).as_posix()}/".partition("/c/")
+        if chunk and not file.name.endswith(_PARTIAL):
+            name, gone = f"c/{chunk}".rstrip("/").removesuffix(GONE), file.name.endswith(GONE)
+            changes.setdefault(array, {}).setdefault(name, None)
+            if not gone:
+                changes[array][name] = file.stat().st_size
+    for array, sizes in changes.items():
+        if (top / array / f"{_ROOT}{GONE}").exists() and not (top / array / _ROOT).exists():
+            continue
+        noted: dict[str, int | None] = {}
+        if (note := path / array / CHUNKS).exists():
+            noted = json.loads(note.read_text())
+        elif (path / array).exists():
+            below = (file for file in (path / array / "c").rglob("*") if file.is_file())
+            noted = {file.relative_to(path / array).as_posix(): file.stat().st_size for file in below}
+        left = {name: size for name, size in sorted((noted | sizes).items()) if size is not None}
+        _write(top / array / CHUNKS, left)
 
 
 def settle(path: Path) -> None:

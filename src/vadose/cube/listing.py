@@ -152,7 +152,7 @@ def list_granules(folder: Path, product: str) -> Listing:
     beside: Counter[str] = Counter()
     for path in _files(folder):
         name = f"{folder.name}/{path.relative_to(folder).as_posix()}"
-        if scene := _scene(path, product):
+        if not path.name.startswith(".") and (scene := _scene(path, product)):
             scenes[path.parent, scene].append(path)
         elif _BESIDE.fullmatch(path.name):
             if not path.name.startswith(("SIMULATED", ".vadose")):
@@ -228,8 +228,8 @@ def _granule(members: list[Path], name: str, product: str) -> Granule:
     try:
         first, last = days_of(path.name, product)
         fault = "" if first or product in FIXED else f"{path}: its name tells no day; give it its published name"
-    except ValueError as error:
-        first, last, fault = None, None, f"{path}: its name holds no possible day ({error})"
+    except ValueError:
+        first, last, fault = None, None, f"{path}: the date in its name is no possible day; is it as published?"
     return Granule(path, name, tuple(members), first, last, fault)
 
 
@@ -242,7 +242,8 @@ def _newest(granules: list[Granule], product: str) -> tuple[list[Granule], dict[
     for granule in granules:
         name = granule.name.rpartition("/")[2]
         groups = {key: value for found in pattern.finditer(name) for key, value in found.groupdict().items() if value}
-        version = [groups.get(key, "~" * (key == "z")).zfill(9) for key in sorted(pattern.groupindex)]
+        absent = {"z": "~"}  # after all digits and letters
+        version = [groups[k].zfill(9) if k in groups else absent.get(k, "") for k in sorted(pattern.groupindex)]
         versions[pattern.sub("", name)].append((version, granule.name, granule))
     newest = {key: max(of, key=lambda one: one[:2])[2] for key, of in versions.items()}
     if product == "imerg":
