@@ -40,7 +40,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "learnt": {"errors", "days", "place"},
     "models": set(),
     "losses": set(),
-    "normals": {"errors", "days"},
+    "normals": {"errors", "days", "values"},
     "samples": {"errors", "artefact", "days", "door", "learnt", "memory", "models", "normals", "place", "values"},
     "train": {"errors", "artefact", "checkpoint", "days", "models", "losses", "place", "processes", "samples"},
     "forecast": {

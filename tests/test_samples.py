@@ -326,3 +326,15 @@ def test_a_full_disk_is_told_before_anything_is_read(
     with pytest.raises(VadoseError, match=message):
         Samples(small_cube, CHANNELS, look_back=4, on_disk=True)
     assert not list(tmp_path.iterdir())
+
+
+def test_single_values_off_the_valid_range_are_missing_and_more_are_refused(small_cube: xr.Dataset) -> None:
+    channels = Channels(("precipitation",), ("clay_fraction",), ("precipitation",), (1,), "soil_moisture_filled")
+    rain = small_cube.precipitation.values.copy()
+    rain[5, 3, 3] = -9999.0
+    found = Samples(small_cube.assign(precipitation=(("time", "y", "x"), rain)), channels, look_back=2)
+    assert found.outside == {"precipitation": 1}
+    assert np.isnan(found.inputs(np.array([[5, 3, 3]])).history.numpy()[0, -1, 0]).all()
+    percent = small_cube.assign(soil_moisture=small_cube.soil_moisture * 100)
+    with pytest.raises(VadoseError, match="values of soil_moisture lie outside"):
+        Samples(percent, channels, look_back=2)

@@ -1,5 +1,7 @@
 """A trained run and a cube to a store of forecasts."""
 
+import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -148,6 +150,9 @@ def forecast(
         told = ("weather", "weather_run", "weather_note") if perfect and foretold else ()
         store.attrs |= {key: cube.attrs[key] for key in told} | as_attributes(learnt) | provenance(**inputs)
         store.attrs |= {"place_note": place_note} if place_note else {}
+        if run.outside:
+            store.attrs["values_outside"] = json.dumps(run.outside)
+            progress(f"{out.stem}, values outside the valid range taken as missing, {dict(run.outside)}", 1.0)
         store = describe(store if finish is None else finish(store))
         # Names of stations cannot be cut into pieces.
         pieces = store.chunk({"init_time": BLOCK_DAYS}).assign_coords(store.coords)
@@ -235,6 +240,7 @@ class _Run:
     ) -> None:  # fmt: skip
         self.cube, self.days, self.leads, self.stride, self.above = cube, days, leads, stride, above
         self.kept: tuple[Any, Samples] | None = None
+        self.outside: Counter[str] = Counter()
 
     def values(
         self, checkpoint: dict[str, Any], tell: Callable[[float], None], passes: int | None = None,
@@ -333,6 +339,7 @@ class _Run:
             samples = Samples(
                 cube, channels, look_back=look_back, window=window, stride=self.stride, above=above, learnt_on=on
             )
+            self.outside |= samples.outside
             self.kept = wanted, samples
         return self.kept[1]
 

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 from vadose.days import daily
 from vadose.errors import VadoseError
+from vadose.values import checked
 
 YEAR = 365.2425
 PRIOR = 30.0
@@ -41,7 +42,9 @@ def with_normals(cube: xr.Dataset, names: tuple[str, ...], first: str, last: str
             raise VadoseError(f"{cube.encoding.get('source', 'the cube')}: no variable {name!r} to take normals of")
         observed = cube[name].sel(time=slice(first, last)).transpose("time", "y", "x")
         days = observed.time.values.astype("datetime64[D]").astype(np.int64)
-        coefficients = fit_harmonic(observed.values, days)
+        # Those taken as missing are counted where samples are made of the cube.
+        values, _ = checked(observed.values, name, str(cube.encoding.get("source", "the cube")))
+        coefficients = fit_harmonic(values, days)
         cube = cube.assign({name + HARMONIC: (("coefficient", "y", "x"), coefficients)})
     return cube
 

@@ -1,5 +1,6 @@
 """Samples of a cube: the only place where xarray becomes torch."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -18,6 +19,7 @@ from vadose.memory import Arrays
 from vadose.models.inputs import NORMAL, Channels, Inputs
 from vadose.normals import HARMONIC, normal_of
 from vadose.place import Place, forecasts_at
+from vadose.values import checked
 
 _READ_AT_ONCE = 1 << 29
 """Bytes of a cube read at once."""
@@ -62,12 +64,14 @@ class Samples:
     on_disk
         Whether the arrays are held on disk; where memory is too small for them when left out.
 
+    Single values outside the valid range of their variable are missing; ``outside`` counts them by variable.
+
     Raises
     ------
     VadoseError
-        For a predictor the cube lacks or that saw days ahead, days that are not whole (`vadose.days.daily`), a window
-        larger than the grid, cells not learnt on, or a forecast of the layer above of other cells or without a lead;
-        when the temporary folder has no room.
+        For more of these than `vadose.values.checked` allows, a predictor the cube lacks or that saw days ahead, days
+        that are not whole (`vadose.days.daily`), a window larger than the grid, cells not learnt on, or a forecast of
+        the layer above of other cells or without a lead; when the temporary folder has no room.
     """
 
     def __init__(
@@ -104,6 +108,7 @@ class Samples:
         self.mask = cube.mask.values.astype(bool)
         self.learnt = self.mask & cube.learnt.values.astype(bool) if "learnt" in cube else self.mask
         self.reach = max(channels.leads)
+        self.outside, source = Counter[str](), str(cube.encoding.get("source", "the cube"))
 
         foretold, observed = len(channels.leads) * len(channels.above), 1 + bool(correlated)
         fields = (look_back - 1 + self.n_days) * len(channels.history) + self.n_days * foretold
@@ -112,7 +117,7 @@ class Samples:
 
         def stack(names: tuple[str, ...], before: int, after: int) -> NDArray[np.float32]:
             """(before + days + after, channel, y, x), NaN on the days off the record."""
-            days = np.arange(self.days[0] - before, self.days[0] + self.n_days + after)
+            days, outside = np.arange(self.days[0] - before, self.days[0] + self.n_days + after), Counter[str]()
             stacked = self._array(len(days), len(names))
             for part in self._parts(len(days), len(names)):
                 first = part.start - before
@@ -124,8 +129,10 @@ class Samples:
                         read[:, k] = normal_of(cube[name.removesuffix(NORMAL) + HARMONIC].values, days[part])
                     else:
                         known = cube[name].isel(time=slice(start, stop)).transpose("time", "y", "x").values
-                        read[start - first : stop - first, k] = known
+                        read[start - first : stop - first, k], count = checked(known, name, source)
+                        outside[name] += count
                 stacked[part] = read
+            self.outside |= outside
             return stacked
 
         # Axis 0 of each view is t0; see inputs() for the order of the others.
@@ -133,7 +140,7 @@ class Samples:
         self._history = sliding_window_view(self._daily, (look_back, *self.size), axis=(0, 2, 3))
         self._fields = np.full((len(channels.static), rows, columns), np.nan, np.float32)
         for k, name in enumerate(channels.static):
-            self._fields[k] = cube[name].transpose("y", "x").values
+            self._fields[k], self.outside[name] = checked(cube[name].transpose("y", "x").values, name, source)
         self._static = sliding_window_view(self._fields, self.size, axis=(1, 2))
         self._ahead = stack(channels.future, 0, self.reach)[1:] if channels.future else None
         self._future = None

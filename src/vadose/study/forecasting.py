@@ -364,10 +364,14 @@ class _Road:
             )
             taught = f"{observed}_with_stations"
         window = None if run.window == "map" else run.window
-        return Samples(
+        samples = Samples(
             cube, channels, look_back=run.look_back, window=window, stride=run.stride, sequence=run.sequence,
             correlated=layer.config.correlated, taught=taught, above=above,
         )  # fmt: skip
+        for name, count in samples.outside.items():
+            if count:
+                self.progress(f"{self.place}, {count} values of {name} outside the valid range taken as missing", 1.0)
+        return samples
 
     def _above(self, layer: _Layer) -> list[_Layer]:
         return self.layers[: self.layers.index(layer)]
