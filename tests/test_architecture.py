@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "resample": {"errors", "grid"},
     "cube": {
         "errors", "artefact", "days", "door", "place", "products", "grid", "features", "gapfill", "resample",
-        "variables", "workers",
+        "values", "variables", "workers",
     },
     "doctor": {"errors", "artefact", "variables"},
     "screening": {"errors"},

@@ -148,6 +148,17 @@ def test_what_a_later_day_shows_to_be_wrong_is_left_out_of_the_target_alone(cube
     xr.testing.assert_equal(changed.drop_vars(targets), cube.drop_vars(targets))
 
 
+def test_single_odd_values_are_missing_and_counted_and_many_refused(cube: xr.Dataset, tmp_path: Path) -> None:
+    assert cube.attrs["outside_range"] == "{}"
+    odd = stations()
+    odd.soil_moisture_causal[0, 0, 10] = -9999.0
+    changed = cube_of(odd, tmp_path)
+    assert changed.soil_moisture_0_10cm_observed.sel(time=DAYS[10])[0, 0] == 0
+    assert json.loads(changed.attrs["outside_range"]) == {"soil_moisture_causal": 1}
+    with pytest.raises(VadoseError, match=r"values of soil_moisture lie outside 0 \.\. 1 \(m3 m-3\)"):
+        cube_of(odd.assign(soil_moisture=100 * odd.soil_moisture), tmp_path)
+
+
 def test_a_store_without_causal_screening_is_refused(tmp_path: Path) -> None:
     with pytest.raises(VadoseError, match=r"stations.zarr: no soil_moisture_causal .* make the store again"):
         cube_of(stations().drop_vars("soil_moisture_causal"), tmp_path)

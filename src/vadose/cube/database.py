@@ -10,8 +10,10 @@ import xarray as xr
 from vadose import features, gapfill
 from vadose.artefact import identity, is_current, made_from, provenance, writing
 from vadose.cube.store import ANTECEDENT_DAYS, group_name
+from vadose.door import as_stations
 from vadose.errors import VadoseError
 from vadose.products import PRODUCTS
+from vadose.values import checked
 from vadose.variables import describe
 
 LAYERS = {"0-10 cm": "0_10cm", "10-40 cm": "10_40cm", "40-100 cm": "40_100cm"}
@@ -74,14 +76,15 @@ def build_station_cube(store: Path, out: Path, first: str) -> Path:
     Raises
     ------
     VadoseError
-        When there is no station store, or one without ``soil_moisture_causal``.
+        When there is no station store, one without ``soil_moisture_causal``, or one that is not in our form or whose
+        values are not (`vadose.door.as_stations`, `vadose.values.checked`).
     """
     if made_from(store) is None:
         raise VadoseError(f"{store}: no station store there; make one with: vadose stations")
     inputs = {"stations": identity(store), "first": first}
     if is_current(out, **inputs):
         return out
-    stations = xr.open_zarr(store, consolidated=False).sel(time=slice(first, None)).load()
+    stations = as_stations(xr.open_zarr(store, consolidated=False), str(store)).sel(time=slice(first, None)).load()
     if not stations.sizes["time"]:
         raise VadoseError(f"{store}: no day from {first} on; give an earlier first day")
     if "soil_moisture_causal" not in stations:
@@ -89,6 +92,10 @@ def build_station_cube(store: Path, out: Path, first: str) -> Path:
             f"{store}: no soil_moisture_causal (moisture screened without later days), which forecasts start from; "
             "make the store again with: vadose stations"
         )
+    outside: dict[str, int] = {}
+    for name in map(str, stations.data_vars):
+        values, outside[name] = checked(stations[name].values, name.removesuffix("_causal"), str(store))
+        stations[name] = stations[name].copy(data=values)
     n = stations.sizes["station"]
     cube = xr.Dataset(
         coords={
@@ -100,7 +107,8 @@ def build_station_cube(store: Path, out: Path, first: str) -> Path:
             **{name: (("y", "x"), stations[name].values[:, None]) for name in ("lat", "lon")},
         },
         attrs={key: stations.attrs[key] for key in ("dataset", "day_boundary", "simulated")}
-        | {"cell_size": 1.0, "grid_step": 1.0, "grid_crs": "", "layer": "0-10 cm"},
+        | {"cell_size": 1.0, "grid_step": 1.0, "grid_crs": "", "layer": "0-10 cm"}
+        | {"outside_range": json.dumps({name: count for name, count in outside.items() if count})},
     )
     depths = json.loads(stations.attrs["layer_depths"])
     for layer, part in LAYERS.items():
