@@ -232,6 +232,9 @@ def test_wrong_metadata_is_refused(scene: Path) -> None:
     file.write_text(file.read_text()[:-200])
     with pytest.raises(VadoseError, match=r"MTL.json: not a Landsat MTL file"):
         read_landsat(scene)
+    file.write_text('{"a":' * 100_000)
+    with pytest.raises(VadoseError, match=r"MTL.json: not a Landsat MTL file"):
+        read_landsat(scene)
     del groups["LANDSAT_METADATA_FILE"]["LEVEL2_SURFACE_TEMPERATURE_PARAMETERS"]
     file.write_text(json.dumps(groups))
     with pytest.raises(VadoseError, match="no usable TEMPERATURE_MULT_BAND_ST_B10"):

@@ -178,7 +178,7 @@ def _metadata(files: Mapping[str, Path]) -> tuple[_Groups, Path | None]:
                 groups = parse(files[key].read_text("utf-8"))
                 groups["PRODUCT_CONTENTS"]["LANDSAT_PRODUCT_ID"]
                 float(groups["IMAGE_ATTRIBUTES"].get("CLOUD_COVER", "nan"))
-            except (ValueError, KeyError, TypeError, AttributeError, ElementTree.ParseError) as error:
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ElementTree.ParseError) as error:
                 raise VadoseError(f"{files[key]}: not a Landsat MTL file ({error}); fetch it again") from error
             if "LEVEL2_PROCESSING_RECORD" not in groups:
                 raise VadoseError(
