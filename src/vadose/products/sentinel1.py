@@ -133,7 +133,7 @@ def read_sentinel1(
                 declared, scale_source = _scale_of(values, file, "angle" in roles)
             values, counted = _linear(values, declared, file)
             empty = False
-        dataset[f"{quantity}_{role}"] = ("time", rows, columns), values.astype(np.float32)[None], counted
+        dataset[f"{quantity}_{role}"] = ("time", rows, columns), values[None], counted
     if empty:
         raise VadoseError(f"{path}: holds nothing but fill here; take another scene, file or box")
 
@@ -316,7 +316,8 @@ def _linear(values: NDArray[np.float32], scale: str, file: Path) -> Counted:
             "scale= as it is"
         )
     values, counted = within(values, f"backscatter as {_SCALES[scale]}", file, _RANGE[scale])
-    return (10 ** (values / 10) if scale == "db" else values**2 if scale == "amplitude" else values), counted
+    power = 10 ** (values / 10) if scale == "db" else values**2 if scale == "amplitude" else values
+    return power.astype(np.float32), counted
 
 
 def _time(file: Path) -> np.datetime64:
