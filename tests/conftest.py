@@ -2,6 +2,8 @@
 
 import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 # Several test processes share few cores: one thread each, set before any library starts its own.
@@ -15,7 +17,7 @@ from hypothesis import settings
 
 from vadose.cube import with_antecedents
 from vadose.grid import ease_grid
-from vadose.twin.world import build_granule_world
+from vadose.twin.world import build_database_world, build_granule_world
 
 # A slow machine is no failure.
 settings.register_profile("patient", deadline=None)
@@ -31,16 +33,46 @@ def real_data() -> Path:
     return folder
 
 
+@contextmanager
+def made_once(factory: pytest.TempPathFactory, name: str) -> Iterator[Path]:
+    """Folder of a name for all test processes: the first one makes it within the block, others wait."""
+    root = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+    with (root / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield root / name
+
+
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four months of a block of 9 km cells, as granules: made once for all test processes, to be read alone."""
-    root = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        root = root.parent
-    with (root / "world.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # the first process makes it, others wait
-        made, box = root / "granules" / "world", (-100.3, 39.6, -99.4, 40.4)
+    with made_once(tmp_path_factory, "granules") as folder:
+        made, box = folder / "world", (-100.3, 39.6, -99.4, 40.4)
         return made if made.exists() else build_granule_world(made, "2019-04-01", "2019-07-29", bbox=box, stations=3)
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A simulated file or folder of every product: made once for all test processes, to be read alone."""
+    with made_once(tmp_path_factory, "of_each_product") as folder:
+        world, database, box = folder / "world", folder / "database", (-100.4, 39.7, -99.6, 40.3)
+        if not database.exists():
+            build_granule_world(world, "2019-04-28", "2019-05-13", bbox=box, stations=2, everything=True)
+            build_database_world(database, years=1, stations=1)
+    found = {
+        # The largest: an overpass where there are days without, a band and not its metadata.
+        path.name: max((p for p in path.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+        for path in (world / "granules").iterdir()
+    }
+    stations = world / "stations"
+    return found | {
+        "conusv4f1": database / "conusv4f1",
+        "uscrn": next((stations / "uscrn").rglob("CRND*.txt")),
+        "scan": next((stations / "scan").glob("9*.csv")),
+        "ismn": stations / "ismn",
+        "uscrn_hourly": next((stations / "uscrn_hourly").rglob("CRNH*.txt")),
+    }
 
 
 @pytest.fixture(scope="session")

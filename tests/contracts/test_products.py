@@ -12,10 +12,9 @@ from vadose.errors import OutsideError, VadoseError
 from vadose.inspection import inspect
 from vadose.products import PRODUCTS, identify
 from vadose.products.containers import container_of
-from vadose.twin.world import build_database_world, build_granule_world
 from vadose.variables import variable
 
-BOX = (-100.4, 39.7, -99.6, 40.3)
+BOX = (-100.4, 39.7, -99.6, 40.3)  # of the simulated files
 # A part of the box for products of some kilometres, and of the county in its middle for finer ones.
 PART = (-100.25, 39.8, -99.95, 40.1)
 FINE_PART = (-100.01, 39.98, -99.97, 40.02)
@@ -40,27 +39,6 @@ REAL = {
     "srtm": "granules/terrain/srtm.tif",
     "nlcd": "granules/nlcd/nlcd2011.tif",
 }
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A simulated file or folder of every product."""
-    folder = tmp_path_factory.mktemp("contract")
-    world = build_granule_world(folder / "world", "2019-04-28", "2019-05-13", bbox=BOX, stations=2, everything=True)
-    database = build_database_world(folder / "database", years=1, stations=1)
-    found = {
-        # The largest: an overpass where there are days without, a band and not its metadata.
-        path.name: max((p for p in path.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
-        for path in (world / "granules").iterdir()
-    }
-    found |= {
-        "conusv4f1": database / "conusv4f1",
-        "uscrn": next((world / "stations" / "uscrn").rglob("CRND*.txt")),
-        "scan": next((world / "stations" / "scan").glob("9*.csv")),
-        "ismn": world / "stations" / "ismn",
-        "uscrn_hourly": next((world / "stations" / "uscrn_hourly").rglob("CRNH*.txt")),
-    }
-    return found
 
 
 def datasets(name: str, path: Path, **options: Any) -> list[xr.Dataset]:

@@ -290,6 +290,10 @@ def _window(path: Path, dataset: Any, rows: slice, columns: slice, times: int) -
     cut = {"time": slice(None), "lat": rows, "lon": columns}
     check_size(path, dataset.name, (times, rows.stop - rows.start, columns.stop - columns.start))
     scale, offset = scale_of(path, dataset.name, dataset.dtype, dataset.attrs)
+    if dataset.name.endswith("_cnt") and (scale, offset) != (1.0, 0.0):
+        raise VadoseError(
+            f"{path}: {dataset.name} counts half hours, but has scale_factor {scale:g} and offset {offset:g}"
+        )
     raw = dataset[tuple(cut[axis] for axis in axes)]
     raw, axes = (raw, axes) if "time" in axes else (raw[None], ["time", *axes])
     raw = raw.transpose([axes.index(axis) for axis in ("time", "lat", "lon")])
