@@ -131,7 +131,7 @@ def test_table_5_holds_quartiles_over_the_sites_of_a_network(made: Path, at_stat
     of_network = scores.stratum.sel(kind="network").values == "USCRN"
     values = scores.value.sel(run="convlstm|none|S2", lead_days=1, metric="ubrmse").values[of_network]
     assert (row.q25, row["median"], row.q75) == pytest.approx(tuple(np.percentile(values, [25, 50, 75])), rel=1e-5)
-    assert row["lower"] < row["median"] < row["upper"]
+    assert np.isnan(row["lower"])  # too short a record
 
 
 def test_what_cannot_be_drawn_is_named_with_the_reason(world: xr.Dataset, tmp_path: Path) -> None:
