@@ -24,9 +24,9 @@ MODELS = {"persistence", "damped_persistence", "climatology", "trees", "lstm", "
 
 
 def small(only: set[str] | None = None) -> Experiment:
-    """The demonstration in a few steps; its test period cut to three months."""
+    """The demonstration in a few steps; its test period cut to a month."""
     experiment = quick(load_experiment("demo_database"))
-    split = experiment.split.model_dump() | {"test": {"first": "2016-04-01", "last": "2016-07-31"}}
+    split = experiment.split.model_dump() | {"test": {"first": "2016-04-01", "last": "2016-04-30"}}
     update: dict[str, Any] = {"split": type(experiment.split).model_validate(split)}
     if only:
         update |= {"runs": {n: r for n, r in experiment.runs.items() if n in only}, "blends": {}}

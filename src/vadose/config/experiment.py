@@ -13,6 +13,9 @@ from vadose.models import MODELS
 from vadose.models.inputs import Channels
 from vadose.train import Optimisation
 
+QUICK_DAYS, QUICK_PAIRS = 30, 5
+"""Days of validation and test, and the fewest pairs of a site to count, of an experiment made quick."""
+
 
 class SplitConfig(Section):
     """Valid days of training, validation and (when the cube holds its observations) test, one after the other."""
@@ -263,6 +266,8 @@ def load_experiment(name: str) -> Experiment:
 def quick(experiment: Experiment) -> Experiment:
     """The same experiment with a few steps of everything: it shows that all runs, not how well.
 
+    Networks are trained for an epoch; of validation and test the first `QUICK_DAYS` are forecast.
+
     Examples
     --------
     >>> quick(load_experiment("conus")).runs["convlstm"].training.epochs
@@ -275,4 +280,13 @@ def quick(experiment: Experiment) -> Experiment:
         )
         hyper = run.hyper | ({"iterations": 5} if run.model == "trees" else {})
         runs[name] = run.model_copy(update={"training": training, "hyper": hyper})
-    return experiment.model_copy(update={"runs": runs})
+    split = experiment.split.model_copy(
+        update={phase: _first_days(getattr(experiment.split, phase)) for phase in ("validation", "test")}
+    )
+    fewest = min(experiment.min_pairs or QUICK_PAIRS, QUICK_PAIRS)
+    return experiment.model_copy(update={"runs": runs, "split": split, "min_pairs": fewest})
+
+
+def _first_days(period: PeriodConfig) -> PeriodConfig:
+    """The first `QUICK_DAYS` of a period, or all of it."""
+    return period.model_copy(update={"last": min(period.last, period.first + timedelta(days=QUICK_DAYS - 1))})
