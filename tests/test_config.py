@@ -1,3 +1,4 @@
+from importlib.resources import files
 from pathlib import Path
 
 import pandas as pd
@@ -5,6 +6,7 @@ import pytest
 import yaml
 
 from vadose.config import LayerConfig, built_in, load_cube, load_experiment
+from vadose.config.downscaling import load_downscaling
 from vadose.cube.filling import check as check_filling
 from vadose.errors import VadoseError
 
@@ -222,3 +224,17 @@ def test_keys_of_anchors_may_be_given_anew(tmp_path: Path) -> None:
     file.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(VadoseError, match="cannot be read as text"):
         load_cube(str(file))
+
+
+def test_a_key_of_earlier_versions_is_taken_and_does_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(SMALL)
+    without = load_experiment(str(path))
+    path.write_text(SMALL + "replicates: 50\n")
+    assert load_experiment(str(path)).model_dump() == without.model_dump()
+    name = files("vadose.configs").joinpath("downscaling", "county.yaml")
+    path.write_text(name.read_text() + "replicates: 300\n")
+    assert load_downscaling(str(path)).model_dump() == load_downscaling("county").model_dump()
+    path.write_text(SMALL + "replicates: many\n")
+    with pytest.raises(VadoseError, match="replicates: Input should be a valid number"):
+        load_experiment(str(path))

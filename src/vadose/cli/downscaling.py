@@ -5,7 +5,18 @@ from typing import Annotated, Any
 
 import typer
 
-from vadose.cli.terminal import Out, app, box_of, day_of, open_store, progress_bars, say, say_done, years_of
+from vadose.cli.terminal import (
+    Out,
+    app,
+    box_of,
+    day_of,
+    open_store,
+    progress_bars,
+    say,
+    say_done,
+    say_former_keys,
+    years_of,
+)
 from vadose.errors import VadoseError
 
 TEN_DAY = "s1s2smap_uscrn"
@@ -166,6 +177,7 @@ def downscaling_study(
     from vadose.study import study_downscaling
 
     chosen = load_downscaling(_experiment_name(experiment))
+    say_former_keys(chosen)
     chosen = quick_downscaling(chosen) if small else chosen
     if chosen.data == "county" and data is not None:
         raise VadoseError(f"{experiment}: a simulated county takes no data; run it with: vadose demo --county")

@@ -23,6 +23,7 @@ from vadose.cli.terminal import (
     say,
     say_age,
     say_done,
+    say_former_keys,
     span_of,
     stores_above,
 )
@@ -51,10 +52,12 @@ def train(
     from vadose.study import train_all
 
     console.quiet = os.environ.get("RANK", "0") != "0"
+    chosen = load_experiment(experiment)
     with progress_bars() as tell:
-        folders = train_all(load_experiment(experiment), cube, out, names=run, progress=tell)
+        folders = train_all(chosen, cube, out, names=run, progress=tell)
     if console.quiet:
         return
+    say_former_keys(chosen)
     for folder in folders:
         say(str(folder))
 
@@ -285,6 +288,7 @@ def study(
     if scenario:
         raise VadoseError("--scenario is of downscaling experiments; layers and runs are named in the experiment file")
     chosen, title = load_experiment(experiment), f"Study {Path(experiment).stem}"
+    say_former_keys(chosen)
     chosen = quick(chosen) if small else chosen
     if data is not None:
         _do_study(chosen, data, out, stations, load_cube(recipe) if recipe else None, title=title)

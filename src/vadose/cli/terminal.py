@@ -19,6 +19,8 @@ from vadose.errors import VadoseError
 if TYPE_CHECKING:
     import xarray as xr
 
+    from vadose.config.section import ExperimentFile
+
 app = typer.Typer(
     cls=Commands,
     no_args_is_help=True,
@@ -62,6 +64,12 @@ def say_done(out: Path, page: Path) -> None:
     """Say where scores and report of a study are."""
     say(f"scores: {out / 'scores.csv'}")
     say(f"report: {page.resolve()}")
+
+
+def say_former_keys(experiment: "ExperimentFile") -> None:
+    """Say which keys of an experiment file are of earlier versions."""
+    if experiment.replicates is not None:
+        say("replicates: a key of earlier versions, which does nothing; intervals need none")
 
 
 def open_store(store: Path) -> "xr.Dataset":

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from vadose.config.experiment import load_experiment
-from vadose.config.section import Section, load, nearest
+from vadose.config.section import ExperimentFile, Section, load, nearest
 from vadose.downscale.fit import Fitting
 from vadose.downscale.trees import fit_trees
 from vadose.models.downscalers import DOWNSCALERS
@@ -128,7 +128,7 @@ class Scenarios(Section):
     network: Network | None = None
 
 
-class Downscaling(Section):
+class Downscaling(ExperimentFile):
     """Days, scenarios, runs, and means of them.
 
     ``data`` says what the features are of: the stations' own files, ``products`` beside them, filled between

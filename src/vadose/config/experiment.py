@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from vadose.config.section import PeriodConfig, Section, load, nearest
+from vadose.config.section import ExperimentFile, PeriodConfig, Section, load, nearest
 from vadose.models import MODELS
 from vadose.models.inputs import Channels
 from vadose.train import Optimisation
@@ -188,7 +188,7 @@ Leak = Literal["gap_filler", "blend_weights"]
 """What a user may allow to have learnt from days that are scored."""
 
 
-class Experiment(Section):
+class Experiment(ExperimentFile):
     """A split of time, runs to train on it, and blends of them.
 
     ``data`` says what the data folder holds when there is no recipe: a database, or ``stations``.

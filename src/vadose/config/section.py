@@ -8,7 +8,7 @@ from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from vadose.days import Period
 from vadose.errors import VadoseError
@@ -18,6 +18,16 @@ class Section(BaseModel):
     """Of a file: frozen, unknown keys refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ExperimentFile(Section):
+    """A whole experiment file.
+
+    ``replicates`` is a key of earlier versions, the bootstrap replicates of intervals that are drawn otherwise now. Any
+    number is taken and does nothing.
+    """
+
+    replicates: float | None = Field(None, exclude=True)
 
 
 class PeriodConfig(Section):
