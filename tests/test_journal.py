@@ -9,7 +9,7 @@ import pytest
 import zarr
 from zarr.storage import LocalStore
 
-from vadose.artefact import CHUNKS, check_chunks, note_chunks
+from vadose.artefact import CHUNKS, check_chunks, complete, identity, note_chunks
 from vadose.cube import journal
 from vadose.errors import VadoseError
 
@@ -23,7 +23,7 @@ def write(files: LocalStore, **arrays: float) -> None:
 
 
 def read(path: Path) -> dict[str, list[float]]:
-    top = journal.complete(path) if journal.pending(path) else path
+    top = complete(path) if journal.pending(path) else path
     root = zarr.open_group(journal.Layered(top, path, read_only=True), mode="r")
     assert list(json.loads(str(root.attrs["state"]))) == sorted(name for name, _ in root.arrays())
     return {name: np.asarray(array[:, 0]).tolist() for name, array in root.arrays()}
@@ -57,7 +57,7 @@ def test_changes_are_seen_when_they_are_complete(store: Path) -> None:
     assert read(store) == before
     journal.commit(store)
     np.testing.assert_equal(read(store), after)
-    assert not journal.complete(store).exists()
+    assert not complete(store).exists()
     assert not journal.building(store).exists()
     plain = zarr.open_group(store, mode="r")
     assert sorted(name for name, _ in plain.arrays()) == ["a", "c"]
@@ -129,7 +129,17 @@ def test_changes_of_another_state_do_not_go_on(store: Path) -> None:
     write(LocalStore(store), a=5.0, b=5.0)
     assert journal.resumable(store) is None
     # Nor are complete ones moved into another store.
-    journal.building(store).rename(journal.complete(store))
+    journal.building(store).rename(complete(store))
     assert not journal.pending(store)
     journal.settle(store)
     assert read(store)["a"] == [5.0, 5.0, 5.0]
+
+
+def test_complete_changes_belong_to_the_identity_before_they_are_moved_in(store: Path) -> None:
+    old = identity(store)
+    changed(store)
+    assert identity(store) == old
+    journal.building(store).rename(complete(store))
+    assert identity(store) != old
+    journal.settle(store)
+    assert identity(store) != old

@@ -146,8 +146,9 @@ def identity(*of: Path | xr.Dataset | xr.DataArray) -> str:
 
     Of a file it is that of its contents, wherever it lies; of a folder that of the names and contents of all its
     files. Of a folder of more than `LARGE` bytes the chunks of arrays and other files count by name, size and time of
-    change, and only its metadata (``*.json``) by contents: a copy of it is another one. Of a data set it is that of
-    names, dimensions, types, attributes and values, which are read for it block by block.
+    change, and only its metadata (``*.json``) by contents: a copy of it is another one. Changes of a folder that are
+    complete but not yet moved into it (`complete`) belong to it. Of a data set it is that of names, dimensions, types,
+    attributes and values, which are read for it block by block.
 
     Raises
     ------
@@ -168,7 +169,7 @@ def identity(*of: Path | xr.Dataset | xr.DataArray) -> str:
             continue
         if not one.exists():
             raise VadoseError(f"{one}: no such file or folder")
-        files = _files(one) if one.is_dir() else {"": one}
+        files = _files(one) | _files(complete(one)) if one.is_dir() else {"": one}
         large = one.is_dir() and sum(file.stat().st_size for file in files.values()) > LARGE
         for name, file in files.items():
             status = file.stat()
@@ -180,6 +181,12 @@ def identity(*of: Path | xr.Dataset | xr.DataArray) -> str:
                 while block := stream.read(1 << 20):
                     digest.update(block)
     return digest.hexdigest()[:32]
+
+
+def complete(path: Path) -> Path:
+    """Where complete changes of a folder lie until they have been moved into it, see `vadose.cube.journal`."""
+    place = path.resolve()  # on the disk of the folder, where it is a link
+    return place.with_name(f".{place.name}.complete")
 
 
 def _files(folder: Path) -> dict[str, Path]:
@@ -276,7 +283,9 @@ def note_chunks(folder: Path) -> None:
     """Note with each Zarr array below a folder which chunks it has, see `check_chunks`."""
     for array in _arrays(folder):
         if chunks := _chunks(array):
-            (array / CHUNKS).write_text(json.dumps(chunks))
+            scratch = array / f"{CHUNKS}.partial"
+            scratch.write_text(json.dumps(chunks))
+            scratch.rename(array / CHUNKS)
 
 
 def check_chunks(store: Path) -> None:

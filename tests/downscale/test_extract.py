@@ -493,6 +493,7 @@ def test_a_table_of_stations_and_products(world: Path, stations: xr.Dataset, tmp
     moisture[2] = np.nan
     store = stations.assign_coords(time=days, layer=["0-10 cm", "10-40 cm"], depth=[5, 20])
     store["soil_moisture"] = ("station", "layer", "time"), moisture
+    store["soil_moisture_causal"] = store.soil_moisture + 0.01
     store["precipitation"] = ("station", "time"), np.full((n, 50), 1.0, np.float32)
     store["clay_fraction"] = ("station", "depth"), np.full((n, 2), 0.5, np.float32)
     store = store.assign_coords({name: store[name].astype(object) for name in ("station", "network", "layer")})
@@ -516,6 +517,7 @@ def test_a_table_of_stations_and_products(world: Path, stations: xr.Dataset, tmp
     # The products' soil and rain take the place of the stations' own.
     np.testing.assert_array_equal(table.clay_fraction, features.clay_fraction.sel(station=table.station))
     np.testing.assert_array_equal(table.precipitation[:2, 0], features.precipitation[:2, 2])
+    np.testing.assert_allclose(table.soil_moisture_causal - table.soil_moisture, 0.01, atol=1e-6)
     np.testing.assert_array_equal(table.ndvi, features.ndvi.sel(station=table.station, time=table.time))
     assert "ndvi_age" in table
     assert built("paper")[1].attrs["mode"] == "paper"

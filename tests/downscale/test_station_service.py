@@ -40,6 +40,7 @@ def table_of(stations: int = 4, seed: int = 0) -> xr.Dataset:
     table = xr.Dataset(
         {
             "soil_moisture": (both, observed.astype(np.float32)), "truth": (both, truth.astype(np.float32)),
+            "soil_moisture_causal": (both, observed.astype(np.float32)),
             "network": (both, (0.15 + wet).astype(np.float32)), "precipitation": (both, rain.astype(np.float32)),
             "clay_fraction": ("station", rng.uniform(0.1, 0.5, stations)),
         },
@@ -130,6 +131,17 @@ def test_the_interval_widens_away_from_the_observations(table: xr.Dataset, found
     causal = series_of(fill_station(table, "SCAN:1", tmp_path / "C", network=NETWORK, level=0.9, mode="causal"))
     width = (causal.soil_moisture_high - causal.soil_moisture_low).values
     assert width[150] < width[160] < width[169]
+
+
+def test_causal_filling_knows_no_screening_by_later_days(table: xr.Dataset, tmp_path: Path) -> None:
+    later = table.copy(deep=True)
+    later.soil_moisture[1, 400:700] = np.nan  # what a sensor that dies later takes with it
+    how: dict[str, Any] = {"network": NETWORK, "level": 0.9, "mode": "causal"}
+    one, other = (series_of(fill_station(t, "SCAN:1", tmp_path / "S", **how)) for t in (table, later))
+    xr.testing.assert_equal(one, other)
+    with pytest.raises(VadoseError, match="no soil_moisture_causal"):
+        fill_station(table.drop_vars("soil_moisture_causal"), "SCAN:1", tmp_path / "T", **how)
+    assert not (tmp_path / "T").exists()
 
 
 def test_what_is_withheld_is_not_learnt_from(table: xr.Dataset, found: xr.Dataset, tmp_path: Path) -> None:

@@ -120,7 +120,9 @@ def fill_station(
     ] = "downscale-stations",
     run: Annotated[str, typer.Option(help="Another network of the experiment to train.")] = "long_mmnet",
     level: Annotated[float, typer.Option(min=0.5, max=0.99, help="Probability of the intervals.")] = 0.9,
-    causal: Annotated[bool, typer.Option("--causal", help="Fill gaps from the days before them alone.")] = False,
+    causal: Annotated[
+        bool, typer.Option("--causal", help="Fill gaps from earlier days alone; no later day screens them.")
+    ] = False,
     out: Out = Path("station"),
 ) -> None:
     """Complete a station's series and extend it over all days with weather, with intervals.

@@ -20,7 +20,7 @@ from zarr.abc.store import ByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import LocalStore
 
-from vadose.artefact import CHUNKS
+from vadose.artefact import CHUNKS, complete
 
 GONE = ".gone"
 """Ending of an empty file that says that the file of this name in the store below is deleted."""
@@ -31,17 +31,7 @@ _ROOT = "zarr.json"
 
 def building(path: Path) -> Path:
     """Where changes of a store are written."""
-    return _beside(path, "building")
-
-
-def complete(path: Path) -> Path:
-    """Where complete changes of a store lie until they have been moved in."""
-    return _beside(path, "complete")
-
-
-def _beside(path: Path, ending: str) -> Path:
-    place = path.resolve()  # on the disk of the store, where it is a link
-    return place.with_name(f".{place.name}.{ending}")
+    return complete(path).with_suffix(".building")
 
 
 def begin(path: Path, cut: bool, **about: Any) -> None:

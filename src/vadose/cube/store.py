@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from zarr.codecs import BloscCodec
 from zarr.storage import LocalStore
 
-from vadose.artefact import check_chunks
+from vadose.artefact import check_chunks, complete
 from vadose.cube import journal
 from vadose.door import CUBE, as_cube
 from vadose.errors import VadoseError
@@ -239,7 +239,7 @@ def open_cube(path: Path, group: str | None = None) -> xr.Dataset:
             f"group of a Zarr store, with (time, y, x), lat, lon and mask (y, x) and the attributes {', '.join(CUBE)}"
         )
     for _ in range(READ_AGAIN):
-        folders = [folder for folder in (journal.complete(path),) if journal.pending(path)] + [path]
+        folders = [folder for folder in (complete(path),) if journal.pending(path)] + [path]
         state = journal.state(path)
         try:
             cube = _opened(path, folders, group)

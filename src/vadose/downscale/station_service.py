@@ -75,7 +75,8 @@ def fill_station(
     level
         Probability of the intervals.
     mode
-        ``'smoothed'`` with r from both sides of a gap, ``'causal'`` from the past alone.
+        ``'smoothed'`` with r from both sides of a gap, ``'causal'`` from the past alone: observed is then the table's
+        ``soil_moisture_causal``, which no later day has screened.
     share
         Of the observations to withhold.
     made_of
@@ -93,8 +94,8 @@ def fill_station(
     Raises
     ------
     VadoseError
-        When the table has no such station, or too few observations for the gaps that the level needs; when a
-        checkpoint has learnt from the station later than ``learnt_until`` says.
+        When the table has no such station, no ``soil_moisture_causal`` for mode ``'causal'``, or too few observations
+        for the gaps that the level needs; when a checkpoint has learnt from it later than ``learnt_until`` says.
     """
     inputs = {**(made_of or {}), "station": station, "learnt_until": learnt_until, "level": level, "mode": mode,
               "share": share, "seed": seed}  # fmt: skip
@@ -108,6 +109,13 @@ def fill_station(
     learnt = "with this station's days but those withheld"
     if not callable(network):
         learnt = _learnt_by(network, station, learnt_until)
+    if mode == "causal":
+        if "soil_moisture_causal" not in table:
+            raise VadoseError(
+                f"station {station}: the table has no soil_moisture_causal (moisture screened without later days), "
+                "which causal filling needs; make the table and its station store again, or fill without --causal"
+            )
+        table = table.assign(soil_moisture=table.soil_moisture_causal)
     known = np.isfinite(table.soil_moisture.transpose("station", "time").values)
     gaps = _withheld_gaps(known[here], _may_withhold(table, learnt_until), share, seed, level, station)
     training = known.copy()

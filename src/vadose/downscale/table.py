@@ -70,6 +70,9 @@ def build_station_table(
 ) -> Path:
     """Write the table of a station store: moisture of a layer, the stations' own weather and soil, and features.
 
+    ``soil_moisture`` is screened with days before and after and is what models learn and are scored against;
+    ``soil_moisture_causal``, where the store has it, is screened without later days.
+
     Parameters
     ----------
     store
@@ -102,8 +105,9 @@ def build_station_table(
     if layer not in stations.layer.values:
         raise VadoseError(f"{store}: no layer {layer!r}; it has {list(stations.layer.values)}")
     depth = json.loads(stations.attrs["layer_depths"])[layer]
+    moisture = [name for name in ("soil_moisture", "soil_moisture_causal") if name in stations]
     table = xr.Dataset(
-        {"soil_moisture": stations.soil_moisture.sel(layer=layer).reset_coords(drop=True)},
+        {name: stations[name].sel(layer=layer).reset_coords(drop=True) for name in moisture},
         attrs={key: stations.attrs[key] for key in ("dataset", "day_boundary", "simulated")} | {"mode": "causal"},
     )
     daily = [str(name) for name in stations.data_vars if stations[name].dims == ("station", "time")]

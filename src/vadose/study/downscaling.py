@@ -176,17 +176,26 @@ def _predict(
     shape = (table.sizes["station"], table.sizes["time"])
     store = out / "predictions" / f"{scenario}.zarr"
     runs = {name: run.model_dump(mode="json") for name, run in experiment.runs.items()}
-    inputs = of_all | {"runs": runs, "ensembles": experiment.ensembles, "products": experiment.products}
+    files = {
+        (fold.name, name): out / "runs" / scenario / fold.name / name / "estimates.npz"
+        for fold in folds for name in runs
+    }  # fmt: skip
+    for fold in folds:
+        for name, run in experiment.runs.items():
+            made_of_run = of_all | {"fold": fold.name, "run": runs[name]}
+            _run(run, table, scenario, fold, files[fold.name, name].parent, made_of_run, progress)
+    inputs = of_all | {
+        "runs": runs, "ensembles": experiment.ensembles, "products": experiment.products,
+        "estimates": identity(*files.values()),
+    }  # fmt: skip
     if is_current(store, **inputs):
         return store
     fold_of = np.full(shape, -1, np.int16)
     found: dict[str, tuple[Array, Array]] = {}
-    for number, fold in enumerate(folds):
-        fold_of[fold.test] = number
-        for name, run in experiment.runs.items():
-            folder = out / "runs" / scenario / fold.name / name
-            _run(run, table, scenario, fold, folder, of_all | {"fold": fold.name, "run": runs[name]}, progress)
-            kept = np.load(folder / "estimates.npz")
+    for fold_number, fold in enumerate(folds):
+        fold_of[fold.test] = fold_number
+        for name in runs:
+            kept = np.load(files[fold.name, name])
             for target, key in zip(_of_model(found, name, shape), ("mean", "std"), strict=True):
                 target[fold.test] = kept[key]
     for name, members in experiment.ensembles.items():
