@@ -241,7 +241,7 @@ def test_folders_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         read_srtm(tmp_path)
     metres = np.full((4, 4), 300, np.int16)
     tile(tmp_path / "srtm_16_04.tif", metres)
-    tile(tmp_path / "srtm_17_04.tif", metres, left=-100 + 3.5 / 1200)
+    tile(tmp_path / "srtm_17_04.tif", metres, left=-100 + 3.5 / 1200, top=40 - 0.5 / 1200)
     with pytest.raises(
         VadoseError, match=r"srtm_17_04.tif: projection or pixels .* do not fit those of srtm_16_04.tif"
     ):
@@ -294,3 +294,15 @@ def test_cut_and_thinned_3dep_is_known_by_its_name(tmp_path: Path, name: str) ->
     dataset = read_3dep(path)
     assert dataset.elevation.values[0] == pytest.approx([1500.5, np.nan], nan_ok=True)
     assert "not as published" in dataset.attrs["resolution"]
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.5, 0.25])
+def test_pixels_between_those_published_are_refused(tmp_path: Path, shift: float) -> None:
+    path = tile(tmp_path / "srtm_17_05.tif", np.full((4, 4), 500, np.int16), left=-99.0 + shift / 1200)
+    if shift == 0.25:
+        with pytest.raises(VadoseError, match=r"0\.25 and 0 pixels off the multiples"):
+            read_srtm(path)
+    else:
+        transform = Affine(1 / 1200, 0, -99.0 + shift / 1200, 0, -1 / 1200, 40.0 - shift / 1200)
+        path = tile(tmp_path / "srtm_17_05.tif", np.full((4, 4), 500, np.int16), transform=transform)
+        assert float(read_srtm(path).elevation[0, 0]) == 500

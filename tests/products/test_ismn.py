@@ -310,3 +310,12 @@ def test_a_flat_folder_is_known_and_a_renamed_series_refused(real_data: Path, tm
     assert is_ismn(renamed)
     with pytest.raises(VadoseError, match=r"series\.stm: not the name of an ISMN file"):
         read_ismn(renamed)
+
+
+def test_a_file_that_ends_within_a_row_is_left_out(tmp_path: Path) -> None:
+    whole = write(tmp_path / "archive", DAYS, station="Whole")
+    cut = write(tmp_path / "archive", DAYS)
+    cut.write_bytes(cut.read_bytes().rstrip().rsplit(b" ", 2)[0])
+    found = read_ismn(whole.parents[2])
+    assert [station.attrs["station"] for station in found] == ["Whole"]
+    assert "its last row, 2020-01-03 23:00:00, has no flag: cut short" in found[0].attrs["left_out"]

@@ -320,3 +320,18 @@ def test_grib_of_the_other_edition_or_two_hours_is_refused(noah: dict[str, list[
     assert not is_nldas_noah(path)
     with pytest.raises(VadoseError, match=re.escape("two.grb: no message holds any of soil_moisture_0_10cm")):
         read_nldas_noah(path)
+
+
+def test_a_field_larger_than_memory_and_an_hour_of_no_day_are_refused(
+    noah: dict[str, list[Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    old = bytearray(noah["002"][1].read_bytes())
+    old[23] = 76  # the hour in the first message
+    path = tmp_path / "hour.grb"
+    path.write_bytes(old)
+    with pytest.raises(VadoseError, match=r"hour\.grb: the message at byte 0 is damaged \(its time is 76:00\)"):
+        read_nldas_noah(path)
+    assert capfd.readouterr().err == ""
+    monkeypatch.setattr("vadose.products.stored.fits", lambda nbytes: False)
+    with pytest.raises(VadoseError, match=r"224 x 464 values of .* more than is free"):
+        read_nldas_noah(noah["2.0"][1])

@@ -234,3 +234,10 @@ def test_what_a_file_is(folder: Path, tmp_path: Path) -> None:
     assert is_polaris(folder / "clay/mean/0_5" / TILE)
     assert is_polaris(raster(tmp_path / "clay_mean_0_5.tif", [[20.0]]))
     assert not is_polaris(raster(tmp_path / "clay.tif", [[20.0]]))
+
+
+def test_pixels_between_those_published_are_refused(tmp_path: Path) -> None:
+    transform = Affine(POLARIS_STEP, 0, -101 + POLARIS_STEP / 2, 0, -POLARIS_STEP, 40)
+    path = raster(tmp_path / "clay/mean/0_5" / TILE, np.full((4, 4), 20), transform=transform)
+    with pytest.raises(VadoseError, match="pixels off the multiples"):
+        read_polaris(path)

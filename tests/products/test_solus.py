@@ -232,3 +232,10 @@ def test_words_around_the_name_do_no_harm(tmp_path: Path) -> None:
 
 def test_a_missing_value_the_type_cannot_hold_is_no_value(tmp_path: Path) -> None:
     assert as_float(np.array([241, 1], np.uint8), -9999, 3.4e38).tolist() == [241, 1]
+
+
+def test_pixels_between_those_published_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "claytotal_5_cm_p.tif"
+    raster(path, np.full((4, 4), 20, np.uint8), transform=CORNER @ Affine.translation(0.5, 0.5))
+    with pytest.raises(VadoseError, match=r"0\.5 and 0\.5 pixels off the multiples of 100"):
+        read_solus(path)

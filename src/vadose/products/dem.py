@@ -27,7 +27,7 @@ from xarray import Dataset
 from vadose.errors import VadoseError
 from vadose.products.containers import BBox, as_float, container_of, simulated_mark
 from vadose.products.ranges import within
-from vadose.products.rasters import RASTERS, Lattice, expect_place, lattice_of, open_raster
+from vadose.products.rasters import RASTERS, Lattice, expect_lattice, expect_place, lattice_of, open_raster
 from vadose.products.tiles import Decode, read_tiles
 from vadose.variables import describe
 
@@ -39,6 +39,8 @@ USGS_3DEP_FILE_NAME = re.compile(
 )
 _SRTM_STEP = 1 / 1200
 _3DEP_STEPS = {"1 arc second": 1 / 3600, "1/3 arc second": 1 / 10800}
+# Where edges of pixels lie [pixel] from multiples of the step: SRTM, and NASA's arc second, have two editions.
+_EDGES = {_SRTM_STEP: (0.0, 0.5), 1 / 3600: (0.0, 0.5), 1 / 10800: (0.0,)}
 _SRTM_FILL, _SRTM_ISLAND_FILL, _3DEP_FILL = -32768, 255, -999999.0
 # What tools put where nothing is, and often do not declare; no height is.
 _UNDECLARED = (-32768.0, -32767.0, -9999.0, -99999.0, -999999.0)
@@ -165,7 +167,11 @@ def _read(paths: list[Path], bbox: BBox | None, metres: Decode, tile: Callable[[
             if file.count != 1 or np.dtype(file.dtypes[0]).itemsize < 2 or np.dtype(file.dtypes[0]).kind not in "iuf":
                 raise VadoseError(f"{path}: found {file.count} bands of {file.dtypes[0]}, not metres; a picture?")
             simulated.add(simulated_mark(file.tags()))
-            expect_place(path, lattice_of(file, path).box(), tile(path.name))
+            lattice = lattice_of(file, path)
+            expect_place(path, lattice.box(), tile(path.name))
+            if lattice.is_geographic:
+                for step, shifts in _EDGES.items():
+                    expect_lattice(path, lattice, step, shifts)
 
     def known(path: Path, stored: NDArray[Any], nodata: float | int | None) -> NDArray[np.float32]:
         values = metres(path, stored, nodata)

@@ -4,6 +4,7 @@ Messages are told apart by their keys and not by the names of a table: those of 
 own, and a level such as 0.1 m below ground is whole centimetres or metres in one table and not in another.
 """
 
+import atexit
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -22,8 +23,10 @@ from vadose.products.containers import BBox, container_of
 from vadose.products.dates import moment
 from vadose.products.grib_bytes import MOST_CELLS, whole_messages
 
-# What it logs comes back as errors.
-eccodes.codes_context_set_logging(Path(os.devnull).open("w"))  # noqa: SIM115
+# Errors that the library logs come back as exceptions. It keeps the file, so it must stay open until the process ends.
+_LOG = Path(os.devnull).open("w")  # noqa: SIM115
+atexit.register(_LOG.close)
+eccodes.codes_context_set_logging(_LOG)
 
 Array = NDArray[np.floating]
 

@@ -93,6 +93,9 @@ def _first_edition(message: bytes) -> Iterator[bytes]:
         at += lengths[-1]
     if at != len(message) - 4 or lengths[0] < 28 or lengths[3] < 11:
         raise _Broken("its sections do not fill it")
+    hour, minute = message[23], message[24]
+    if hour > 24 or minute > 59:  # the library takes it and writes to the terminal
+        raise _Broken(f"its time is {hour}:{minute:02d}")
     if not flags & 128:
         raise _Unread("without a grid")
     grid = message[8 + lengths[0] :][: lengths[1]]
@@ -144,7 +147,7 @@ def _check(sections: dict[int, bytes]) -> None:
     grid, product, packing, bitmap, values = (sections[n] for n in (3, 4, 5, 6, 7))
     templates = _number(grid, 13, 14), _number(product, 8, 9), _number(packing, 10, 11)
     for kind, template, known in zip(
-        ("grid", "product", "packing"), templates, ((0,), _PRODUCTS, _PACKINGS), strict=True
+        ("grid", "product", "packing"), templates, ({0}, set(_PRODUCTS), set(_PACKINGS)), strict=True
     ):
         if template not in known:
             raise _Unread(f"of {kind} template {template}")

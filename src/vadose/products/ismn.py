@@ -282,6 +282,8 @@ def _daily(hours: pd.DataFrame, variable: str) -> pd.DataFrame:
         raise VadoseError(
             f"row {k + 1} of the data is {hours.index[k]} {str(hours.iloc[k, 0])!r}, not a time and a number"
         )
+    if len(hours) and hours.iloc[:, 1].isna().iloc[-1]:
+        raise VadoseError(f"its last row, {hours.index[-1]}, has no flag: cut short; fetch it again")
     table = pd.DataFrame({"value": value, "flag": flag})[(value > MISSING_BELOW).to_numpy()]
     repeated = table.index.duplicated()
     table = table[~repeated]

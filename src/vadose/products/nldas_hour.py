@@ -17,7 +17,7 @@ from vadose.products.containers import BBox, container_of, open_netcdf, simulate
 from vadose.products.dates import moment
 from vadose.products.grib import Array, axes, cell_of, messages, north_up, valid_time
 from vadose.products.ranges import within
-from vadose.products.stored import check_calendar, scale_of
+from vadose.products.stored import check_calendar, check_size, scale_of
 
 LAYERS = ((0, 10), (10, 40), (40, 100), (100, 200))
 """Top and bottom of the layers of Noah [cm]."""
@@ -178,6 +178,7 @@ def _unpacked(path: Path, variable: xr.DataArray, field: Field) -> Array:
     if (hours := variable.sizes.get("time", 1)) != 1:
         raise VadoseError(f"{path}: holds {hours} hours; a granule is one, split the file")
     variable = variable.squeeze([d for d in variable.dims if d not in ("lat", "lon")]).transpose("lat", "lon")
+    check_size(path, str(variable.name), variable.shape)
     values = np.asarray(variable.values, float)
     for key in ("_FillValue", "missing_value"):
         values[values == variable.attrs.get(key, np.nan)] = np.nan

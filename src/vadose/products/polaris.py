@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from vadose.errors import NeedsError, VadoseError
 from vadose.products.containers import BBox, as_float, choose, container_of, simulated_mark
 from vadose.products.ranges import within
-from vadose.products.rasters import RASTERS, expect_place, lattice_of, open_raster
+from vadose.products.rasters import RASTERS, expect_lattice, expect_place, lattice_of, open_raster
 from vadose.products.tiles import read_tiles
 from vadose.variables import describe
 
@@ -45,6 +45,7 @@ STATISTICS = ("mean", "mode", "p5", "p50", "p95")
 DEPTHS = ("0_5", "5_15", "15_30", "30_60", "60_100", "100_200")
 FILE_NAME = re.compile(r"lat(?P<south>\d{2})(?P<north>\d{2})_lon(?P<west>-\d{2,3})(?P<east>-\d{2,3})\.tif")
 _FILL = -9999.0
+_STEP = 1 / 3600
 _BEYOND = 1e30  # the lowest and highest float32
 _UNKNOWN = "unknown"
 # As folders, clay/mean/0_5/..., or in one name as the published mosaics have it, clay_mean_0_5.
@@ -185,7 +186,9 @@ def _tiles(path: Path, given: tuple[str | None, str | None, str | None]) -> dict
         if named := FILE_NAME.fullmatch(file.name):
             west, south, east, north = (float(named[side]) for side in ("west", "south", "east", "north"))
             with open_raster(file) as raster:
-                expect_place(file, lattice_of(raster, file).box(), (west, south, east, north))
+                lattice = lattice_of(raster, file)
+            expect_place(file, lattice.box(), (west, south, east, north))
+            expect_lattice(file, lattice, _STEP)
         part = _told(file)
         if part is None:
             if None in given:

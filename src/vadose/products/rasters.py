@@ -63,7 +63,7 @@ _SCRATCH = 9
 _ROUNDING = 1e-6
 """Of a degree."""
 _RIM = 0.1
-"""Of a tile's width that its middle may lie outside the tile of its name."""
+"""Of a tile's width that its middle may lie outside its name's tile; of a pixel that it may lie off the lattice."""
 
 
 @dataclass(frozen=True)
@@ -201,6 +201,30 @@ def expect_place(path: Path, found: BBox, named: BBox | None) -> None:
             f"{path}: its transform places it at west {found[0]:.5g}, south {found[1]:.5g}, east {found[2]:.5g}, north "
             f"{found[3]:.5g}, its name at west {named[0]:.5g}, south {named[1]:.5g}, east {named[2]:.5g}, north "
             f"{named[3]:.5g}; one of them is wrong. Rename it if it is the name"
+        )
+
+
+def expect_lattice(path: Path, lattice: Lattice, step: float, shifts: tuple[float, ...] = (0.0,)) -> None:
+    """Raise if pixels of the published size lie between the published ones; a resampled raster lies where it says.
+
+    Parameters
+    ----------
+    path
+        Named in the error.
+    lattice
+        Of the raster.
+    step
+        Published pixel size in the units of the projection.
+    shifts
+        Where published edges lie [pixel] from whole multiples of the step.
+    """
+    left, top, dx, dy = lattice.transform
+    if max(abs(dx - step), abs(dy - step)) > _ROUNDING * step:
+        return
+    if not any(all(abs((edge / step - shift + 0.5) % 1 - 0.5) < _RIM for edge in (left, top)) for shift in shifts):
+        raise VadoseError(
+            f"{path}: its upper-left corner is {left:.8g}, {top:.8g}, {left / step % 1:.2g} and {top / step % 1:.2g} "
+            f"pixels off the multiples of {step:.6g} where the product has its edges; was it shifted?"
         )
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from vadose.errors import VadoseError
 from vadose.products.containers import BBox, as_float, container_of, simulated_mark
 from vadose.products.ranges import within
-from vadose.products.rasters import RASTERS, open_raster, read_raster
+from vadose.products.rasters import RASTERS, expect_lattice, lattice_of, open_raster, read_raster
 from vadose.variables import VARIABLES, describe, variable
 
 # Property -> our name, scalar of the layer table, factor from the table's unit to ours.
@@ -50,6 +50,7 @@ FILE_NAME = re.compile(
     r"(?P<property>[a-z0-9]+(?:_all)?)_(?:(?P<depth>0|5|15|30|60|100|150)_)?cm_(?P<statistic>p|l|h|rpi)\.tif"
 )
 _BYTE_FILL = 255
+_EPSG, _STEP = 5070, 100.0
 
 
 def read_solus(path: Path, *, bbox: BBox | None = None) -> xr.Dataset:
@@ -159,7 +160,9 @@ def _read(path: Path, bbox: BBox | None) -> tuple[str, xr.DataArray, str]:
                 f"{path}: the file states scale {file.scales[0]:g}, offset {file.offsets[0]:g}; published files "
                 "state none. Was it rescaled? Fetch it again"
             )
-        mark = simulated_mark(file.tags())
+        mark, lattice = simulated_mark(file.tags()), lattice_of(file, path)
+    if lattice.crs.to_epsg() == _EPSG:
+        expect_lattice(path, lattice, _STEP)
     stored, coordinates, nodata = read_raster(path, bbox)
     values = _missing(path, stored, nodata)
     if statistic == "rpi":
