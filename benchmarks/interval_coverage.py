@@ -1,13 +1,13 @@
 """How often the 95 % intervals of scores hold the true score, over memory, length, gaps and sites.
 
-    OMP_NUM_THREADS=1 python benchmarks/interval_coverage.py [--sites 200] [--groups 60]
+    OMP_NUM_THREADS=1 python benchmarks/interval_coverage.py [--sites 200] [--groups 60] [--of single median]
 
 Made-up series of a first-order autoregression with coefficient phi: observed o, and two runs 0.9 o + error, whose
 errors have the same phi and deviations that differ between sites (a factor of exp(0.3 x), x standard normal, where
 there are several). The true scores are known in closed form. Gaps: *random*, a share of 30 to 60 % of the days of each
 site; *blocks*, two stretches of 15 to 25 % each. Scores and intervals are those of `vadose.evaluate.paired.score`.
-Beside them the method of before: moving blocks of 30 days, 300 replicates, quantiles moved onto the estimate.
-Seeded; prints Markdown tables.
+The standard error of a coverage of 0.95 is 0.015 with 200 series and 0.028 with 60 groups. Seeded; prints the tables
+of docs/methods.md.
 """
 
 import argparse
@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from scipy.signal import lfilter
 from scipy.special import ndtr
 
-from vadose.evaluate.metrics import METRICS, moments
 from vadose.evaluate.paired import Scored, score
 
 Array = NDArray[np.floating]
@@ -107,35 +106,14 @@ def ends(of: Scored, groups: int) -> Iterator[tuple[str, float, float]]:
                 yield f"minus {row['metric']}", row["lower"], row["upper"]
 
 
-def coverage(found: Iterator[tuple[str, float, float]]) -> dict[str, tuple[float, float]]:
-    """Share of the intervals given that hold the truth, and share of those given, by statistic."""
+def coverage(found: Iterator[tuple[str, float, float]]) -> dict[str, float]:
+    """Share of the intervals given that hold the truth, by statistic; NaN where none is given."""
     true = truth()
-    hits: dict[str, list[float]] = {name: [] for name in SHOWN}
+    hits: dict[str, list[bool]] = {name: [] for name in SHOWN}
     for name, lower, upper in found:
-        if name in hits:
-            hits[name].append(float(lower <= true[name] <= upper) if np.isfinite(lower) else np.nan)
-    return {
-        name: (float(np.nanmean(hit)) if np.isfinite(hit).any() else np.nan, float(np.isfinite(hit).mean()))
-        for name, hit in hits.items()
-    }
-
-
-def before(predicted: Array, observed: Array, rng: np.random.Generator) -> dict[str, float]:
-    """Coverage of moving blocks of 30 days at single sites."""
-    days = len(observed)
-    block = max(1, min(30, days // 2))
-    firsts = rng.integers(0, days - block + 1, (300, -(-days // block)))
-    counts = np.zeros((300, days))
-    for k in range(block):
-        np.add.at(counts, (np.arange(300)[:, None], firsts + k), 1.0)
-    daily, true = moments(predicted[0], observed), truth()
-    again, whole = np.tensordot(counts, daily, axes=1), daily.sum(axis=0)
-    found = {}
-    for name, metric in METRICS.items():
-        lower, middle, upper = np.percentile(metric(again), [2.5, 50, 97.5], axis=0)
-        move = metric(whole) - middle
-        found[name] = float(np.mean((lower + move <= true[name]) & (true[name] <= upper + move)))
-    return found
+        if name in hits and np.isfinite(lower):
+            hits[name].append(lower <= true[name] <= upper)
+    return {name: float(np.mean(hit)) if hit else np.nan for name, hit in hits.items()}
 
 
 def table(first: list[str], rows: list[list[str]]) -> None:
@@ -144,37 +122,51 @@ def table(first: list[str], rows: list[list[str]]) -> None:
         print("| " + " | ".join(row) + " |", flush=True)
 
 
-def shown(found: dict[str, tuple[float, float]]) -> list[str]:
-    return ["–" if not given else f"{held:.2f}" for held, given in found.values()]
+def joined(cells: Iterator[dict[str, float]]) -> list[str]:
+    """One text for each statistic: its coverage in all of the cells."""
+    every = list(cells)
+    return [
+        " / ".join("–" if np.isnan(c[name]) else f"{c[name]:.2f}".removeprefix("0") for c in every) for name in SHOWN
+    ]
+
+
+def single(days: int, phi: float, gaps: str, series: int) -> dict[str, float]:
+    rng = np.random.default_rng([days, int(100 * phi), GAPS.index(gaps)])
+    return coverage(ends(scored(*world(rng, phi, days, gaps, groups=series, sites=1, rho=0.0)), series))
+
+
+def median(sites: int, rho: float, days: int, phi: float, groups: int) -> dict[str, float]:
+    """The lower coverage of those without gaps and with two long blocks missing."""
+    cells = []
+    for gaps in ("none", "blocks"):
+        rng = np.random.default_rng([sites, days, int(100 * phi), GAPS.index(gaps), int(10 * rho)])
+        made = world(rng, phi, days, gaps, groups=groups, sites=sites, rho=rho)
+        cells.append(coverage(ends(scored(*made), groups)))
+    return {name: min(cell[name] for cell in cells) for name in SHOWN}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sites", type=int, default=200, help="single sites of a row")
     parser.add_argument("--groups", type=int, default=60, help="groups of several sites of a row")
+    parser.add_argument("--of", choices=("single", "median"), nargs="+", default=["single", "median"])
     options = parser.parse_args()
     start = time.perf_counter()
-    print(f"Coverage of 95 % intervals, {options.sites} series or {options.groups} groups a row; {platform.machine()}")
-    rows, old = [], []
-    for days, phi, gaps in product(DAYS, PHI, GAPS):
-        rng = np.random.default_rng([days, int(100 * phi), GAPS.index(gaps)])
-        made = world(rng, phi, days, gaps, groups=options.sites, sites=1, rho=0.0)
-        rows.append([str(days), f"{phi:g}", gaps, *shown(coverage(ends(scored(*made), options.sites)))])
-        if gaps == "none":
-            held = before(*made, rng)
-            old.append([str(days), f"{phi:g}", gaps, *(f"{held[n]:.2f}" if n in held else "" for n in SHOWN)])
-    print("\nA single site:")
-    table(["days", "phi", "gaps"], rows)
-    print("\nThe same by moving blocks of 30 days, the method of before:")
-    table(["days", "phi", "gaps"], old)
-    rows = []
-    for sites, days, phi, gaps, rho in product((20, 100), (183, 365), (0.5, 0.9, 0.97), GAPS[::2], (0.0, 0.5, 0.9)):
-        rng = np.random.default_rng([sites, days, int(100 * phi), GAPS.index(gaps), int(10 * rho)])
-        made = world(rng, phi, days, gaps, groups=options.groups, sites=sites, rho=rho)
-        rows.append([str(sites), f"{rho:g}", str(days), f"{phi:g}", gaps,
-                     *shown(coverage(ends(scored(*made), options.groups)))])  # fmt: skip
-    print("\nMedian over sites (correlation between sites in the second column):")
-    table(["sites", "rho", "days", "phi", "gaps"], rows)
+    print(f"Coverage of 95 % intervals, {options.sites} series or {options.groups} groups a cell; {platform.machine()}")
+    if "single" in options.of:
+        rows = [
+            [str(days), f"{phi:g}", *joined(single(days, phi, gaps, options.sites) for gaps in GAPS)]
+            for days, phi in product(DAYS, PHI)
+        ]
+        print("\nA single site; gaps: none / random / blocks:")
+        table(["days", "phi"], rows)
+    if "median" in options.of:
+        rows = [
+            [str(sites), f"{rho:g}", str(days), *joined(median(sites, rho, days, p, options.groups) for p in PHI[::2])]
+            for sites, rho, days in product((20, 100), (0.0, 0.5, 0.9), (183, 365, 730))
+        ]
+        print("\nMedian over sites, rho between them; phi 0.5 / 0.9 / 0.97, the lower of gaps none and blocks:")
+        table(["sites", "rho", "days"], rows)
     print(f"\n{time.perf_counter() - start:.0f} s")
 
 

@@ -12,7 +12,7 @@ from vadose.errors import VadoseError
 from vadose.evaluate import evaluate
 from vadose.evaluate.plots import COLOURS, OTHER_COLOURS, colours_of
 from vadose.models import MODELS
-from vadose.report import build_report
+from vadose.report import build_report, build_tables_report
 
 LEADS = (1, 3, 7)
 
@@ -155,3 +155,12 @@ def test_every_model_has_a_colour_of_its_own() -> None:
     unknown = colours_of(["b", "a", "lstm"])
     assert unknown["lstm"] == COLOURS["lstm"]
     assert unknown["a"] != unknown["b"]
+
+
+def test_a_page_of_tables_says_why_a_score_has_no_interval(tmp_path: Path) -> None:
+    (tmp_path / "index.csv").write_text("file,shows,absent_because\nscores.csv,All scores,\n")
+    (tmp_path / "scores.csv").write_text("run,R,R_lower,R_upper\na,0.9,,\nb,0.8,0.7,0.85\n")
+    page = build_tables_report(tmp_path, tmp_path / "out.html", title="T", simulated=False).read_text()
+    assert "0.9 –" in page
+    assert "0.8 [0.7, 0.85]" in page
+    assert "the record is shorter than 120 days" in page

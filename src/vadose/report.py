@@ -112,7 +112,7 @@ def build_tables_report(folder: Path, out: Path, *, title: str, simulated: bool)
     environment = Environment(loader=PackageLoader("vadose", "."), autoescape=False)
     page = environment.get_template("report_tables.html").render(
         title=escape(title), created=date.today().isoformat(), version=version("vadose"), commit=made_of["commit"],
-        simulated=simulated, parts=parts, absent=absent,
+        simulated=simulated, parts=parts, absent=absent, fewest_days=FEWEST_DAYS, fewest_pairs=FEWEST_PAIRS,
     )  # fmt: skip
     with writing(out) as scratch:
         scratch.write_text(page, encoding="utf-8")

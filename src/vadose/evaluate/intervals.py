@@ -9,7 +9,8 @@ read off the squares of the slopes as that of a first-order autoregression,
 .. math::
     S_j(\lambda) = S_0 \frac{(1 - \varphi)^2}{1 - 2 \varphi \cos(\pi j / T) + \varphi^2}, \qquad \varphi = e^{-\lambda}
 
-averaged over memories :math:`1 / \lambda` by their Whittle likelihood. Waves shorter than 16 days are not looked at:
+averaged over memories :math:`1 / \lambda` by their Whittle likelihood times :math:`\lambda^{-1/2}`. Waves shorter
+than 16 days are not looked at:
 what is faster (noise of a sensor, single missing days) is seen as a floor. The quantile is that of Student's t with
 a quarter as many degrees of freedom as there are independent days, :math:`T \tanh(\lambda / 2)`, and no fewer than
 four: squared errors are skewed, and their variance is known less well than that of Gaussian values. An interval is
@@ -38,6 +39,9 @@ STEP = 0.5
 _DAYS_A_WAVE = 8
 _MOST_WAVES = 60
 _RATES = np.geomspace(0.015, 3.0, 20)  # [1/day]: memories of two months to a third of a day
+_LONG_MEMORY = 0.5
+"""Memories count before the data by this power of their length: a short record cannot show a long one, and an interval
+that takes it for short is too short."""
 _FEWEST_DEGREES = 4.0
 
 
@@ -123,6 +127,10 @@ def median_error(values: Array, slopes: Array, biases: Array, days: int, *, draw
     :math:`\frac{S}{S - 1} [1 - \sum_{js} b_{js}^2 / \sum_j (\sum_s b_{js})^2]`. The latter comes from the order of
     the sites' scores (Price and Bonett 2001, doi:10.1080/00949650108812071), which each site's own error spreads.
 
+    Where the errors make most of the spread of the sites' scores, the skew of the scores is mostly theirs, and their
+    median lies off the true scores' median. Its distance to the mean, times the share of the spread that errors
+    make, counts as bias.
+
     Parameters
     ----------
     values
@@ -151,6 +159,8 @@ def median_error(values: Array, slopes: Array, biases: Array, days: int, *, draw
         degrees = np.where(parts > 0, (of_days + of_sites) ** 2 / np.where(parts > 0, parts, 1.0), degrees)
     of_days = np.where(good.any(axis=0) & bool(len(slopes)), of_days, np.nan)
     bias = np.where(good, biases, 0.0).sum(axis=0) / n
+    if drawn:
+        bias += _bias_of_median(np.where(good, values, np.nan), np.where(good, slopes - mean[:, None], 0.0), days)
     return MedianError(np.sqrt(of_days), np.sqrt(of_sites), degrees, bias)
 
 
@@ -177,6 +187,18 @@ def _variance_of_median(values: Array) -> Array:
     return np.where(n > 1, apart / (2 * ndtri(1 - outside)), 0.0) ** 2
 
 
+def _bias_of_median(values: Array, own: Array, days: int) -> Array:
+    """Median minus mean over sites, times the share of the sites' variance that their own errors make."""
+    n = np.maximum(np.isfinite(values).sum(axis=0), 1)
+    apart = median(values) - np.where(np.isfinite(values), values, 0.0).sum(axis=0) / n
+    power = (own**2).sum(axis=1) / n
+    errors = (_weights(np.sqrt(power), days)[0] * power).sum(axis=0)
+    spread = np.where(np.isfinite(values), values - median(values) + apart, 0.0)
+    variance = (spread**2).sum(axis=0) / n
+    share = np.minimum(np.divide(errors, variance, out=np.zeros_like(errors), where=variance > 0), 1.0)
+    return np.where(n > 1, share * apart, 0.0)
+
+
 def _weights(slopes: Array, days: int) -> tuple[Array, Array]:
     """Weights of squared slopes (wave, ...) in the variance, and the independent days (...)."""
     waves = len(slopes)
@@ -187,6 +209,7 @@ def _weights(slopes: Array, days: int) -> tuple[Array, Array]:
     power = (slopes**2).reshape(waves, -1).astype(float)
     level = (1 / shape) @ power / waves  # (rate, ...)
     likelihood = -np.log(shape).sum(axis=1)[:, None] / 2 - waves / 2 * np.log(np.maximum(level, 1e-300))
+    likelihood -= _LONG_MEMORY * np.log(_RATES)[:, None]
     share = np.exp(likelihood - likelihood.max(axis=0))
     share /= share.sum(axis=0)
     finite = 1 - (1 - np.exp(-_RATES * days)) / (_RATES * days)  # a memory as long as the record sees less of it
