@@ -259,7 +259,7 @@ def _frame(path: int, row: int) -> BBox:
     Examples
     --------
     >>> [round(side) for side in _frame(44, 34)]
-    [-125, 36, -120, 39]
+    [-124, 36, -120, 39]
     """
     along, tilt = np.radians((row - 60) * 360 / 248), np.radians(98.2)
     lat = float(np.degrees(-np.arcsin(np.sin(along) * np.sin(tilt))))

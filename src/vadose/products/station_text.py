@@ -52,10 +52,10 @@ def impossible_days(days: ArrayLike) -> "pd.Series[bool]":
 
     Examples
     --------
-    >>> impossible_days(["2020-02-30", "2020-02-29", "9999-06-20"]).tolist()
+    >>> impossible_days(np.array(["NaT", "2020-02-29", "9999-06-20"], "datetime64[s]")).tolist()
     [True, False, True]
     """
-    read = pd.Series(pd.to_datetime(np.asarray(days), errors="coerce"))
+    read = pd.Series(np.asarray(days, "datetime64[s]"))
     return ~read.between(FIRST_DAY, pd.Timestamp.now() + pd.DateOffset(years=1))
 
 
