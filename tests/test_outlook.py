@@ -205,8 +205,8 @@ def test_the_percentile_never_falls_with_the_forecast(uniform: xr.Dataset) -> No
 
 
 def test_the_climatology_is_that_of_the_valid_day() -> None:
-    values = np.where(TIME.month == 7, 1.0, 0.0) + np.random.default_rng(4).random(len(TIME))
-    store = store_of(1.0, "2021-06-16", (1, 30))
+    values = np.where(TIME.month == 7, 0.5, 0.0) + 0.5 * np.random.default_rng(4).random(len(TIME))
+    store = store_of(0.5, "2021-06-16", (1, 30))
     winter_is_dry = with_outlook(store, cube_of(values[:, None, None]), **PERIOD).soil_moisture_percentile
     assert winter_is_dry.values[0, 0, 0, 0] > 90
     assert winter_is_dry.values[0, 1, 0, 0] < 5
@@ -336,6 +336,16 @@ def test_bad_input_is_refused_in_one_line(uniform: xr.Dataset, change: dict, mes
     with pytest.raises(VadoseError, match=message) as caught:
         with_outlook(store, cube, **PERIOD | change)
     assert "\n" not in str(caught.value)
+
+
+def test_a_single_value_off_the_valid_range_is_no_observation_and_more_are_refused(uniform: xr.Dataset) -> None:
+    on_day = (TIME.month == 7) & (TIME.day == 2)
+    some = uniform.soil_moisture.values.copy()
+    some[np.flatnonzero(on_day)[0], 0, 0] = -9999.0
+    found = local_climatology(cube_of(some).soil_moisture, **PERIOD, days=[184])["count"].values[0]
+    assert (found[0, 0], found[1, 1]) == (154, 155)
+    with pytest.raises(VadoseError, match=r"values of soil_moisture lie outside 0 \.\. 1"):
+        local_climatology((100 * uniform.soil_moisture).rename("soil_moisture"), **PERIOD, days=[184]).load()
 
 
 def test_levels_and_days_that_are_not_there_are_refused(uniform: xr.Dataset) -> None:

@@ -203,6 +203,12 @@ def test_forecasts_of_the_layers_above_are_taken_by_their_day_of_issue(small_cub
     np.testing.assert_array_equal(sequence.above[0, :, :, 0, 0, 0], values[5:8][:, [0, 2], 2, 4])
     with pytest.raises(VadoseError, match="lacks leads"):
         Samples(small_cube, channels, look_back=4, above={"0-10 cm": store.isel(lead_time=[0])})
+    with pytest.raises(VadoseError, match=r"the forecast of 0-10 cm: .* values of soil_moisture lie outside"):
+        Samples(
+            small_cube, channels, look_back=4, above={"0-10 cm": store.assign(soil_moisture=100 * store.soil_moisture)}
+        )
+    values[5, 0, 0, 0] = -9999.0
+    assert Samples(small_cube, channels, look_back=4, above={"0-10 cm": store}).outside["the forecast of 0-10 cm"] == 1
     with pytest.raises(VadoseError, match="the forecast of 0-10 cm and the cube: 8 of 72 cells of the second"):
         Samples(small_cube, channels, look_back=4, above={"0-10 cm": store.isel(x=slice(1, None))})
     # A larger store, its rows, days and leads in another order.

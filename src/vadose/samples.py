@@ -19,7 +19,7 @@ from vadose.memory import Arrays
 from vadose.models.inputs import NORMAL, Channels, Inputs
 from vadose.normals import HARMONIC, normal_of
 from vadose.place import Place, forecasts_at
-from vadose.values import checked
+from vadose.values import MARGIN, checked
 
 _READ_AT_ONCE = 1 << 29
 """Bytes of a cube read at once."""
@@ -343,13 +343,17 @@ class Samples:
         leads = self.channels.leads
         stacked = np.moveaxis(self._array(self.n_days, len(leads), len(above)), (3, 4), (1, 2))
         for k, name in enumerate(self.channels.above):
-            store = forecasts_at(above[name], self.place, leads, f"the forecast of {name}")
+            place = f"the forecast of {name}"
+            store = forecasts_at(above[name], self.place, leads, place)
             issued = pd.Index(store.init_time.values.astype("datetime64[D]").astype(np.int64))
             for part in self._parts(self.n_days, len(leads)):
                 day = issued.get_indexer(self.days[part])
                 read = np.full((len(day), *self.shape, len(leads)), np.nan, np.float32)
                 known = store.soil_moisture.isel(init_time=day[day >= 0])
-                read[day >= 0] = known.transpose("init_time", "y", "x", "lead_time").values
+                read[day >= 0], count = checked(
+                    known.transpose("init_time", "y", "x", "lead_time").values, "soil_moisture", place, MARGIN
+                )
+                self.outside[place] += count
                 stacked[part, ..., k] = read
         return stacked
 

@@ -134,6 +134,21 @@ def test_what_does_not_fit_is_refused(world) -> None:
         score_county(maps.assign_coords(time=DAYS + pd.Timedelta(days=90)), truth, coarse)
     with pytest.raises(VadoseError, match="known on 20 days of a pixel at most, 30 are needed"):
         score_county(maps.isel(time=slice(20)), truth, coarse)
+    for given in ((maps * 100, truth, coarse), (maps, truth * 100, coarse), (maps, truth, coarse * 100)):
+        with pytest.raises(VadoseError, match=r"(maps|truth|coarse field): .* lie outside 0 \.\. 1"):
+            score_county(*(now.assign_attrs(was.attrs) for now, was in zip(given, world, strict=True)))
+
+
+def test_a_single_value_off_the_valid_range_is_not_known(world) -> None:
+    maps, truth, coarse = world
+    filled = maps.soil_moisture.values.copy()
+    filled[3, 2, 1] = -9999.0
+    missing = np.where(filled == -9999.0, np.nan, filled)
+    found, expected = (
+        score_county(maps.assign(soil_moisture=(("time", "y", "x"), values)), truth, coarse)
+        for values in (filled, missing)
+    )
+    pd.testing.assert_frame_equal(found, expected)
 
 
 def test_rows_and_columns_are_found_by_their_coordinates(world) -> None:

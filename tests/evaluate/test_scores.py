@@ -431,6 +431,12 @@ def test_products_have_samples_of_their_own(stores: list[xr.Dataset], small_cube
     assert found.loc["lstm"].lead_days.eq(1).all()
     with pytest.raises(VadoseError, match="product good: lacks 54 cells"):
         run(stores, small_cube, tmp_path / "c", products={"good": truth.isel(y=slice(2))})
+    with pytest.raises(VadoseError, match=r"product good: .* values of soil_moisture lie outside"):
+        run(stores, small_cube, tmp_path / "d", products={"good": truth * 100})
+    products["poor"][100, 1, 2] = -9999.0
+    run(stores, small_cube, tmp_path / "e", products=products, min_pairs=15)
+    left_out = pd.read_csv(tmp_path / "e" / "left_out.csv")
+    assert left_out[left_out.model == "poor"].left_out.tolist() == [1]
 
 
 def turned(data: xr.Dataset, seed: int) -> xr.Dataset:

@@ -15,6 +15,7 @@ from vadose.features import with_buckets
 from vadose.features.bucket import BUCKET, FILLED_BY
 from vadose.grid import Grid, ease_grid, grid_of
 from vadose.models.mmnet import Features
+from vadose.values import MARGIN, checked
 
 Floats = NDArray[np.floating]
 IntArray = NDArray[np.int64]
@@ -46,13 +47,16 @@ class MapFeatures:
     Raises
     ------
     VadoseError
-        When a feature or day is missing, grids do not nest, or a coarse field does not cover the map.
+        When a feature or day is missing, grids do not nest, or a coarse field does not cover the map; more values
+        than single ones, which are missing, lie outside the valid range (`vadose.values.checked`), here or when a
+        window is read.
     """
 
     def __init__(
         self, fine: xr.Dataset, coarse: Sequence[xr.Dataset], wanted: Sequence[Features], days: pd.DatetimeIndex
     ) -> None:
         self.grid, self.fine, self.days = _fine_grid(fine), fine, days
+        self._fine_place = str(fine.encoding.get("source", "fine features"))
         self.names = list(dict.fromkeys(name for features in wanted for name in features.snapshot))
         self.series_names = list(dict.fromkeys(name for features in wanted for name in features.series))
         rows = np.arange(self.grid.shape[0])
@@ -85,7 +89,7 @@ class MapFeatures:
             else:
                 window = self.fine[name].isel(y=rows, x=columns)
                 window = window.isel(time=self._fine_day[day]) if "time" in window.dims else window
-                values[...] = window.transpose("y", "x").values
+                values[...], _ = checked(window.transpose("y", "x").values, name, self._fine_place)
                 if name.endswith("_age") and "time" in self.fine[name].dims:
                     values += (self.days[day] - self._seen[day]).days
         return found
@@ -161,7 +165,10 @@ class MapFeatures:
             field = field.isel(time=_positions(source.data, days, f"coarse field '{name}' ({kind})"))
         elif kind == "series":
             raise VadoseError(f"map: the model takes '{name}' as a series, found without time; give it daily")
-        return source, field.transpose(..., *source.axes).values.astype(np.float32)
+        # Forecasts may lie a little beyond what can be observed.
+        margin = MARGIN if "init_time" in source.data.attrs else 0.0
+        values = field.transpose(..., *source.axes).values.astype(np.float32)
+        return source, checked(values, name, f"coarse field '{name}'", margin)[0]
 
     def _made(self, name: str, day: int, rows: slice, columns: slice) -> Floats | float:
         if name == "latitude":

@@ -14,6 +14,7 @@ from vadose.evaluate import intervals
 from vadose.evaluate.metrics import BETTER, METRICS, moments
 from vadose.evaluate.paired import score
 from vadose.grid import grid_of
+from vadose.values import MARGIN, checked
 
 ESTIMATES = ("maps", "coarse")
 DIFFERENCE = "maps minus coarse"
@@ -33,7 +34,8 @@ def score_county(
     r"""Score daily maps against the truth in time and in space, and the coarse field repeated on their pixels.
 
     A pixel-day counts where maps, truth and coarse field are all known, so that both estimates are scored on the
-    same samples. Scores (see `vadose.evaluate.metrics`) come in two kinds:
+    same samples; single values outside the valid range are not known.
+    Scores (see `vadose.evaluate.metrics`) come in two kinds:
 
     - over ``'time'``: of a pixel's series, the median over pixels with at least ``min_days`` days;
     - over ``'space'``: of a day's map, the mean over days, such as the spatial correlation
@@ -69,7 +71,8 @@ def score_county(
     Raises
     ------
     VadoseError
-        When a variable is missing, pixels differ, the coarse field does not cover them, or too few days are common.
+        When a variable is missing, pixels differ, the coarse field does not cover them, too few days are common, or
+        values lie outside their valid range (`vadose.values.checked`).
 
     References
     ----------
@@ -94,9 +97,9 @@ def score_county(
     )
     _check(maps, truth, coarse, field)
     days = _common(maps, truth, coarse)
-    actual = _values(truth.soil_moisture, days)
-    estimates = np.stack([_values(maps.soil_moisture, days), _repeated(coarse, field, truth, days)])
-    spread = _values(maps.soil_moisture_std, days) if "soil_moisture_std" in maps else None
+    actual = _values(truth.soil_moisture, days, "truth")
+    estimates = np.stack([_values(maps.soil_moisture, days, "maps"), _repeated(coarse, field, truth, days)])
+    spread = _values(maps.soil_moisture_std, days, "maps") if "soil_moisture_std" in maps else None
     known = np.isfinite(estimates).all(axis=0) & np.isfinite(actual)
     if spread is not None:
         known &= spread >= 0
@@ -166,14 +169,15 @@ def _repeated(coarse: xr.Dataset, field: str, truth: xr.Dataset, days: pd.Dateti
             f"coarse field {field}: holds {int((row >= 0).sum())} of the {row.size} pixels of the truth; give one that "
             "covers all of them"
         )
-    cells = _values(coarse[field], days)
+    cells = _values(coarse[field], days, "coarse field")
     repeated: Array = cells[:, row.ravel() * coarse.sizes["x"] + column.ravel()]
     return repeated
 
 
-def _values(field: xr.DataArray, days: pd.DatetimeIndex) -> Array:
-    """(time, pixel), NaN on days that are not there."""
-    values: Array = field.transpose("time", "y", "x").reindex(time=days).values.reshape(len(days), -1)
+def _values(field: xr.DataArray, days: pd.DatetimeIndex, what: str) -> Array:
+    """(time, pixel), NaN on days that are not there and where single values lie outside the valid range."""
+    read = field.transpose("time", "y", "x").reindex(time=days).values.reshape(len(days), -1)
+    values, _ = checked(read, str(field.name), what, MARGIN)
     return values
 
 

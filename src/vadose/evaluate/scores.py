@@ -158,7 +158,7 @@ def evaluate(
         "lat": ("site", sites.observed.lat.values), "lon": ("site", sites.observed.lon.values),
     }  # fmt: skip
     gaussian = [spread is not None for spread in spreads]
-    analysed = analyses_at(products or {}, first, sites, days)
+    analysed, off_range = analyses_at(products or {}, first, sites, days)
     series = xr.Dataset(_series(predicted, spreads, truth, counts), coords=coords | {"time": days}, attrs=attributes)
     inputs = {
         "predictions": [dict(store.attrs) for store in predictions], "products": sorted(analysed), "period": period,
@@ -173,7 +173,7 @@ def evaluate(
         *(entry(run, CELLS, n) for run, n in zip([*runs, None], together.cells_left_out, strict=False) if n),
         *([entry(None, OUTSIDE, sites.outside, sites.outside + truth.shape[1])] if sites.outside else []),
         *(entry(run, LEARNT, n, len(days)) for run, n in learnt.items()),
-        *(entry(run, VALUES, n) for run, n in zip([None, *runs], outside, strict=True) if n),
+        *(entry(run, VALUES, n) for run, n in [*zip([None, *runs], outside, strict=True), *off_range.items()] if n),
     ]  # fmt: skip
     with writing(out) as scratch, on_workers(workers, scheduler) as do:
         scratch.mkdir()

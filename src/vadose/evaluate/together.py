@@ -16,6 +16,7 @@ from vadose.evaluate.collocate import VARIABLE, Sites, is_station_store, observe
 from vadose.evaluate.leads import Run
 from vadose.evaluate.strata import Labels, strata_of
 from vadose.learnt import learnt_by_store, overlap
+from vadose.values import MARGIN, checked
 
 SPREAD = "soil_moisture_std"
 _GIVEN = "stratum "
@@ -115,9 +116,15 @@ def labels_of(observed: xr.Dataset, cube: xr.Dataset | None, sites: Sites, layer
 
 def analyses_at(
     products: Mapping[str, xr.DataArray], first: xr.Dataset, sites: Sites, days: pd.DatetimeIndex
-) -> dict[str, NDArray[np.floating]]:
-    """Products at the sites (day, site), refused where they lack cells of the predictions."""
-    found = {}
+) -> tuple[dict[str, NDArray[np.floating]], dict[Run, int]]:
+    """Products at the sites (day, site), and how many of their values lay off the valid range.
+
+    Raises
+    ------
+    VadoseError
+        When one lacks cells of the predictions, and as of `vadose.values.checked`.
+    """
+    found, outside = {}, {}
     for name, values in products.items():
         if set(values.dims) != {"time", "y", "x"}:
             raise VadoseError(f"product {name}: dims {dict(values.sizes)}; expected (time, y, x)")
@@ -129,8 +136,11 @@ def analyses_at(
             raise VadoseError(
                 f"product {name}: lacks {lacking} cells of the forecasts; give one that holds all of them"
             )
-        found[name] = product[variable].reindex(time=days).values[:, sites.rows, sites.columns].astype(float)
-    return found
+        at_sites = product[variable].transpose("time", "y", "x").reindex(time=days).values[:, sites.rows, sites.columns]
+        found[name], outside[(name, "analysis", "all")] = checked(
+            at_sites.astype(float), VARIABLE, f"product {name}", MARGIN
+        )
+    return found, outside
 
 
 def _key(store: xr.Dataset) -> Run:

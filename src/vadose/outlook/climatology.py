@@ -9,6 +9,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from vadose.errors import VadoseError
+from vadose.values import checked
 
 WINDOW = 31
 LEVELS = (0.02, *(k / 20 for k in range(1, 20)), 0.98)
@@ -38,6 +39,8 @@ def local_climatology(
     always added, stand the smallest and the largest value. A cell and day with so few values that the
     lowest or highest level lies beyond :math:`p_1` or :math:`p_n` (fewer than 49 for 0.02) has none.
 
+    Single values outside the valid range of their variable are missing, and not among the ``count``.
+
     Neighbouring days are alike: the values are far fewer independent ones, and tails of a short record
     are rough.
 
@@ -65,7 +68,7 @@ def local_climatology(
     ------
     VadoseError
         When the period lies outside the record or is too short for the levels, or the window or levels make
-        no sense.
+        no sense; once the values are computed, as of `vadose.values.checked`.
 
     References
     ----------
@@ -103,7 +106,13 @@ def local_climatology(
     quantile, count = xr.apply_ufunc(
         _quantiles,
         observed.isel(time=at).chunk(time=-1, y=max(1, _BLOCK_BYTES // row_bytes), x=-1),
-        kwargs={"members": [np.searchsorted(used, m) for m in members], "level": level, "needed": needed},
+        kwargs={
+            "members": [np.searchsorted(used, m) for m in members],
+            "level": level,
+            "needed": needed,
+            "name": str(observed.name),
+            "place": str(observed.encoding.get("source", "the observations")),
+        },
         input_core_dims=[["time"]],
         output_core_dims=[["dayofyear", "level"], ["dayofyear"]],
         dask="parallelized",
@@ -164,9 +173,16 @@ def _near(time: pd.DatetimeIndex, day: int, years: Iterable[int], half: int) -> 
 
 
 def _quantiles(
-    values: NDArray[Any], *, members: list[NDArray[np.int64]], level: NDArray[np.float64], needed: int
+    values: NDArray[Any],
+    *,
+    members: list[NDArray[np.int64]],
+    level: NDArray[np.float64],
+    needed: int,
+    name: str,
+    place: str,
 ) -> tuple[NDArray[np.float32], NDArray[np.int16]]:
     """Quantiles (y, x, dayofyear, level) and counts (y, x, dayofyear) of values (y, x, time)."""
+    values, _ = checked(values, name, place)
     cells = np.ascontiguousarray(values, np.float32).reshape(-1, values.shape[-1])
     quantile = np.full((len(cells), len(members), len(level)), np.nan, np.float32)
     count = np.zeros((len(cells), len(members)), np.int16)
