@@ -181,6 +181,29 @@ def test_single_values_outside_are_missing_and_counted(wrong: float) -> None:
     assert checked(np.array([1.2, -0.3]), "soil_moisture", "here", 0.5)[1] == 0
 
 
+@pytest.mark.parametrize("code", [-9999, -99999, np.inf, -np.inf, 9.96921e36, 9.999e20, -3.4e38])
+def test_codes_of_missing_values_are_none_of_a_variable_that_is_not_known(code: float) -> None:
+    values = np.linspace(-2e5, 9e9, 5000, dtype=np.float32)
+    assert checked(values, "charge", "here")[1] == 0
+    values[:3] = code
+    found, count = checked(values, "charge", "here")
+    assert count == 3
+    assert np.isnan(found[:3]).all()
+    np.testing.assert_array_equal(found[3:], values[3:])
+    values[:10] = code
+    with pytest.raises(VadoseError, match="here: 10 of 5000 values of charge are codes of missing values"):
+        checked(values, "charge", "here")
+
+
+def test_whole_numbers_are_checked_too() -> None:
+    counts = np.array([3, -9999, 250], np.int16)
+    for name, expected in (("charge", [3, np.nan, 250]), ("land_cover", [3, np.nan, np.nan])):
+        found, _ = checked(counts, name, "here")
+        np.testing.assert_array_equal(found, np.array(expected, np.float32))
+        assert found.dtype == np.float32
+    assert checked(counts[:1], "charge", "here")[0].dtype == np.int16
+
+
 def test_units_that_no_rule_joins() -> None:
     assert conversion("K", "m3 m-3") is None
     assert conversion("no unit at all", "K") is None

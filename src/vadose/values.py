@@ -13,6 +13,9 @@ MOST_OUTSIDE = 0.001
 """Share of values outside the valid range from which they are refused, not taken as missing."""
 SINGLE = 3
 """So many are single values, whatever their share."""
+FILLS = (-9999.0, -99999.0, -999999.0)
+"""Codes of missing values that no variable takes, nor `HUGE` and more, whether its name is known or not."""
+HUGE = 1e15
 MARGIN = 0.5
 """Part of the valid range that what was estimated, a forecast or a filled gap, may lie beyond either end."""
 Array = NDArray[np.floating]
@@ -76,7 +79,8 @@ def checked(values: Array, name: str, place: str, margin: float = 0.0) -> tuple[
     """Values with single ones outside the valid range of their variable as missing, and how many those were.
 
     The range is that of `vadose.variables.variable`, wider by ``margin`` of its width at either end, and by `MARGIN`
-    where gaps are filled. A variable that is not of the vocabulary has to be finite.
+    where gaps are filled. Of a variable that is not of the vocabulary `FILLS`, and `HUGE` or more to either side,
+    are no values.
 
     Raises
     ------
@@ -88,27 +92,29 @@ def checked(values: Array, name: str, place: str, margin: float = 0.0) -> tuple[
     >>> checked(np.array([0.2, np.nan, -9999.0]), "soil_moisture", "mine.zarr")
     (array([0.2, nan, nan]), 1)
     """
-    known = variable(name)
-    low, high = known.valid_range if known else (np.finfo(np.float32).min, np.finfo(np.float32).max)
-    margin = max(margin, MARGIN if name.endswith("_filled") else 0.0) if known else 0.0
-    room = margin * (high - low) if margin else 0.0
-    if values.dtype.kind != "f" or not values.size:
+    if values.dtype.kind not in "fiu" or not values.size:
         return values, 0
+    known = variable(name)
+    low, high = known.valid_range if known else (-HUGE, HUGE)
+    room = max(margin, MARGIN if name.endswith("_filled") else 0.0) * (high - low) if known else 0.0
     # Ends are found in a fraction of the time that a copy takes; NaN in all comparisons is no value.
-    if not (np.fmin.reduce(values, axis=None) < low - room or np.fmax.reduce(values, axis=None) > high + room):
+    lowest = low - room if known else np.nextafter(max(FILLS), 0)
+    if not (np.fmin.reduce(values, axis=None) < lowest or np.fmax.reduce(values, axis=None) > high + room):
         return values, 0
     outside = (values < low - room) | (values > high + room)
+    if not known:
+        outside |= np.isin(values, FILLS)
     count = int(np.count_nonzero(outside))
     seen = int(np.count_nonzero(~np.isnan(values)))
     if count > max(SINGLE, MOST_OUTSIDE * seen):
         worst = values[outside]
-        units = known.units if known else "finite numbers"
+        wrong = f"lie outside {low:g} .. {high:g} ({known.units})" if known else "are codes of missing values"
+        units = "state their units in the attribute 'units', and " if known else "state "
         raise VadoseError(
-            f"{place}: {count} of {seen} values of {name} lie outside {low:g} .. {high:g} ({units}), "
-            f"from {worst.min():g} to {worst.max():g}; state their units in the attribute 'units', and what stands for "
-            "a missing value in '_FillValue'"
+            f"{place}: {count} of {seen} values of {name} {wrong}, from {worst.min():g} to {worst.max():g}; "
+            f"{units}what stands for a missing value in '_FillValue'"
         )
-    return np.where(outside, np.asarray(np.nan, values.dtype), values), count
+    return np.where(outside, np.nan, values).astype(np.result_type(values, np.float32)), count
 
 
 def in_units(data: xr.Dataset, place: str) -> xr.Dataset:

@@ -433,6 +433,11 @@ def test_products_have_samples_of_their_own(stores: list[xr.Dataset], small_cube
         run(stores, small_cube, tmp_path / "c", products={"good": truth.isel(y=slice(2))})
     with pytest.raises(VadoseError, match=r"product good: .* values of soil_moisture lie outside"):
         run(stores, small_cube, tmp_path / "d", products={"good": truth * 100})
+    with pytest.raises(VadoseError, match=r"product mine: .* values of soil_moisture lie outside"):
+        run(stores, small_cube, tmp_path / "f", products={"mine": (truth * 100).rename("swi")})
+    percent = (products["good"] * 100).rename("swi").assign_attrs(units="percent")
+    run(stores, small_cube, tmp_path / "g", products=products | {"good": percent}, min_pairs=15)
+    pd.testing.assert_frame_equal(*(pd.read_csv(tmp_path / name / "products.csv") for name in ("g", "b")))
     products["poor"][100, 1, 2] = -9999.0
     run(stores, small_cube, tmp_path / "e", products=products, min_pairs=15)
     left_out = pd.read_csv(tmp_path / "e" / "left_out.csv")
@@ -485,6 +490,17 @@ def test_a_crop_is_scored_on_the_cells_in_common(
     other = small_cube.assign_coords(x=small_cube.x + 5e6).drop_vars(["lat", "lon"])
     with pytest.raises(VadoseError, match=r"no cell in common \(.* 8 x 9 cells with y"):
         run(stores, other, tmp_path / "c")
+
+
+def test_a_model_that_is_left_out_shortens_no_days(stores: list[xr.Dataset], small_cube: xr.Dataset, tmp_path) -> None:
+    few = stores[2].isel(init_time=slice(40, 50)).assign_attrs(model="few")
+    table, alone = (run(given, small_cube, tmp_path / str(len(given))) for given in ([*stores, few], stores))
+    pd.testing.assert_frame_equal(table, alone)
+    left_out = pd.read_csv(tmp_path / "4" / "left_out.csv")
+    assert left_out[left_out.reason == NO_PAIRS].model.tolist() == ["few", "few"]
+    # Of days of which it has enough it shortens those of all.
+    part = stores[2].isel(init_time=slice(40, 80)).assign_attrs(model="part")
+    assert run([*stores, part], small_cube, tmp_path / "part").n_pairs.max() < alone.n_pairs.max()
 
 
 def test_what_is_left_out_is_named(stores: list[xr.Dataset], small_cube: xr.Dataset, tmp_path: Path) -> None:

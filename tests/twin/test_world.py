@@ -91,7 +91,14 @@ def test_one_seed_gives_one_world_and_another_gives_another(world: Path, tmp_pat
         assert prints[0] == prints[1] != prints[2]
 
 
-@pytest.mark.parametrize(("options", "message"), [({"years": 0}, "0 years"), ({"stations": 99}, "room for 1 to 40")])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"years": 0}, "0 years"),
+        ({"stations": 99}, "room for 1 to 40"),
+        ({"stations": 0}, "0 stations asked for; there is room for 1 to 40"),
+    ],
+)
 def test_impossible_worlds_are_refused(tmp_path: Path, options: dict[str, int], message: str) -> None:
     with pytest.raises(VadoseError, match=message):
         build_database_world(tmp_path / "world", **options)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from vadose.errors import VadoseError
 from vadose.grid import grid_of
 from vadose.values import MARGIN, checked
+from vadose.variables import variable
 
 VARIABLE = "soil_moisture"
 """What prediction stores and station stores hold; a cube may hold the observations under another name."""
@@ -71,6 +72,17 @@ def observed_variable(predicted: xr.Dataset) -> str:
     return str(predicted.attrs.get("observed", VARIABLE))
 
 
+def compared(name: str) -> str:
+    """Variable whose units and range hold for what forecasts are compared to; moisture where it has a name of its own.
+
+    Examples
+    --------
+    >>> compared("soil_moisture_10_40cm"), compared("swi_of_mine")
+    ('soil_moisture_10_40cm', 'soil_moisture')
+    """
+    return name if variable(name) else VARIABLE
+
+
 def cells_of(stations: xr.Dataset, cells: xr.Dataset) -> tuple[Places, Places]:
     """Row and column of the cell of each station, -1 where there is none.
 
@@ -84,17 +96,17 @@ def cells_of(stations: xr.Dataset, cells: xr.Dataset) -> tuple[Places, Places]:
 
 
 def by_valid_day(
-    store: xr.Dataset, variable: str, sites: Sites, leads: NDArray[np.int64], days: pd.DatetimeIndex, place: str
+    store: xr.Dataset, name: str, sites: Sites, leads: NDArray[np.int64], days: pd.DatetimeIndex, place: str
 ) -> tuple[NDArray[np.float32], int]:
     """Predictions at the sites by the day they are of: (lead, day, site), and how many lay off the valid range."""
-    maps = store[variable].transpose("init_time", "lead_time", "y", "x")
+    maps = store[name].transpose("init_time", "lead_time", "y", "x")
     values = np.concatenate(
         [
             maps[start : start + _DAYS_AT_ONCE].values[:, :, sites.rows, sites.columns]
             for start in range(0, len(maps), _DAYS_AT_ONCE)
         ]
     )
-    values, outside = checked(values, variable, place, MARGIN)
+    values, outside = checked(values, name, place, MARGIN)
     of_day = pd.Index(store.init_time.values)
     found = np.full((len(leads), len(days), len(sites.rows)), np.nan, np.float32)
     for k, lead in enumerate(leads):
@@ -104,24 +116,24 @@ def by_valid_day(
 
 
 def _at_cells(observed: xr.Dataset, predicted: xr.Dataset) -> Sites:
-    variable = observed_variable(predicted)
-    if variable not in observed:
+    name = observed_variable(predicted)
+    if name not in observed:
         raise VadoseError(
-            f"the cube has no {variable}, which the predictions of {predicted.attrs['model']} are scored against; "
+            f"the cube has no {name}, which the predictions of {predicted.attrs['model']} are scored against; "
             f"it has {sorted(map(str, observed.data_vars))}"
         )
-    values = observed[variable].transpose("time", "y", "x")
+    values = observed[name].transpose("time", "y", "x")
     rows, columns = np.nonzero(values.notnull().any("time").values)
     if not len(rows):
-        raise VadoseError(f"the cube holds no {variable} at all; there is nothing to score against")
+        raise VadoseError(f"the cube holds no {name} at all; there is nothing to score against")
     are_stations = "station" in observed.coords
     if are_stations:
         rows = _by_name(observed, rows)
     at = {"y": xr.DataArray(rows, dims="site"), "x": xr.DataArray(columns, dims="site")}
-    names = [f"row {r}, column {c}" for r, c in zip(rows, columns, strict=True)]
-    found, outside = _checked(values.isel(at).reset_coords(drop=True), variable)
+    cells = [f"row {r}, column {c}" for r, c in zip(rows, columns, strict=True)]
+    found, outside = _checked(values.isel(at).reset_coords(drop=True), name)
     coords = {
-        "site": [str(name) for name in observed.station.values[rows]] if are_stations else names,
+        "site": [str(station) for station in observed.station.values[rows]] if are_stations else cells,
         "lat": ("site", observed.lat.isel(at, missing_dims="ignore").values),
         "lon": ("site", observed.lon.isel(at, missing_dims="ignore").values),
     }
@@ -135,8 +147,8 @@ def _by_name(stations: xr.Dataset, positions: Places) -> Places:
     return positions[np.argsort(stations.station.values[positions].astype(object), kind="stable")]
 
 
-def _checked(found: xr.DataArray, variable: str) -> tuple[xr.DataArray, int]:
-    values, outside = checked(found.values, variable, "the observations")
+def _checked(found: xr.DataArray, name: str) -> tuple[xr.DataArray, int]:
+    values, outside = checked(found.values, compared(name), "the observations")
     return found.copy(data=values), outside
 
 

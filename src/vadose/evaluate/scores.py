@@ -118,7 +118,6 @@ def evaluate(
     leads = first.lead_time.values.astype("timedelta64[D]").astype(int)
     sites = sites_of(observed, first)
     days = _days(predictions, leads, sites.observed, period)
-    learnt = learnt_days(predictions, runs, days, allow_learnt_days)
     truth = sites.observed.reindex(time=days).values.astype(float)  # (day, site)
     taken = [[by_valid_day(store, name, sites, leads, days, place) for name in (VARIABLE, SPREAD) if name in store]
              for store, place in zip(predictions, together.names, strict=False)]  # fmt: skip
@@ -127,6 +126,11 @@ def evaluate(
     outside = [sites.values_outside, *(sum(count for _, count in of_run) for of_run in taken)]
     del taken
     common, most = _common(predicted, spreads, truth, min_pairs)
+    every, days = days, _days(predictions, leads, sites.observed, period, most >= min_pairs)
+    at = slice(every.get_loc(days[0]), every.get_loc(days[-1]) + 1)
+    truth, common, predicted = truth[at], common[:, at], predicted[:, :, at]
+    spreads = [None if spread is None else spread[:, at] for spread in spreads]
+    learnt = learnt_days(predictions, runs, days, allow_learnt_days)
     pairs = common.sum(axis=1)
     counts = pairs >= min_pairs
     if not counts.any():
@@ -315,12 +319,21 @@ def _days(
     leads: NDArray[np.int64],
     series: xr.DataArray,
     period: tuple[str, str] | None,
+    enough: NDArray[np.bool_] | None = None,
 ) -> pd.DatetimeIndex:
-    """Valid days to score: those of the period, or all that were predicted and may be observed."""
-    begin = max(pd.Timestamp(store.init_time.values.min()) for store in predictions) + pd.Timedelta(
-        days=int(min(leads))
+    """Valid days that may be observed and any store predicts; at some lead all those that have ``enough`` (run, lead).
+
+    Of leads at which none has enough nothing is asked; where that is all of them it is as without.
+    """
+    ahead = pd.to_timedelta(leads, unit="D").to_numpy()
+    first, last = (
+        np.array([of(store.init_time.values) for store in predictions])[:, None] + ahead for of in (np.min, np.max)
     )
-    end = min(pd.Timestamp(store.init_time.values.max()) for store in predictions) + pd.Timedelta(days=int(max(leads)))
+    begin, end = pd.Timestamp(first.min()), pd.Timestamp(last.max())
+    if enough is not None and enough.any():
+        of_leads = list(zip(first.T, last.T, enough.T, strict=True))
+        begin = min(pd.Timestamp(some[these].max()) for some, _, these in of_leads if these.any())
+        end = max(pd.Timestamp(some[these].min()) for _, some, these in of_leads if these.any())
     begin = max(begin, pd.Timestamp(series.time.values[0]))
     end = min(end, pd.Timestamp(series.time.values[-1]))
     if period is not None:

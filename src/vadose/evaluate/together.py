@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from vadose.days import Period
 from vadose.door import as_cube, as_forecasts, as_stations, on_common_cells
 from vadose.errors import VadoseError
-from vadose.evaluate.collocate import VARIABLE, Sites, is_station_store, observed_variable
+from vadose.evaluate.collocate import VARIABLE, Sites, compared, is_station_store, observed_variable
 from vadose.evaluate.leads import Run
 from vadose.evaluate.strata import Labels, strata_of
 from vadose.learnt import learnt_by_store, overlap
@@ -128,7 +128,8 @@ def analyses_at(
     for name, values in products.items():
         if set(values.dims) != {"time", "y", "x"}:
             raise VadoseError(f"product {name}: dims {dict(values.sizes)}; expected (time, y, x)")
-        variable = str(values.name or name)
+        # Whatever its own name, it is what the forecasts are compared to, in whose units and range.
+        variable = compared(observed_variable(first))
         (_, product), (lacking, _) = on_common_cells(
             [first, as_cube(values.to_dataset(name=variable), f"product {name}")], ["the forecasts", f"product {name}"]
         )
@@ -138,7 +139,7 @@ def analyses_at(
             )
         at_sites = product[variable].transpose("time", "y", "x").reindex(time=days).values[:, sites.rows, sites.columns]
         found[name], outside[(name, "analysis", "all")] = checked(
-            at_sites.astype(float), VARIABLE, f"product {name}", MARGIN
+            at_sites.astype(float), variable, f"product {name}", MARGIN
         )
     return found, outside
 

@@ -193,11 +193,11 @@ def _quantiles(
         enough = n >= needed
         n = n[enough, None]
         ranked = np.sort(near[enough], axis=1)  # NaN last
-        place = np.clip(level * (n + 1) - 1, 0, n - 1)
-        low = place.astype(np.int64)
+        rank = np.clip(level * (n + 1) - 1, 0, n - 1)
+        low = rank.astype(np.int64)
         below = np.take_along_axis(ranked, low, axis=1)
         above = np.take_along_axis(ranked, np.minimum(low + 1, n - 1), axis=1)
-        quantile[enough, d] = below + (place - low).astype(np.float32) * (above - below)
+        quantile[enough, d] = below + (rank - low).astype(np.float32) * (above - below)
     shape = values.shape[:-1]
     return quantile.reshape(*shape, *quantile.shape[1:]), count.reshape(*shape, len(members))
 

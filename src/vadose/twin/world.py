@@ -291,7 +291,8 @@ def build_database_world(out: Path, *, seed: int = 0, years: int = 3, stations: 
 
 
 def _room(stations: int, shape: tuple[int, int]) -> None:
-    if not 1 <= stations <= (room := max(shape[0] * shape[1] // 2, 1)):
+    room = max(shape[0] * shape[1] // 2, 1)
+    if not 1 <= stations <= room:
         raise VadoseError(f"simulated world: {stations} stations asked for; there is room for 1 to {room}")
 
 
