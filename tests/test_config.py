@@ -42,6 +42,17 @@ def test_training_validation_and_test_follow_each_other(
         load_experiment(str(tmp_path / "mine.yaml"))
 
 
+@pytest.mark.parametrize(
+    "word", ["soil_moisture", "{observed}", "{observed}_filled", "swi_filled", "soil_moisture_age"]
+)
+def test_moisture_of_the_days_ahead_is_no_predictor(tmp_path: Path, word: str) -> None:
+    values = yaml.safe_load(SMALL) | {"layers": {"0-10 cm": {"observed": "swi"}}}
+    values["runs"]["convlstm"]["future"] = ["precipitation", "{observed}_normal", word]
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(values))
+    with pytest.raises(VadoseError, match=r"mine.yaml: .*convlstm: future \['.*'\] is moisture of the days"):
+        load_experiment(str(tmp_path / "mine.yaml"))
+
+
 def test_weights_chosen_on_test_days_are_refused_unless_declared(tmp_path: Path) -> None:
     values = yaml.safe_load(SMALL) | {"leads": [1]}
     blend = {"members": ["convlstm", "persistence"], "weights": {1: [2, 1]}}

@@ -362,6 +362,9 @@ def test_workers_make_the_same_forecast_and_one_may_die(
     cluster: LocalCluster,
 ) -> None:  # fmt: skip
     monkeypatch.setattr("vadose.forecast.BLOCK_DAYS", 16)
+    rain, issue = small_cube.precipitation.values.copy(), small_cube.indexes["time"].get_loc("2015-05-20")
+    rain[[issue - 40, issue + 14, issue + 15, issue + 60], 2, 3] = -9999.0  # the first before all that is looked at
+    small_cube = small_cube.assign(precipitation=small_cube.precipitation.copy(data=rain))
     small_cube.to_zarr(tmp_path / "cube.zarr", zarr_format=3, consolidated=False)
     lazy = xr.open_zarr(tmp_path / "cube.zarr", consolidated=False)
     days: dict[str, Any] = {"first": "2015-05-20", "last": "2015-08-26"}
@@ -383,19 +386,20 @@ def test_workers_make_the_same_forecast_and_one_may_die(
             made.append(xr.open_zarr(out, consolidated=False).load())
         one, other = made
         assert one.sizes["init_time"] == 99
+        assert one.attrs["values_outside"] == other.attrs["values_outside"] == '{"precipitation": 3}'
         assert set(one.data_vars) == set(other.data_vars)
         for name in one.data_vars:
             np.testing.assert_allclose(one[name], other[name], rtol=1e-5, atol=1e-6)
 
     same(joined.parent / "s" / "final.pt", passes=3, progress=lambda what, share: seen.append(share), **on_cluster)
-    assert len(seen) == 3 + 1
+    assert len(seen) == 3 + 2
     seen.clear()
     for nanny in cluster.workers.values():
         nanny.auto_restart = False  # to wait for a new worker would take longer than to do without
     same(joined / "final.pt", progress=kill, **on_cluster)
     assert killed
-    # Seven blocks of days of one member, parts of two or three cells of 70 of the other, and the end.
-    assert len(seen) == 7 + 24 + 1
+    # Seven blocks of days of one member, parts of two or three cells of 70 of the other, the end, what is outside.
+    assert len(seen) == 7 + 24 + 2
     assert seen == sorted(seen)
 
 

@@ -10,7 +10,7 @@ import zarr
 from zarr.storage import LocalStore
 
 from vadose.artefact import CHUNKS, check_chunks, complete, identity, note_chunks
-from vadose.cube import journal
+from vadose.cube import journal, open_identified
 from vadose.errors import VadoseError
 
 
@@ -143,3 +143,20 @@ def test_complete_changes_belong_to_the_identity_before_they_are_moved_in(store:
     assert identity(store) != old
     journal.settle(store)
     assert identity(store) != old
+
+
+def test_what_is_opened_and_identified_is_one_state(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = []
+
+    def open_while_a_build_ends(path: Path, *_: object) -> dict[str, list[float]]:
+        opened.append(read(path))
+        if len(opened) == 1:
+            changed(path)
+            journal.commit(path)
+        return opened[-1]
+
+    monkeypatch.setattr("vadose.cube.store._opened", open_while_a_build_ends)
+    found, of_state = open_identified(store)
+    np.testing.assert_equal(found, read(store))
+    assert len(opened) == 2
+    assert of_state == identity(store)

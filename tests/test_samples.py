@@ -208,7 +208,8 @@ def test_forecasts_of_the_layers_above_are_taken_by_their_day_of_issue(small_cub
             small_cube, channels, look_back=4, above={"0-10 cm": store.assign(soil_moisture=100 * store.soil_moisture)}
         )
     values[5, 0, 0, 0] = -9999.0
-    assert Samples(small_cube, channels, look_back=4, above={"0-10 cm": store}).outside["the forecast of 0-10 cm"] == 1
+    found = Samples(small_cube, channels, look_back=4, above={"0-10 cm": store})
+    assert found.values_outside() == {"the forecast of 0-10 cm": 1}
     with pytest.raises(VadoseError, match="the forecast of 0-10 cm and the cube: 8 of 72 cells of the second"):
         Samples(small_cube, channels, look_back=4, above={"0-10 cm": store.isel(x=slice(1, None))})
     # A larger store, its rows, days and leads in another order.
@@ -339,8 +340,29 @@ def test_single_values_off_the_valid_range_are_missing_and_more_are_refused(smal
     rain = small_cube.precipitation.values.copy()
     rain[5, 3, 3] = -9999.0
     found = Samples(small_cube.assign(precipitation=(("time", "y", "x"), rain)), channels, look_back=2)
-    assert found.outside == {"precipitation": 1}
+    assert found.outside == {("precipitation", found.days[5]): 1}
     assert np.isnan(found.inputs(np.array([[5, 3, 3]])).history.numpy()[0, -1, 0]).all()
     percent = small_cube.assign(soil_moisture=small_cube.soil_moisture * 100)
     with pytest.raises(VadoseError, match="values of soil_moisture lie outside"):
         Samples(percent, channels, look_back=2)
+
+
+@pytest.mark.parametrize(
+    ("channels", "message"),
+    [
+        (Channels(("precipitation",), future=("soil_moisture",)), "'soil_moisture'. among the future: moisture of the"),
+        (Channels(("precipitation",), future=("soil_moisture_filled",)), "among the future"),
+        (Channels(("precipitation",), ("soil_moisture",)), r"soil_moisture: .* \(time, y, x\); expected \(y, x\)"),
+        (Channels(("clay_fraction",)), r"clay_fraction: .* \(y, x\); expected \(time, y, x\)"),
+    ],
+)
+def test_predictors_that_cannot_be_are_refused(small_cube: xr.Dataset, channels: Channels, message: str) -> None:
+    with pytest.raises(VadoseError, match=message):
+        Samples(small_cube, channels, look_back=2)
+
+
+def test_the_target_among_the_history_ends_with_the_day_of_issue(small_cube: xr.Dataset) -> None:
+    channels = Channels(("soil_moisture", "soil_moisture_filled"), target="soil_moisture_filled", leads=(1,))
+    later = small_cube.assign(soil_moisture=small_cube.soil_moisture.where(small_cube.time <= small_cube.time[50], 0.9))
+    one, other = (Samples(cube, channels, look_back=4).inputs(np.array([[50, 2, 3]])) for cube in (small_cube, later))
+    assert torch.equal(one.history.nan_to_num(), other.history.nan_to_num())

@@ -1,7 +1,6 @@
 """A trained run and a cube to a store of forecasts."""
 
 import json
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -25,6 +24,7 @@ from vadose.models.tiles import predict_tiles, reach
 from vadose.normals import HARMONIC, with_normals
 from vadose.place import Place, forecasts_at
 from vadose.samples import Samples
+from vadose.values import Outside, by_variable
 from vadose.variables import describe
 from vadose.workers import Run, on_workers
 
@@ -150,9 +150,9 @@ def forecast(
         told = ("weather", "weather_run", "weather_note") if perfect and foretold else ()
         store.attrs |= {key: cube.attrs[key] for key in told} | as_attributes(learnt) | provenance(**inputs)
         store.attrs |= {"place_note": place_note} if place_note else {}
-        if run.outside:
-            store.attrs["values_outside"] = json.dumps(run.outside)
-            progress(f"{out.stem}, values outside the valid range taken as missing, {dict(run.outside)}", 1.0)
+        if outside := by_variable(run.outside):
+            store.attrs["values_outside"] = json.dumps(outside)
+            progress(f"{out.stem}, values outside the valid range taken as missing, {outside}", 1.0)
         store = describe(store if finish is None else finish(store))
         # Names of stations cannot be cut into pieces.
         pieces = store.chunk({"init_time": BLOCK_DAYS}).assign_coords(store.coords)
@@ -240,7 +240,7 @@ class _Run:
     ) -> None:  # fmt: skip
         self.cube, self.days, self.leads, self.stride, self.above = cube, days, leads, stride, above
         self.kept: tuple[Any, Samples] | None = None
-        self.outside: Counter[str] = Counter()
+        self.outside = Outside()
 
     def values(
         self, checkpoint: dict[str, Any], tell: Callable[[float], None], passes: int | None = None,
@@ -307,10 +307,8 @@ class _Run:
         """The same of some of the days, and no more of the cube than a model looks at."""
         chosen, reach = self.days[days], max(checkpoint["channels"]["leads"])
         first = max(int(chosen[0]) - checkpoint["look_back"] + 1, 0)
-        issued = slice(*self.cube.time.values[chosen[[0, -1]]])
-        above = {name: store.sel(init_time=issued) for name, store in self.above.items()}
         cube = self.cube.isel(time=slice(first, int(chosen[-1]) + reach + 1))
-        return _Run(cube, chosen - first, self.leads, self.stride, above)
+        return _Run(cube, chosen - first, self.leads, self.stride, self.above)
 
     def _of_parts(self, parts: "Iterable[tuple[_Unit, Array, Array]]") -> tuple[Array, Array]:
         """What workers made, put together."""
@@ -335,11 +333,15 @@ class _Run:
         wanted = (channels, window, look_back, checkpoint.get("learnt_from"), on)
         if self.kept is None or self.kept[0] != wanted:
             cube = _with_normals(self.cube, channels, checkpoint)
-            above = {name: self.above[name] for name in channels.above}
+            issued = slice(*self.cube.time.values[self.days[[0, -1]]])
+            above = {name: self.above[name].sel(init_time=issued) for name in channels.above}
             samples = Samples(
                 cube, channels, look_back=look_back, window=window, stride=self.stride, above=above, learnt_on=on
             )
-            self.outside |= samples.outside
+            # The days that the forecasts look at: those that workers read of the cube between them.
+            first, last = samples.days[self.days[[0, -1]]] + [1 - look_back, samples.reach]
+            seen = {key: n for key, n in samples.outside.items() if key[1] is None or first <= key[1] <= last}
+            self.outside |= Outside(seen)
             self.kept = wanted, samples
         return self.kept[1]
 
@@ -400,19 +402,20 @@ class _Job:
     def __init__(self, shared: _Shared, run: _Run) -> None:
         self.path, self.place, self.run = shared.path.resolve(), shared.place, run
 
-    def __call__(self, unit: _Unit) -> tuple[_Unit, Array, Array]:
+    def __call__(self, unit: _Unit) -> tuple[_Unit, Array, Array, Outside]:
         kept = _checkpoint(self.path)
         for number in self.place:
             kept = kept["members"][number]
         model = from_checkpoint(kept)
         if unit.number is not None:
             _leave_dropout_on(model)
-            return unit, *self.run.of_pass(model, kept, unit.number, _untold)
+            return unit, *self.run.of_pass(model, kept, unit.number, _untold), self.run.outside
         if unit.cells is not None:
             row, column = _cells(self.run.cube, unit.cells)
             mean, std = self.run.of(model, kept, _untold, unit.cells)
-            return unit, mean[:, :, row, column], std[:, :, row, column]
-        return unit, *self.run.cut(unit.days, kept).of(model, kept, _untold)
+            return unit, mean[:, :, row, column], std[:, :, row, column], self.run.outside
+        part = self.run.cut(unit.days, kept)
+        return unit, *part.of(model, kept, _untold), part.outside
 
 
 def _on_workers(
@@ -424,8 +427,9 @@ def _on_workers(
     # Normals are of other days than a worker reads.
     cube = _with_normals(run.cube, channels, checkpoint)
     ready = _Run(cube, run.days, run.leads, run.stride, above).cut(slice(None), checkpoint)
-    for done, found in enumerate(shared.do(_Job(shared, ready), units), 1):
-        yield found
+    for done, (unit, mean, std, outside) in enumerate(shared.do(_Job(shared, ready), units), 1):
+        run.outside |= outside
+        yield unit, mean, std
         tell(done / len(units))
 
 

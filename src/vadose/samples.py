@@ -1,7 +1,6 @@
 """Samples of a cube: the only place where xarray becomes torch."""
 
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import pandas as pd
@@ -19,7 +18,7 @@ from vadose.memory import Arrays
 from vadose.models.inputs import NORMAL, Channels, Inputs
 from vadose.normals import HARMONIC, normal_of
 from vadose.place import Place, forecasts_at
-from vadose.values import MARGIN, checked
+from vadose.values import MARGIN, Outside, by_variable, checked_by_day
 
 _READ_AT_ONCE = 1 << 29
 """Bytes of a cube read at once."""
@@ -64,14 +63,16 @@ class Samples:
     on_disk
         Whether the arrays are held on disk; where memory is too small for them when left out.
 
-    Single values outside the valid range of their variable are missing; ``outside`` counts them by variable.
+    Single values outside the valid range of their variable are missing; ``outside`` counts them by variable and day
+    (since 1970-01-01, None of what has none).
 
     Raises
     ------
     VadoseError
-        For more of these than `vadose.values.checked` allows, a predictor the cube lacks or that saw days ahead, days
-        that are not whole (`vadose.days.daily`), a window larger than the grid, cells not learnt on, or a forecast of
-        the layer above of other cells or without a lead; when the temporary folder has no room.
+        For more of these than `vadose.values.checked` allows, a predictor the cube lacks, of other dimensions or that
+        saw days ahead, moisture among the future, days that are not whole (`vadose.days.daily`), a window larger than
+        the grid, cells not learnt on, or a forecast of the layer above of other cells or without a lead; when the
+        temporary folder has no room.
     """
 
     def __init__(
@@ -92,6 +93,14 @@ class Samples:
             raise VadoseError(
                 f"{ahead}: filled from the days before and after, which a forecast cannot see; fill in the causal mode"
             )
+        if channels.foreseen:
+            raise VadoseError(f"{list(channels.foreseen)} among the future: moisture of the days to forecast")
+        for given, dims in ((channels.static, ("y", "x")), ((*inside, *channels.future), ("time", "y", "x"))):
+            if wrong := [name for name in given if name in cube and set(cube[name].dims) != set(dims)]:
+                found = ", ".join(map(str, cube[wrong[0]].dims))
+                raise VadoseError(
+                    f"{wrong[0]}: dimensions are ({found}); expected ({', '.join(dims)}) of this predictor"
+                )
         rows, columns = cube.sizes["y"], cube.sizes["x"]
         if window is not None and window > min(rows, columns):
             raise VadoseError(f"window of {window} x {window} cells does not fit the grid of {rows} x {columns}")
@@ -108,7 +117,7 @@ class Samples:
         self.mask = cube.mask.values.astype(bool)
         self.learnt = self.mask & cube.learnt.values.astype(bool) if "learnt" in cube else self.mask
         self.reach = max(channels.leads)
-        self.outside, source = Counter[str](), str(cube.encoding.get("source", "the cube"))
+        self.outside, source = Outside(), str(cube.encoding.get("source", "the cube"))
 
         foretold, observed = len(channels.leads) * len(channels.above), 1 + bool(correlated)
         fields = (look_back - 1 + self.n_days) * len(channels.history) + self.n_days * foretold
@@ -117,7 +126,7 @@ class Samples:
 
         def stack(names: tuple[str, ...], before: int, after: int) -> NDArray[np.float32]:
             """(before + days + after, channel, y, x), NaN on the days off the record."""
-            days, outside = np.arange(self.days[0] - before, self.days[0] + self.n_days + after), Counter[str]()
+            days = np.arange(self.days[0] - before, self.days[0] + self.n_days + after)
             stacked = self._array(len(days), len(names))
             for part in self._parts(len(days), len(names)):
                 first = part.start - before
@@ -129,10 +138,10 @@ class Samples:
                         read[:, k] = normal_of(cube[name.removesuffix(NORMAL) + HARMONIC].values, days[part])
                     else:
                         known = cube[name].isel(time=slice(start, stop)).transpose("time", "y", "x").values
-                        read[start - first : stop - first, k], count = checked(known, name, source)
-                        outside[name] += count
+                        read[start - first : stop - first, k] = self._checked(
+                            known, name, source, self.days[start:stop]
+                        )
                 stacked[part] = read
-            self.outside |= outside
             return stacked
 
         # Axis 0 of each view is t0; see inputs() for the order of the others.
@@ -140,7 +149,7 @@ class Samples:
         self._history = sliding_window_view(self._daily, (look_back, *self.size), axis=(0, 2, 3))
         self._fields = np.full((len(channels.static), rows, columns), np.nan, np.float32)
         for k, name in enumerate(channels.static):
-            self._fields[k], self.outside[name] = checked(cube[name].transpose("y", "x").values, name, source)
+            self._fields[k] = self._checked(cube[name].transpose("y", "x").values[None], name, source, [None])[0]
         self._static = sliding_window_view(self._fields, self.size, axis=(1, 2))
         self._ahead = stack(channels.future, 0, self.reach)[1:] if channels.future else None
         self._future = None
@@ -156,6 +165,10 @@ class Samples:
             np.meshgrid(_starts(rows, height, stride), _starts(columns, width, stride), indexing="ij"), -1
         ).reshape(-1, 2)
         self._corners = self._corners[self._counts(self.mask[None])[0] > 0]
+
+    def values_outside(self) -> dict[str, int]:
+        """Number of values outside the valid range by variable."""
+        return by_variable(self.outside)
 
     def identity(self) -> str:
         """Hash of all that samples are made of."""
@@ -350,12 +363,20 @@ class Samples:
                 day = issued.get_indexer(self.days[part])
                 read = np.full((len(day), *self.shape, len(leads)), np.nan, np.float32)
                 known = store.soil_moisture.isel(init_time=day[day >= 0])
-                read[day >= 0], count = checked(
-                    known.transpose("init_time", "y", "x", "lead_time").values, "soil_moisture", place, MARGIN
-                )
-                self.outside[place] += count
+                read[day >= 0] = self._checked(
+                    known.transpose("init_time", "y", "x", "lead_time").values, "soil_moisture", place,
+                    self.days[part][day >= 0], MARGIN,
+                )  # fmt: skip
                 stacked[part, ..., k] = read
         return stacked
+
+    def _checked(
+        self, values: NDArray[np.floating], name: str, place: str, days: Iterable[int | None], margin: float = 0.0
+    ) -> NDArray[np.floating]:
+        """Values (day, ...) as of `vadose.values.checked_by_day`; what is outside counts once, however often read."""
+        found, outside = checked_by_day(values, name, place, days, margin)
+        self.outside |= outside
+        return found
 
     def _array(self, days: int, *channels: int) -> NDArray[np.float32]:
         """Room for (day, *channels, y, x), laid out as it is read."""

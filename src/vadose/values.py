@@ -1,5 +1,7 @@
 """Values checked at the door: units of others converted, what lies outside the valid range counted or refused."""
 
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -75,6 +77,10 @@ _SPELLINGS = {
 }
 
 
+Outside = Counter[tuple[str, int | None]]
+"""Number of values outside the valid range by variable and day."""
+
+
 def checked(values: Array, name: str, place: str, margin: float = 0.0) -> tuple[Array, int]:
     """Values with single ones outside the valid range of their variable as missing, and how many those were.
 
@@ -115,6 +121,32 @@ def checked(values: Array, name: str, place: str, margin: float = 0.0) -> tuple[
             f"{units}what stands for a missing value in '_FillValue'"
         )
     return np.where(outside, np.nan, values).astype(np.result_type(values, np.float32)), count
+
+
+def checked_by_day(
+    values: Array, name: str, place: str, days: Iterable[int | None], margin: float = 0.0
+) -> tuple[Array, Outside]:
+    """Values (day, ...) as of `checked`, and how many lay outside on each of the days; of estimates by their place."""
+    found, count = checked(values, name, place, margin)
+    if not count:
+        return found, Outside()
+    gone = (np.isnan(found) & ~np.isnan(values)).reshape(len(values), -1).sum(axis=1)
+    said = place if margin else name
+    return found, +Outside({(said, day): int(n) for day, n in zip(days, gone, strict=True)})
+
+
+def by_variable(outside: Outside) -> dict[str, int]:
+    """Number of values outside the valid range by variable, of all days.
+
+    Examples
+    --------
+    >>> by_variable(Outside({("precipitation", 16801): 2, ("precipitation", 16802): 1, ("clay_fraction", None): 1}))
+    {'clay_fraction': 1, 'precipitation': 3}
+    """
+    found = Counter[str]()
+    for (name, _), count in outside.items():
+        found[name] += count
+    return dict(sorted(found.items()))
 
 
 def in_units(data: xr.Dataset, place: str) -> xr.Dataset:

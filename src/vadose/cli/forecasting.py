@@ -102,7 +102,7 @@ def forecast(
     Example: `vadose forecast runs/lstm cube.zarr --from 2016-02-01 --to 2016-03-01 --out lstm.zarr`
     """
     from vadose.artefact import identity
-    from vadose.cube import open_cube, with_weather_ahead
+    from vadose.cube import open_identified, with_weather_ahead
     from vadose.forecast import forecast as forecast_run
     from vadose.forecast import latest_day, weather_ahead
     from vadose.outlook import check_drawable, check_hindsight, draw_outlook, with_outlook
@@ -121,7 +121,8 @@ def forecast(
     begin, end = (
         (day_of(first, "--from"), day_of(str(last), "--to")) if first is not None else (issue or "", issue or "")
     )
-    opened, made_of = open_cube(cube), dict[str, object](cube=identity(cube))
+    opened, of_cube = open_identified(cube)
+    made_of: dict[str, object] = {"cube": of_cube}
     if weather:
         opened = with_weather_ahead(opened, weather, weather_ahead(checkpoint), init=issue, member=member)
         begin = end = opened.attrs["day_of_issue"]

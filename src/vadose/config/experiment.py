@@ -237,7 +237,14 @@ class Experiment(ExperimentFile):
             except (KeyError, ValueError, IndexError) as error:
                 raise ValueError(f"rivals.{name}: {place!r}: braces stand for layer alone") from error
         known = [*self.runs, *self.blends]
+        layers = list(self.layers.values()) or [LayerConfig(observed="soil_moisture")]
         for name, run in self.runs.items():
+            for foreseen in (run.channels(layer).foreseen for layer in layers):
+                if foreseen:
+                    raise ValueError(
+                        f"runs.{name}: future {list(foreseen)} is moisture of the days to forecast, which no forecast "
+                        "may see; give weather or '{observed}_normal', and moisture in history"
+                    )
             for layer in run.only or ():
                 if layer not in self.layers:
                     raise ValueError(f"runs.{name}: unknown layer '{layer}'{nearest(layer, list(self.layers))}")

@@ -1,8 +1,9 @@
 """The cube on disk: a Zarr v3 group per grid, written in blocks of days by anyone, by one build at a time."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from zarr.codecs import BloscCodec
 from zarr.storage import LocalStore
 
-from vadose.artefact import check_chunks, complete
+from vadose.artefact import check_chunks, complete, identity
 from vadose.cube import journal
 from vadose.door import CUBE, as_cube
 from vadose.errors import VadoseError
@@ -36,6 +37,7 @@ STATIONS = "stations"
 """Group of a cube whose cells are stations."""
 READ_AGAIN = 50
 """How often a cube is opened again whose build became complete meanwhile."""
+_Read = TypeVar("_Read")
 _EPOCH = pd.Timestamp("1970-01-01")
 _DAYS = {"units": "days since 1970-01-01", "calendar": "proleptic_gregorian"}
 
@@ -233,6 +235,22 @@ def open_cube(path: Path, group: str | None = None) -> xr.Dataset:
         When there is no cube at ``path``, its first build is not complete, it lacks a chunk, there is no such grid in
         it, or it cannot be brought into our form (`vadose.door.as_cube`).
     """
+    return _of_one_state(path, lambda folders: _opened(path, folders, group))
+
+
+def open_identified(path: Path) -> tuple[xr.Dataset, str]:
+    """`open_cube`, and the `vadose.artefact.identity` of the state that is opened.
+
+    Raises
+    ------
+    VadoseError
+        As `open_cube`.
+    """
+    return _of_one_state(path, lambda folders: (_opened(path, folders, None), identity(path)))
+
+
+def _of_one_state(path: Path, read: Callable[[list[Path]], _Read]) -> _Read:
+    """What is read of the folders of a cube, in one state of it."""
     if path.is_file():
         raise VadoseError(
             f"{path}: a file; expected a cube, made with: vadose build FOLDER --out CUBE, or written by xarray as a "
@@ -242,14 +260,15 @@ def open_cube(path: Path, group: str | None = None) -> xr.Dataset:
         folders = [folder for folder in (complete(path),) if journal.pending(path)] + [path]
         state = journal.state(path)
         try:
-            cube = _opened(path, folders, group)
-        except (OSError, KeyError, ValueError, VadoseError):
+            found = read(folders)
+        except (OSError, KeyError, ValueError, VadoseError) as error:
             # A build may have become complete meanwhile; what is wrong with the files themselves stays so.
-            if journal.state(path) == state and journal.pending(path) == (len(folders) > 1):
+            moved = isinstance(error, FileNotFoundError) and len(folders) > 1
+            if not moved and journal.state(path) == state and journal.pending(path) == (len(folders) > 1):
                 raise
             continue
         if journal.state(path) == state and journal.pending(path) == (len(folders) > 1):
-            return cube
+            return found
     raise VadoseError(f"{path}: it is written to all the time; open it again when its build has ended")
 
 

@@ -127,9 +127,9 @@ def evaluate(
     del taken
     common, most = _common(predicted, spreads, truth, min_pairs)
     every, days = days, _days(predictions, leads, sites.observed, period, most >= min_pairs)
-    at = slice(every.get_loc(days[0]), every.get_loc(days[-1]) + 1)
-    truth, common, predicted = truth[at], common[:, at], predicted[:, :, at]
-    spreads = [None if spread is None else spread[:, at] for spread in spreads]
+    these = every.slice_indexer(days[0], days[-1])
+    truth, common, predicted = truth[these], common[:, these], predicted[:, :, these]
+    spreads = [None if spread is None else spread[:, these] for spread in spreads]
     learnt = learnt_days(predictions, runs, days, allow_learnt_days)
     pairs = common.sum(axis=1)
     counts = pairs >= min_pairs

@@ -77,6 +77,18 @@ class Channels:
         """Whether forecasts take the analysed weather of the days to come: 'none' or 'perfect'."""
         return "none" if all(name.endswith(NORMAL) for name in self.future) else "perfect"
 
+    @property
+    def foreseen(self) -> tuple[str, ...]:
+        """Moisture among ``future``, which no forecast is to be given: the normal alone is known of days ahead.
+
+        Examples
+        --------
+        >>> Channels(("soil_moisture",), future=("precipitation", "soil_moisture", "soil_moisture_normal")).foreseen
+        ('soil_moisture',)
+        """
+        moist = ("soil_moisture", self.target.removesuffix("_filled"))
+        return tuple(name for name in self.future if name.startswith(moist) and not name.endswith(NORMAL))
+
     def to_dict(self) -> dict[str, Any]:
         """As plain values, for a checkpoint."""
         return asdict(self)

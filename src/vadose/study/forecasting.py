@@ -10,7 +10,7 @@ import xarray as xr
 
 from vadose.artefact import identity, writing
 from vadose.config import Experiment, LayerConfig, RunConfig
-from vadose.cube import open_cube
+from vadose.cube import open_identified
 from vadose.days import Period, lead_days
 from vadose.door import as_forecasts
 from vadose.errors import VadoseError
@@ -167,13 +167,13 @@ class _Road:
         stations: Path | None = None,
     ) -> None:  # fmt: skip
         self.experiment, self.runs, self.forecasts, self.progress = experiment, runs, forecasts, progress
-        self.made_of = {"cube": identity(cube_path)}
+        cube, of_cube = open_identified(cube_path)
+        self.made_of = {"cube": of_cube}
         if needy := [name for name, run in experiment.runs.items() if run.stations and stations is None]:
             raise VadoseError(f"runs {needy} learn from stations too: give a store of them, --stations STORE")
         self.taught = stations
         self.stations = xr.open_zarr(stations, consolidated=False) if stations else xr.Dataset()
         self.place = cube_path
-        cube = open_cube(cube_path)
         if fits(cube.nbytes):
             cube = cube.load()
         if experiment.learn_from is not None:
@@ -368,9 +368,8 @@ class _Road:
             cube, channels, look_back=run.look_back, window=window, stride=run.stride, sequence=run.sequence,
             correlated=layer.config.correlated, taught=taught, above=above,
         )  # fmt: skip
-        for name, count in samples.outside.items():
-            if count:
-                self.progress(f"{self.place}, {count} values of {name} outside the valid range taken as missing", 1.0)
+        for name, count in samples.values_outside().items():
+            self.progress(f"{self.place}, {count} values of {name} outside the valid range taken as missing", 1.0)
         return samples
 
     def _above(self, layer: _Layer) -> list[_Layer]:
