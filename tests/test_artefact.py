@@ -177,6 +177,12 @@ def test_a_full_disk_is_said_and_nothing_is_left(tmp_path: Path) -> None:
         full()
     assert names(tmp_path) == ["run"]
     assert made_from(tmp_path / "run") == {"content": "old"}
+    with (
+        pytest.raises(VadoseError, match=r"cube.zarr: the disk is full \(.* MB more are free\)"),
+        locked(tmp_path / ".scratch", tmp_path / "cube.zarr"),
+    ):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert names(tmp_path) == ["run"]
 
 
 def test_identity_sees_names_and_contents(tmp_path: Path) -> None:

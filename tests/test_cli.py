@@ -116,6 +116,22 @@ def test_what_goes_wrong_is_one_line_with_a_code(
     assert "Traceback" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "metadata", ["{", '{"zarr_format": 9}', '{"zarr_format": 3, "node_type": "array"}', "\0" * 50], ids=list("abcd")
+)
+@pytest.mark.parametrize("of", ["zarr.json", "ease2_9km/zarr.json", "ease2_9km/lat/zarr.json"])
+def test_a_store_of_broken_metadata_is_one_line(
+    metadata: str, of: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    field = xr.Dataset({"lat": (("y", "x"), [[40.0]])})
+    field.to_zarr(tmp_path / "a.zarr", group="ease2_9km", consolidated=False)
+    (tmp_path / "a.zarr" / of).write_text(metadata)
+    assert ended(["doctor", str(tmp_path / "a.zarr")], monkeypatch) == 2
+    told = capsys.readouterr().err.strip()
+    assert told.startswith(f"error: {tmp_path / 'a.zarr'}: cannot be opened as a data set (")
+    assert told.count("\n") == 0
+
+
 def test_an_interrupt_ends_with_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt

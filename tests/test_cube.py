@@ -99,3 +99,9 @@ def test_wrong_sources_and_stores_are_refused(tmp_path: Path) -> None:
     with pytest.raises(VadoseError, match="no cube there"):
         open_cube(tmp_path / "c.zarr")
     assert not list(tmp_path.iterdir())
+    inner = xr.Dataset(coords={"lat": ("y", [40.0])}).to_zarr
+    inner(tmp_path / "stores" / "forecast.zarr", consolidated=False)
+    with pytest.raises(VadoseError, match="stores: a folder without a Zarr store; expected a cube"):
+        open_cube(tmp_path / "stores")
+    with pytest.raises(VadoseError, match=r"forecast\.zarr: a Zarr store that is no cube; expected a cube"):
+        open_cube(tmp_path / "stores" / "forecast.zarr")

@@ -212,6 +212,11 @@ def test_each_fault_is_told_once(cube: xr.Dataset, fault: str) -> None:
     assert found_what.startswith(what)
 
 
+def test_a_variable_of_no_known_unit_has_none_to_doubt(cube: xr.Dataset) -> None:
+    own = xr.zeros_like(cube.soil_moisture.isel(time=0, drop=True)).drop_attrs() + cube.y + cube.x
+    assert [f for f in examine(cube.assign(own=own)).findings if "own" in f.variable] == []
+
+
 def test_cells_outside_the_mask_do_not_count(cube: xr.Dataset) -> None:
     cube["mask"][2, 2] = False
     assert told(with_value(cube, "air_temperature", (slice(None), 2, 2), -9999)) == []

@@ -76,11 +76,7 @@ def writing(path: Path) -> Iterator[Path]:
         except OSError as error:
             if error.errno not in _FULL:
                 raise
-            written, free = _size(scratch) / 1e6, shutil.disk_usage(place.parent).free / 1e6
-            raise VadoseError(
-                f"{path}: the disk is full after {written:.1f} MB were written ({free:.1f} MB more are free); free "
-                "some space, or write to another disk"
-            ) from error
+            raise _no_room(path, f" after {_size(scratch) / 1e6:.1f} MB were written") from error
         finally:
             remove(scratch)
 
@@ -95,7 +91,8 @@ def locked(path: Path, of: Path | None = None) -> Iterator[bool]:
     Raises
     ------
     VadoseError
-        When another process, or another part of this one, holds the lock; it names ``of`` where that is written.
+        When another process, or another part of this one, holds the lock, or the disk is full; it names ``of`` where
+        that is written.
     """
     place = path.resolve()
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -112,9 +109,20 @@ def locked(path: Path, of: Path | None = None) -> Iterator[bool]:
                 continue
             try:
                 yield left
+            except OSError as error:
+                if error.errno not in _FULL:
+                    raise
+                raise _no_room(of or path) from error
             finally:
                 name.unlink()
             return
+
+
+def _no_room(path: Path, after: str = "") -> VadoseError:
+    free = shutil.disk_usage(path.resolve().parent).free / 1e6
+    return VadoseError(
+        f"{path}: the disk is full{after} ({free:.1f} MB more are free); free some space, or write to another disk"
+    )
 
 
 def _mend(place: Path, aside: Path) -> None:

@@ -63,6 +63,20 @@ def test_a_checkpoint_with_foreign_types_is_refused() -> None:
         model.set_extra_state(foreign)
 
 
+def test_the_same_trees_are_the_same_bytes() -> None:
+    channels = Channels(("soil_moisture_filled",), leads=(1, 2), target="soil_moisture_filled")
+    history = torch.rand(300, 1, 1, 1, 1, generator=torch.Generator().manual_seed(0))
+    inputs = Inputs(history, torch.empty(300, 0, 1, 1), None, torch.arange(300), torch.zeros(300, 2, dtype=torch.int64))
+    models = [Trees(channels, iterations=3, gaussian=True) for _ in range(2)]
+    for model in models:
+        model.fit([(inputs, history[:, :, 0].repeat(1, 2, 1, 1))])
+    state, same = (model.get_extra_state() for model in models)
+    assert torch.equal(state, same)
+    before = models[0](inputs)
+    models[0].set_extra_state(state)
+    assert torch.equal(models[0](inputs), before)
+
+
 def test_trees_learn_a_rule() -> None:
     channels = Channels(("soil_moisture_filled",), leads=(1,), target="soil_moisture_filled")
     generator = torch.Generator().manual_seed(0)

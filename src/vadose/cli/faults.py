@@ -5,6 +5,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -64,9 +65,11 @@ def _line(error: Exception) -> str | None:
         )
     if isinstance(error, BrokenPipeError):
         return "the output was closed before all was written to it"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{error.filename or 'the disk'}: the disk is full; free some space, or write to another disk"
+    if (place := _unopened(error)) is not None:
+        return f"{place}: cannot be opened as a data set ({_short(error)}); copy or make it again"
     if isinstance(error, OSError):
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return f"{error.filename or 'the disk'}: the disk is full; free some space, or write to another disk"
         if error.strerror and error.filename is not None:
             return f"{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}"
         return _short(error)
@@ -84,6 +87,17 @@ def _unread_array(error: Exception) -> str | None:
         if isinstance(array := frame.f_locals.get("self"), zarr.AsyncArray):
             return str(array.store_path).removeprefix("file://")
     return "a Zarr store"
+
+
+def _unopened(error: Exception) -> str | None:
+    """Place of the store or file whose metadata xarray or Zarr could not make a data set of; None for other faults."""
+    for frame in _frames(error):
+        library, names = str(frame.f_globals.get("__name__", "")), frame.f_locals
+        opens = frame.f_code.co_name in ("open_zarr", "open_dataset", "open_group") and names.get("mode", "r") != "w"
+        if opens and library.startswith(("xarray.", "zarr.")):
+            place = names["store"] if "store" in names else names.get("filename_or_obj")
+            return str(place if isinstance(place, str | Path) else getattr(place, "root", place))
+    return None
 
 
 def _frames(error: BaseException | None) -> Iterator[FrameType]:

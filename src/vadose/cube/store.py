@@ -38,6 +38,10 @@ STATIONS = "stations"
 READ_AGAIN = 50
 """How often a cube is opened again whose build became complete meanwhile."""
 _Read = TypeVar("_Read")
+_EXPECTED = (
+    "expected a cube, made with: vadose build FOLDER --out CUBE, or written by xarray as a group of a Zarr store, with "
+    f"(time, y, x), lat, lon and mask (y, x) and the attributes {', '.join(CUBE)}"
+)
 _EPOCH = pd.Timestamp("1970-01-01")
 _DAYS = {"units": "days since 1970-01-01", "calendar": "proleptic_gregorian"}
 
@@ -252,10 +256,7 @@ def open_identified(path: Path) -> tuple[xr.Dataset, str]:
 def _of_one_state(path: Path, read: Callable[[list[Path]], _Read]) -> _Read:
     """What is read of the folders of a cube, in one state of it."""
     if path.is_file():
-        raise VadoseError(
-            f"{path}: a file; expected a cube, made with: vadose build FOLDER --out CUBE, or written by xarray as a "
-            f"group of a Zarr store, with (time, y, x), lat, lon and mask (y, x) and the attributes {', '.join(CUBE)}"
-        )
+        raise VadoseError(f"{path}: a file; {_EXPECTED}")
     for _ in range(READ_AGAIN):
         folders = [folder for folder in (complete(path),) if journal.pending(path)] + [path]
         state = journal.state(path)
@@ -273,14 +274,17 @@ def _of_one_state(path: Path, read: Callable[[list[Path]], _Read]) -> _Read:
 
 
 def _opened(path: Path, folders: list[Path], group: str | None) -> xr.Dataset:
-    found = {p.parent.name for folder in folders for p in folder.glob("*/zarr.json") if (p.parent / "lat").exists()}
+    is_store = any((folder / name).exists() for folder in folders for name in ("zarr.json", ".zgroup"))
+    found = {lat.parent.name for folder in folders if is_store for lat in folder.glob("*/lat")}
     groups = sorted(found)
     if not groups:
         begun = journal.building(path).exists()
-        how = "half built, and never complete; run its 'vadose build' again, it resumes" if begun else (
-            f"no cube there; make one with: vadose build FOLDER --out {path}"
-        )  # fmt: skip
-        raise VadoseError(f"{path}: {how}")
+        if begun:
+            raise VadoseError(f"{path}: half built, and never complete; run its 'vadose build' again, it resumes")
+        if not path.exists():
+            raise VadoseError(f"{path}: no cube there; make one with: vadose build FOLDER --out {path}")
+        kind = "Zarr store that is no cube" if is_store else "folder without a Zarr store"
+        raise VadoseError(f"{path}: a {kind}; {_EXPECTED}")
     if (group is None and len(groups) > 1) or (group is not None and group not in groups):
         raise VadoseError(f"{path}: grid {group!r} asked for, found {groups}; name one of them")
     files: Any = journal.Layered(folders[0], path, read_only=True) if len(folders) > 1 else path

@@ -207,7 +207,7 @@ def _of_variable(found: Survey, days: pd.DatetimeIndex, array: xr.DataArray) -> 
         yield finding(*_impossible(found, wrong, days))
     if not found.inside.any():
         return
-    if _SAME_UNIT.get(found.said_units, found.said_units) != found.units:
+    if found.said_units != found.units and _SAME_UNIT.get(found.said_units, found.said_units) != found.units:
         what = f"its attribute says {found.said_units!r}, its values look like {found.units!r}"
         yield finding("warning", what, "attributes", "see which is right and mend the attribute")
     daily = "time" in array.dims

@@ -1,5 +1,8 @@
 """Gradient-boosted trees: one ensemble a lead time, on sums and means of what is known."""
 
+import io
+import re
+import zipfile
 from collections.abc import Iterable
 from typing import Any
 
@@ -223,13 +226,31 @@ class Trees(nn.Module):
         import skops.io  # takes seconds, and most models need none of it
 
         data = skops.io.dumps([self.regressors, self.variances])
-        return torch.frombuffer(bytearray(data), dtype=torch.uint8)
+        return torch.frombuffer(bytearray(_canonical(data)), dtype=torch.uint8)
 
     def set_extra_state(self, state: Tensor) -> None:
         """Take the regressors back from bytes; types not expected there are refused."""
         import skops.io
 
         self.regressors, self.variances = skops.io.loads(state.numpy().tobytes(), trusted=TRUSTED)
+
+
+def _canonical(archive: bytes) -> bytes:
+    """A skops archive without times and addresses of objects: the same bytes for the same regressors."""
+    numbers: dict[bytes, bytes] = {}
+
+    def number(address: re.Match[bytes]) -> bytes:
+        return numbers.setdefault(address[0], b"%d" % len(numbers))
+
+    packed = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(archive)) as source, zipfile.ZipFile(packed, "w") as target:
+        schema = re.sub(rb'(?<="__id__": )\d+|(?<=")\d+(?=\.npy")', number, source.read("schema.json"))
+        for name in source.namelist():
+            if name != "schema.json":
+                address, ending = name.split(".")
+                target.writestr(zipfile.ZipInfo(f"{numbers[address.encode()].decode()}.{ending}"), source.read(name))
+        target.writestr(zipfile.ZipInfo("schema.json"), schema)
+    return packed.getvalue()
 
 
 def _by_cell(values: Tensor) -> Array:
