@@ -13,6 +13,7 @@ from distributed import LocalCluster
 
 from vadose.artefact import provenance
 from vadose.downscale import maps as module
+from vadose.downscale.coarse import as_coarse
 from vadose.downscale.domain import domain_distance, training_domain
 from vadose.downscale.maps import downscale_maps
 from vadose.downscale.rasters import write_cog
@@ -179,7 +180,10 @@ def test_buckets_are_filled_by_the_rain_of_a_coarse_field(where, fine, coarse, s
         precipitation=(dims, rng.gamma(0.5, 12.0, shape)), air_temperature_max=(dims, rng.normal(298, 3, shape)),
         air_temperature_min=(dims, rng.normal(288, 3, shape)),
     )  # fmt: skip
-    given = [rain, *(data for data in coarse[1:] if data is not coarse[2] or where == "degrees")]
+    spoilt = rain.copy(deep=True)
+    spoilt.precipitation.values[0, 0, 0] = -9999.0
+    rain = spoilt.where(spoilt.precipitation != -9999.0).assign_attrs(rain.attrs)
+    given = [spoilt, *(data for data in coarse[1:] if data is not coarse[2] or where == "degrees")]
     checkpoint = made("mmnet", series=("surface_temperature", "bucket_25mm"))
     found = opened(downscale_maps(saved(checkpoint), fine, given, DAYS[:1], tmp_path / "m.zarr"))
     lat = rain["lat"] if where == "degrees" else coarse[2].lat
@@ -190,6 +194,39 @@ def test_buckets_are_filled_by_the_rain_of_a_coarse_field(where, fine, coarse, s
     without = [data.drop_vars("precipitation", errors="ignore") for data in given]
     with pytest.raises(VadoseError, match="bucket_25mm"):
         downscale_maps(saved(checkpoint), fine, without, DAYS[:1], tmp_path / "n.zarr")
+
+
+def test_single_values_outside_are_missing_and_counted_and_more_are_refused(fine, coarse, saved, tmp_path) -> None:
+    path = saved(made("mmnet"))
+    (weather, warm, smap), given = [data.copy(deep=True) for data in coarse], fine.copy(deep=True)
+    weather.precipitation.values[8, 2, 2] = -9999.0
+    smap.soil_moisture_smap_l4.values[9, -1, -1] = np.inf
+    given.elevation.values[30, 40:42] = -9999.0
+    given.ndvi.values[1, 3, 4] = 1e20
+    missing = [data.where(np.isfinite(data) & (data != -9999.0)) for data in (weather, smap)]
+    clean = given.where(np.isfinite(given) & (given != -9999.0) & (given < 1e20)).assign_attrs(fine.attrs)
+    clean = clean.assign_coords(fine.coords)
+    two = opened(downscale_maps(path, given, [weather, warm, smap], DAYS, tmp_path / "a.zarr", tile=41))
+    whole = opened(downscale_maps(path, given, [weather, warm, smap], DAYS, tmp_path / "b.zarr"))
+    same = opened(downscale_maps(path, clean, [missing[0], warm, missing[1]], DAYS, tmp_path / "c.zarr"))
+    expected = {"elevation": 2, "ndvi": 1, "precipitation": 1, "soil_moisture_smap_l4": 1}
+    assert json.loads(two.values_outside) == json.loads(whole.values_outside) == expected
+    assert "outside" not in whole.attrs
+    assert "values_outside" not in same.attrs
+    np.testing.assert_array_equal(whole.soil_moisture, same.soil_moisture)
+    with pytest.raises(VadoseError, match=r"coarse field 'soil_moisture_smap_l4'.* lie outside"):
+        downscale_maps(path, fine, [weather, warm, smap * 100], DAYS, tmp_path / "d.zarr")
+    with pytest.raises(VadoseError, match="of elevation lie outside"):
+        downscale_maps(path, fine.assign(elevation=fine.elevation - 2e4), coarse, DAYS, tmp_path / "d.zarr")
+    assert not (tmp_path / "d.zarr").exists()
+
+
+def test_a_coarse_field_in_percent_is_converted_where_it_says_so(coarse) -> None:
+    smap = coarse[2].soil_moisture_smap_l4
+    percent = coarse[2].assign(soil_moisture_smap_l4=(smap * 100).assign_attrs(units="vol %"))
+    found = as_coarse(percent, "mine.zarr", None, "soil_moisture_smap_l4").soil_moisture_smap_l4
+    np.testing.assert_allclose(found, smap, rtol=1e-6)
+    assert found.attrs["units"] == "m3 m-3"
 
 
 def test_an_outlook_sees_no_satellite_after_the_day_of_issue(fine, coarse, saved, tmp_path) -> None:

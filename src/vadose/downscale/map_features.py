@@ -15,7 +15,7 @@ from vadose.features import with_buckets
 from vadose.features.bucket import BUCKET, FILLED_BY
 from vadose.grid import Grid, ease_grid, grid_of
 from vadose.models.mmnet import Features
-from vadose.values import MARGIN, checked
+from vadose.values import MARGIN, Outside, checked_by_day
 
 Floats = NDArray[np.floating]
 IntArray = NDArray[np.int64]
@@ -56,6 +56,8 @@ class MapFeatures:
         self, fine: xr.Dataset, coarse: Sequence[xr.Dataset], wanted: Sequence[Features], days: pd.DatetimeIndex
     ) -> None:
         self.grid, self.fine, self.days = _fine_grid(fine), fine, days
+        self.outside = Outside()
+        """Number of values of coarse fields outside their valid range, by name and day."""
         self._fine_place = str(fine.encoding.get("source", "fine features"))
         self.names = list(dict.fromkeys(name for features in wanted for name in features.snapshot))
         self.series_names = list(dict.fromkeys(name for features in wanted for name in features.series))
@@ -76,8 +78,12 @@ class MapFeatures:
         self.own = [k for k, name in enumerate(self.names) if name not in MADE and name not in self._snapshot]
         """Positions of the snapshot features that are of the fine data set."""
 
-    def snapshot(self, day: int, rows: slice, columns: slice) -> NDArray[np.float32]:
-        """Snapshot features (S, row, column) of a window on the ``day``-th day, NaN where missing."""
+    def snapshot(self, day: int, rows: slice, columns: slice) -> tuple[NDArray[np.float32], Outside]:
+        """Snapshot features (S, row, column) of a window on the ``day``-th day, NaN where missing.
+
+        And how many values of the fine ones lay outside their valid range.
+        """
+        outside = Outside()
         found = np.empty((len(self.names), rows.stop - rows.start, columns.stop - columns.start), np.float32)
         for values, name in zip(found, self.names, strict=True):
             if name in MADE:
@@ -88,11 +94,16 @@ class MapFeatures:
                 values[...] = of_day[np.ix_(source.rows[rows], source.columns[columns])]
             else:
                 window = self.fine[name].isel(y=rows, x=columns)
-                window = window.isel(time=self._fine_day[day]) if "time" in window.dims else window
-                values[...], _ = checked(window.transpose("y", "x").values, name, self._fine_place)
+                of_day = "time" in window.dims
+                window = window.isel(time=self._fine_day[day]) if of_day else window
+                on = [self._seen[day].toordinal() if of_day else None]
+                (values[...],), more = checked_by_day(
+                    window.transpose("y", "x").values[None], name, self._fine_place, on
+                )
+                outside |= more
                 if name.endswith("_age") and "time" in self.fine[name].dims:
                     values += (self.days[day] - self._seen[day]).days
-        return found
+        return found, outside
 
     def inside(self, rows: slice, columns: slice) -> NDArray[np.bool_]:
         """Whether a pixel is to be mapped (row, column), by the mask of the fine data set."""
@@ -136,7 +147,10 @@ class MapFeatures:
         days = pd.DatetimeIndex(source.data.time.values).normalize()
         rain = source.data.isel(time=_positions(source.data, pd.date_range(days.min(), days.max()), "precipitation"))
         latitude = rain["lat"] if "lat" in rain.coords else self._latitude(source)
-        filled = with_buckets(rain[[name for name in FILLED_BY if name in rain]].load(), wanted, latitude)
+        given = rain[[name for name in FILLED_BY if name in rain]].transpose("time", ...).load()
+        for name, field in given.items():
+            given[name] = field.copy(data=self._checked(field.values, str(name), pd.DatetimeIndex(rain.time.values)))
+        filled = with_buckets(given, wanted, latitude)
         self._coarse[number] = replace(source, data=rain.assign(filled[wanted]))
 
     def _latitude(self, source: "_Coarse") -> xr.DataArray:
@@ -168,7 +182,16 @@ class MapFeatures:
         # Forecasts may lie a little beyond what can be observed.
         margin = MARGIN if "init_time" in source.data.attrs else 0.0
         values = field.transpose(..., *source.axes).values.astype(np.float32)
-        return source, checked(values, name, f"coarse field '{name}'", margin)[0]
+        if "time" in field.dims:
+            return source, self._checked(values, name, days, margin)
+        return source, self._checked(values[None], name, None, margin)[0]
+
+    def _checked(self, values: Floats, name: str, days: pd.DatetimeIndex | None, margin: float = 0.0) -> Floats:
+        """Values (day, ...) of a coarse field, those outside the valid range missing and counted."""
+        on = [None] if days is None else [day.toordinal() for day in days]
+        found, outside = checked_by_day(values, name, f"coarse field '{name}'", on, margin)
+        self.outside |= outside
+        return found
 
     def _made(self, name: str, day: int, rows: slice, columns: slice) -> Floats | float:
         if name == "latitude":

@@ -1,5 +1,7 @@
 """Maps of soil moisture at 100 m: the weather encoded once a distinct history, pixels combined tile by tile."""
 
+import json
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
@@ -18,12 +20,14 @@ from vadose.artefact import identity, is_current, provenance, remove, writing
 from vadose.downscale.domain import domain_distance
 from vadose.downscale.fit import load
 from vadose.downscale.map_features import MapFeatures
+from vadose.downscale.map_notes import attributes_of, inputs_of
 from vadose.downscale.rasters import create_maps
 from vadose.errors import VadoseError
 from vadose.models.downscalers import from_checkpoint
 from vadose.models.folded import Folded, fold
 from vadose.models.long_memory import LongMMNet
 from vadose.models.mmnet import Downscaler, Features, Fine, MMNet
+from vadose.values import Outside, by_variable
 from vadose.workers import on_workers
 
 Progress = Callable[[str, float], None]
@@ -33,6 +37,8 @@ PIXELS_AT_ONCE = 1 << 13
 DAYS_AT_ONCE = 1 << 16
 """Histories x days encoded at once."""
 _DONE = "days_done"
+_OUTSIDE = "outside"
+"""Name, day and number of values outside the valid range; noted with the days done."""
 
 
 def downscale_maps(
@@ -61,6 +67,9 @@ def downscale_maps(
     Nothing is estimated outside of the ``mask`` of ``fine``, where no feature of ``fine`` is known, or where
     no value of a history is. Single missing features are masked as the network learnt it; ``missing_share``
     (time, feature) is the share of mapped pixels, of histories the share of their values too, that lacked one.
+
+    Single values outside the valid range of their feature are missing; the attribute ``values_outside`` and the
+    terminal say how many.
 
     Interrupted, the days done are kept beside ``out`` and not computed again; ``out`` appears when it is whole.
     Workers map rows of tiles of a day each and write their own chunks; each of them, and this process, reads the
@@ -118,7 +127,7 @@ def downscale_maps(
     when = pd.DatetimeIndex(list(days))
     if not len(when) or not when.is_monotonic_increasing or not when.is_unique or (when != when.normalize()).any():
         raise VadoseError(f"maps: {len(when)} days given; give at least one, each once, rising, without an hour")
-    attributes = _attributes(kept, fine, fields)
+    attributes = attributes_of(kept, fine, fields)
     inputs = {
         "checkpoint": identity(checkpoint), "days": [f"{day:%Y-%m-%d}" for day in when], "tile": tile,
         "precision": precision, "fine": inputs_of(fine), "coarse": [inputs_of(field) for field in fields],
@@ -146,7 +155,12 @@ def downscale_maps(
             done = _mapped(store, run, jobs)
         for share in _noted(store, done, len(windows)):
             progress(f"mapping {out.stem}", share)
-        del store.attrs[_DONE]
+        outside = run.features.outside | Outside({(name, on): n for name, on, n in store.attrs.get(_OUTSIDE, [])})
+        if found := by_variable(outside):
+            store.attrs["values_outside"] = json.dumps(found)
+            progress(f"{out.stem}, values outside the valid range taken as missing, {found}", 1.0)
+        for note in (_DONE, _OUTSIDE):
+            store.attrs.pop(note, None)
         begun.rename(scratch)
     return out
 
@@ -199,14 +213,16 @@ class _Tile(NamedTuple):
     snapshot: Tensor
     histories: list[tuple[Tensor, Tensor]]
     missing: NDArray[np.float64]
+    outside: Outside
 
 
 class _Mapped(NamedTuple):
-    """A window that was written: its day, pixels mapped, and how many of them lack each feature."""
+    """A window that was written: its day, pixels mapped, how many lack each feature, values outside the valid range."""
 
     day: int
     pixels: int
     missing: NDArray[np.float64]
+    outside: Outside
 
 
 class _Run:
@@ -232,7 +248,7 @@ class _Run:
     def read(self, day: int, rows: slice, columns: slice) -> _Tile:
         features = self.features
         kept = features.inside(rows, columns)
-        snapshot = features.snapshot(day, rows, columns)
+        snapshot, outside = features.snapshot(day, rows, columns)
         if features.own:
             kept &= np.isfinite(snapshot[features.own]).any(axis=0)
         found = [features.histories(Features((), *span), day, rows, columns) for span in self.spans]
@@ -251,7 +267,7 @@ class _Run:
             for name, gaps in zip(names, count @ np.isnan(series).mean(axis=1), strict=True):
                 lacking[name] = max(lacking[name], gaps)
         missing = np.concatenate([np.isnan(pixels).sum(axis=1), list(lacking.values())])
-        return _Tile(kept, torch.from_numpy(pixels).T, histories, missing)
+        return _Tile(kept, torch.from_numpy(pixels).T, histories, missing, outside)
 
     def estimate(self, tile: _Tile) -> dict[str, NDArray[np.float32]]:
         """Layers (row, column) of a tile."""
@@ -285,7 +301,7 @@ def _create(path: Path, run: _Run, tile: int, attributes: dict[str, Any]) -> Non
     shares = xr.Dataset(
         {"missing_share": (("time", "feature"), np.full((len(days), len(run.told)), np.nan, np.float32), described)},
         coords={"feature": np.array(run.told, object)},
-        attrs=attributes | {_DONE: 0},
+        attrs=attributes | {_DONE: 0, _OUTSIDE: []},
     )
     group = create_maps(path, grid, days, run.layers, edge=tile, beside=shares)
     if "soil_moisture_std" in run.layers:
@@ -340,7 +356,7 @@ def _mapped(store: zarr.Group, run: _Run, windows: Sequence[_Window]) -> Iterato
             yield from _written(before)
             pixels = int(found.kept.sum())
             write = writer.submit(_write, store, run.estimate(found), *window) if pixels else None
-            before = [(write, _Mapped(window[0], pixels, found.missing))]
+            before = [(write, _Mapped(window[0], pixels, found.missing, found.outside))]
         yield from _written(before)
 
 
@@ -357,48 +373,23 @@ def _noted(store: zarr.Group, done: Iterable[_Mapped], windows: int) -> Iterator
     missing = np.zeros(store["missing_share"].shape)
     pixels, counts = np.zeros(days, np.int64), np.zeros(days, np.int64)
     counts[:first] = windows
-    for day, mapped, lacking in done:
+    outside = Outside({(name, on): n for name, on, n in store.attrs.get(_OUTSIDE, [])})
+    of_days: dict[int, Outside] = defaultdict(Outside)
+    for day, mapped, lacking, wrong in done:
+        of_days[day] += wrong
         pixels[day] += mapped
         counts[day] += 1
         missing[day] += lacking if mapped else 0
         if counts[day] == windows:
             if pixels[day]:
                 store["missing_share"][day] = (missing[day] / pixels[day]).astype(np.float32)
+            outside |= of_days.pop(day)
             # Those before the first that is not whole.
-            store.attrs[_DONE] = int(np.cumprod(counts == windows).sum())
+            whole = int(np.cumprod(counts == windows).sum())
+            store.attrs.update({_DONE: whole, _OUTSIDE: [[*of, n] for of, n in outside.items()]})
         yield float(counts.sum()) / (windows * days)
 
 
 def _write(store: zarr.Group, layers: dict[str, NDArray[np.float32]], day: int, rows: slice, columns: slice) -> None:
     for name, values in layers.items():
         store[name][day, rows, columns] = values
-
-
-def _attributes(kept: dict[str, Any], fine: xr.Dataset, coarse: list[xr.Dataset]) -> dict[str, Any]:
-    """What the maps say of themselves, by what they are made of."""
-    learnt = kept.get("attributes", {})
-    mode = fine.attrs.get("mode")
-    if mode and learnt.get("mode") and mode != learnt["mode"]:
-        raise VadoseError(
-            f"maps: gaps of the fine features are filled in the mode {mode!r}, the network learnt in "
-            f"{learnt['mode']!r}; make the features anew in that mode"
-        )
-    told = [data.attrs["simulated"] for data in (fine, *coarse) if "simulated" in data.attrs]
-    told += [learnt["simulated"]] if "simulated" in learnt else []
-    simulated = "unknown" if not told else "true" if "true" in told else "false"
-    found = {**learnt, "simulated": simulated, "title": "volumetric soil moisture, daily maps"}
-    if mode:
-        found["mode"] = mode
-    if issued := [data.attrs["init_time"] for data in coarse if "init_time" in data.attrs]:
-        # Whatever else is given of the days ahead was not known on the day of issue, unless it is a forecast too.
-        others = [data.attrs.get("weather") for data in coarse if "init_time" not in data.attrs]
-        said = others[0] if len(set(others)) == 1 and others[0] else "perfect"
-        found |= {"init_time": issued[0], "weather": said}
-    return found
-
-
-def inputs_of(data: xr.Dataset) -> dict[str, Any]:
-    """Which part of a store is given."""
-    ends = {name: [str(axis.values[0]), str(axis.values[-1])] for name, axis in data.indexes.items() if len(axis)}
-    return {"sizes": dict(data.sizes), "ends": ends,
-            "variables": sorted(map(str, data.data_vars))}  # fmt: skip

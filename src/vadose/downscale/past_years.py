@@ -10,7 +10,8 @@ import pandas as pd
 import xarray as xr
 
 from vadose.artefact import identity, is_current, provenance, remove, writing
-from vadose.downscale.maps import Progress, downscale_maps, inputs_of
+from vadose.downscale.map_notes import inputs_of
+from vadose.downscale.maps import Progress, downscale_maps
 from vadose.downscale.rasters import create_maps
 from vadose.errors import VadoseError
 from vadose.features.bucket import BUCKET
