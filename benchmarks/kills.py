@@ -60,7 +60,8 @@ COMMANDS = {
     "study": "study tiny.yaml --quick --cube cube.zarr --out {out}",
 }
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-TIMES = re.compile(rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(\+00:00)?")
+MADE = re.compile(rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(\+00:00)?|[0-9a-f]{32}")
+"""Times of making, and hashes of artefacts that note theirs."""
 FILES = {f"SMAP_{k}.h5": b"\x89HDF\r\n\x1a\n" + random.Random(k).randbytes(3_000_000) for k in range(6)}
 
 
@@ -162,8 +163,8 @@ def artefacts(folder: Path) -> dict[str, dict[str, str]]:
 
 
 def digest(path: Path) -> str:
-    """Hash of a file but for the times of its making."""
-    return hashlib.sha256(TIMES.sub(b"", path.read_bytes())).hexdigest()
+    """Hash of a file but for what is of its making."""
+    return hashlib.sha256(MADE.sub(b"", path.read_bytes())).hexdigest()
 
 
 class Centre(BaseHTTPRequestHandler):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -165,7 +166,7 @@ def test_a_lock_keeps_others_out_and_leaves_no_file(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
-def test_a_full_disk_is_said_and_nothing_is_left(tmp_path: Path) -> None:
+def test_a_full_disk_is_said_and_nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_run(tmp_path / "run", "old")
 
     def full() -> None:
@@ -182,6 +183,9 @@ def test_a_full_disk_is_said_and_nothing_is_left(tmp_path: Path) -> None:
         locked(tmp_path / ".scratch", tmp_path / "cube.zarr"),
     ):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=4096))
+    with pytest.raises(VadoseError, match=r"new: the disk is full after 0.0 MB"), writing(tmp_path / "new"):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))  # as NetCDF says it
     assert names(tmp_path) == ["run"]
 
 

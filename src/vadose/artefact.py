@@ -26,6 +26,8 @@ LARGE = 2 << 30
 CHUNKS = "chunks.json"
 """Beside the ``zarr.json`` of an array: sizes of its chunk files by their names, as they were written."""
 _FULL = {errno.ENOSPC, errno.EDQUOT}
+_NO_ROOM = 1 << 16
+"""Free bytes of a full disk."""
 _HERE, _EXCHANGE = -100, 2
 """``AT_FDCWD`` and ``RENAME_EXCHANGE`` of Linux."""
 
@@ -74,7 +76,7 @@ def writing(path: Path) -> Iterator[Path]:
                 scratch.rename(place)
                 remove(aside)
         except OSError as error:
-            if error.errno not in _FULL:
+            if not _is_full(error, place.parent):
                 raise
             raise _no_room(path, f" after {_size(scratch) / 1e6:.1f} MB were written") from error
         finally:
@@ -110,12 +112,17 @@ def locked(path: Path, of: Path | None = None) -> Iterator[bool]:
             try:
                 yield left
             except OSError as error:
-                if error.errno not in _FULL:
+                if not _is_full(error, place.parent):
                     raise
                 raise _no_room(of or path) from error
             finally:
                 name.unlink()
             return
+
+
+def _is_full(error: OSError, folder: Path) -> bool:
+    """Whether the disk was full; NetCDF says that its files may not be written then."""
+    return error.errno in _FULL or shutil.disk_usage(folder).free < _NO_ROOM
 
 
 def _no_room(path: Path, after: str = "") -> VadoseError:
