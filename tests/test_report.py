@@ -91,6 +91,19 @@ def test_only_a_simulated_world_is_called_so(small_cube: xr.Dataset, tmp_path: P
     assert ("SIMULATED" in html) == (simulated == "true")
 
 
+def test_a_page_is_drawn_once(small_cube: xr.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, out = evaluation(small_cube, tmp_path / "test", runs=RUNS[:2]), tmp_path / "report.html"
+    drawn: list[Any] = []
+    monkeypatch.setattr("vadose.report._png", lambda figure: drawn.append(figure) or "data:")
+    for title in ("Soil & <water>", "Soil & <water>", "another"):
+        build_report([folder], out, title=title)
+    assert len(drawn) == 2 * 5
+    table = folder / "scores.csv"
+    table.write_text(table.read_text().replace("0.0", "0.1", 1))
+    build_report([folder], out, title="another")
+    assert len(drawn) == 3 * 5
+
+
 def test_a_folder_that_is_no_evaluation_is_refused(tmp_path: Path) -> None:
     with pytest.raises(VadoseError, match="no evaluation there"):
         build_report([tmp_path], tmp_path / "report.html", title="t")

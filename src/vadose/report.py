@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 from collections.abc import Sequence
 from datetime import date
 from html import escape
@@ -15,7 +16,7 @@ import xarray as xr
 from jinja2 import Environment, PackageLoader
 from matplotlib.figure import Figure
 
-from vadose.artefact import provenance, writing
+from vadose.artefact import identity, provenance, writing
 from vadose.errors import VadoseError
 from vadose.evaluate.figures import density
 from vadose.evaluate.intervals import FEWEST_DAYS, FEWEST_PAIRS
@@ -39,7 +40,7 @@ KINDS = {
 
 
 def build_report(evaluations: Sequence[Path], out: Path, *, title: str) -> Path:
-    """Write one self-contained page of tables, maps and figures.
+    """Write one self-contained page of tables, maps and figures; one of the same evaluations stays as it is.
 
     Parameters
     ----------
@@ -55,9 +56,14 @@ def build_report(evaluations: Sequence[Path], out: Path, *, title: str) -> Path:
     """
     parts = [_Evaluation(folder) for folder in evaluations]
     first = parts[0].scores.attrs
+    made_of = json.dumps({"title": title, "evaluations": identity(*evaluations)}, ensure_ascii=True)
+    noted = f'<meta name="inputs" content="{escape(made_of)}">'
+    if out.is_file() and noted in out.read_text(encoding="utf-8"):
+        return out
     environment = Environment(loader=PackageLoader("vadose", "."), autoescape=False)
     page = environment.get_template("report.html").render(
         title=escape(title),
+        noted=noted,
         created=date.today().isoformat(),
         version=version("vadose"),
         commit=first.get("commit", ""),

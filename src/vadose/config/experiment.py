@@ -273,12 +273,14 @@ def load_experiment(name: str) -> Experiment:
 def quick(experiment: Experiment) -> Experiment:
     """The same experiment with a few steps of everything: it shows that all runs, not how well.
 
-    Networks are trained for an epoch; of validation and test the first `QUICK_DAYS` are forecast.
+    Networks are trained for an epoch; of validation and test the first `QUICK_DAYS` are forecast, in windows that do
+    not overlap.
 
     Examples
     --------
-    >>> quick(load_experiment("conus")).runs["convlstm"].training.epochs
-    1
+    >>> run = quick(load_experiment("conus")).runs["convlstm"]
+    >>> run.training.epochs, run.window, run.forecast_stride
+    (1, 8, 8)
     """
     runs = {}
     for name, run in experiment.runs.items():
@@ -286,7 +288,9 @@ def quick(experiment: Experiment) -> Experiment:
             update={"epochs": 1, "samples_per_epoch": 256, "seeds": run.training.seeds[:1]}
         )
         hyper = run.hyper | ({"iterations": 5} if run.model == "trees" else {})
-        runs[name] = run.model_copy(update={"training": training, "hyper": hyper})
+        side_by_side = run.window if isinstance(run.window, int) else run.forecast_stride
+        update = {"training": training, "hyper": hyper, "forecast_stride": side_by_side}
+        runs[name] = run.model_copy(update=update)
     split = experiment.split.model_copy(
         update={phase: _first_days(getattr(experiment.split, phase)) for phase in ("validation", "test")}
     )

@@ -34,8 +34,8 @@ def text(attributes: Any, name: str) -> str:
 def shape_of(group: h5py.Group) -> tuple[int, ...]:
     """Rows and columns of a group's arrays, () where it has none."""
     # A list: a view of h5py that is left half way holds its lock until some thread drops it.
-    shapes = [data.shape for data in list(group.values()) if getattr(data, "ndim", 0) == 2]
-    return shapes[0] if shapes else ()
+    found = (group[name] for name in list(group))
+    return next((data.shape for data in found if getattr(data, "ndim", 0) == 2), ())
 
 
 def read_field(path: Path, data: h5py.Dataset, shape: tuple[int, ...], window: Window | None = None) -> Array:
