@@ -89,12 +89,21 @@ def test_filling_keeps_observations_and_counts_their_age(small_cube: xr.Dataset)
     assert set(steps[np.isfinite(steps)]) == {1.0}
 
 
+@pytest.mark.parametrize(("name", "kind"), [("own.nc", "a file"), ("own.zarr", "a Zarr store")])
+def test_gridded_data_of_ones_own_are_told_how_to_become_a_cube(name: str, kind: str, tmp_path: Path) -> None:
+    own = xr.Dataset({"soil_moisture": (("time", "y", "x"), np.full((2, 1, 1), 0.2))})
+    own.to_netcdf(tmp_path / "own.nc")
+    own.to_zarr(tmp_path / "own.zarr", group="mine", zarr_format=3, consolidated=False)
+    with pytest.raises(VadoseError, match=rf"{name}: {kind}; expected the folder .*to_zarr\('cube.zarr'"):
+        build_cube(tmp_path / name, tmp_path / "cube.zarr")
+
+
 def test_wrong_sources_and_stores_are_refused(tmp_path: Path) -> None:
     with pytest.raises(VadoseError, match="choose from"):
         build_cube(tmp_path, tmp_path / "c.zarr", product="smap")
     with pytest.raises(VadoseError, match="no such file or folder"):
         build_cube(tmp_path / "nothing", tmp_path / "c.zarr")
-    with pytest.raises(VadoseError, match="no folder 'CONUSv4f1'"):
+    with pytest.raises(VadoseError, match=r"no folder 'CONUSv4f1'.*or for granules a recipe"):
         build_cube(tmp_path, tmp_path / "c.zarr")
     with pytest.raises(VadoseError, match="no cube there"):
         open_cube(tmp_path / "c.zarr")

@@ -46,6 +46,13 @@ def build_cube(source: Path, out: Path, product: str | None = None) -> Path:
     if not source.exists():
         raise VadoseError(f"{source}: no such file or folder; give the place of the data")
     found = [name for name in databases if PRODUCTS[name].holds(source)]
+    kind = "a file" if source.is_file() else "a Zarr store" if (source / "zarr.json").exists() else None
+    if kind and not found:
+        raise VadoseError(
+            f"{source}: {kind}; expected the folder of a database ({' or '.join(databases)}), or a folder of granules "
+            "with --recipe. Gridded data of your own need no build: write them as a cube (xarray: "
+            "dataset.to_zarr('cube.zarr', group='mine')); vadose train names the attributes it lacks"
+        )
     if not found and product is not None and PRODUCTS[product].holds(source / product):
         found, source = [product], source / product
     product = product or (found[0] if found else "conusv4f1")

@@ -39,7 +39,8 @@ READ_AGAIN = 50
 """How often a cube is opened again whose build became complete meanwhile."""
 _Read = TypeVar("_Read")
 _EXPECTED = (
-    "expected a cube, made with: vadose build FOLDER --out CUBE, or written by xarray as a group of a Zarr store, with "
+    "expected a cube, made with: vadose build FOLDER --out CUBE, or written by xarray as a group of a Zarr store "
+    "(dataset.to_zarr('cube.zarr', group='mine')), with "
     f"(time, y, x), lat, lon and mask (y, x) and the attributes {', '.join(CUBE)}"
 )
 _EPOCH = pd.Timestamp("1970-01-01")

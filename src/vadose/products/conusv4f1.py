@@ -72,7 +72,9 @@ def read_conusv4f1(path: Path) -> xr.Dataset:
     """
     root = path / "CONUSv4f1"
     if not root.is_dir():
-        raise VadoseError(f"{path}: no folder 'CONUSv4f1' in it; give the folder of the database")
+        raise VadoseError(
+            f"{path}: no folder 'CONUSv4f1' in it; give the folder of the database, or for granules a recipe"
+        )
     years = sorted(int(p.name) for p in root.iterdir() if p.is_dir() and p.name.isdigit())
     if not years:
         raise VadoseError(f"{root}: no folder of a year (such as '2015') in it; is the copy complete?")
