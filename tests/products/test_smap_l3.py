@@ -231,6 +231,18 @@ def test_one_pixel_out_of_range_is_missing_and_counted(granules: list[Path], tmp
     }
 
 
+def test_quality_flags_of_another_shape_are_refused(granules: list[Path], tmp_path: Path) -> None:
+    path = tmp_path / granules[1].name
+    shutil.copy(granules[1], path)
+    with h5py.File(path, "r+") as file:
+        group = file["Soil_Moisture_Retrieval_Data_AM"]
+        rows, columns = group["retrieval_qual_flag_dca"].shape
+        del group["retrieval_qual_flag_dca"]
+        group.create_dataset("retrieval_qual_flag_dca", (rows + 1, columns), "u2", chunks=(100, 100))
+    with pytest.raises(VadoseError, match=r"'retrieval_qual_flag_dca' is .* where other fields are"):
+        read_smap_l3(path, bbox=BOX)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [

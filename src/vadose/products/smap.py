@@ -38,6 +38,13 @@ def shape_of(group: h5py.Group) -> tuple[int, ...]:
     return next((data.shape for data in found if getattr(data, "ndim", 0) == 2), ())
 
 
+def check_shape(path: Path, data: h5py.Dataset, shape: tuple[int, ...]) -> None:
+    """Raise if a field is of another shape than the others of its group."""
+    if data.shape != shape:
+        name = data.name.rsplit("/", 1)[-1]
+        raise VadoseError(f"{path}: '{name}' is {data.shape} where other fields are {shape}; is the file complete?")
+
+
 def read_field(path: Path, data: h5py.Dataset, shape: tuple[int, ...], window: Window | None = None) -> Array:
     """Values of a field, or of a window of it, as float32, NaN where fill.
 
@@ -46,9 +53,8 @@ def read_field(path: Path, data: h5py.Dataset, shape: tuple[int, ...], window: W
     VadoseError
         When the field is of another shape than the others, was packed anew, or does not fit in memory.
     """
+    check_shape(path, data, shape)
     name = data.name.rsplit("/", 1)[-1]
-    if data.shape != shape:
-        raise VadoseError(f"{path}: '{name}' is {data.shape} where other fields are {shape}; is the file complete?")
     check_stored(path, name, data.attrs, FILL)
     kept = window or (slice(None),) * len(shape)
     check_size(path, name, tuple(len(range(*part.indices(n))) for part, n in zip(kept, shape, strict=True)))

@@ -24,7 +24,16 @@ from vadose.grid import ease_grid
 from vadose.products.containers import BBox, choose, container_of, open_hdf5, simulated_mark
 from vadose.products.dates import moment
 from vadose.products.ranges import Counted, within
-from vadose.products.smap import Window, check_window, place_by_axes, place_on_grid, read_field, shape_of, text
+from vadose.products.smap import (
+    Window,
+    check_shape,
+    check_window,
+    place_by_axes,
+    place_on_grid,
+    read_field,
+    shape_of,
+    text,
+)
 from vadose.variables import describe
 
 # Services that cut subsets add a word to the name (``..._001_HEGOUT.h5``) or an ending (``.h5.dap.nc4``).
@@ -249,9 +258,10 @@ def _read(
         if ours in COVARIATES:
             continue
         flag = theirs.replace("soil_moisture", "retrieval_qual_flag")
-        flags = _dataset(path, group, flag + suffix)[window]
+        flags = _dataset(path, group, flag + suffix)
+        check_shape(path, flags, shape_of(group))
         # 65534 is fill; 7 (not attempted) stands where nothing was seen: both fail every rule but 'all'.
-        found[ours][0][(flags & bad_bits) != 0] = np.nan
+        found[ours][0][(flags[window] & bad_bits) != 0] = np.nan
     return found
 
 
