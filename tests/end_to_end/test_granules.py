@@ -448,7 +448,7 @@ def test_the_commands(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert run("doctor", str(out), "--out", str(tmp_path / "diagnosis")) == 0
     assert "0 errors" in capsys.readouterr().out
     assert (tmp_path / "diagnosis" / "diagnosis.png").exists()
-    group = zarr.open_group(out / "ease2_9km", mode="r+")
+    group = zarr.open_group(out, mode="r+")
     group["elevation"][:] = -9999
     assert run("doctor", str(out)) == 1
     assert "error    elevation: values outside -500 .. 9000" in capsys.readouterr().out

@@ -1,5 +1,6 @@
 """Build a cube from granules block by block: resumable, appendable, on one process or a Dask cluster."""
 
+import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -135,7 +136,9 @@ def _begin(store: Store, recipe: Recipe) -> None:
     if not (attributes := store.attributes()):
         return
     # What a cube of an earlier version says nothing of was as it is by default.
-    made = {"training": None, "exact": False, "filling": []} | (attributes.get("recipe") or {})
+    recorded = attributes.get("recipe") or {}
+    recorded = json.loads(recorded) if isinstance(recorded, str) else recorded
+    made = {"training": None, "exact": False, "filling": []} | recorded
     made["sources"] = [{"overlap": "mean"} | source for source in made.get("sources", [])]
     if differs := [key for key, value in identity.items() if made.get(key) != value]:
         raise VadoseError(

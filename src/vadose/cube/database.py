@@ -9,7 +9,7 @@ import xarray as xr
 
 from vadose import features, gapfill
 from vadose.artefact import identity, is_current, made_from, provenance, writing
-from vadose.cube.store import ANTECEDENT_DAYS, group_name
+from vadose.cube.store import ANTECEDENT_DAYS, beside_arrays
 from vadose.door import as_stations
 from vadose.errors import VadoseError
 from vadose.products import PRODUCTS
@@ -51,7 +51,7 @@ def build_cube(source: Path, out: Path, product: str | None = None) -> Path:
         raise VadoseError(
             f"{source}: {kind}; expected the folder of a database ({' or '.join(databases)}), or a folder of granules "
             "with --recipe. Gridded data of your own need no build: write them as a cube (xarray: "
-            "dataset.to_zarr('cube.zarr', group='mine')); vadose train names the attributes it lacks"
+            "dataset.to_zarr('cube.zarr')); vadose train names the attributes it lacks"
         )
     if not found and product is not None and PRODUCTS[product].holds(source / product):
         found, source = [product], source / product
@@ -153,8 +153,8 @@ def _with_sums(dataset: xr.Dataset) -> xr.Dataset:
 def _write(dataset: xr.Dataset, out: Path, inputs: Mapping[str, object]) -> None:
     attributes = dataset.attrs | provenance(**inputs)
     with writing(out) as scratch:
-        xr.Dataset(attrs=attributes).to_zarr(scratch, mode="w", zarr_format=3, consolidated=False)
         dataset.attrs = attributes
         for name in dataset.data_vars:
             dataset[name] = dataset[name].chunk({d: 128 if d == "time" else -1 for d in dataset[name].dims})
-        dataset.to_zarr(scratch, group=group_name(dataset.attrs), mode="a", zarr_format=3, consolidated=False)
+        with beside_arrays():
+            dataset.to_zarr(scratch, mode="w", zarr_format=3)

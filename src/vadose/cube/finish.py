@@ -182,6 +182,7 @@ def finish(store: Store, recipe: Recipe, notes: list[list[dict[str, Any]]], list
     }
     group.attrs.update(said)
     store.mark(**said, state="complete")
+    store.consolidate()
 
 
 def _without_granule(recipe: Recipe, notes: list[dict[str, Any]]) -> list[str]:

@@ -1,7 +1,9 @@
-"""The cube on disk: a Zarr v3 group per grid, written in blocks of days by anyone, by one build at a time."""
+"""The cube on disk: a Zarr v3 store of one grid, written in blocks of days by anyone, by one build at a time."""
 
 import json
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,6 +14,7 @@ import zarr
 from numcodecs import BitRound
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec
+from zarr.errors import ZarrUserWarning
 from zarr.storage import LocalStore
 
 from vadose.artefact import check_chunks, complete, identity
@@ -33,31 +36,35 @@ values needs more."""
 OTHER_BITS = 10
 """Bits kept in other units: a rounding error of at most 0.05 %, and classes and counts up to 2048 exact."""
 CONVENTIONS = "CF-1.11"
-STATIONS = "stations"
-"""Group of a cube whose cells are stations."""
 READ_AGAIN = 50
 """How often a cube is opened again whose build became complete meanwhile."""
 _Read = TypeVar("_Read")
 _EXPECTED = (
-    "expected a cube, made with: vadose build FOLDER --out CUBE, or written by xarray as a group of a Zarr store "
-    "(dataset.to_zarr('cube.zarr', group='mine')), with "
+    "expected a cube, made with: vadose build FOLDER --out CUBE, or written by xarray as a Zarr store "
+    "(dataset.to_zarr('cube.zarr')), with "
     f"(time, y, x), lat, lon and mask (y, x) and the attributes {', '.join(CUBE)}"
 )
 _EPOCH = pd.Timestamp("1970-01-01")
 _DAYS = {"units": "days since 1970-01-01", "calendar": "proleptic_gregorian"}
 
 
-def group_name(attributes: Any) -> str:
-    """Name of the group of a grid: resolution, and the step where it takes only every n-th cell."""
-    step = round(attributes["grid_step"] / attributes["cell_size"])
-    if attributes["grid_crs"] != "EPSG:6933":
-        return "geographic" if attributes["grid_crs"] else STATIONS
-    return f"ease2_{round(attributes['cell_size'] / 1000)}km" + (f"_every_{step}" if step > 1 else "")
+def groups_of(*folders: Path) -> list[str]:
+    """Groups that hold a grid: '' is the store itself, another one that of a cube of an earlier version."""
+    there = {lat.parent.relative_to(folder).name for folder in folders for lat in folder.glob("*/lat")}
+    return sorted(there | {"" for folder in folders if (folder / "lat").exists()})
 
 
 def blocks_of(days: pd.DatetimeIndex) -> list[slice]:
     """Blocks of the days, counted from the first one."""
     return [slice(start, min(start + BLOCK_DAYS, len(days))) for start in range(0, len(days), BLOCK_DAYS)]
+
+
+@contextmanager
+def beside_arrays() -> Iterator[None]:
+    """Let Zarr be silent on files beside arrays, and on consolidated metadata, which its format 3 leaves open."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ZarrUserWarning)
+        yield
 
 
 class Store:
@@ -66,7 +73,7 @@ class Store:
     def __init__(self, path: Path, grid: Grid, exact: bool = False) -> None:
         self.path, self.exact = path, exact
         self.coordinates = grid.coordinates()
-        self.group = group_name(self.coordinates.attrs)
+        self.group = next(iter(groups_of(journal.building(path), path)), "")
 
     @property
     def files(self) -> LocalStore:
@@ -76,16 +83,22 @@ class Store:
 
     def open(self) -> zarr.Group:
         """The Zarr group of the grid."""
-        return zarr.open_group(self.files, path=self.group, mode="r+")
+        return zarr.open_group(self.files, path=self.group, mode="r+", use_consolidated=False)
 
     def create(self, recipe: dict[str, Any]) -> None:
         """Make the store with its coordinates; one whose making was stopped is made again."""
         self.coordinates.to_zarr(self.files, group=self.group, mode="a", zarr_format=3, consolidated=False)
-        self.mark(recipe=recipe)
+        self.mark(recipe=json.dumps(recipe))
 
     def mark(self, **attributes: Any) -> None:
         """Write attributes of the whole store."""
-        zarr.open_group(self.files, mode="r+").attrs.update(attributes)
+        zarr.open_group(self.files, mode="r+", use_consolidated=False).attrs.update(attributes)
+
+    def consolidate(self) -> None:
+        """Note the metadata of all arrays at the root, where `xarray.open_zarr` looks first."""
+        if not self.group:
+            with beside_arrays():
+                zarr.consolidate_metadata(self.files)
 
     def attributes(self) -> dict[str, Any]:
         """Attributes of the whole store, {} where there is none."""
@@ -115,7 +128,9 @@ class Store:
                 "time_bnds", shape=(0, 2), dtype="int64", chunks=(100_000, 2), dimension_names=("time", "bnds"),
                 attributes=_DAYS,
             )  # fmt: skip
-        for _name, array in group.arrays():
+        with beside_arrays():
+            arrays = dict(group.arrays())
+        for array in arrays.values():
             if (array.metadata.dimension_names or ("",))[0] == "time" and array.shape[0] != len(days):
                 array.resize((len(days), *array.shape[1:]))
         group["time"][:] = values
@@ -276,8 +291,7 @@ def _of_one_state(path: Path, read: Callable[[list[Path]], _Read]) -> _Read:
 
 def _opened(path: Path, folders: list[Path], group: str | None) -> xr.Dataset:
     is_store = any((folder / name).exists() for folder in folders for name in ("zarr.json", ".zgroup"))
-    found = {lat.parent.name for folder in folders if is_store for lat in folder.glob("*/lat")}
-    groups = sorted(found)
+    groups = groups_of(*folders) if is_store else []
     if not groups:
         begun = journal.building(path).exists()
         if begun:
@@ -291,16 +305,18 @@ def _opened(path: Path, folders: list[Path], group: str | None) -> xr.Dataset:
     files: Any = journal.Layered(folders[0], path, read_only=True) if len(folders) > 1 else path
     if zarr.open_group(files, mode="r").attrs.get("state") == "building":
         raise VadoseError(f"{path}: half built; run its 'vadose build' again, it resumes")
-    group = group or groups[0]
+    group = groups[0] if group is None else group
     if len(folders) == 1:
         check_chunks(path / group)
-    # A stored chunk is a day; pieces of memory hold many. Names of stations cannot be cut into pieces.
-    chunks: Any = None if group == STATIONS else "auto"
-    cube: xr.Dataset = xr.open_zarr(files, group=group, consolidated=False, chunks=chunks, decode_coords="all")
-    for axis in ("y", "x"):
-        cube[axis].encoding["_FillValue"] = None
+    with beside_arrays():
+        cube: xr.Dataset = xr.open_zarr(files, group=group, consolidated=False, chunks=None, decode_coords="all")
+    if "station" not in cube:  # names of stations cannot be cut into pieces
+        cube = cube.chunk("auto")  # a stored chunk is a day; pieces of memory hold many
     for array in cube.data_vars.values():
         # CF wants them of the array's type, JSON knows none.
         for name in array.attrs.keys() & {"valid_range", "flag_values"}:
             array.attrs[name] = np.array(array.attrs[name], array.dtype)
-    return as_cube(cube, str(path), CUBE)
+    cube = as_cube(cube, str(path), CUBE)
+    for axis in ("y", "x"):
+        cube[axis].encoding["_FillValue"] = None
+    return cube
