@@ -29,15 +29,27 @@ RECIPE = {
     "products": {
         "smap_l3": {
             "variables": [
-                "soil_moisture", "tb_h", "tb_v", "vegetation_opacity", "vegetation_water_content",
-                "surface_temperature", "albedo", "roughness_coefficient",
+                "soil_moisture",
+                "tb_h",
+                "tb_v",
+                "vegetation_opacity",
+                "vegetation_water_content",
+                "surface_temperature",
+                "albedo",
+                "roughness_coefficient",
             ],
             "resampling": "nearest",
         },
         "gridmet": {
             "variables": [
-                "air_temperature_max", "air_temperature_min", "specific_humidity", "shortwave_radiation",
-                "vapor_pressure_deficit", "wind_speed", "reference_evapotranspiration", "relative_humidity_max",
+                "air_temperature_max",
+                "air_temperature_min",
+                "specific_humidity",
+                "shortwave_radiation",
+                "vapor_pressure_deficit",
+                "wind_speed",
+                "reference_evapotranspiration",
+                "relative_humidity_max",
             ],
             "resampling": "mean",
         },
@@ -52,7 +64,7 @@ RECIPE = {
         },
         "mcd12q1": {"variables": ["land_cover"], "resampling": "majority"},
     },
-}  # fmt: skip
+}
 
 
 class Watch:
@@ -108,10 +120,19 @@ def main() -> None:
         recipe = options.out.with_suffix(".yaml")
         recipe.write_text(yaml.safe_dump(RECIPE | {"last": f"{last:%Y-%m-%d}"}, sort_keys=False))
         vadose = str(Path(sys.executable).parent / "vadose")
-        watch = Watch([
-            vadose, "build", str(options.granules), "--recipe", str(recipe), "--out", str(options.out),
-            "--workers", str(options.workers),
-        ])  # fmt: skip
+        watch = Watch(
+            [
+                vadose,
+                "build",
+                str(options.granules),
+                "--recipe",
+                str(recipe),
+                "--out",
+                str(options.out),
+                "--workers",
+                str(options.workers),
+            ]
+        )
         if watch.code:
             sys.exit(watch.code)
         size = sum(p.stat().st_size for p in options.out.rglob("*") if p.is_file()) / 1e9

@@ -5,7 +5,7 @@
 
 Makes a cube of random values by the house's own store (9 daily and 10 fixed predictors, those of scenario S3 of the
 paper), a checkpoint of the paper's network (filters 4 .. 256, three days) with random weights, and forecasts the last
-day of the cube by `vadose.forecast.forecast`, each way in a process of its own. Prints one Markdown table.
+day of the cube by `vadose.predict.forecast.forecast`, each way in a process of its own. Prints one Markdown table.
 
 - reading, network, writing, rest: seconds of the processor, summed over threads, by the profiler: of what builds
   the samples and looks for missing predictors, of the forecast of the day, of the store written, of all else. The
@@ -40,26 +40,41 @@ import xarray as xr
 from downscaling_speed import forget
 from full_map import settle
 
-import vadose.forecast
+import vadose.predict.forecast
 from vadose.artefact import provenance, remove
 from vadose.cube import open_cube
 from vadose.cube.store import Store
-from vadose.forecast import forecast
 from vadose.grid import ease_grid
 from vadose.models import from_checkpoint, to_checkpoint
 from vadose.models.convlstm import ConvLSTM
 from vadose.models.inputs import Channels
 from vadose.models.tiles import reach
-from vadose.samples import Samples
+from vadose.predict.forecast import forecast
+from vadose.samples.windows import Samples
 
 DAILY = (
-    "tb_h_filled", "tb_v_filled", "albedo_filled", "roughness_coefficient_filled", "vegetation_opacity_filled",
-    "vegetation_water_content_filled", "surface_temperature_filled", "precipitation", "transformed_swir_filled",
-)  # fmt: skip
+    "tb_h_filled",
+    "tb_v_filled",
+    "albedo_filled",
+    "roughness_coefficient_filled",
+    "vegetation_opacity_filled",
+    "vegetation_water_content_filled",
+    "surface_temperature_filled",
+    "precipitation",
+    "transformed_swir_filled",
+)
 FIXED = (
-    "sand_fraction_5cm", "silt_fraction_5cm", "clay_fraction_5cm", "bulk_density_5cm", "land_cover", "elevation",
-    "aspect_cosine", "aspect_sine", "curvature", "flow_accumulation",
-)  # fmt: skip
+    "sand_fraction_5cm",
+    "silt_fraction_5cm",
+    "clay_fraction_5cm",
+    "bulk_density_5cm",
+    "land_cover",
+    "elevation",
+    "aspect_cosine",
+    "aspect_sine",
+    "curvature",
+    "flow_accumulation",
+)
 CHANNELS = Channels(DAILY, FIXED)
 LOOK_BACK, WINDOW, STRIDE, PART = 3, 8, 2, 72
 PARTS = {
@@ -118,10 +133,10 @@ def measured(folder: Path, way: str, tile: int, precision: str, compiled: bool) 
     checkpoint = folder / ("windows.pt" if way == "windows" else "maps.pt")
     model = from_checkpoint(torch.load(checkpoint, weights_only=True))
     piece = tile + 2 * (reach(model, LOOK_BACK) or 0) + 1
-    vadose.forecast.TILE = tile if way == "tiles" else 1 << 30
+    vadose.predict.forecast.TILE = tile if way == "tiles" else 1 << 30
     if compiled:
         model.compile()
-    vadose.forecast.from_checkpoint = lambda kept: model  # one network, so that it is compiled once
+    vadose.predict.forecast.from_checkpoint = lambda kept: model  # one network, so that it is compiled once
 
     def run(edge: int | None, name: str) -> None:
         part = cube.isel(y=slice(edge), x=slice(edge))
@@ -149,7 +164,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=340)
     parser.add_argument("--columns", type=int, default=700)
     parser.add_argument("--days", type=int, default=4, help="of the cube, all of which are read")
-    parser.add_argument("--tiles", type=int, nargs="+", default=[vadose.forecast.TILE])
+    parser.add_argument("--tiles", type=int, nargs="+", default=[vadose.predict.forecast.TILE])
     parser.add_argument("--precisions", nargs="+", choices=["float32", "bf16"], default=["float32"])
     parser.add_argument("--compile", action="store_true", help="compiled too (wants a C++ compiler)")
     parser.add_argument(
@@ -166,9 +181,11 @@ def main() -> None:
         for window in (None, WINDOW):
             random_network(folder / ("windows.pt" if window else "maps.pt"), cube, window)
         size = forget(folder / "cube.zarr") / 1e6
-        print(f"{shape[0]} x {shape[1]} cells, {len(DAILY)} daily and {len(FIXED)} fixed predictors, {options.days} "
-              f"days of {size:.0f} MB; {torch.get_num_threads()} threads, {platform.machine()}, torch "
-              f"{torch.__version__}, load {os.getloadavg()[0]:.1f} before\n")  # fmt: skip
+        print(
+            f"{shape[0]} x {shape[1]} cells, {len(DAILY)} daily and {len(FIXED)} fixed predictors, {options.days} "
+            f"days of {size:.0f} MB; {torch.get_num_threads()} threads, {platform.machine()}, torch "
+            f"{torch.__version__}, load {os.getloadavg()[0]:.1f} before\n"
+        )
         heads = ["way", "precision", *PARTS, "rest", "s a day", "by the clock", "peak [GB]", "difference"]
         print(f"| {' | '.join(heads)} |\n{'|---' * len(heads)}|")
         first: xr.DataArray | None = None
@@ -193,8 +210,11 @@ def main() -> None:
             seconds = [
                 f"{value:.1f}" for value in (*(spent[part] for part in PARTS), rest, spent["total"], spent["clock"])
             ]
-            print(f"| {'whole map' if way == 'whole' else f'tiles of {tile}'} | {told} | {' | '.join(seconds)} | "
-                  f"{spent['peak']:.1f} | {apart:.1e} |", flush=True)  # fmt: skip
+            print(
+                f"| {'whole map' if way == 'whole' else f'tiles of {tile}'} | {told} | {' | '.join(seconds)} | "
+                f"{spent['peak']:.1f} | {apart:.1e} |",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -141,8 +141,10 @@ def main() -> None:
     if options.compile:
         ways["vadose, float32, compiled"] = torch.compile(copy.deepcopy(model)), False
         ways["vadose, bf16, compiled"] = torch.compile(copy.deepcopy(model)), True
-    print(f"Batch {options.batch}, {torch.get_num_threads()} threads, {platform.machine()}, {device}, torch "
-          f"{torch.__version__}, load {os.getloadavg()[0]:.1f} before\n")  # fmt: skip
+    print(
+        f"Batch {options.batch}, {torch.get_num_threads()} threads, {platform.machine()}, {device}, torch "
+        f"{torch.__version__}, load {os.getloadavg()[0]:.1f} before\n"
+    )
     print("| way | samples/s | of processor | times the plain cell | loss after the steps |\n|---|---|---|---|---|")
     first = 0.0
     measured: dict[str, Callable[[], tuple[float, float, float]]] = {
@@ -154,8 +156,11 @@ def main() -> None:
     for way, measure in measured.items():
         clock, processor, loss = measure()
         first = first or processor
-        print(f"| {way} | {options.batch / clock:,.0f} | {options.batch / processor:,.0f} | {first / processor:.2f} | "
-              f"{loss:.6f} |", flush=True)  # fmt: skip
+        print(
+            f"| {way} | {options.batch / clock:,.0f} | {options.batch / processor:,.0f} | {first / processor:.2f} | "
+            f"{loss:.6f} |",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

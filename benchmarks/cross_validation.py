@@ -15,12 +15,12 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from vadose.config import Experiment, LayerConfig, load_experiment
 from vadose.cube import open_cube
-from vadose.evaluate import evaluate
-from vadose.forecast import forecast
-from vadose.samples import Samples
-from vadose.train import blend, train
+from vadose.evaluation import evaluate
+from vadose.experiments import Experiment, LayerConfig, load_experiment
+from vadose.predict.forecast import forecast
+from vadose.samples.windows import Samples
+from vadose.training.loop import blend, train
 
 FOLDS, BLOCKS = 3, 6
 
@@ -51,17 +51,27 @@ def forecasts_of_fold(
         samples = Samples(hidden, channels, look_back=run.look_back, window=run.window, stride=run.stride)
         training = run.training.model_copy(update={"seeds": run.training.seeds[:seeds]})
         folder = train(
-            samples, out / "runs" / name, model=run.model, hyper=run.hyper, training=span, validation=None,
-            optimisation=training.optimisation(), attributes={"scenario": "all"},
-        )  # fmt: skip
+            samples,
+            out / "runs" / name,
+            model=run.model,
+            hyper=run.hyper,
+            training=span,
+            validation=None,
+            optimisation=training.optimisation(),
+            attributes={"scenario": "all"},
+        )
         forecast(folder / "final.pt", cube, out / "forecasts" / name, leads=experiment.leads, **issued)
         print(f"fold {fold}: {name}", flush=True)
     for name, join in experiment.blends.items():
         if set(join.members) <= set(names):
             folder = blend(
-                [out / "runs" / member for member in join.members], out / "runs" / name, leads=experiment.leads,
-                weights=join.by_member(experiment.leads), attributes={"scenario": "all"}, made_of={},
-            )  # fmt: skip
+                [out / "runs" / member for member in join.members],
+                out / "runs" / name,
+                leads=experiment.leads,
+                weights=join.by_member(experiment.leads),
+                attributes={"scenario": "all"},
+                made_of={},
+            )
             forecast(folder / "final.pt", cube, out / "forecasts" / name, leads=experiment.leads, **issued)
 
 

@@ -40,40 +40,88 @@ MOST_FILES = 60_000
 """Layouts of more files than this are counted, not written."""
 
 NAMES = {
-    "soil_moisture": "satellite_soil_moisture", "tb_h": "tb_h", "tb_v": "tb_v", "precipitation": "precipitation",
-    "air_temperature_max": "air_temperature_max", "air_temperature_min": "air_temperature_min",
-    "specific_humidity": "specific_humidity", "relative_humidity_min": "relative_humidity_min",
-    "vapor_pressure_deficit": "vapor_pressure_deficit", "shortwave_radiation": "shortwave_radiation",
-    "longwave_radiation": "longwave_radiation", "eastward_wind": "eastward_wind", "northward_wind": "northward_wind",
-    "surface_temperature": "surface_temperature", "ndvi": "ndvi", "reflectance_red": "reflectance_red",
-    "reflectance_nir": "reflectance_nir", "sigma0_vv": "sigma0_vv",
-}  # fmt: skip
+    "soil_moisture": "satellite_soil_moisture",
+    "tb_h": "tb_h",
+    "tb_v": "tb_v",
+    "precipitation": "precipitation",
+    "air_temperature_max": "air_temperature_max",
+    "air_temperature_min": "air_temperature_min",
+    "specific_humidity": "specific_humidity",
+    "relative_humidity_min": "relative_humidity_min",
+    "vapor_pressure_deficit": "vapor_pressure_deficit",
+    "shortwave_radiation": "shortwave_radiation",
+    "longwave_radiation": "longwave_radiation",
+    "eastward_wind": "eastward_wind",
+    "northward_wind": "northward_wind",
+    "surface_temperature": "surface_temperature",
+    "ndvi": "ndvi",
+    "reflectance_red": "reflectance_red",
+    "reflectance_nir": "reflectance_nir",
+    "sigma0_vv": "sigma0_vv",
+}
 
 SIX = ("soil_moisture", "tb_v", "precipitation", "air_temperature_max", "specific_humidity", "reflectance_red")
 """One of each kind: noisy with gaps, noisy, with zeros, smooth, noisy with clouds."""
 
 NOISE = {
-    "soil_moisture": 0.04, "tb_h": 1.3, "tb_v": 1.3, "precipitation": 0.5, "air_temperature_max": 1.0,
-    "air_temperature_min": 1.0, "specific_humidity": 5e-4, "relative_humidity_min": 5.0, "vapor_pressure_deficit": 0.1,
-    "shortwave_radiation": 15.0, "longwave_radiation": 15.0, "eastward_wind": 1.0, "northward_wind": 1.0,
-    "surface_temperature": 1.0, "ndvi": 0.02, "reflectance_red": 0.005, "reflectance_nir": 0.005, "sigma0_vv": 0.004,
-}  # fmt: skip
+    "soil_moisture": 0.04,
+    "tb_h": 1.3,
+    "tb_v": 1.3,
+    "precipitation": 0.5,
+    "air_temperature_max": 1.0,
+    "air_temperature_min": 1.0,
+    "specific_humidity": 5e-4,
+    "relative_humidity_min": 5.0,
+    "vapor_pressure_deficit": 0.1,
+    "shortwave_radiation": 15.0,
+    "longwave_radiation": 15.0,
+    "eastward_wind": 1.0,
+    "northward_wind": 1.0,
+    "surface_temperature": 1.0,
+    "ndvi": 0.02,
+    "reflectance_red": 0.005,
+    "reflectance_nir": 0.005,
+    "sigma0_vv": 0.004,
+}
 """Random error of each variable in its own unit: accuracy aimed at or usually reported, rounded."""
 
 BITS = {
-    "soil_moisture": 10, "tb_h": 11, "tb_v": 11, "precipitation": 9, "air_temperature_max": 12,
-    "air_temperature_min": 12, "specific_humidity": 10, "relative_humidity_min": 9, "vapor_pressure_deficit": 9,
-    "shortwave_radiation": 9, "longwave_radiation": 9, "eastward_wind": 9, "northward_wind": 9,
-    "surface_temperature": 12, "ndvi": 10, "reflectance_red": 9, "reflectance_nir": 9, "sigma0_vv": 9,
-}  # fmt: skip
+    "soil_moisture": 10,
+    "tb_h": 11,
+    "tb_v": 11,
+    "precipitation": 9,
+    "air_temperature_max": 12,
+    "air_temperature_min": 12,
+    "specific_humidity": 10,
+    "relative_humidity_min": 9,
+    "vapor_pressure_deficit": 9,
+    "shortwave_radiation": 9,
+    "longwave_radiation": 9,
+    "eastward_wind": 9,
+    "northward_wind": 9,
+    "surface_temperature": 12,
+    "ndvi": 10,
+    "reflectance_red": 9,
+    "reflectance_nir": 9,
+    "sigma0_vv": 9,
+}
 """Bits of the mantissa kept by "rounded": its largest error is 1/20 of the noise, of heavy rain 1/1000 of the value."""
 
 RANGE = {
-    "soil_moisture": (0, 1), "precipitation": (0, 2000), "specific_humidity": (0, 0.1),
-    "relative_humidity_min": (0, 105), "vapor_pressure_deficit": (0, 15), "shortwave_radiation": (0, 1500),
-    "longwave_radiation": (0, 1000), "eastward_wind": (-100, 100), "northward_wind": (-100, 100), "ndvi": (-1, 1),
-    "reflectance_red": (-0.01, 1.6), "reflectance_nir": (-0.01, 1.6), "sigma0_vv": (0, 5),
-}  # fmt: skip
+    "soil_moisture": (0, 1),
+    "precipitation": (0, 2000),
+    "specific_humidity": (0, 0.1),
+    "relative_humidity_min": (0, 105),
+    "vapor_pressure_deficit": (0, 15),
+    "shortwave_radiation": (0, 1500),
+    "longwave_radiation": (0, 1000),
+    "eastward_wind": (-100, 100),
+    "northward_wind": (-100, 100),
+    "ndvi": (-1, 1),
+    "reflectance_red": (-0.01, 1.6),
+    "reflectance_nir": (-0.01, 1.6),
+    "sigma0_vv": (0, 5),
+}
 """Valid ranges packed into uint16; temperatures below."""
 TEMPERATURES = (50.0, 400.0)
 FILL = 65535
@@ -135,9 +183,16 @@ class Store:
         chunk, shard = self.layout.cut(shape)
         dtype = {"uint16": "uint16", "float16": "float16"}.get(self.layout.kind, "float32")
         array = self.group.create_array(
-            name, shape=shape, chunks=chunk, shards=shard, dtype=dtype, compressors=CODECS[self.layout.codec],
-            fill_value=FILL if dtype == "uint16" else np.nan, dimension_names=("time", "y", "x"), overwrite=True,
-        )  # fmt: skip
+            name,
+            shape=shape,
+            chunks=chunk,
+            shards=shard,
+            dtype=dtype,
+            compressors=CODECS[self.layout.codec],
+            fill_value=FILL if dtype == "uint16" else np.nan,
+            dimension_names=("time", "y", "x"),
+            overwrite=True,
+        )
         if dtype == "uint16":
             low, step = packing(name)
             array.attrs.update({"scale_factor": step, "add_offset": low, "_FillValue": FILL})
@@ -345,8 +400,10 @@ def through_xbatcher(dataset: xr.Dataset, shape: tuple[int, ...], share: float) 
         batch = batches[int(generator.integers(count))]
         return np.stack([batch[name].values for name in batch])
 
-    return (f"| xbatcher | {count} windows listed in {1e3 * listing:.0f} ms, "
-            f"one read in {1e3 * share * per(one, None, shape):.0f} ms |")  # fmt: skip
+    return (
+        f"| xbatcher | {count} windows listed in {1e3 * listing:.0f} ms, "
+        f"one read in {1e3 * share * per(one, None, shape):.0f} ms |"
+    )
 
 
 def materialised(values: dict[str, np.ndarray], shape: tuple[int, ...], path: Path, sample: int = 20_000) -> str:
@@ -374,8 +431,10 @@ def materialised(values: dict[str, np.ndarray], shape: tuple[int, ...], path: Pa
         spent.append(1e3 * per(one, None, shape, before=cool))
     os.close(handle)
     path.unlink()
-    return (f"| windows beforehand, {count * each * 4 / 1e9:.0f} GB | {count / 1e6:.0f} million of {4 * each} bytes; "
-            f"one read in {spent[0]:.3f} ms, cold {spent[1]:.3f} ms |")  # fmt: skip
+    return (
+        f"| windows beforehand, {count * each * 4 / 1e9:.0f} GB | {count / 1e6:.0f} million of {4 * each} bytes; "
+        f"one read in {spent[0]:.3f} ms, cold {spent[1]:.3f} ms |"
+    )
 
 
 def block(arrays: Any, shape: tuple[int, ...], generator: np.random.Generator) -> None:

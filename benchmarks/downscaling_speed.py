@@ -29,13 +29,13 @@ import xarray as xr
 from torch import Tensor, nn
 
 from vadose.artefact import provenance
-from vadose.downscale.map_features import MapFeatures
-from vadose.downscale.maps import DAYS_AT_ONCE, PIXELS_AT_ONCE, downscale_maps
-from vadose.downscale.rasters import write_cog
 from vadose.grid import Grid, ease_grid, raster_coordinates
 from vadose.models.downscalers import to_checkpoint
 from vadose.models.folded import fold
 from vadose.models.mmnet import Features, Fine, MMNet
+from vadose.predict.map_features import MapFeatures
+from vadose.predict.map_files import write_cog
+from vadose.predict.maps import DAYS_AT_ONCE, PIXELS_AT_ONCE, downscale_maps
 
 DAY = pd.Timestamp("2020-07-01")
 FIXED = tuple(f"fixed_{n}" for n in range(14))
@@ -173,9 +173,11 @@ def main() -> None:
         with torch.inference_mode(False):
             seen = Fine(snapshot[some].clone().cpu(), series[which[some]].clone().cpu())
             model = settled(Fine(*(part.detach().clone() for part in seen))).to(device)
-        print(f"{options.edge} x {options.edge} pixels, {histories} histories ({pixels / histories:.0f} pixels each), "
-              f"{torch.get_num_threads()} threads, {platform.machine()}, {device}, torch {torch.__version__}, "
-              f"load {os.getloadavg()[0]:.1f} before\n")  # fmt: skip
+        print(
+            f"{options.edge} x {options.edge} pixels, {histories} histories ({pixels / histories:.0f} pixels each), "
+            f"{torch.get_num_threads()} threads, {platform.machine()}, {device}, torch {torch.__version__}, "
+            f"load {os.getloadavg()[0]:.1f} before\n"
+        )
         print("| way | pixels/s | of processor | GFLOP/s | difference, largest | rms |\n|---|---|---|---|---|---|")
         in_each = products(model.snapshot_encoder, model.fusion, model.head)
         per_day = products(model.series_encoder) + 2 * 128 * 128 * 3 + 4 * FEATURES.days * 128

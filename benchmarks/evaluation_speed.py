@@ -18,11 +18,10 @@ from typing import Any
 import numpy as np
 from pytesmo import metrics as pytesmo
 
-from vadose.evaluate.metrics import METRICS, moments
-from vadose.evaluate.paired import score
+from vadose.evaluation.metrics import METRICS, moments
+from vadose.evaluation.paired import score
 
-THEIRS = {"pearson_r": pytesmo.pearson_r, "rmse": pytesmo.rmsd, "bias": pytesmo.bias,
-          "ubrmse": pytesmo.ubrmsd}  # fmt: skip
+THEIRS = {"pearson_r": pytesmo.pearson_r, "rmse": pytesmo.rmsd, "bias": pytesmo.bias, "ubrmse": pytesmo.ubrmsd}
 
 
 def timed(run: Callable[[], Any]) -> tuple[float, Any]:
@@ -74,15 +73,18 @@ def main() -> None:
     theirs, same = timed(lambda: of_pytesmo(pairs, False))
     theirs_with, _ = timed(lambda: of_pytesmo(options.pairs, True))
     apart = np.abs(np.stack([v.ravel() for v in values.values()], axis=1) - np.array(same)).max()
-    print(f"{options.stations} stations, {options.leads} leads, {options.days} days, "
-          f"{options.replicates} replicates; {platform.machine()}, load {os.getloadavg()[0]:.1f}; scores differ by "
-          f"{apart:.1e} at most\n")  # fmt: skip
+    print(
+        f"{options.stations} stations, {options.leads} leads, {options.days} days, "
+        f"{options.replicates} replicates; {platform.machine()}, load {os.getloadavg()[0]:.1f}; scores differ by "
+        f"{apart:.1e} at most\n"
+    )
     print("| what | by | pairs | seconds | pairs/s | times pytesmo |\n|---|---|---|---|---|---|")
     for what, by, count, spent, rival in (
-        ("scores", "vadose", pairs, ours, theirs / pairs), ("scores", "pytesmo", pairs, theirs, theirs / pairs),
+        ("scores", "vadose", pairs, ours, theirs / pairs),
+        ("scores", "pytesmo", pairs, theirs, theirs / pairs),
         ("scores and intervals", "vadose", pairs, ours_with, theirs_with / options.pairs),
         ("scores and intervals", "pytesmo", options.pairs, theirs_with, theirs_with / options.pairs),
-    ):  # fmt: skip
+    ):
         print(f"| {what} | {by} | {count:,} | {spent:.2f} | {count / spent:,.0f} | {rival * count / spent:,.1f} |")
 
 

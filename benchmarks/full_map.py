@@ -9,7 +9,7 @@ data: the times are those of a trained network, the differences only show how fa
 it costs in skill is for a trained network to say. Prints one Markdown table.
 
 - s a day: one forecast of the whole map, all leads. Windows of 8 cells at stride 2 are averaged with weights that
-  rise toward their centre, as `vadose.forecast` does; bf16 pays on processors with instructions for it alone.
+  rise toward their centre, as `vadose.predict.forecast` does; bf16 pays on processors with instructions for it alone.
 - of processor: by time of the processor, summed over threads, which other work on the machine disturbs less.
 - difference: from the whole map at once in float32, in standard deviations of that map; the largest, and the root
   mean square.
@@ -90,8 +90,10 @@ def by_windows(model: nn.Module, inputs: Inputs) -> Tensor:
     weights = torch.zeros(inputs.history.shape[-2:])
     for row, column in zip(rows.split(128), columns.split(128), strict=True):
         found = model(windows_of(inputs, row, column)).float()
-        at = ((row[:, None] + offset)[:, :, None].expand(-1, -1, WINDOW),
-              (column[:, None] + offset)[:, None, :].expand(-1, WINDOW, -1))  # fmt: skip
+        at = (
+            (row[:, None] + offset)[:, :, None].expand(-1, -1, WINDOW),
+            (column[:, None] + offset)[:, None, :].expand(-1, WINDOW, -1),
+        )
         weights.index_put_(at, weight.expand(len(row), -1, -1), accumulate=True)
         for lead, of_lead in zip(total, found.unbind(1), strict=True):
             lead.index_put_(at, of_lead * weight, accumulate=True)
@@ -107,8 +109,9 @@ def by_depth(model: nn.Module, inputs: Inputs, whole: Tensor, margin: int) -> li
     inside &= columns + WINDOW <= width - margin
     chosen = torch.nonzero(inside)[:, 0][:: max(1, int(inside.sum()) // 512)]
     rows, columns = rows[chosen], columns[chosen]
-    here = whole[0][:, (rows[:, None] + torch.arange(WINDOW))[:, :, None],
-                    (columns[:, None] + torch.arange(WINDOW))[:, None, :]].movedim(1, 0)  # fmt: skip
+    here = whole[0][
+        :, (rows[:, None] + torch.arange(WINDOW))[:, :, None], (columns[:, None] + torch.arange(WINDOW))[:, None, :]
+    ].movedim(1, 0)
     square = (model(windows_of(inputs, rows, columns)) - here).square().mean(dim=(0, 1))
     side = torch.minimum(torch.arange(WINDOW), WINDOW - 1 - torch.arange(WINDOW))
     depth = torch.minimum(side[:, None], side)
@@ -191,10 +194,14 @@ def main() -> None:
     torch.manual_seed(0)
     inputs = random_map(rows, columns)
     load = os.getloadavg()[0]
-    print(f"{rows} x {columns} cells, {options.device}, {torch.get_num_threads()} threads, {platform.machine()}, torch "
-          f"{torch.__version__}, load {load:.1f} before\n")  # fmt: skip
-    print("| network | way | precision | s a day | of processor | difference, largest | rms | by depth 0 / 1 / 2 / 3 "
-          "| trained cell-days/s | of processor |\n|---|---|---|---|---|---|---|---|---|---|")  # fmt: skip
+    print(
+        f"{rows} x {columns} cells, {options.device}, {torch.get_num_threads()} threads, {platform.machine()}, torch "
+        f"{torch.__version__}, load {load:.1f} before\n"
+    )
+    print(
+        "| network | way | precision | s a day | of processor | difference, largest | rms | by depth 0 / 1 / 2 / 3 "
+        "| trained cell-days/s | of processor |\n|---|---|---|---|---|---|---|---|---|---|"
+    )
     for network, build in NETWORKS.items():
         model = settle(build(), inputs)
         halo = reach(model, DAYS)
@@ -208,8 +215,9 @@ def main() -> None:
             "whole map": (lambda m, i: m(i), inputs if rows * columns <= TRAINED_AT_MOST else None),
             f"tiles of {options.tile}, halo {halo}": (
                 lambda m, i, halo=halo: predict_tiles(m, i, tile=options.tile, halo=halo),
-                corner(inputs, options.tile)),
-        }  # fmt: skip
+                corner(inputs, options.tile),
+            ),
+        }
         for way, (predict, batch) in ways.items():
             if way.split()[0] not in options.ways:
                 continue
@@ -222,9 +230,12 @@ def main() -> None:
                 apart = (found - reference) / scale
                 speeds = (None, None) if batch is None else trained(model.train(), batch, precision, options.steps)
                 speed = " | ".join("" if cells is None else f"{cells:,.0f}" for cells in speeds)
-                print(f"| {network} | {way} | {precision} | {clock:.2f} | {processor:.2f} | {apart.abs().max():.1e} | "
-                      f"{apart.square().mean().sqrt():.1e} | {' / '.join(f'{d / scale:.2f}' for d in depths)} | "
-                      f"{speed} |", flush=True)  # fmt: skip
+                print(
+                    f"| {network} | {way} | {precision} | {clock:.2f} | {processor:.2f} | {apart.abs().max():.1e} | "
+                    f"{apart.square().mean().sqrt():.1e} | {' / '.join(f'{d / scale:.2f}' for d in depths)} | "
+                    f"{speed} |",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":

@@ -17,21 +17,33 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from vadose.evaluate import intervals
-from vadose.evaluate.metrics import moments, rmse
-from vadose.evaluate.paired import score as score_sites
+from vadose.evaluation import intervals
+from vadose.evaluation.metrics import moments, rmse
+from vadose.evaluation.paired import score as score_sites
 from vadose.gapfill import ClimatologyAR1, Filler, Interpolation, Series, series_of, withhold
 from vadose.gapfill.cru import ContinuousRecurrentUnit
 from vadose.products import PRODUCTS
 
 WEATHER = [
-    "precipitation", "air_temperature", "specific_humidity", "shortwave_radiation", "longwave_radiation",
-    "eastward_wind", "northward_wind",
-]  # fmt: skip
+    "precipitation",
+    "air_temperature",
+    "specific_humidity",
+    "shortwave_radiation",
+    "longwave_radiation",
+    "eastward_wind",
+    "northward_wind",
+]
 STATIC = [
-    "clay_fraction", "sand_fraction", "silt_fraction", "bulk_density", "soil_water_capacity", "ndvi", "albedo",
-    "roughness_coefficient", "water_fraction",
-]  # fmt: skip
+    "clay_fraction",
+    "sand_fraction",
+    "silt_fraction",
+    "bulk_density",
+    "soil_water_capacity",
+    "ndvi",
+    "albedo",
+    "roughness_coefficient",
+    "water_fraction",
+]
 UNSEEN = 82
 MIN_PAIRS = 10
 QUANTILES = {50: 0.67449, 90: 1.64485}
@@ -78,11 +90,15 @@ def score(predicted: tuple[np.ndarray, np.ndarray], truth: np.ndarray) -> tuple[
     apart = (np.abs(mean - truth) / std)[known]
     return {
         "n": int(known.sum()),
-        "rmse": pooled, "rmse_lower": lower, "rmse_upper": upper,
-        "r": row["median"], "r_lower": row["lower"], "r_upper": row["upper"],
+        "rmse": pooled,
+        "rmse_lower": lower,
+        "rmse_upper": upper,
+        "r": row["median"],
+        "r_lower": row["lower"],
+        "r_upper": row["upper"],
         **{f"cover_{level}": float((apart < z).mean()) for level, z in QUANTILES.items()},
         "mean_std": float(std[known].mean()),
-    }, daily  # fmt: skip
+    }, daily
 
 
 def run(series: Series, length: int, steps: int, out: Path) -> tuple[list[dict[str, object]], dict[str, np.ndarray]]:
@@ -141,12 +157,18 @@ def markdown(table: pd.DataFrame) -> str:
         ]
         for r in part.itertuples():
             cells = [
-                r.mode, r.filler, r.cells, f"{r.rmse:.4f} [{r.rmse_lower:.4f}, {r.rmse_upper:.4f}]",
-                "" if r.filler == "CRU" or r.cells != "all"
+                r.mode,
+                r.filler,
+                r.cells,
+                f"{r.rmse:.4f} [{r.rmse_lower:.4f}, {r.rmse_upper:.4f}]",
+                ""
+                if r.filler == "CRU" or r.cells != "all"
                 else f"{r.rmse_more:.4f} [{r.rmse_more_lower:.4f}, {r.rmse_more_upper:.4f}]",
-                f"{r.r:.3f} [{r.r_lower:.3f}, {r.r_upper:.3f}]", f"{r.cover_50:.1%}", f"{r.cover_90:.1%}",
+                f"{r.r:.3f} [{r.r_lower:.3f}, {r.r_upper:.3f}]",
+                f"{r.cover_50:.1%}",
+                f"{r.cover_90:.1%}",
                 f"{r.mean_std:.4f}",
-            ]  # fmt: skip
+            ]
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 

@@ -5,7 +5,7 @@
 Made-up series of a first-order autoregression with coefficient phi: observed o, and two runs 0.9 o + error, whose
 errors have the same phi and deviations that differ between sites (a factor of exp(0.3 x), x standard normal, where
 there are several). The true scores are known in closed form. Gaps: *random*, a share of 30 to 60 % of the days of each
-site; *blocks*, two stretches of 15 to 25 % each. Scores and intervals are those of `vadose.evaluate.paired.score`.
+site; *blocks*, two stretches of 15 to 25 % each. Scores and intervals are those of `vadose.evaluation.paired.score`.
 The standard error of a coverage of 0.95 is 0.015 with 200 series and 0.028 with 60 groups. Seeded; prints the tables
 of docs/methods.md.
 """
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy.signal import lfilter
 from scipy.special import ndtr
 
-from vadose.evaluate.paired import Scored, score
+from vadose.evaluation.paired import Scored, score
 
 Array = NDArray[np.floating]
 PHI = (0.5, 0.8, 0.9, 0.95, 0.97)
@@ -29,9 +29,16 @@ DAYS = (60, 91, 120, 183, 365, 730, 1460)
 GAPS = ("none", "random", "blocks")
 OBSERVED, ERRORS, BIAS, DEVIATION, SLOPE = 0.06, (0.04, 0.052), (0.01, 0.0), 0.035, 0.9
 SHOWN = {
-    "pearson_r": "R", "rmse": "RMSE", "ubrmse": "ubRMSE", "bias": "bias", "skill": "skill", "crps": "CRPS",
-    "coverage_90": "share in 90 %", "minus pearson_r": "R, difference", "minus rmse": "RMSE, difference",
-}  # fmt: skip
+    "pearson_r": "R",
+    "rmse": "RMSE",
+    "ubrmse": "ubRMSE",
+    "bias": "bias",
+    "skill": "skill",
+    "crps": "CRPS",
+    "coverage_90": "share in 90 %",
+    "minus pearson_r": "R, difference",
+    "minus rmse": "RMSE, difference",
+}
 
 
 def series(rng: np.random.Generator, phi: float, days: int, groups: int, sites: int, rho: float) -> Array:
@@ -63,10 +70,12 @@ def world(
     """Predictions (run, day, site) and observations (day, site) of all groups."""
     observed = OBSERVED * series(rng, phi, days, groups, sites, rho)
     factor = np.exp(0.3 * rng.normal(size=(groups, sites))) if sites > 1 else 1.0
-    predicted = np.stack([
-        SLOPE * observed + error * factor * series(rng, phi, days, groups, sites, rho) + bias
-        for error, bias in zip(ERRORS, BIAS, strict=True)
-    ])  # fmt: skip
+    predicted = np.stack(
+        [
+            SLOPE * observed + error * factor * series(rng, phi, days, groups, sites, rho) + bias
+            for error, bias in zip(ERRORS, BIAS, strict=True)
+        ]
+    )
     observed = np.where(known_days(rng, observed.shape, gaps), observed, np.nan)
     return predicted.reshape(2, days, -1), observed.reshape(days, -1)
 
@@ -79,11 +88,16 @@ def truth() -> dict[str, float]:
         s = np.sqrt(variance + DEVIATION**2)
         crps = s * np.sqrt(2 / np.pi) * np.exp(-(bias**2) / (2 * s**2)) + bias * (1 - 2 * ndtr(-bias / s))
         inside = [ndtr((sign * 1.6448536 * DEVIATION - bias) / np.sqrt(variance)) for sign in (1, -1)]
-        found.append({
-            "pearson_r": SLOPE * OBSERVED / np.sqrt((SLOPE * OBSERVED) ** 2 + error**2), "bias": bias,
-            "rmse": np.sqrt(variance + bias**2), "ubrmse": np.sqrt(variance),
-            "crps": crps - DEVIATION / np.sqrt(np.pi), "coverage_90": inside[0] - inside[1],
-        })  # fmt: skip
+        found.append(
+            {
+                "pearson_r": SLOPE * OBSERVED / np.sqrt((SLOPE * OBSERVED) ** 2 + error**2),
+                "bias": bias,
+                "rmse": np.sqrt(variance + bias**2),
+                "ubrmse": np.sqrt(variance),
+                "crps": crps - DEVIATION / np.sqrt(np.pi),
+                "coverage_90": inside[0] - inside[1],
+            }
+        )
     one, other = found
     minus = {f"minus {name}": one[name] - other[name] for name in ("pearson_r", "rmse")}
     return one | {"skill": 1 - one["rmse"] ** 2 / other["rmse"] ** 2} | minus

@@ -20,9 +20,9 @@ from pathlib import Path
 
 import xarray as xr
 
-from vadose.config import load_cube
 from vadose.cube import Recipe, build_from_granules, open_cube
 from vadose.errors import VadoseError
+from vadose.experiments import load_cube
 
 
 def main() -> None:
@@ -55,9 +55,15 @@ def main() -> None:
 
 
 def phase_of(
-    world: Path, out: Path, recipe: Recipe, before: xr.Dataset | None, after: xr.Dataset, kills: int, takes: float,
+    world: Path,
+    out: Path,
+    recipe: Recipe,
+    before: xr.Dataset | None,
+    after: xr.Dataset,
+    kills: int,
+    takes: float,
     chance: random.Random,
-) -> tuple[int, int]:  # fmt: skip
+) -> tuple[int, int]:
     """Kill builds and read the cube; the numbers of both."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["vadose.cube"])

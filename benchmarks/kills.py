@@ -27,9 +27,9 @@ from pathlib import Path
 import torch
 
 from vadose.cli import main as command_line
-from vadose.config import load_cube
 from vadose.cube import build_from_granules
-from vadose.fetch import Plan, RemoteFile, fetch
+from vadose.download import Plan, RemoteFile, fetch
+from vadose.experiments import load_cube
 from vadose.twin.world import build_granule_world
 
 EXPERIMENT = """
@@ -92,7 +92,7 @@ def make_world() -> None:
 def disturbed(what: str, port: int, kills: int, chance: random.Random) -> str:
     """Kill a command again and again; what came of it."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["vadose.cli", "vadose.study", "vadose.fetch"])
+    context.set_forkserver_preload(["vadose.cli", "vadose.experiments.studies", "vadose.download"])
     expected_in, out = Path("undisturbed", what), Path("disturbed", what)
     ready = context.Process(target=str)  # the libraries are imported once, before times are taken
     ready.start()

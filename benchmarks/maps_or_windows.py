@@ -5,11 +5,11 @@
         [--cell-days 64000] [--seeds 0 1 2]
 
 A ConvLSTM of three days with the predictors of the paper's scenario S3 learns the moisture of 0-10 cm by
-`vadose.train`, once from windows of 8 x 8 cells at stride 2 and once from whole maps: as many cell-days an epoch, of
-about as many a step (32 windows), and the same rate. Prints one Markdown table.
+`vadose.training.loop`, once from windows of 8 x 8 cells at stride 2 and once from whole maps: as many cell-days an
+epoch, of about as many a step (32 windows), and the same rate. Prints one Markdown table.
 
 - RMSE: of the forecasts, all leads and cells, of 31 days of issue in the middle of the validation, after each epoch;
-  of windows averaged at stride 2, or of whole maps, as `vadose.forecast` makes them.
+  of windows averaged at stride 2, or of whole maps, as `vadose.predict.forecast` makes them.
 - to the same RMSE: epochs, and seconds of the processor, until it is first as low as the lowest of the way that ends
   higher. Seconds are of training, the statistics before it and the run's own validation.
 - own loss: the lowest validation loss of the run's history, and epochs to that of the way that ends higher. It is not
@@ -29,23 +29,42 @@ import pandas as pd
 import torch
 import xarray as xr
 
-import vadose.train
+import vadose.training.loop
 from vadose.cube import open_cube
-from vadose.days import Period
-from vadose.forecast import forecast
+from vadose.door.days import Period
 from vadose.models import to_checkpoint
 from vadose.models.inputs import Channels
-from vadose.samples import Samples
-from vadose.train import Optimisation, train
+from vadose.predict.forecast import forecast
+from vadose.samples.windows import Samples
+from vadose.training.loop import Optimisation, train
 
 OBSERVED = "soil_moisture_0_10cm"
 CHANNELS = Channels(
-    ("tb_h_filled", "tb_v_filled", "albedo_filled", "roughness_coefficient_filled", "vegetation_opacity_filled",
-     "vegetation_water_content_filled", "surface_temperature_filled", "precipitation", "transformed_swir_filled"),
-    ("sand_fraction_5cm", "silt_fraction_5cm", "clay_fraction_5cm", "bulk_density_5cm", "land_cover", "elevation",
-     "aspect_cosine", "aspect_sine", "curvature", "flow_accumulation"),
+    (
+        "tb_h_filled",
+        "tb_v_filled",
+        "albedo_filled",
+        "roughness_coefficient_filled",
+        "vegetation_opacity_filled",
+        "vegetation_water_content_filled",
+        "surface_temperature_filled",
+        "precipitation",
+        "transformed_swir_filled",
+    ),
+    (
+        "sand_fraction_5cm",
+        "silt_fraction_5cm",
+        "clay_fraction_5cm",
+        "bulk_density_5cm",
+        "land_cover",
+        "elevation",
+        "aspect_cosine",
+        "aspect_sine",
+        "curvature",
+        "flow_accumulation",
+    ),
     target=f"{OBSERVED}_filled",
-)  # fmt: skip
+)
 LOOK_BACK, WINDOW, STRIDE, BATCH = 3, 8, 2, 32
 DAYS = 31
 
@@ -62,9 +81,13 @@ def trained(cube: xr.Dataset, folder: Path, window: int | None, seed: int, optio
     samples = Samples(cube, CHANNELS, look_back=LOOK_BACK, window=window, stride=STRIDE)
     cells = int(np.prod(samples.size))
     how = Optimisation(
-        epochs=options.epochs, patience=options.epochs, batch_size=max(1, BATCH * WINDOW**2 // cells),
-        samples_per_epoch=options.cell_days // cells, learning_rate=options.learning_rate, seeds=(seed,),
-    )  # fmt: skip
+        epochs=options.epochs,
+        patience=options.epochs,
+        batch_size=max(1, BATCH * WINDOW**2 // cells),
+        samples_per_epoch=options.cell_days // cells,
+        learning_rate=options.learning_rate,
+        seeds=(seed,),
+    )
     hyper: dict[str, Any] = {"filters": tuple(options.filters)}
     kept = Trained([], [], [])
     begun, aside = time.process_time(), 0.0
@@ -82,12 +105,20 @@ def trained(cube: xr.Dataset, folder: Path, window: int | None, seed: int, optio
         aside += time.process_time() - end
         return kept.losses[-1]
 
-    validate, vadose.train._validate = vadose.train._validate, validated
+    validate, vadose.training.loop._validate = vadose.training.loop._validate, validated
     try:
-        train(samples, folder / f"{window}_{seed}", model="convlstm", hyper=hyper, training=options.training,
-              validation=options.validation, optimisation=how, refit=False)  # fmt: skip
+        train(
+            samples,
+            folder / f"{window}_{seed}",
+            model="convlstm",
+            hyper=hyper,
+            training=options.training,
+            validation=options.validation,
+            optimisation=how,
+            refit=False,
+        )
     finally:
-        vadose.train._validate = validate
+        vadose.training.loop._validate = validate
     return kept
 
 
@@ -127,25 +158,46 @@ def main() -> None:
     options.training, options.validation = Period(*options.training), Period(*options.validation)
     names = [*CHANNELS.history, *CHANNELS.static, OBSERVED, "mask"]
     cube = open_cube(options.cube)[names].sel(time=slice(options.training.first, options.validation.last)).load()
-    print(f"{cube.sizes['y']} x {cube.sizes['x']} cells, {options.cell_days:,} cell-days an epoch, filters "
-          f"{options.filters}, rate {options.learning_rate}; {torch.get_num_threads()} threads, {platform.machine()}, "
-          f"torch {torch.__version__}, load {os.getloadavg()[0]:.1f} before\n")  # fmt: skip
-    heads = ["seed", "learnt from", "lowest RMSE [m3 m-3]", "in epoch", "epochs to the same RMSE", "seconds to it",
-             "s an epoch", "lowest own loss", "epochs to the same loss"]  # fmt: skip
+    print(
+        f"{cube.sizes['y']} x {cube.sizes['x']} cells, {options.cell_days:,} cell-days an epoch, filters "
+        f"{options.filters}, rate {options.learning_rate}; {torch.get_num_threads()} threads, {platform.machine()}, "
+        f"torch {torch.__version__}, load {os.getloadavg()[0]:.1f} before\n"
+    )
+    heads = [
+        "seed",
+        "learnt from",
+        "lowest RMSE [m3 m-3]",
+        "in epoch",
+        "epochs to the same RMSE",
+        "seconds to it",
+        "s an epoch",
+        "lowest own loss",
+        "epochs to the same loss",
+    ]
     print(f"| {' | '.join(heads)} |\n{'|---' * len(heads)}|")
     with tempfile.TemporaryDirectory() as name:
         for seed in options.seeds:
-            both = {way: trained(cube, Path(name), window, seed, options)
-                    for way, window in (("windows", WINDOW), ("maps", None))}  # fmt: skip
+            both = {
+                way: trained(cube, Path(name), window, seed, options)
+                for way, window in (("windows", WINDOW), ("maps", None))
+            }
             same_error, same_loss = (
                 max(min(of_way) for of_way in ways)
                 for ways in ([run.errors for run in both.values()], [run.losses for run in both.values()])
             )
             for way, run in both.items():
                 at = reached(run.errors, same_error)
-                told = [seed, way, f"{min(run.errors):.4f}", reached(run.errors, min(run.errors)), at,
-                        f"{run.seconds[at - 1]:.1f}", f"{run.seconds[-1] / len(run.seconds):.2f}",
-                        f"{min(run.losses):.4f}", reached(run.losses, same_loss)]  # fmt: skip
+                told = [
+                    seed,
+                    way,
+                    f"{min(run.errors):.4f}",
+                    reached(run.errors, min(run.errors)),
+                    at,
+                    f"{run.seconds[at - 1]:.1f}",
+                    f"{run.seconds[-1] / len(run.seconds):.2f}",
+                    f"{min(run.losses):.4f}",
+                    reached(run.losses, same_loss),
+                ]
                 print(f"| {' | '.join(str(part) for part in told)} |", flush=True)
 
 

@@ -1,4 +1,4 @@
-"""Training of the downscaling networks: station-days a second by `vadose.downscale.fit`, and by a bare loop.
+"""Training of the downscaling networks: station-days a second by `vadose.training.station_days`, and by a bare loop.
 
     OMP_NUM_THREADS=1 python benchmarks/mmnet_training.py [--steps 40] [--epochs 3]
 
@@ -27,11 +27,11 @@ import xarray as xr
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vadose.downscale.fit import Fitting, fit
-from vadose.downscale.station_days import StationDays
-from vadose.losses import crps
 from vadose.models.downscalers import DOWNSCALERS
 from vadose.models.mmnet import Features, Fine
+from vadose.samples.station_days import StationDays
+from vadose.training.losses import crps
+from vadose.training.station_days import Fitting, fit
 
 STATIONS, DAYS, HELD = 120, 1500, 0.01
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -121,16 +121,30 @@ def rate(run: Callable[[], int], epochs: int) -> np.ndarray:
 
 
 def fitted(days: StationDays, table: xr.Dataset, case: Case, steps: int, epochs: int) -> np.ndarray:
-    """As `rate`, of epochs of `vadose.downscale.fit`."""
+    """As `rate`, of epochs of `vadose.training.station_days`."""
     count = steps * case.batch * case.days
     how = Fitting(
-        epochs=epochs + 1, batch_size=case.batch, rows_per_epoch=count, learning_rate=1e-3, weight_decay=0.0,
-        form="crps" if case.days > 1 else "mse", validation="station_years", share=HELD, sequence=case.days,
-    )  # fmt: skip
+        epochs=epochs + 1,
+        batch_size=case.batch,
+        rows_per_epoch=count,
+        learning_rate=1e-3,
+        weight_decay=0.0,
+        form="crps" if case.days > 1 else "mse",
+        validation="station_years",
+        share=HELD,
+        sequence=case.days,
+    )
     ends: list[np.ndarray] = []
     everything = np.ones((STATIONS, DAYS), bool)
-    fit(days, table, everything, model=case.name, hyper=case.hyper, fitting=how,
-        progress=lambda what, share: ends.append(now()) if share < 1 else None)  # fmt: skip
+    fit(
+        days,
+        table,
+        everything,
+        model=case.name,
+        hyper=case.hyper,
+        fitting=how,
+        progress=lambda what, share: ends.append(now()) if share < 1 else None,
+    )
     return count / np.median(np.diff(ends, axis=0), axis=0)
 
 
@@ -139,8 +153,10 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=40, help="an epoch of MMNet; a quarter of it of its successor")
     parser.add_argument("--epochs", type=int, default=3)
     options = parser.parse_args()
-    print(f"{torch.get_num_threads()} threads, {platform.machine()}, {DEVICE.type}, torch {torch.__version__}, load "
-          f"{os.getloadavg()[0]:.1f} before\n")  # fmt: skip
+    print(
+        f"{torch.get_num_threads()} threads, {platform.machine()}, {DEVICE.type}, torch {torch.__version__}, load "
+        f"{os.getloadavg()[0]:.1f} before\n"
+    )
     print("| network | way | station-days/s | of processor | of the network alone |\n|---|---|---|---|---|")
     for case in CASES:
         table = random_table(case.features)
@@ -148,8 +164,9 @@ def main() -> None:
         steps = options.steps if case.days == 1 else max(1, options.steps // 4)
         torch.manual_seed(0)
         network = DOWNSCALERS[case.name](case.features, **case.hyper)
-        network.fit_normalisation([(Fine(*(part.cpu() for part in fine)), observed.cpu())
-                                   for fine, observed in resident(days, case, 1)])  # fmt: skip
+        network.fit_normalisation(
+            [(Fine(*(part.cpu() for part in fine)), observed.cpu()) for fine, observed in resident(days, case, 1)]
+        )
         network.to(DEVICE)
         ready = list(resident(days, case, 1)) * steps
         bare(network, case, ready[:1])  # warm up

@@ -20,8 +20,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from vadose.config import load_cube
 from vadose.cube import build_from_granules
+from vadose.experiments import load_cube
 from vadose.grid import ease_grid
 from vadose.twin.granules.gridmet import write_gridmet
 from vadose.twin.granules.imerg import write_imerg
@@ -103,10 +103,21 @@ def measure_study(out: Path) -> None:
     workers = len(os.sched_getaffinity(0))
     world = out / "world"
     for name, make in (
-        ("world", partial(build_granule_world, world, recipe.first, recipe.last, bbox=recipe.bbox, stations=40,
-                          more=MORE, workers=workers)),
+        (
+            "world",
+            partial(
+                build_granule_world,
+                world,
+                recipe.first,
+                recipe.last,
+                bbox=recipe.bbox,
+                stations=40,
+                more=MORE,
+                workers=workers,
+            ),
+        ),
         ("cube", partial(build_from_granules, world / "granules", out / "cube.zarr", recipe, workers=workers)),
-    ):  # fmt: skip
+    ):
         begin, busy = time.monotonic(), _processor_seconds()
         made = make()
         clock, spent = time.monotonic() - begin, _processor_seconds() - busy

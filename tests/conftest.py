@@ -104,9 +104,16 @@ def small_cube() -> xr.Dataset:
         values = mean + amplitude * (np.sin(angle)[:, None, None] + 0.3 * rng.normal(size=moisture.shape))
         dataset[name] = daily, np.where(mask, values, np.nan).astype(np.float32)
     for name in (
-        "clay_fraction", "sand_fraction", "silt_fraction", "bulk_density", "soil_water_capacity", "ndvi",
-        "albedo", "roughness_coefficient", "water_fraction",
-    ):  # fmt: skip
+        "clay_fraction",
+        "sand_fraction",
+        "silt_fraction",
+        "bulk_density",
+        "soil_water_capacity",
+        "ndvi",
+        "albedo",
+        "roughness_coefficient",
+        "water_fraction",
+    ):
         dataset[name] = ("y", "x"), np.where(mask, rng.random((rows, columns)), np.nan).astype(np.float32)
     dataset["mask"] = ("y", "x"), mask
     dataset.attrs |= {"dataset": "made up", "layer": "0-10 cm", "simulated": "true"}

@@ -10,15 +10,15 @@ from typer.testing import CliRunner
 
 from vadose.cli import app
 from vadose.cube.ahead import with_weather_ahead
-from vadose.days import Period
+from vadose.door.days import Period
 from vadose.errors import VadoseError
-from vadose.forecast import forecast, weather_ahead
 from vadose.grid import grid_of, raster_coordinates
 from vadose.models.inputs import Channels
+from vadose.predict.forecast import forecast, weather_ahead
 from vadose.products.weather_forecast import daily_weather_forecast
 from vadose.resample import resample
-from vadose.samples import Samples
-from vadose.train import Optimisation, train
+from vadose.samples.windows import Samples
+from vadose.training.loop import Optimisation, train
 from vadose.twin.granules.weather_forecast import write_weather_forecast
 from vadose.twin.truth import example
 from vadose.variables import describe
@@ -113,10 +113,15 @@ def run(small_cube: xr.Dataset, tmp_path_factory: pytest.TempPathFactory) -> Pat
         (filled, "precipitation"), (), ("precipitation", "precipitation_7d", "air_temperature"), (1, 3, 7), filled
     )
     return train(
-        Samples(small_cube, channels, look_back=2, window=4, stride=2), tmp_path_factory.mktemp("ahead") / "run",
-        model="convlstm", hyper={"filters": (3,)}, training=TRAINING, validation=VALIDATION, refit=False,
+        Samples(small_cube, channels, look_back=2, window=4, stride=2),
+        tmp_path_factory.mktemp("ahead") / "run",
+        model="convlstm",
+        hyper={"filters": (3,)},
+        training=TRAINING,
+        validation=VALIDATION,
+        refit=False,
         optimisation=Optimisation(epochs=1, batch_size=32, samples_per_epoch=64),
-    )  # fmt: skip
+    )
 
 
 def issued(run: Path, cube: xr.Dataset, out: Path) -> np.ndarray:
@@ -180,14 +185,23 @@ def stations() -> xr.Dataset:
     lat, lon = np.array([[50.8], [40.0], [-10.0]]), np.array([[-99.85], [-75.1], [60.0]])
     cube = xr.Dataset(
         coords={
-            "time": pd.date_range("2019-07-01", "2019-07-05"), "y": [0.0, 1.0, 2.0], "x": [0.0],
+            "time": pd.date_range("2019-07-01", "2019-07-05"),
+            "y": [0.0, 1.0, 2.0],
+            "x": [0.0],
             "station": ("y", np.array(["A:one", "A:two", "B:three"], object)),
-            "lat": (("y", "x"), lat), "lon": (("y", "x"), lon),
+            "lat": (("y", "x"), lat),
+            "lon": (("y", "x"), lon),
         },
         attrs={"cell_size": 1.0, "grid_step": 1.0, "grid_crs": "", "simulated": "false"},
-    )  # fmt: skip
-    for name in ("precipitation", "air_temperature", "vapor_pressure_deficit", "reference_evapotranspiration",
-                 "reference_evapotranspiration_alfalfa", "wind_speed"):  # fmt: skip
+    )
+    for name in (
+        "precipitation",
+        "air_temperature",
+        "vapor_pressure_deficit",
+        "reference_evapotranspiration",
+        "reference_evapotranspiration_alfalfa",
+        "wind_speed",
+    ):
         cube[name] = ("time", "y", "x"), np.zeros((5, 3, 1), np.float32)
     cube["mask"] = ("y", "x"), np.array([[True], [True], [False]])
     return describe(cube)
@@ -207,11 +221,14 @@ def test_what_the_forecast_lacks_is_computed_of_what_it_has() -> None:
     # FAO-56, example 18: Brussels, 6 July, 50.8 north, 100 m; grass 3.9 mm a day.
     vapour, pressure = 1.409, 100.1
     fields: dict[str, Field] = {
-        "air_temperature_max": (294.65, 0, 0, 0), "air_temperature_min": (285.45, 0, 0, 0),
+        "air_temperature_max": (294.65, 0, 0, 0),
+        "air_temperature_min": (285.45, 0, 0, 0),
         "specific_humidity": (0.622 * vapour / (pressure - 0.378 * vapour), 0, 0, 0),
-        "surface_pressure": (1000 * pressure, 0, 0, 0), "shortwave_radiation": (22.07 / 0.0864, 0, 0, 0),
-        "eastward_wind": (2.78 * 0.6, 0, 0, 0), "northward_wind": (-2.78 * 0.8, 0, 0, 0),
-    }  # fmt: skip
+        "surface_pressure": (1000 * pressure, 0, 0, 0),
+        "shortwave_radiation": (22.07 / 0.0864, 0, 0, 0),
+        "eastward_wind": (2.78 * 0.6, 0, 0, 0),
+        "northward_wind": (-2.78 * 0.8, 0, 0, 0),
+    }
     grass, alfalfa = "reference_evapotranspiration", "reference_evapotranspiration_alfalfa"
     names = ("vapor_pressure_deficit", grass, alfalfa, "wind_speed")
     ahead = with_weather_ahead(stations(), foretold(fields, first="2019-07-06"), names)
@@ -288,7 +305,7 @@ def test_granules_as_published_are_read(tmp_path: Path) -> None:
         ({"forecast": []}, "no granule given"),
         ({"forecast": [Path("nowhere/gec00.t00z.pgrb2s.0p25.f003")]}, "no such file"),
     ],
-)  # fmt: skip
+)
 def test_what_does_not_follow_is_refused(small_cube: xr.Dataset, change: dict[str, object], message: str) -> None:
     cube = small_cube.assign(reference_evapotranspiration=small_cube.precipitation)
     given = {"forecast": foretold({"precipitation": RAINY}), "names": RAIN, "init": ISSUE} | change
@@ -340,10 +357,15 @@ def test_the_command_takes_granules(tmp_path: Path) -> None:
         ("soil_moisture_filled", "precipitation"), (), ("precipitation",), (1, 3), "soil_moisture_filled"
     )
     train(
-        Samples(cube, channels, look_back=2, window=4, stride=2), tmp_path / "run", model="convlstm",
-        hyper={"filters": (3,)}, training=Period(days[5], days[30]), validation=Period(days[31], days[45]), refit=False,
+        Samples(cube, channels, look_back=2, window=4, stride=2),
+        tmp_path / "run",
+        model="convlstm",
+        hyper={"filters": (3,)},
+        training=Period(days[5], days[30]),
+        validation=Period(days[31], days[45]),
+        refit=False,
         optimisation=Optimisation(epochs=1, batch_size=32, samples_per_epoch=64),
-    )  # fmt: skip
+    )
     command = ["forecast", str(tmp_path / "run"), str(tmp_path / "cube.zarr"), "--weather", str(tmp_path / "granules")]
     out = ["--out", str(tmp_path / "f.zarr")]
     result = CliRunner().invoke(app, [*command, "--init", "latest", *out])

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from vadose import artefact
 from vadose.artefact import check_chunks, identity, is_current, locked, made_from, note_inputs, provenance, writing
 from vadose.errors import VadoseError
 
@@ -57,7 +56,7 @@ def test_a_whole_folder_takes_the_place_of_an_old_one(
     tmp_path: Path, exchange: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not exchange:
-        monkeypatch.setattr(artefact, "_exchange", lambda one, other: False)
+        monkeypatch.setattr("vadose.artefact.atomic._exchange", lambda one, other: False)
     for content in ("one", "two"):
         write_run(tmp_path / "run", content)
     assert names(tmp_path / "run") == ["provenance.json", "two"]
@@ -85,7 +84,7 @@ def test_a_link_to_an_artefact_stays_one(tmp_path: Path) -> None:
 
 def killed(body: str, *arguments: object) -> None:
     """Run statements in a process that kills itself among them."""
-    start = "import os, signal, sys\nfrom pathlib import Path\nfrom vadose import artefact\n"
+    start = "import os, signal, sys\nfrom pathlib import Path\nfrom vadose.artefact import atomic\n"
     start += "from vadose.artefact import note_inputs, writing\ndef die(*_): os.kill(os.getpid(), signal.SIGKILL)\n"
     done = subprocess.run([sys.executable, "-c", start + body, *map(str, arguments)], check=False, capture_output=True)
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
@@ -111,9 +110,9 @@ def step(one, other):
     done.append(one)
     return rename(one, other)
 Path.rename = step
-artefact._exchange = lambda one, other: False
-remove = artefact.remove
-artefact.remove = lambda path: die() if len(done) == 2 else remove(path)
+atomic._exchange = lambda one, other: False
+remove = atomic.remove
+atomic.remove = lambda path: die() if len(done) == 2 else remove(path)
 with writing(Path(sys.argv[1])) as scratch:
     scratch.mkdir()
     note_inputs(scratch, content="new")
@@ -213,7 +212,7 @@ def test_identity_sees_names_and_contents(tmp_path: Path) -> None:
 def test_identity_of_a_large_folder_is_of_sizes_and_times_and_of_metadata(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(artefact, "LARGE", 0)
+    monkeypatch.setattr("vadose.artefact.contents.LARGE", 0)
     chunk, note = tmp_path / "chunk", tmp_path / "zarr.json"
     chunk.write_bytes(b"1")
     note.write_text("{}")
@@ -233,9 +232,15 @@ def test_identity_of_data_is_of_values_names_and_attributes_however_they_are_hel
     same = [data, data.copy(deep=True), data.chunk(time=1), data.transpose("y", "time").transpose("time", "y")]
     assert len({identity(one) for one in same}) == 1
     other = [
-        data + 0.1, data.rename(a="b"), data.assign_attrs(a=1), data.astype(np.float32), data.isel(y=[0, 2, 1]),
-        data.assign_coords(time=time + 1), data.assign_coords(s=("y", np.array(["a", "b", "d"], object))), data.a,
-    ]  # fmt: skip
+        data + 0.1,
+        data.rename(a="b"),
+        data.assign_attrs(a=1),
+        data.astype(np.float32),
+        data.isel(y=[0, 2, 1]),
+        data.assign_coords(time=time + 1),
+        data.assign_coords(s=("y", np.array(["a", "b", "d"], object))),
+        data.a,
+    ]
     assert len({identity(one) for one in (data, *other)}) == 9
 
 

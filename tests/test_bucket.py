@@ -81,9 +81,12 @@ def test_buckets_there_already_are_kept() -> None:
 
 @pytest.mark.parametrize(
     ("name", "asked"),
-    [("precipitation", "precipitation"), ("air_temperature", "air_temperature_max"),
-     ("reference_evapotranspiration", "air_temperature_max")],
-)  # fmt: skip
+    [
+        ("precipitation", "precipitation"),
+        ("air_temperature", "air_temperature_max"),
+        ("reference_evapotranspiration", "air_temperature_max"),
+    ],
+)
 def test_what_is_missing_is_named(name: str, asked: str) -> None:
     with pytest.raises(VadoseError, match=f"'{asked}'"):
         bucket_saturation(weather().drop_vars(name), (25,))

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from vadose import checkpoint
+from vadose.artefact import checkpoint
 from vadose.errors import VadoseError
 from vadose.models import MODELS, from_checkpoint, to_checkpoint
 from vadose.models.inputs import Channels

@@ -13,13 +13,24 @@ from typer.testing import CliRunner
 from vadose.artefact import writing
 from vadose.cli import app, main
 from vadose.cli.terminal import day_of, say_age
-from vadose.config import built_in
 from vadose.errors import VadoseError
+from vadose.experiments import built_in
 
 COMMANDS = [
-    "fetch", "inspect", "twin", "build", "match", "stations", "train", "forecast", "forecast-rival", "evaluate",
-    "report", "study", "demo",
-]  # fmt: skip
+    "fetch",
+    "inspect",
+    "twin",
+    "build",
+    "match",
+    "stations",
+    "train",
+    "forecast",
+    "forecast-rival",
+    "evaluate",
+    "report",
+    "study",
+    "demo",
+]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -106,7 +117,7 @@ def test_what_goes_wrong_is_one_line_with_a_code(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("vadose.report.build_report", fail)
+    monkeypatch.setattr("vadose.reports.page.build_report", fail)
     assert ended(["report", "e"], monkeypatch) == code
     told = capsys.readouterr().err
     assert told.startswith(message)
@@ -136,7 +147,7 @@ def test_an_interrupt_ends_with_130(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("vadose.report.build_report", stop)
+    monkeypatch.setattr("vadose.reports.page.build_report", stop)
     assert ended(["report", "e"], monkeypatch) == 130
     assert capsys.readouterr().err.startswith("interrupted; run it again")
 

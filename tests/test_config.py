@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from vadose.config import LayerConfig, built_in, load_cube, load_experiment
-from vadose.config.downscaling import load_downscaling
 from vadose.cube.filling import check as check_filling
 from vadose.errors import VadoseError
+from vadose.experiments import LayerConfig, built_in, load_cube, load_experiment
+from vadose.experiments.downscaling import load_downscaling
 
 SMALL = """
 split:
@@ -24,14 +24,16 @@ runs:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"test": ("2015-06-01", "2015-12-31"), "training": ("2015-04-01", "2016-01-31")},
-         "split: test 2015-06-01 .. 2015-12-31 begins before training 2015-04-01 .. 2016-01-31 has ended"),
+        (
+            {"test": ("2015-06-01", "2015-12-31"), "training": ("2015-04-01", "2016-01-31")},
+            "split: test 2015-06-01 .. 2015-12-31 begins before training 2015-04-01 .. 2016-01-31 has ended",
+        ),
         ({"test": ("2016-01-01", "2016-01-31"), "training": ("2015-04-01", "2015-12-31")}, "test 2016-01-01"),
         ({"test": ("2016-03-31", "2017-03-31")}, "test 2016-03-31 .. 2017-03-31 begins before"),
         ({"validation": ("2016-01-31", "2016-03-31")}, "validation 2016-01-31 .. 2016-03-31 begins before training"),
         ({"validation": ("2015-06-01", "2015-07-31")}, "validation 2015-06-01 .. 2015-07-31 begins before training"),
     ],
-)  # fmt: skip
+)
 def test_training_validation_and_test_follow_each_other(
     tmp_path: Path, changes: dict[str, tuple[str, str]], message: str
 ) -> None:
@@ -205,7 +207,7 @@ products:
             "filling of 'soil_moisture': 'a' is unknown; known are none",
         ),
     ],
-)  # fmt: skip
+)
 def test_a_recipe_that_cannot_be_is_refused_where_it_is_read(tmp_path: Path, old: str, new: str, message: str) -> None:
     file = tmp_path / "cube.yaml"
     file.write_text(CUBE)
@@ -243,7 +245,7 @@ def test_a_key_of_earlier_versions_is_taken_and_does_nothing(tmp_path: Path) -> 
     without = load_experiment(str(path))
     path.write_text(SMALL + "replicates: 50\n")
     assert load_experiment(str(path)).model_dump() == without.model_dump()
-    name = files("vadose.configs").joinpath("downscaling", "county.yaml")
+    name = files("vadose.experiments.configs").joinpath("downscaling", "county.yaml")
     path.write_text(name.read_text() + "replicates: 300\n")
     assert load_downscaling(str(path)).model_dump() == load_downscaling("county").model_dump()
     path.write_text(SMALL + "replicates: many\n")

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from vadose.days import daily, in_order, lead_days
+from vadose.door.days import daily, in_order, lead_days
 from vadose.errors import VadoseError
 
 

@@ -19,12 +19,12 @@ import xarray as xr
 from torch import Tensor
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from vadose.days import Period
+from vadose.door.days import Period
 from vadose.errors import VadoseError
 from vadose.models.inputs import Channels
-from vadose.processes import launched
-from vadose.samples import Samples
-from vadose.train import Optimisation, blend, train
+from vadose.samples.windows import Samples
+from vadose.training.loop import Optimisation, blend, train
+from vadose.training.processes import launched
 
 TRAINING, VALIDATION = Period("2015-04-10", "2015-07-20"), Period("2015-07-21", "2015-08-28")
 CHANNELS = Channels(("soil_moisture_filled", "precipitation"), leads=(1, 3), target="soil_moisture_filled")
@@ -62,9 +62,7 @@ def samples_of(cube: xr.Dataset, name: str, kind: type[Samples] = Samples) -> Sa
 
 
 def trained(cube: xr.Dataset, name: str, out: Path, samples: Samples | None = None, **changes: Any) -> Path:
-    arguments = {
-        "training": TRAINING, "validation": VALIDATION, "optimisation": Optimisation(**QUICK), "refit": False
-    }  # fmt: skip
+    arguments = {"training": TRAINING, "validation": VALIDATION, "optimisation": Optimisation(**QUICK), "refit": False}
     return train(samples or samples_of(cube, name), out, **arguments | RUNS.get(name, {}) | changes)
 
 
@@ -109,9 +107,11 @@ def folder(small_cube: xr.Dataset, tmp_path_factory: pytest.TempPathFactory) -> 
     folder = tmp_path_factory.mktemp("torchrun")
     (folder / "cube.pickle").write_bytes(pickle.dumps(small_cube))
     environment = os.environ | {
-        "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "GLOO_SOCKET_IFNAME": "lo",
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+        "GLOO_SOCKET_IFNAME": "lo",
         "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
-    }  # fmt: skip
+    }
     done = subprocess.run(
         [sys.executable, __file__, str(folder)],
         env=environment,
@@ -189,7 +189,15 @@ def test_the_package_is_a_program() -> None:
 
 if __name__ == "__main__":
     config = LaunchConfig(
-        min_nodes=1, max_nodes=1, nproc_per_node=2, run_id="test", rdzv_backend="c10d", rdzv_endpoint="localhost:0",
-        local_addr="127.0.0.1", max_restarts=1, monitor_interval=0.1, start_method="fork",
-    )  # fmt: skip
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=2,
+        run_id="test",
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        local_addr="127.0.0.1",
+        max_restarts=1,
+        monitor_interval=0.1,
+        start_method="fork",
+    )
     elastic_launch(config, work)(Path(sys.argv[1]))

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from vadose.doctor import Diagnosis, as_text, examine, plot_diagnosis, write_diagnosis
+from vadose.cube.doctor import Diagnosis, as_text, examine, plot_diagnosis, write_diagnosis
 from vadose.errors import VadoseError
 from vadose.variables import describe
 
@@ -201,7 +201,7 @@ FAULTS = {
         lambda c: c.assign(mask=c.mask & False),
         ("error", "mask", "no cell is in it"),
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -247,7 +247,7 @@ def test_slow_variables_and_packed_maps_may_repeat_themselves(cube: xr.Dataset) 
 
 
 def test_quantiles_are_those_of_all_values(cube: xr.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vadose.doctor.survey.SAMPLE", 4000)
+    monkeypatch.setattr("vadose.cube.doctor.survey.SAMPLE", 4000)
     row = examine(cube).ranges.loc["air_temperature"]
     expected = np.quantile(cube.air_temperature, [0.01, 0.5, 0.99])
     np.testing.assert_allclose([row.q1, row.q50, row.q99], expected, atol=0.7)
@@ -257,7 +257,7 @@ def test_quantiles_are_those_of_all_values(cube: xr.Dataset, monkeypatch: pytest
 
 def test_a_lazy_cube_gives_the_same_and_is_read_by_days(cube: xr.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = examine(cube)
-    monkeypatch.setattr("vadose.doctor.survey.BLOCK_BYTES", 4 * 42 * 7)
+    monkeypatch.setattr("vadose.cube.doctor.survey.BLOCK_BYTES", 4 * 42 * 7)
     pieces = examine(cube.chunk(time=16))
     pd.testing.assert_frame_equal(pieces.ranges, whole.ranges)
     pd.testing.assert_frame_equal(pieces.coverage, whole.coverage)
@@ -291,7 +291,7 @@ def test_tables_and_picture_are_written_whole(
     assert pd.read_csv(folder / "findings.csv").severity.tolist() == ["error"]
     labels = [label.get_text() for label in plot_diagnosis(diagnosis).axes[0].get_yticklabels()]
     assert set(labels) == set(diagnosis.ranges.index)
-    monkeypatch.setattr("vadose.doctor.output.plot_diagnosis", lambda diagnosis: 1 / 0)
+    monkeypatch.setattr("vadose.cube.doctor.output.plot_diagnosis", lambda diagnosis: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         write_diagnosis(diagnosis, tmp_path / "e")
     assert not (tmp_path / "e").exists()

@@ -8,9 +8,9 @@ import pytest
 import xarray as xr
 
 from vadose.door import CUBE, as_cube, as_forecasts, as_stations, on_common_cells
+from vadose.door.values import checked, conversion
 from vadose.errors import VadoseError
 from vadose.grid import ease_grid, grid_of
-from vadose.values import checked, conversion
 
 Change = Callable[[xr.Dataset], xr.Dataset]
 
@@ -37,9 +37,14 @@ def forecasts(cube: xr.Dataset) -> xr.Dataset:
 def stations() -> xr.Dataset:
     return xr.Dataset(
         {"soil_moisture": (("station", "layer", "time"), np.full((2, 1, 4), 0.2))},
-        coords={"station": ["A", "B"], "layer": ["0-10 cm"], "time": pd.date_range("2020-06-01", periods=4),
-                "lat": ("station", [40.0, 41.0]), "lon": ("station", [-100.0, -99.0])},
-    )  # fmt: skip
+        coords={
+            "station": ["A", "B"],
+            "layer": ["0-10 cm"],
+            "time": pd.date_range("2020-06-01", periods=4),
+            "lat": ("station", [40.0, 41.0]),
+            "lon": ("station", [-100.0, -99.0]),
+        },
+    )
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -425,8 +425,14 @@ def test_every_igbp_class_has_its_group_or_none() -> None:
     found = [names[int(n)] if np.isfinite(n) else None for n in group.values]
     assert found[1:6] == ["forest"] * 5
     assert found[6:13] == [
-        "shrubland", "shrubland", "savanna", "savanna", "grassland", "permanent wetland", "cropland",
-    ]  # fmt: skip
+        "shrubland",
+        "shrubland",
+        "savanna",
+        "savanna",
+        "grassland",
+        "permanent wetland",
+        "cropland",
+    ]
     assert (found[14], found[0], found[13], found[15:]) == ("cropland", None, None, [None] * 3)
     assert group.attrs["flag_meanings"].split() == [n.replace(" ", "_") for n in features.IGBP_GROUPS]
     assert group.dtype == np.float32
@@ -439,9 +445,15 @@ def test_every_nlcd_class_has_its_group_in_both_legends() -> None:
     mmnet = features.nlcd_group(line(*codes), legend="mmnet")
     names = [list(features.NLCD_GROUPS["mmnet"])[int(n) - 1] for n in mmnet.values[2:]]
     assert names == [
-        *["developed"] * 4, "barren", *["forest"] * 3, *["shrub"] * 2, *["grassland"] * 4, "pasture", "crop",
+        *["developed"] * 4,
+        "barren",
+        *["forest"] * 3,
+        *["shrub"] * 2,
+        *["grassland"] * 4,
+        "pasture",
+        "crop",
         *["wetland"] * 2,
-    ]  # fmt: skip
+    ]
     assert np.isnan(mmnet.values[:2]).all()
     assert features.nlcd_group(line(0, 127, 250, np.nan)).isnull().all()
 

@@ -10,14 +10,14 @@ import torch
 import xarray as xr
 from distributed import Client, LocalCluster
 
-from vadose.days import Period
+from vadose.door.days import Period
 from vadose.errors import VadoseError
-from vadose.forecast import forecast, latest_day
+from vadose.features.normals import with_normals
 from vadose.models.inputs import Channels
 from vadose.models.tiles import predict_tiles
-from vadose.normals import with_normals
-from vadose.samples import Samples
-from vadose.train import Optimisation, blend, train
+from vadose.predict.forecast import forecast, latest_day
+from vadose.samples.windows import Samples
+from vadose.training.loop import Optimisation, blend, train
 
 TRAINING, VALIDATION = Period("2015-04-10", "2015-07-20"), Period("2015-07-21", "2015-08-28")
 FILLED = "soil_moisture_filled"
@@ -39,9 +39,13 @@ def runs(small_cube: xr.Dataset, tmp_path_factory: pytest.TempPathFactory) -> di
 
 def test_a_store_says_what_it_is(runs: dict[str, Path], small_cube: xr.Dataset, tmp_path: Path) -> None:
     out = forecast(
-        runs["persistence"] / "final.pt", small_cube, tmp_path / "p.zarr", first="2015-07-01", last="2015-07-09",
+        runs["persistence"] / "final.pt",
+        small_cube,
+        tmp_path / "p.zarr",
+        first="2015-07-01",
+        last="2015-07-09",
         leads=(1, 3),
-    )  # fmt: skip
+    )
     store = xr.open_zarr(out, consolidated=False)
     assert dict(store.soil_moisture.sizes) == {"init_time": 9, "lead_time": 2, "y": 8, "x": 9}
     assert store.lead_time.dt.days.values.tolist() == [1, 3]
@@ -61,9 +65,13 @@ def test_a_store_says_what_it_is(runs: dict[str, Path], small_cube: xr.Dataset, 
 
 def test_overlapping_windows_make_one_map(runs: dict[str, Path], small_cube: xr.Dataset, tmp_path: Path) -> None:
     out = forecast(
-        runs["convlstm"] / "final.pt", small_cube, tmp_path / "c.zarr", first="2015-07-01", last="2015-07-02",
+        runs["convlstm"] / "final.pt",
+        small_cube,
+        tmp_path / "c.zarr",
+        first="2015-07-01",
+        last="2015-07-02",
         leads=(1,),
-    )  # fmt: skip
+    )
     values = xr.open_zarr(out, consolidated=False).soil_moisture.values[:, 0]
     mask = small_cube.mask.values
     assert np.isfinite(values[:, mask]).all()
@@ -104,13 +112,24 @@ def of_cells(small_cube: xr.Dataset, tmp_path_factory: pytest.TempPathFactory) -
     samples = Samples(small_cube, channels, look_back=5)
     how = Optimisation(epochs=1, batch_size=32, samples_per_epoch=64)
     hyper: dict[str, dict[str, Any]] = {
-        "climatology": {}, "damped_persistence": {}, "trees": {"iterations": 3}, "lstm": {"hidden": 4},
-    }  # fmt: skip
+        "climatology": {},
+        "damped_persistence": {},
+        "trees": {"iterations": 3},
+        "lstm": {"hidden": 4},
+    }
     runs = {
-        name: train(samples, folder / name, model=name, hyper=own, training=TRAINING, validation=VALIDATION,
-                    optimisation=how, refit=False)
+        name: train(
+            samples,
+            folder / name,
+            model=name,
+            hyper=own,
+            training=TRAINING,
+            validation=VALIDATION,
+            optimisation=how,
+            refit=False,
+        )
         for name, own in hyper.items()
-    }  # fmt: skip
+    }
     return runs | {"blend": blend(list(runs.values()), folder / "b", weights=None, leads=(1, 3), attributes={})}
 
 
@@ -177,9 +196,14 @@ def test_stations_are_found_by_name(small_cube: xr.Dataset, tmp_path: Path) -> N
     cube = cube.drop_vars(["lat", "lon"]).assign_coords(lat=("y", np.arange(8.0)), lon=("y", np.arange(8.0)))
     cube = cube.assign_attrs(grid_crs="", cell_size=1.0, grid_step=1.0)
     run = train(
-        Samples(cube, Channels((FILLED,), leads=(1, 3), target=FILLED), look_back=1), tmp_path / "run",
-        model="damped_persistence", hyper={}, training=TRAINING, validation=VALIDATION, optimisation=Optimisation(),
-    )  # fmt: skip
+        Samples(cube, Channels((FILLED,), leads=(1, 3), target=FILLED), look_back=1),
+        tmp_path / "run",
+        model="damped_persistence",
+        hyper={},
+        training=TRAINING,
+        validation=VALIDATION,
+        optimisation=Optimisation(),
+    )
     kept = torch.load(run / "final.pt", weights_only=True)
     assert kept["stations"] == names.tolist()
     whole = xr.open_zarr(forecast(run / "final.pt", cube, tmp_path / "whole.zarr", **JULY), consolidated=False)
@@ -194,8 +218,10 @@ def test_stations_are_found_by_name(small_cube: xr.Dataset, tmp_path: Path) -> N
 def test_members_forecasts_are_joined_by_cell_lead_and_day(
     of_cells: dict[str, Path], small_cube: xr.Dataset, tmp_path: Path
 ) -> None:
-    two = blend([of_cells["climatology"], of_cells["lstm"]], tmp_path / "two", weights=None, leads=(1, 3),
-                attributes={}) / "final.pt"  # fmt: skip
+    two = (
+        blend([of_cells["climatology"], of_cells["lstm"]], tmp_path / "two", weights=None, leads=(1, 3), attributes={})
+        / "final.pt"
+    )
     given = []
     for name in ("climatology", "lstm"):
         out = forecast(of_cells[name] / "final.pt", small_cube, tmp_path / f"{name}.zarr", **JULY)
@@ -243,9 +269,15 @@ def test_a_product_that_is_absent_degrades_the_forecast_and_is_noted(small_cube:
     samples = Samples(small_cube, channels, look_back=10)
     how = Optimisation(epochs=1, batch_size=16, samples_per_epoch=64)
     run = train(
-        samples, tmp_path / "s", model="surrogate", hyper={"hidden": 6, "width": 6, "gaussian": True},
-        training=TRAINING, validation=VALIDATION, refit=False, optimisation=how,
-    )  # fmt: skip
+        samples,
+        tmp_path / "s",
+        model="surrogate",
+        hyper={"hidden": 6, "width": 6, "gaussian": True},
+        training=TRAINING,
+        validation=VALIDATION,
+        refit=False,
+        optimisation=how,
+    )
     absent = small_cube.copy(deep=True)
     absent["air_temperature"][{"time": slice(95, 102)}] = np.nan
     days = {"first": str(small_cube.time.values[94])[:10], "last": str(small_cube.time.values[98])[:10]}
@@ -269,10 +301,15 @@ def test_the_latest_day_is_the_cube_s_last_but_for_weather(runs: dict[str, Path]
 def test_a_day_of_a_sequence_is_forecast_as_it_would_be_alone(small_cube: xr.Dataset, tmp_path: Path) -> None:
     channels = Channels((FILLED, "precipitation"), leads=(1, 3), target=FILLED)
     run = train(
-        Samples(small_cube, channels, look_back=60), tmp_path / "s", model="surrogate", hyper={"hidden": 6, "width": 6},
-        training=TRAINING, validation=VALIDATION, refit=False,
+        Samples(small_cube, channels, look_back=60),
+        tmp_path / "s",
+        model="surrogate",
+        hyper={"hidden": 6, "width": 6},
+        training=TRAINING,
+        validation=VALIDATION,
+        refit=False,
         optimisation=Optimisation(epochs=1, batch_size=16, samples_per_epoch=64),
-    )  # fmt: skip
+    )
     stores = []
     for first, last in (("2015-07-01", "2015-07-10"), ("2015-07-10", "2015-07-10")):
         out = forecast(run / "final.pt", small_cube, tmp_path / f"{first}.zarr", first=first, last=last)
@@ -287,9 +324,15 @@ def test_passes_with_dropout_on_spread_and_join(small_cube: xr.Dataset, tmp_path
     samples = Samples(small_cube, channels, look_back=10)
     how = Optimisation(epochs=1, batch_size=16, samples_per_epoch=64)
     run = train(
-        samples, tmp_path / "s", model="surrogate", hyper={"hidden": 6, "width": 6, "dropout": 0.5},
-        training=TRAINING, validation=VALIDATION, refit=False, optimisation=how,
-    )  # fmt: skip
+        samples,
+        tmp_path / "s",
+        model="surrogate",
+        hyper={"hidden": 6, "width": 6, "dropout": 0.5},
+        training=TRAINING,
+        validation=VALIDATION,
+        refit=False,
+        optimisation=how,
+    )
     days = {"first": "2015-07-01", "last": "2015-07-02"}
 
     def of(name: str, passes: int | None) -> xr.Dataset:
@@ -307,9 +350,14 @@ def test_passes_with_dropout_on_spread_and_join(small_cube: xr.Dataset, tmp_path
 def test_passes_want_dropout(runs: dict[str, Path], small_cube: xr.Dataset, tmp_path: Path) -> None:
     with pytest.raises(VadoseError, match="persistence has no dropout"):
         forecast(
-            runs["persistence"] / "final.pt", small_cube, tmp_path / "f.zarr", first="2015-07-01", last="2015-07-01",
-            leads=(1,), passes=3,
-        )  # fmt: skip
+            runs["persistence"] / "final.pt",
+            small_cube,
+            tmp_path / "f.zarr",
+            first="2015-07-01",
+            last="2015-07-01",
+            leads=(1,),
+            passes=3,
+        )
     assert not list(tmp_path.iterdir())
 
 
@@ -320,14 +368,21 @@ def test_a_large_map_in_tiles_is_the_map(
     samples = Samples(small_cube, channels, look_back=1, window=None)
     how = Optimisation(epochs=1, batch_size=4, samples_per_epoch=8)
     run = train(
-        samples, tmp_path / "c", model="convlstm", hyper={"filters": (3,), "gaussian": True}, training=TRAINING,
-        validation=VALIDATION, refit=False, optimisation=how,
-    )  # fmt: skip
+        samples,
+        tmp_path / "c",
+        model="convlstm",
+        hyper={"filters": (3,), "gaussian": True},
+        training=TRAINING,
+        validation=VALIDATION,
+        refit=False,
+        optimisation=how,
+    )
     days = {"first": "2015-07-01", "last": "2015-07-02"}
     whole = forecast(run / "final.pt", small_cube, tmp_path / "whole.zarr", **days)  # type: ignore[arg-type]
     calls = []
-    monkeypatch.setattr("vadose.forecast.TILE", 3)
-    monkeypatch.setattr("vadose.forecast.predict_tiles", lambda *a, **k: calls.append(k) or predict_tiles(*a, **k))
+    monkeypatch.setattr("vadose.predict.forecast.TILE", 3)
+    tiles = "vadose.predict.forecast.predict_tiles"
+    monkeypatch.setattr(tiles, lambda *a, **k: calls.append(k) or predict_tiles(*a, **k))
     tiled = forecast(run / "final.pt", small_cube, tmp_path / "tiled.zarr", **days)  # type: ignore[arg-type]
     assert calls == [{"tile": 3, "halo": 1}] * 2
     one, other = (xr.open_zarr(path, consolidated=False).load() for path in (whole, tiled))
@@ -351,17 +406,26 @@ def joined(runs: dict[str, Path], small_cube: xr.Dataset, tmp_path_factory: pyte
     )
     run = train(
         Samples(with_normals(small_cube, ("soil_moisture",), TRAINING.first, TRAINING.last), channels, look_back=10),
-        folder / "s", model="surrogate", hyper={"hidden": 6, "width": 6, "dropout": 0.5}, training=TRAINING,
-        validation=VALIDATION, refit=False, optimisation=Optimisation(epochs=1, batch_size=16, samples_per_epoch=64),
-    )  # fmt: skip
+        folder / "s",
+        model="surrogate",
+        hyper={"hidden": 6, "width": 6, "dropout": 0.5},
+        training=TRAINING,
+        validation=VALIDATION,
+        refit=False,
+        optimisation=Optimisation(epochs=1, batch_size=16, samples_per_epoch=64),
+    )
     return blend([runs["convlstm"], run], folder / "b", weights=None, leads=(1, 3), attributes={})
 
 
 def test_workers_make_the_same_forecast_and_one_may_die(
-    runs: dict[str, Path], joined: Path, small_cube: xr.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    runs: dict[str, Path],
+    joined: Path,
+    small_cube: xr.Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     cluster: LocalCluster,
-) -> None:  # fmt: skip
-    monkeypatch.setattr("vadose.forecast.BLOCK_DAYS", 16)
+) -> None:
+    monkeypatch.setattr("vadose.predict.forecast.BLOCK_DAYS", 16)
     rain, issue = small_cube.precipitation.values.copy(), small_cube.indexes["time"].get_loc("2015-05-20")
     rain[[issue - 40, issue + 14, issue + 15, issue + 60], 2, 3] = -9999.0  # the first before all that is looked at
     small_cube = small_cube.assign(precipitation=small_cube.precipitation.copy(data=rain))
@@ -406,9 +470,14 @@ def test_workers_make_the_same_forecast_and_one_may_die(
 def test_no_scheduler_is_told(runs: dict[str, Path], small_cube: xr.Dataset, tmp_path: Path) -> None:
     with pytest.raises(VadoseError, match="no Dask scheduler answers there"):
         forecast(
-            runs["persistence"] / "final.pt", small_cube, tmp_path / "f.zarr", first="2015-07-01", last="2015-07-01",
-            leads=(1,), scheduler="nowhere",
-        )  # fmt: skip
+            runs["persistence"] / "final.pt",
+            small_cube,
+            tmp_path / "f.zarr",
+            first="2015-07-01",
+            last="2015-07-01",
+            leads=(1,),
+            scheduler="nowhere",
+        )
     assert not list(tmp_path.iterdir())
 
 

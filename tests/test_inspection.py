@@ -11,7 +11,7 @@ from rasterio import Affine
 
 from vadose.cli import main
 from vadose.errors import VadoseError
-from vadose.inspection import inspect
+from vadose.products.inspection import inspect
 from vadose.twin.granules.gridmet import write_gridmet
 from vadose.twin.granules.landsat import write_landsat
 from vadose.twin.granules.smap_l3 import write_smap_l3
@@ -133,6 +133,8 @@ def test_a_tile_of_soil_without_its_folders_is_told_as_stored(tmp_path: Path) ->
         file.write(np.zeros((2, 3), np.float32), 1)
     found = inspect(path)
     assert (found.product, found.variables[0].name, found.variables[0].units) == (
-        "polaris", "unknown_property", "unknown",
-    )  # fmt: skip
+        "polaris",
+        "unknown_property",
+        "unknown",
+    )
     assert "neither folders" in found.facts["lacking"]

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vadose.losses import rmse_correlation
+from vadose.training.losses import rmse_correlation
 
 
 def series(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:

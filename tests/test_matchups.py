@@ -12,8 +12,8 @@ import xarray as xr
 from vadose.cube import build_cube, open_cube
 from vadose.errors import VadoseError
 from vadose.grid import ease_grid, grid_of
-from vadose.matchups import count_stations, match_stations, plot_stations, stations_on_cube, with_stations
-from vadose.stations import LAYER_DEPTHS, build_stations
+from vadose.stations.matchups import count_stations, match_stations, plot_stations, stations_on_cube, with_stations
+from vadose.stations.store import LAYER_DEPTHS, build_stations
 
 LOAM, SAND, CLAY = (0.4, 0.4, 0.2), (0.92, 0.05, 0.03), (0.2, 0.2, 0.6)
 
@@ -40,15 +40,18 @@ def store(places: Sequence[tuple[float, float]], networks: Sequence[str] | None 
     return xr.Dataset(
         {"soil_moisture": (("station", "layer", "time"), moisture)},
         coords={
-            "station": [f"N:{k}" for k in range(n)], "layer": list(LAYER_DEPTHS), "time": time,
+            "station": [f"N:{k}" for k in range(n)],
+            "layer": list(LAYER_DEPTHS),
+            "time": time,
             "depth": [5, 10, 20, 50, 100],
-            "network": ("station", list(networks or ["N"] * n)), "station_name": ("station", ["name"] * n),
+            "network": ("station", list(networks or ["N"] * n)),
+            "station_name": ("station", ["name"] * n),
             "lat": ("station", [float(lat) for lat, _ in places]),
             "lon": ("station", [float(lon) for _, lon in places]),
             "elevation": ("station", np.full(n, 512.0)),
         },
         attrs={"layer_depths": json.dumps(LAYER_DEPTHS), "simulated": "false"},
-    )  # fmt: skip
+    )
 
 
 def place(cube: xr.Dataset, row: float, column: float) -> tuple[float, float]:

@@ -9,10 +9,10 @@ import pytest
 import xarray as xr
 from scipy import stats
 
-import vadose.outlook.climatology
-import vadose.outlook.percentiles
+import vadose.predict.outlook.climatology
+import vadose.predict.outlook.percentiles
 from vadose.errors import VadoseError
-from vadose.outlook import (
+from vadose.predict.outlook import (
     LEVELS,
     MISSING,
     draw_outlook,
@@ -131,7 +131,7 @@ def test_29_february_has_a_climatology_and_1_march_is_one_day_in_every_year() ->
     assert (found["count"].values == 155).all()
     assert (found["quantile"].sel(dayofyear=60).values == 1).all()
     marked = store_of(0.0, ["2019-02-27", "2019-02-28", "2019-12-30", "2020-02-28", "2020-02-29", "2020-12-31"])
-    days = vadose.outlook.percentiles._valid_days(marked, found)
+    days = vadose.predict.outlook.percentiles._valid_days(marked, found)
     assert found.dayofyear.values[days].ravel().tolist() == [59, 61, 366, 60, 61, 1]
 
 
@@ -140,7 +140,7 @@ def test_blocks_of_rows_equal_the_whole(uniform: xr.Dataset, monkeypatch: pytest
     assert whole["quantile"].chunksizes["y"] == (4,)
     store = store_of(np.linspace(0, 1, 12).reshape(4, 3), ["2020-02-27", "2020-12-30"], (2,), std=0.1)
     together = with_outlook(store, uniform, **PERIOD).load()
-    monkeypatch.setattr(vadose.outlook.climatology, "_BLOCK_BYTES", 1)
+    monkeypatch.setattr(vadose.predict.outlook.climatology, "_BLOCK_BYTES", 1)
     rows = local_climatology(uniform.soil_moisture.chunk(time=100), **PERIOD, days=[1, 60, 200])
     assert rows["quantile"].chunksizes["y"] == (1, 1, 1, 1)
     xr.testing.assert_identical(whole.load(), rows.load())

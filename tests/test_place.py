@@ -8,9 +8,9 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vadose.door.place import Place
 from vadose.errors import VadoseError
 from vadose.grid import ease_grid
-from vadose.place import Place
 
 GRID = ease_grid("9km").part(slice(300, 312), slice(800, 815))
 WHOLE = Place.of(GRID.coordinates())

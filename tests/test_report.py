@@ -9,18 +9,20 @@ import pytest
 import xarray as xr
 
 from vadose.errors import VadoseError
-from vadose.evaluate import evaluate
-from vadose.evaluate.plots import COLOURS, OTHER_COLOURS, colours_of
+from vadose.evaluation import evaluate
 from vadose.models import MODELS
-from vadose.report import build_report, build_tables_report
+from vadose.reports.page import build_report, build_tables_report
+from vadose.reports.plots import COLOURS, OTHER_COLOURS, colours_of
 
 LEADS = (1, 3, 7)
 
 
 RUNS = (
-    ("persistence", "none", "all", 0.05), ("climatology", "none", "all", 0.04), ("lstm", "none", "all", 0.03),
+    ("persistence", "none", "all", 0.05),
+    ("climatology", "none", "all", 0.04),
+    ("lstm", "none", "all", 0.03),
     ("lstm", "perfect", "all", 0.01),
-)  # fmt: skip
+)
 
 
 def evaluation(
@@ -45,8 +47,14 @@ def evaluation(
             key: cube.attrs[key] for key in ("cell_size", "grid_step", "grid_crs", "dataset", "layer", "simulated")
         }
         attrs |= {"model": model, "weather": weather, "scenario": scenario, "causal": "true"}
-        coords = {"init_time": days, "lead_time": pd.to_timedelta(LEADS, unit="D"), "lat": cube.lat, "lon": cube.lon,
-                  "y": cube.y, "x": cube.x}  # fmt: skip
+        coords = {
+            "init_time": days,
+            "lead_time": pd.to_timedelta(LEADS, unit="D"),
+            "lat": cube.lat,
+            "lon": cube.lon,
+            "y": cube.y,
+            "x": cube.x,
+        }
         stores.append(
             xr.Dataset({"soil_moisture": (("init_time", "lead_time", "y", "x"), values)}, coords=coords, attrs=attrs)
         )
@@ -94,7 +102,7 @@ def test_only_a_simulated_world_is_called_so(small_cube: xr.Dataset, tmp_path: P
 def test_a_page_is_drawn_once(small_cube: xr.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, out = evaluation(small_cube, tmp_path / "test", runs=RUNS[:2]), tmp_path / "report.html"
     drawn: list[Any] = []
-    monkeypatch.setattr("vadose.report._png", lambda figure: drawn.append(figure) or "data:")
+    monkeypatch.setattr("vadose.reports.page._png", lambda figure: drawn.append(figure) or "data:")
     for title in ("Soil & <water>", "Soil & <water>", "another"):
         build_report([folder], out, title=title)
     assert len(drawn) == 2 * 5
@@ -116,17 +124,23 @@ def layered(small_cube: xr.Dataset, tmp_path_factory: pytest.TempPathFactory) ->
     folder = tmp_path_factory.mktemp("layers")
     cube = small_cube.assign(land_cover=(("y", "x"), np.where(np.arange(72).reshape(8, 9) % 2, 10.0, 4.0)))
     runs = (
-        ("persistence", "none", "all", 0.05), ("novel", "none", "S1", 0.03), ("novel", "none", "S2", 0.01),
+        ("persistence", "none", "all", 0.05),
+        ("novel", "none", "S1", 0.03),
+        ("novel", "none", "S2", 0.01),
         ("novel", "forecast", "S2", 0.008),
-    )  # fmt: skip
+    )
     product = cube.soil_moisture + 0.02
     folders = [
         evaluation(
-            cube.assign_attrs(layer=layer), folder / f"test-{number}", runs=runs, spread=number == 0,
-            products={"nldas_noah": product} if number == 0 else None, period=("2015-05-01", "2015-08-01"),
+            cube.assign_attrs(layer=layer),
+            folder / f"test-{number}",
+            runs=runs,
+            spread=number == 0,
+            products={"nldas_noah": product} if number == 0 else None,
+            period=("2015-05-01", "2015-08-01"),
         )
         for number, layer in enumerate(("0-10 cm", "10-40 cm"))
-    ]  # fmt: skip
+    ]
     return build_report(folders, folder / "report.html", title="layers").read_text()
 
 

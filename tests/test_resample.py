@@ -365,10 +365,15 @@ def test_the_same_as_rasterio(method: str, theirs: Resampling) -> None:
     values = np.random.default_rng(3).random((24, 24)).astype(np.float32)
     expected = np.empty(GRID.shape, np.float32)
     reproject(
-        values, expected, src_transform=rasterio.Affine(0.125, 0, -101.5, 0, -0.125, 41.5), src_crs="EPSG:4326",
+        values,
+        expected,
+        src_transform=rasterio.Affine(0.125, 0, -101.5, 0, -0.125, 41.5),
+        src_crs="EPSG:4326",
         dst_transform=rasterio.Affine(GRID.cell, 0, GRID.transform[0], 0, -GRID.cell, GRID.transform[1]),
-        dst_crs=GRID.crs, resampling=theirs, tolerance=0.0,
-    )  # fmt: skip
+        dst_crs=GRID.crs,
+        resampling=theirs,
+        tolerance=0.0,
+    )
     result = resample(geographic(values), GRID, method)
     np.testing.assert_allclose(result, expected, atol=5e-3)
 
@@ -427,8 +432,11 @@ def test_weights_are_computed_once_for_a_raster_and_a_grid(
         kept.cache_clear()
     work = Mock()
     for module, name in (
-        (weights, "overlaps"), (weights, "_interpolation"), (weights, "transformer"), (sinusoidal, "overlaps"),
-    ):  # fmt: skip
+        (weights, "overlaps"),
+        (weights, "_interpolation"),
+        (weights, "transformer"),
+        (sinusoidal, "overlaps"),
+    ):
         monkeypatch.setattr(module, name, Mock(wraps=getattr(module, name)))
         work.attach_mock(getattr(module, name), f"{module.__name__.split('.')[-1]}_{name}")
     field = CONSTANT[source]()

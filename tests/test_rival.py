@@ -13,12 +13,12 @@ from typer.testing import CliRunner
 
 from vadose.artefact import provenance
 from vadose.cli.terminal import app
-from vadose.config import Experiment
 from vadose.cube.rival import write_rival
 from vadose.errors import VadoseError
-from vadose.evaluate import evaluate
+from vadose.evaluation import evaluate
+from vadose.experiments import Experiment
+from vadose.experiments.studies import study
 from vadose.products.weather_forecast import daily_weather_forecast
-from vadose.study import study
 from vadose.twin.granules.weather_forecast import write_weather_forecast
 from vadose.twin.truth import at, example
 
@@ -92,11 +92,17 @@ def test_the_store_says_what_it_is(runs: Path, cube: xr.Dataset, tmp_path: Path)
         write_rival([runs], cube, tmp_path / "gefs.zarr", layer="10-40 cm", observed="soil_moisture_10_40cm")
     )
     said = {
-        "model": "GEFS", "weather": "forecast", "scenario": "all", "layer": "10-40 cm", "causal": "true",
-        "observed": "soil_moisture_10_40cm", "dataset": "made up", "simulated": "true",
+        "model": "GEFS",
+        "weather": "forecast",
+        "scenario": "all",
+        "layer": "10-40 cm",
+        "causal": "true",
+        "observed": "soil_moisture_10_40cm",
+        "dataset": "made up",
+        "simulated": "true",
         "weather_run": "GEFS c00, runs of 00 UTC",
         "rival_note": "of the soil of GEFS, 10-40 cm, another than the observed; not corrected",
-    }  # fmt: skip
+    }
     assert said.items() <= store.attrs.items()
     assert store.soil_moisture.attrs["units"] == "m3 m-3"
     np.testing.assert_array_equal(store.lat.values, cube.lat.values)
@@ -212,11 +218,17 @@ def foretold(cube: xr.Dataset, days: slice, leads: tuple[int, ...] = LEADS, reac
     keys = ("cell_size", "grid_step", "grid_crs", "dataset", "layer", "simulated")
     return xr.Dataset(
         {"soil_moisture": (("init_time", "lead_time", "y", "x"), values)},
-        coords={"init_time": issued, "lead_time": pd.to_timedelta(leads, unit="D"), "lat": cube.lat, "lon": cube.lon,
-                "y": cube.y, "x": cube.x},
-        attrs={k: cube.attrs[k] for k in keys} | {"model": "GEFS", "weather": "forecast", "scenario": "all",
-                                                  "causal": "true", **provenance(of="test")},
-    )  # fmt: skip
+        coords={
+            "init_time": issued,
+            "lead_time": pd.to_timedelta(leads, unit="D"),
+            "lat": cube.lat,
+            "lon": cube.lon,
+            "y": cube.y,
+            "x": cube.x,
+        },
+        attrs={k: cube.attrs[k] for k in keys}
+        | {"model": "GEFS", "weather": "forecast", "scenario": "all", "causal": "true", **provenance(of="test")},
+    )
 
 
 def experiment(rivals: dict[str, str]) -> Experiment:
@@ -233,7 +245,7 @@ def experiment(rivals: dict[str, str]) -> Experiment:
 @pytest.fixture
 def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures take longer than all else."""
-    monkeypatch.setattr("vadose.study.forecasting.build_report", lambda folders, out, title: out)
+    monkeypatch.setattr("vadose.experiments.studies.forecasting.build_report", lambda folders, out, title: out)
 
 
 def table_of(out: Path) -> pd.DataFrame:
@@ -250,7 +262,7 @@ def test_a_rival_stands_in_every_table_at_the_leads_it_reaches(
 
     place = str(tmp_path / "gefs-{layer}.zarr")
     with monkeypatch.context() as patched:
-        patched.setattr("vadose.study.forecasting.build_report", lambda folders, out, title: out)
+        patched.setattr("vadose.experiments.studies.forecasting.build_report", lambda folders, out, title: out)
         study(experiment({"GEFS": place}), world, tmp_path / "s", title="t", progress=note)
     alone = table_of(tmp_path / "s")
     assert set(alone.model) == {"persistence", "climatology"}
@@ -332,8 +344,13 @@ def test_a_rival_that_does_not_fit_is_refused(
 def test_a_rival_of_other_days_is_left_out(world: Path, small_cube: xr.Dataset, tmp_path: Path) -> None:
     foretold(small_cube, slice(0, 10)).to_zarr(tmp_path / "gefs.zarr", zarr_format=3, consolidated=False)
     told: list[str] = []
-    study(experiment({"GEFS": str(tmp_path / "gefs.zarr")}), world, tmp_path / "s", title="t",
-          progress=lambda what, share: told.append(what))  # fmt: skip
+    study(
+        experiment({"GEFS": str(tmp_path / "gefs.zarr")}),
+        world,
+        tmp_path / "s",
+        title="t",
+        progress=lambda what, share: told.append(what),
+    )
     assert [what for what in told if what.startswith("rival GEFS: 0 of 78 days")]
     assert "GEFS" not in set(table_of(tmp_path / "s").model)
 
@@ -345,8 +362,8 @@ def test_a_record_larger_than_memory_is_studied_the_same(
     study(experiment({}), world, tmp_path / "s", title="t")
     kept = table_of(tmp_path / "s")
     shutil.rmtree(tmp_path / "s")
-    monkeypatch.setattr("vadose.memory._ALWAYS", 0)
-    monkeypatch.setattr("vadose.memory._free", lambda: 0)
+    monkeypatch.setattr("vadose.parallel.memory._ALWAYS", 0)
+    monkeypatch.setattr("vadose.parallel.memory._free", lambda: 0)
     study(experiment({}), world, tmp_path / "s", title="t")
     pd.testing.assert_frame_equal(table_of(tmp_path / "s"), kept)
 

@@ -13,13 +13,13 @@ import pytest
 import torch
 import xarray as xr
 
-from vadose import memory
-from vadose import samples as module
-from vadose.days import Period
+from vadose.door.days import Period
 from vadose.errors import VadoseError
+from vadose.features.normals import with_normals
 from vadose.models.inputs import Channels
-from vadose.normals import with_normals
-from vadose.samples import Samples
+from vadose.parallel import memory
+from vadose.samples import windows as module
+from vadose.samples.windows import Samples
 
 CHANNELS = Channels(
     ("soil_moisture_filled", "precipitation"), ("ndvi",), ("precipitation",), (1, 5), "soil_moisture_filled"
@@ -223,9 +223,13 @@ def test_forecasts_of_the_layers_above_are_taken_by_their_day_of_issue(small_cub
 
 
 ABOVE = Channels(
-    ("soil_moisture_filled", "soil_moisture_normal", "precipitation"), ("ndvi",), ("soil_moisture_normal",
-    "precipitation"), (1, 5), "soil_moisture_filled", above=("0-10 cm", "10-40 cm"),
-)  # fmt: skip
+    ("soil_moisture_filled", "soil_moisture_normal", "precipitation"),
+    ("ndvi",),
+    ("soil_moisture_normal", "precipitation"),
+    (1, 5),
+    "soil_moisture_filled",
+    above=("0-10 cm", "10-40 cm"),
+)
 
 
 def of_every_kind(cube: xr.Dataset, window: int | None, *, on_disk: bool) -> Iterator[torch.Tensor | None]:
@@ -233,16 +237,27 @@ def of_every_kind(cube: xr.Dataset, window: int | None, *, on_disk: bool) -> Ite
     days = cube.time.values[20:130:2]
     stores = {
         name: xr.Dataset(
-            {"soil_moisture": (("init_time", "lead_time", "y", "x"),
-                               np.random.default_rng(k).random((len(days), 3, 8, 9), np.float32))},
+            {
+                "soil_moisture": (
+                    ("init_time", "lead_time", "y", "x"),
+                    np.random.default_rng(k).random((len(days), 3, 8, 9), np.float32),
+                )
+            },
             {"init_time": days, "lead_time": np.array([1, 3, 5], "timedelta64[D]"), "y": cube.y, "x": cube.x},
         )
         for k, name in enumerate(ABOVE.above)
-    }  # fmt: skip
+    }
     samples = Samples(
-        with_normals(cube, ("soil_moisture",), "2015-04-01", "2015-06-30"), ABOVE, look_back=10, window=window,
-        sequence=20, correlated="precipitation", taught="soil_moisture_filled", above=stores, on_disk=on_disk,
-    )  # fmt: skip
+        with_normals(cube, ("soil_moisture",), "2015-04-01", "2015-06-30"),
+        ABOVE,
+        look_back=10,
+        window=window,
+        sequence=20,
+        correlated="precipitation",
+        taught="soil_moisture_filled",
+        above=stores,
+        on_disk=on_disk,
+    )
     assert samples._room.on_disk == on_disk
     generator = np.random.default_rng(3)
     for inputs, targets in samples.batches(PERIOD, size=50, limit=120, generator=generator, correlated=True):
@@ -305,7 +320,8 @@ def test_nothing_is_left_in_the_temporary_folder(
     assert not list(tmp_path.iterdir())
     # Nor by a process that is killed.
     script = (
-        "import os, signal\nfrom vadose.memory import Arrays\nmap = Arrays(1 << 20, on_disk=True).empty((1 << 18,))\n"
+        "import os, signal\nfrom vadose.parallel.memory import Arrays\n"
+        "map = Arrays(1 << 20, on_disk=True).empty((1 << 18,))\n"
         "map[:] = 1\nos.kill(os.getpid(), signal.SIGKILL)"
     )
     killed = subprocess.run([sys.executable, "-c", script], env=os.environ | {"TMPDIR": str(tmp_path)}, check=False)

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from vadose.config import Experiment, LayerConfig
 from vadose.errors import VadoseError
-from vadose.study import study
-from vadose.study.checks import allowed_overlap, check_pairs, min_pairs
-from vadose.train import silent
+from vadose.experiments import Experiment, LayerConfig
+from vadose.experiments.studies import study
+from vadose.experiments.studies.checks import allowed_overlap, check_pairs, min_pairs
+from vadose.training.loop import silent
 
 SPLIT = {
     "training": {"first": "2015-04-10", "last": "2015-05-31"},
@@ -48,8 +48,13 @@ def test_a_test_too_short_is_found_before_anything_is_trained(small_cube: xr.Dat
 def test_pairs_wanted_are_the_experiment_s_or_those_of_the_phase(small_cube: xr.Dataset) -> None:
     observed = {"0-10 cm": "soil_moisture"}
     assert [min_pairs(experiment(), phase) for phase in ("validation", "test")] == [10, 60]
-    half_a_year = experiment(split=SPLIT | {"validation": {"first": "2015-06-01", "last": "2015-12-01"},
-                                            "test": {"first": "2016-01-01", "last": "2016-01-31"}})  # fmt: skip
+    half_a_year = experiment(
+        split=SPLIT
+        | {
+            "validation": {"first": "2015-06-01", "last": "2015-12-01"},
+            "test": {"first": "2016-01-01", "last": "2016-01-31"},
+        }
+    )
     assert min_pairs(half_a_year, "validation") == 60
     check_pairs(experiment(min_pairs=20), "test", small_cube, xr.Dataset(), observed)
     times = {"time": small_cube.time, "layer": ["0-10 cm"], "station": ["a"]}

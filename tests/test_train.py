@@ -11,14 +11,14 @@ import torch
 import xarray as xr
 
 from vadose.artefact import locked
-from vadose.days import Period
+from vadose.door.days import Period
 from vadose.errors import VadoseError
-from vadose.forecast import forecast
+from vadose.features.normals import with_normals
 from vadose.models import from_checkpoint
 from vadose.models.inputs import Channels
-from vadose.normals import with_normals
-from vadose.samples import Samples
-from vadose.train import Optimisation, blend, train
+from vadose.predict.forecast import forecast
+from vadose.samples.windows import Samples
+from vadose.training.loop import Optimisation, blend, train
 
 TRAINING, VALIDATION = Period("2015-04-10", "2015-07-20"), Period("2015-07-21", "2015-08-28")
 QUICK = Optimisation(epochs=3, patience=3, batch_size=32, samples_per_epoch=128, learning_rate=1e-2)
@@ -32,9 +32,12 @@ def samples(small_cube: xr.Dataset) -> Samples:
 
 def trained(samples: Samples, out: Path, **changes: Any) -> Path:
     arguments: dict[str, Any] = {
-        "model": "convlstm", "hyper": {"filters": (4,)}, "training": TRAINING, "validation": VALIDATION,
+        "model": "convlstm",
+        "hyper": {"filters": (4,)},
+        "training": TRAINING,
+        "validation": VALIDATION,
         "optimisation": QUICK,
-    }  # fmt: skip
+    }
     return train(samples, out, **arguments | changes)
 
 
@@ -99,9 +102,12 @@ def test_a_gap_in_the_days_lets_no_later_day_in(small_cube: xr.Dataset, tmp_path
         spoilt[name] = spoilt[name].where(~late, spoilt[name] + 0.2)
     turned = holed.isel(time=slice(None, None, -1)).assign_coords(time=lambda d: d.time + np.timedelta64(12, "h"))
     channels = Channels(
-        ("soil_moisture_filled", "precipitation", "soil_moisture_normal"), (), ("soil_moisture_normal",), (1, 3),
+        ("soil_moisture_filled", "precipitation", "soil_moisture_normal"),
+        (),
+        ("soil_moisture_normal",),
+        (1, 3),
         "soil_moisture_filled",
-    )  # fmt: skip
+    )
     hyper: dict[str, Any] = {"convlstm": {"filters": (2,)}, "surrogate": {"hidden": 3, "width": 3}}.get(model, {})
     how = replace(QUICK, epochs=1, samples_per_epoch=32)
     states = []
@@ -245,8 +251,13 @@ def test_a_network_is_compiled_and_its_checkpoint_is_plain(
     assert set(calls) == {"forward"}
     assert torch.equal(weights_of(run / "final.pt"), weights_of(plain / "final.pt"))
     calls.clear()
-    trained(samples, tmp_path / "crps", hyper={"filters": (4,), "gaussian": True}, refit=False,
-            optimisation=replace(quick, form="crps", epochs=1))  # fmt: skip
+    trained(
+        samples,
+        tmp_path / "crps",
+        hyper={"filters": (4,), "gaussian": True},
+        refit=False,
+        optimisation=replace(quick, form="crps", epochs=1),
+    )
     assert set(calls) == {"distribution"}
 
 

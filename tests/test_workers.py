@@ -9,9 +9,9 @@ import dask.array
 import numpy as np
 import pytest
 
-from vadose import workers
 from vadose.errors import VadoseError
-from vadose.workers import on_workers
+from vadose.parallel import workers
+from vadose.parallel.workers import on_workers
 
 
 class Counting:
@@ -48,8 +48,10 @@ def large(unit: int, values: Any) -> int:
 def test_one_worker_works_here_in_order() -> None:
     with on_workers() as run:
         assert [found[:3] for found in run(Counting(), [3, 1, 2])] == [
-            (3, os.getpid(), 1), (1, os.getpid(), 2), (2, os.getpid(), 3)
-        ]  # fmt: skip
+            (3, os.getpid(), 1),
+            (1, os.getpid(), 2),
+            (2, os.getpid(), 3),
+        ]
 
 
 def test_processes_hold_a_job_and_do_every_unit(tmp_path: Path) -> None:

@@ -8,16 +8,24 @@ import pytest
 import torch
 import xarray as xr
 
-from vadose.days import Period
+from vadose.door.days import Period
 from vadose.models import MODELS, from_checkpoint, to_checkpoint
 from vadose.models.inputs import Channels, Inputs, example_inputs
-from vadose.samples import Samples
-from vadose.train import Batches
+from vadose.samples.windows import Samples
+from vadose.training.loop import Batches
 
 HISTORY = (
-    "soil_moisture_filled", "soil_moisture_observed", "soil_moisture_age", "precipitation", "air_temperature",
-    "specific_humidity", "shortwave_radiation", "longwave_radiation", "eastward_wind", "northward_wind",
-)  # fmt: skip
+    "soil_moisture_filled",
+    "soil_moisture_observed",
+    "soil_moisture_age",
+    "precipitation",
+    "air_temperature",
+    "specific_humidity",
+    "shortwave_radiation",
+    "longwave_radiation",
+    "eastward_wind",
+    "northward_wind",
+)
 STATIC = ("clay_fraction", "sand_fraction", "ndvi")
 LOOK_BACK = 20
 SMALL: dict[str, dict[str, Any]] = {

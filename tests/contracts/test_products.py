@@ -9,9 +9,9 @@ import pytest
 import xarray as xr
 
 from vadose.errors import OutsideError, VadoseError
-from vadose.inspection import inspect
 from vadose.products import PRODUCTS, identify
 from vadose.products.containers import container_of
+from vadose.products.inspection import inspect
 from vadose.variables import variable
 
 BOX = (-100.4, 39.7, -99.6, 40.3)  # of the simulated files
@@ -142,9 +142,13 @@ def test_bad_files_are_one_line_each(name: str, files: dict[str, Path], tmp_path
     content = files[name].read_bytes()
     other = b"\x89HDF\r\n\x1a\n" if container_of(files[name]) != "hdf5" else b"\x0e\x03\x13\x01"
     for spoilt in (
-        b"", b"<!DOCTYPE html><html><title>Earthdata Login</title></html>", content[: len(content) * 2 // 3],
-        other + content, b"\x00" * 2000, b"plain text\n" * 50,
-    ):  # fmt: skip
+        b"",
+        b"<!DOCTYPE html><html><title>Earthdata Login</title></html>",
+        content[: len(content) * 2 // 3],
+        other + content,
+        b"\x00" * 2000,
+        b"plain text\n" * 50,
+    ):
         path = tmp_path / files[name].name
         path.write_bytes(spoilt)
         with pytest.raises(VadoseError) as told:

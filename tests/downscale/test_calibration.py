@@ -8,8 +8,8 @@ import pytest
 import xarray as xr
 from scipy.stats import norm
 
-from vadose.downscale.calibration import Calibration, coverage_table, fit_calibration, interval, whole_stations
 from vadose.errors import VadoseError
+from vadose.predict.calibration import Calibration, coverage_table, fit_calibration, interval, whole_stations
 
 
 def test_with_a_day_a_station_it_is_the_split_conformal_quantile() -> None:
@@ -87,11 +87,13 @@ def predictions(spread: float, seed: int = 0, folds: int = 4, stations: int = 24
     return xr.Dataset(
         {
             "predicted": (of, np.stack([observed + error, observed + error])),
-            "predicted_std": (of, std), "observed": (both, observed), "fold": (both, fold),
+            "predicted_std": (of, std),
+            "observed": (both, observed),
+            "fold": (both, fold),
         },
         {"model": ["mmnet", "trees"], "station": np.arange(stations), "time": np.arange(days)},
         {"folds": json.dumps([str(k + 1) for k in range(folds)])},
-    )  # fmt: skip
+    )
 
 
 def test_table_of_a_deviation_twice_too_small() -> None:
@@ -116,8 +118,9 @@ def test_table_of_a_deviation_twice_too_small() -> None:
 def test_a_fold_is_not_calibrated_on_itself() -> None:
     """One fold has errors ten times as large: the others know nothing of that."""
     store = predictions(0.04)
-    store.predicted[0] = np.where(store.fold == 2, store.observed + 10 * (store.predicted[0] - store.observed),
-                                  store.predicted[0])  # fmt: skip
+    store.predicted[0] = np.where(
+        store.fold == 2, store.observed + 10 * (store.predicted[0] - store.observed), store.predicted[0]
+    )
     rows = coverage_table({"cross-region": store}, (0.5,)).set_index(["fold", "intervals"])
     assert rows.coverage["3", "conformal"] < 0.12
     assert rows.coverage["1", "conformal"] > 0.6

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from vadose.downscale.domain import domain_distance, training_domain
+from vadose.models.domain import domain_distance, training_domain
 
 
 def rows_of(n: int = 4000) -> torch.Tensor:

@@ -8,11 +8,11 @@ import pytest
 import torch
 import xarray as xr
 
-from vadose.downscale.explain import _values, importances
-from vadose.downscale.station_days import StationDays
 from vadose.errors import VadoseError
 from vadose.models.downscalers import DOWNSCALERS, to_checkpoint
 from vadose.models.mmnet import Features
+from vadose.predict.explain import _values, importances
+from vadose.samples.station_days import StationDays
 
 pytest.importorskip("captum")
 FEATURES = Features(("ndvi", "clay_fraction", "elevation"), ("precipitation", "wind_speed"), days=6)
@@ -63,7 +63,7 @@ def test_shares_of_a_linear_network_are_those_of_its_weights(monkeypatch: pytest
     table = table_of()
     days = StationDays(table, FEATURES)
     checkpoint = linear(days, {"ndvi": 3.0, "precipitation": -2.0, "elevation": 1.0})
-    monkeypatch.setattr("vadose.downscale.explain.from_checkpoint", lambda c: c["network"].eval())
+    monkeypatch.setattr("vadose.predict.explain.from_checkpoint", lambda c: c["network"].eval())
     mask = np.zeros(days.shape, bool)
     mask[:, 10:] = True
     found = importances(checkpoint, days, mask, n_samples=300, n_background=2000, draws=200)
@@ -72,9 +72,12 @@ def test_shares_of_a_linear_network_are_those_of_its_weights(monkeypatch: pytest
         return float(np.abs(values - values.mean()).mean() / values.std())
 
     expected = {
-        "ndvi": 3 * size(table.ndvi.values[:, 10:]), "precipitation": 2 * size(table.precipitation.values[:, 9:-1]),
-        "elevation": size(table.elevation.values), "clay_fraction": 0.0, "wind_speed": 0.0,
-    }  # fmt: skip
+        "ndvi": 3 * size(table.ndvi.values[:, 10:]),
+        "precipitation": 2 * size(table.precipitation.values[:, 9:-1]),
+        "elevation": size(table.elevation.values),
+        "clay_fraction": 0.0,
+        "wind_speed": 0.0,
+    }
     total = sum(expected.values())
     assert found.percent.sum() == pytest.approx(100)
     assert shares(found) == pytest.approx({k: 100 * v / total for k, v in expected.items()}, abs=2.5)

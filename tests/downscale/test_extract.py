@@ -16,11 +16,11 @@ from scipy.ndimage import gaussian_filter
 
 from vadose import features
 from vadose.artefact import provenance
-from vadose.downscale.extract import RUN_UP, extract
-from vadose.downscale.filling import fill_days
-from vadose.downscale.points import SPECKLE, despeckle
-from vadose.downscale.table import build_features, build_station_table
+from vadose.cube.at_stations import RUN_UP, extract
+from vadose.cube.points import SPECKLE, despeckle
+from vadose.cube.station_table import build_features, build_station_table
 from vadose.errors import VadoseError
+from vadose.gapfill.overpasses import fill_days
 from vadose.grid import ease_grid, grid_of
 from vadose.products.dem import read_srtm
 from vadose.resample import resample
@@ -225,10 +225,13 @@ def test_land_surface_temperature_is_the_mean_of_both_satellites_by_day(
 @pytest.mark.parametrize(
     ("name", "step"),
     [
-        ("precipitation", 0.1), ("shortwave_radiation", 0.1), ("specific_humidity", 1e-5),
-        ("vapor_pressure_deficit", 0.01), ("reference_evapotranspiration", 0.1),
+        ("precipitation", 0.1),
+        ("shortwave_radiation", 0.1),
+        ("specific_humidity", 1e-5),
+        ("vapor_pressure_deficit", 0.01),
+        ("reference_evapotranspiration", 0.1),
     ],
-)  # fmt: skip
+)
 def test_weather_is_that_of_the_cell_and_is_not_filled(
     name: str, step: float, causal: xr.Dataset, coarse: xr.Dataset, stations: xr.Dataset
 ) -> None:
@@ -300,9 +303,16 @@ def test_it_says_what_is_absent_and_what_it_was_made_from(causal: xr.Dataset, wo
     assert inputs["days"] == ["2019-05-01", "2019-06-09"]
     granules = inputs["granules"]
     assert {product: len(of) for product, of in granules.items()} == {
-        "landsat": 3, "sentinel1": 6, "mod11a1": 4, "gridmet": 6, "smap_l4": 1, "smap_hydroblocks": 1, "nlcd": 1,
-        "polaris": 6, "3dep": 3,
-    }  # fmt: skip
+        "landsat": 3,
+        "sentinel1": 6,
+        "mod11a1": 4,
+        "gridmet": 6,
+        "smap_l4": 1,
+        "smap_hydroblocks": 1,
+        "nlcd": 1,
+        "polaris": 6,
+        "3dep": 3,
+    }
     assert all((world / product / name).is_file() for product, of in granules.items() for name in of)
     assert (causal.attrs["mode"], causal.attrs["simulated"]) == ("causal", "true")
     assert causal.attrs["day_boundary"] == '{"A": "UTC"}'
@@ -446,8 +456,11 @@ class TestFilling:
     nan = np.nan
     seen = xr.DataArray(
         np.array([[nan, 0.1, nan, nan, 0.4, nan], [nan] * 6], np.float32),
-        dims=("station", "time"), coords={"time": days}, name="ndvi", attrs={"units": "1"},
-    )  # fmt: skip
+        dims=("station", "time"),
+        coords={"time": days},
+        name="ndvi",
+        attrs={"units": "1"},
+    )
 
     def test_causal(self) -> None:
         filled = fill_days(self.seen, "causal")

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from vadose.artefact import provenance
 from vadose.cli.terminal import app
-from vadose.downscale.domain import training_domain
 from vadose.grid import ease_grid, raster_coordinates
+from vadose.models.domain import training_domain
 from vadose.models.downscalers import to_checkpoint
 from vadose.models.mmnet import Features, MMNet, example_fine
 
@@ -56,9 +56,22 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def maps(folder: Path, name: str, *more: str) -> xr.Dataset:
-    words = ["downscale", str(folder / "model.pt"), str(folder / "fine.zarr"), "--coarse", str(folder / "weather.zarr"),
-             "--from", f"{DAYS[0]:%Y-%m-%d}", "--to", f"{DAYS[1]:%Y-%m-%d}", "--tile", str(TILE), "--out",
-             str(folder / name), *more]  # fmt: skip
+    words = [
+        "downscale",
+        str(folder / "model.pt"),
+        str(folder / "fine.zarr"),
+        "--coarse",
+        str(folder / "weather.zarr"),
+        "--from",
+        f"{DAYS[0]:%Y-%m-%d}",
+        "--to",
+        f"{DAYS[1]:%Y-%m-%d}",
+        "--tile",
+        str(TILE),
+        "--out",
+        str(folder / name),
+        *more,
+    ]
     told = CliRunner().invoke(app, words, catch_exceptions=False)
     assert told.exit_code == 0
     made: xr.Dataset = xr.open_zarr(folder / name, consolidated=False).load()
@@ -72,8 +85,10 @@ def test_two_processes_write_the_bytes_of_one(folder: Path) -> None:
     assert two.soil_moisture.notnull().all()
     assert float(two.soil_moisture.std()) > 1e-3
     for name in two.data_vars:
-        files = [sorted(path for path in (folder / store / str(name)).rglob("*") if path.is_file())
-                 for store in ("one.zarr", "two.zarr")]  # fmt: skip
+        files = [
+            sorted(path for path in (folder / store / str(name)).rglob("*") if path.is_file())
+            for store in ("one.zarr", "two.zarr")
+        ]
         assert len(files[0]) == len(files[1]) > 1
         for a, b in zip(*files, strict=True):
             assert a.read_bytes() == b.read_bytes(), f"{a} and {b}"

@@ -10,18 +10,18 @@ import torch
 import xarray as xr
 import zarr
 from distributed import LocalCluster
+from vadose.downscale import maps as module
 
 from vadose.artefact import provenance
-from vadose.downscale import maps as module
-from vadose.downscale.coarse import as_coarse
-from vadose.downscale.domain import domain_distance, training_domain
-from vadose.downscale.maps import downscale_maps
-from vadose.downscale.rasters import write_cog
 from vadose.errors import VadoseError
 from vadose.features import with_buckets
 from vadose.grid import Grid, ease_grid, raster_coordinates
+from vadose.models.domain import domain_distance, training_domain
 from vadose.models.downscalers import DOWNSCALERS, from_checkpoint, to_checkpoint
 from vadose.models.mmnet import Features, Fine, example_fine
+from vadose.predict.coarse import as_coarse
+from vadose.predict.map_files import write_cog
+from vadose.predict.maps import downscale_maps
 
 SNAPSHOT = ("ndvi", "elevation", "clay_fraction", "soil_moisture_smap_l4", "latitude", "longitude", "season_sine")
 SERIES = ("precipitation", "shortwave_radiation", "surface_temperature")
@@ -125,9 +125,14 @@ def plain(checkpoint: dict[str, Any], fine: xr.Dataset, coarse: list[xr.Dataset]
 
     angle = 2 * np.pi * (day - pd.Timestamp("1970-01-01")).days / 365.2425
     fields = [
-        fine.ndvi.sel(time=day), fine.elevation, fine.clay_fraction, at("soil_moisture_smap_l4", day),
-        fine.lat, fine.lon, xr.full_like(fine.elevation, np.sin(angle)),
-    ]  # fmt: skip
+        fine.ndvi.sel(time=day),
+        fine.elevation,
+        fine.clay_fraction,
+        at("soil_moisture_smap_l4", day),
+        fine.lat,
+        fine.lon,
+        xr.full_like(fine.elevation, np.sin(angle)),
+    ]
     features = model.features
     columns = [SNAPSHOT.index(name) for name in features.snapshot]
     snapshot = np.stack([field.values.ravel() for field in fields], axis=1)[:, columns]
@@ -177,9 +182,10 @@ def test_buckets_are_filled_by_the_rain_of_a_coarse_field(where, fine, coarse, s
     shape = tuple(rain.sizes[d] for d in ("time", *[d for d in rain.dims if d != "time"]))
     dims = ("time", *[d for d in rain.dims if d != "time"])
     rain = rain.assign(
-        precipitation=(dims, rng.gamma(0.5, 12.0, shape)), air_temperature_max=(dims, rng.normal(298, 3, shape)),
+        precipitation=(dims, rng.gamma(0.5, 12.0, shape)),
+        air_temperature_max=(dims, rng.normal(298, 3, shape)),
         air_temperature_min=(dims, rng.normal(288, 3, shape)),
-    )  # fmt: skip
+    )
     spoilt = rain.copy(deep=True)
     spoilt.precipitation.values[0, 0, 0] = -9999.0
     rain = spoilt.where(spoilt.precipitation != -9999.0).assign_attrs(rain.attrs)
@@ -239,9 +245,12 @@ def test_an_outlook_sees_no_satellite_after_the_day_of_issue(fine, coarse, saved
     maps = {
         name: opened(downscale_maps(path, data, fields, DAYS, tmp_path / f"{name}.zarr")).soil_moisture.values
         for name, data, fields in (
-            ("outlook", fine, issued), ("spoilt", later, issued), ("kept", kept, coarse), ("seen", fine, coarse),
+            ("outlook", fine, issued),
+            ("spoilt", later, issued),
+            ("kept", kept, coarse),
+            ("seen", fine, coarse),
         )
-    }  # fmt: skip
+    }
     np.testing.assert_array_equal(maps["outlook"], maps["spoilt"])
     np.testing.assert_allclose(maps["outlook"], maps["kept"], atol=1e-6)
     assert np.nanmax(np.abs(maps["outlook"][1:] - maps["seen"][1:])) > 1e-3
@@ -263,8 +272,10 @@ def test_each_distinct_history_is_encoded_once(fine, coarse, saved, tmp_path, mo
     encoded, encode = [], Folded.encode
     monkeypatch.setattr(Folded, "encode", lambda self, series: encoded.append(len(series)) or encode(self, series))
     downscale_maps(saved(made("mmnet")), fine, coarse, DAYS[:1], tmp_path / "m.zarr")
-    series = [np.unique(data[n].sel(y=fine.y, x=fine.x, method="nearest").isel(time=0).values)
-              for n, data in (("surface_temperature", coarse[1]),)]  # fmt: skip
+    series = [
+        np.unique(data[n].sel(y=fine.y, x=fine.x, method="nearest").isel(time=0).values)
+        for n, data in (("surface_temperature", coarse[1]),)
+    ]
     assert len(series[0]) <= sum(encoded) < ROWS * COLUMNS / 20
 
 
@@ -366,7 +377,7 @@ def test_workers_make_the_same_maps_and_go_on(fine, coarse, saved, tmp_path) -> 
     # Workers within this process: what is sent them is pickled all the same.
     with LocalCluster(
         n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None, silence_logs=50
-    ) as cluster:  # fmt: skip
+    ) as cluster:
         how: dict[str, Any] = {"tile": 32, "scheduler": cluster.scheduler_address}
         with pytest.raises(KeyboardInterrupt):
             downscale_maps(path, lazy, fields, DAYS, out, progress=stop, **how)
@@ -417,7 +428,7 @@ def test_geotiffs_hold_the_maps_where_they_lie(fine, coarse, saved, tmp_path, gr
 
 
 def test_large_geotiffs_have_overviews(tmp_path) -> None:
-    from vadose.downscale.rasters import create_maps
+    from vadose.predict.map_files import create_maps
 
     part = ease_grid("100m").part(slice(3000, 3700), slice(9000, 10100))
     group = create_maps(tmp_path / "m.zarr", part, DAYS[:1], ("soil_moisture",), edge=512, beside=xr.Dataset())
@@ -477,6 +488,8 @@ def test_what_is_wrong_is_named(fine, coarse, saved, tmp_path, grid) -> None:
 def test_a_nested_grid_without_attributes_is_found_by_its_projection(fine, coarse, saved, tmp_path, grid) -> None:
     path = saved(made("mmnet"))
     bare = [data.drop_attrs(deep=False) if "x" in data.dims and data.sizes["x"] > 1 else data for data in coarse]
-    both = [opened(downscale_maps(path, fine, fields, DAYS[:1], tmp_path / f"{n}.zarr")).soil_moisture
-            for n, fields in enumerate((coarse, bare))]  # fmt: skip
+    both = [
+        opened(downscale_maps(path, fine, fields, DAYS[:1], tmp_path / f"{n}.zarr")).soil_moisture
+        for n, fields in enumerate((coarse, bare))
+    ]
     np.testing.assert_array_equal(*both)

@@ -10,12 +10,12 @@ import torch
 import xarray as xr
 
 from vadose.artefact import provenance
-from vadose.downscale.maps import downscale_maps
-from vadose.downscale.past_years import outlook_of_past_years, with_past_weather
 from vadose.errors import VadoseError
 from vadose.grid import ease_grid, raster_coordinates
 from vadose.models.downscalers import DOWNSCALERS, to_checkpoint
 from vadose.models.mmnet import Features, Fine, example_fine
+from vadose.predict.maps import downscale_maps
+from vadose.predict.past_years import outlook_of_past_years, with_past_weather
 
 ISSUED = pd.Timestamp("2020-12-30")
 VALID = pd.DatetimeIndex(["2020-12-31", "2021-01-02"])
@@ -128,9 +128,14 @@ def test_a_weather_forecast_is_kept_as_far_as_it_goes(
     ],
 )
 def test_bad_input(
-    years: list[int], change: dict[str, Any], message: str,
-    checkpoint: Path, fine: xr.Dataset, coarse: list[xr.Dataset], tmp_path: Path,
-) -> None:  # fmt: skip
+    years: list[int],
+    change: dict[str, Any],
+    message: str,
+    checkpoint: Path,
+    fine: xr.Dataset,
+    coarse: list[xr.Dataset],
+    tmp_path: Path,
+) -> None:
     if "issued" in change:
         coarse[0] = coarse[0].drop_attrs()
     if "until" in change:

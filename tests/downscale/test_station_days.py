@@ -6,13 +6,13 @@ import pytest
 import torch
 import xarray as xr
 
-from vadose.downscale.fit import Fitting, estimate, fit
-from vadose.downscale.scenarios import blocked, cross_region, network, off_site, on_site, rows, station_years
-from vadose.downscale.station_days import DEVIATION, NORMAL, StationDays
-from vadose.downscale.trees import estimate_trees, fit_trees
 from vadose.errors import VadoseError
 from vadose.features import with_buckets
 from vadose.models.mmnet import Features
+from vadose.samples.folds import blocked, cross_region, network, off_site, on_site, rows, station_years
+from vadose.samples.station_days import DEVIATION, NORMAL, StationDays
+from vadose.training.station_days import Fitting, estimate, fit
+from vadose.training.trees import estimate_trees, fit_trees
 
 N, DAYS = 12, 800
 FEATURES = Features(("elevation", "latitude", "season_sine", "day_of_year"), ("precipitation",), days=5)
@@ -29,15 +29,18 @@ def table() -> xr.Dataset:
     moisture[:, 100:110] = np.nan
     return xr.Dataset(
         {
-            "soil_moisture": (("station", "time"), moisture), "precipitation": (("station", "time"), rain),
+            "soil_moisture": (("station", "time"), moisture),
+            "precipitation": (("station", "time"), rain),
             "elevation": ("station", rng.uniform(0, 2000, N).astype(np.float32)),
         },
         coords={
-            "station": [f"N:{k}" for k in range(N)], "time": pd.date_range("2018-06-01", periods=DAYS),
+            "station": [f"N:{k}" for k in range(N)],
+            "time": pd.date_range("2018-06-01", periods=DAYS),
             "network": ("station", ["N"] * N),
-            "lat": ("station", np.linspace(31, 48, N)), "lon": ("station", np.linspace(-120, -76, N)),
+            "lat": ("station", np.linspace(31, 48, N)),
+            "lon": ("station", np.linspace(-120, -76, N)),
         },
-    )  # fmt: skip
+    )
 
 
 def everywhere(table: xr.Dataset) -> np.ndarray:

@@ -7,14 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from vadose.downscale import station_service
 
 from vadose.artefact import made_from
-from vadose.downscale import station_service
-from vadose.downscale.fit import Fitting, fit
-from vadose.downscale.station_days import StationDays
-from vadose.downscale.station_service import ORIGINS, _withheld_gaps, fill_station
 from vadose.errors import VadoseError
 from vadose.models.mmnet import Features
+from vadose.predict.fill_station import ORIGINS, _withheld_gaps, fill_station
+from vadose.samples.station_days import StationDays
+from vadose.training.station_days import Fitting, fit
 
 FEATURES = Features(("clay_fraction", "season_sine", "season_cosine"), ("precipitation",), days=10)
 DAYS = 1500
@@ -39,17 +39,20 @@ def table_of(stations: int = 4, seed: int = 0) -> xr.Dataset:
     observed[1, GONE] = np.nan
     table = xr.Dataset(
         {
-            "soil_moisture": (both, observed.astype(np.float32)), "truth": (both, truth.astype(np.float32)),
+            "soil_moisture": (both, observed.astype(np.float32)),
+            "truth": (both, truth.astype(np.float32)),
             "soil_moisture_causal": (both, observed.astype(np.float32)),
-            "network": (both, (0.15 + wet).astype(np.float32)), "precipitation": (both, rain.astype(np.float32)),
+            "network": (both, (0.15 + wet).astype(np.float32)),
+            "precipitation": (both, rain.astype(np.float32)),
             "clay_fraction": ("station", rng.uniform(0.1, 0.5, stations)),
         },
         {
             "station": np.array([f"SCAN:{k}" for k in range(stations)], object),
-            "time": pd.date_range("2016-01-01", periods=DAYS), "lat": ("station", np.full(stations, 40.0)),
+            "time": pd.date_range("2016-01-01", periods=DAYS),
+            "lat": ("station", np.full(stations, 40.0)),
         },
         {"dataset": "made up", "simulated": "true"},
-    )  # fmt: skip
+    )
     table.precipitation[:, 1450:] = np.nan
     return table
 
@@ -86,8 +89,9 @@ def test_observations_are_kept_and_every_other_day_says_where_it_comes_from(
     known = np.isfinite(table.soil_moisture.values[1])
     for name in ("soil_moisture", "soil_moisture_low", "soil_moisture_high"):
         np.testing.assert_array_equal(found[name].values[known], table.soil_moisture.values[1, known].astype(float))
-    expected = np.where(known, "observed", np.where((np.arange(DAYS) < 100) | (np.arange(DAYS) >= 1300), "extended",
-                                                    "filled"))  # fmt: skip
+    expected = np.where(
+        known, "observed", np.where((np.arange(DAYS) < 100) | (np.arange(DAYS) >= 1300), "extended", "filled")
+    )
     expected[:5] = expected[1456:] = "unknown"  # fewer than half of the ten days of weather before them
     origin = np.array(ORIGINS)[found.origin.values]
     np.testing.assert_array_equal(origin, expected)

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from vadose.downscale.scenarios import Fold
-from vadose.study import downscaling
+from vadose.experiments.studies import downscaling
+from vadose.samples.folds import Fold
 
 
 def test_predictions_are_made_again_when_an_estimate_is_another(
@@ -25,17 +25,24 @@ def test_predictions_are_made_again_when_an_estimate_is_another(
     monkeypatch.setattr(downscaling, "_run", estimate)
     setting = SimpleNamespace(model_dump=lambda **_: {})
     experiment: Any = SimpleNamespace(
-        scenarios=SimpleNamespace(blocked=setting), runs={"a": setting}, ensembles={}, products=(), learn_from=None,
-        first=date(2020, 1, 1), last=date(2020, 1, 3),
-    )  # fmt: skip
+        scenarios=SimpleNamespace(blocked=setting),
+        runs={"a": setting},
+        ensembles={},
+        products=(),
+        learn_from=None,
+        first=date(2020, 1, 1),
+        last=date(2020, 1, 3),
+    )
     table = xr.Dataset(
         {"soil_moisture": (("station", "time"), np.full((1, 3), 0.3))},
         {
-            "time": pd.date_range("2020-01-01", periods=3), "station": ["S"],
-            **{name: ("station", [1.0]) for name in ("lat", "lon", "elevation")}, "network": ("station", ["N"]),
+            "time": pd.date_range("2020-01-01", periods=3),
+            "station": ["S"],
+            **{name: ("station", [1.0]) for name in ("lat", "lon", "elevation")},
+            "network": ("station", ["N"]),
         },
         {"dataset": "made up", "simulated": "true", "mode": "causal"},
-    )  # fmt: skip
+    )
     fold = Fold("one", np.zeros((1, 3), bool), np.ones((1, 3), bool))
 
     def predicted() -> tuple[float, int]:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from vadose.downscale.ten_day import PLACES, TABLE, read_ten_day
+from vadose.cube.ten_day import PLACES, TABLE, read_ten_day
 from vadose.errors import VadoseError
 
 DAYS = pd.date_range("2019-01-05", "2019-02-10")
@@ -38,10 +38,11 @@ def stations() -> xr.Dataset:
     names = ["USCRN:NV_Mercury_3_SSW", "SCAN:2000", "USCRN:AZ_Mercury_3_SSW"]
     return xr.Dataset(
         coords={
-            "station": np.array(names, object), "lat": ("station", [36.61, 36.6, 30.0]),
+            "station": np.array(names, object),
+            "lat": ("station", [36.61, 36.6, 30.0]),
             "lon": ("station", [-116.01, -116.0, -110.0]),
         }
-    )  # fmt: skip
+    )
 
 
 def test_a_composite_is_known_when_its_days_have_ended(tmp_path: Path, stations: xr.Dataset) -> None:
@@ -92,10 +93,11 @@ def test_no_table_and_no_gauge_are_said(tmp_path: Path, stations: xr.Dataset) ->
 def test_the_real_table(real_data: Path) -> None:
     place = xr.Dataset(
         coords={
-            "station": np.array(["USCRN:NM_Los_Alamos_13_W"], object), "lat": ("station", [35.8584]),
+            "station": np.array(["USCRN:NM_Los_Alamos_13_W"], object),
+            "lat": ("station", [35.8584]),
             "lon": ("station", [-106.5214]),
         }
-    )  # fmt: skip
+    )
     found = read_ten_day(real_data / "s1s2smap_uscrn", place, pd.date_range("2019-01-11", "2021-12-31"))
     assert 0 < float(found.soil_moisture_smap.min()) < float(found.soil_moisture_smap.max()) < 0.6
     assert found.soil_moisture_smap.notnull().all()

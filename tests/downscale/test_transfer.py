@@ -8,12 +8,12 @@ import pytest
 import torch
 import xarray as xr
 
-from vadose.downscale.fit import Fitting, estimate
-from vadose.downscale.station_days import StationDays
-from vadose.downscale.transfer import Adversary, coral, fit_aligned, mmd, representation, reverse_gradient
 from vadose.errors import VadoseError
 from vadose.models.downscalers import DOWNSCALERS, from_checkpoint
 from vadose.models.mmnet import Features, example_fine
+from vadose.samples.station_days import StationDays
+from vadose.training.alignment import Adversary, coral, fit_aligned, mmd, representation, reverse_gradient
+from vadose.training.station_days import Fitting, estimate
 
 FEATURES = Features(("ndvi", "clay_fraction"), ("precipitation",), days=5)
 FITTING = Fitting(epochs=6, batch_size=64, learning_rate=5e-3, optimiser="adamw", share=0.1)
@@ -39,11 +39,12 @@ def two_regions(stations: int = 12, days: int = 130) -> tuple[xr.Dataset, np.nda
         {
             "soil_moisture": (both, np.where(east[:, None], np.nan, moisture).astype(np.float32)),
             "truth": (both, moisture.astype(np.float32)),
-            "precipitation": (both, rain), "ndvi": (both, ndvi.astype(np.float32)),
+            "precipitation": (both, rain),
+            "ndvi": (both, ndvi.astype(np.float32)),
             "clay_fraction": ("station", clay.astype(np.float32)),
         },
         {"station": np.arange(stations), "time": np.arange(days).astype("M8[D]").astype("M8[ns]")},
-    )  # fmt: skip
+    )
     here = np.zeros(rain.shape, bool)
     here[:, 10:] = True
     return table, here & ~east[:, None], here & east[:, None]
@@ -125,9 +126,16 @@ def aligned(model: str, align: Any, weight: float, epochs: int = 8) -> tuple[dic
     fitting = replace(FITTING, epochs=epochs, **({"batch_size": 4, "sequence": 40} if sequences else {}))
     hyper = {"hidden": 8, "width": 16} if sequences else {}
     return fit_aligned(
-        StationDays(table, FEATURES), table, training, target,
-        model=model, hyper=hyper, fitting=fitting, align=align, weight=weight,
-    )  # fmt: skip
+        StationDays(table, FEATURES),
+        table,
+        training,
+        target,
+        model=model,
+        hyper=hyper,
+        fitting=fitting,
+        align=align,
+        weight=weight,
+    )
 
 
 def test_aligned_training_draws_the_regions_together() -> None:

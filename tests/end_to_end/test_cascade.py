@@ -12,11 +12,11 @@ import xarray as xr
 
 from vadose.artefact import identity, provenance
 from vadose.cli import main
-from vadose.config import Experiment
 from vadose.errors import VadoseError
+from vadose.experiments import Experiment
+from vadose.experiments.studies import study, train_all
 from vadose.gapfill import carry_forward
 from vadose.grid import ease_grid
-from vadose.study import study, train_all
 
 LAYERS = {"0-10 cm": "soil_moisture_0_10cm", "10-40 cm": "soil_moisture_10_40cm", "40-100 cm": "soil_moisture_40_100cm"}
 DAYS = 400
@@ -36,28 +36,40 @@ EXPERIMENT: dict[str, Any] = {
         "persistence": {"model": "persistence", "window": "map"},
         "climatology": {"model": "climatology", "window": "map"},
         "surrogate": {
-            "model": "surrogate", "hyper": {"hidden": 8, "width": 8, "gaussian": True},
+            "model": "surrogate",
+            "hyper": {"hidden": 8, "width": 8, "gaussian": True},
             "history": ["{observed}_filled", "{observed}_normal", "precipitation"],
-            "static": ["clay_fraction_{depth}"], "future": ["{observed}_normal", "precipitation"],
-            "above": "blend", "look_back": 20, "sequence": 30,
-            "training": {"epochs": 2, "batch_size": 16, "samples_per_epoch": 64, "learning_rate": 0.01,
-                         "form": "crps"},
+            "static": ["clay_fraction_{depth}"],
+            "future": ["{observed}_normal", "precipitation"],
+            "above": "blend",
+            "look_back": 20,
+            "sequence": 30,
+            "training": {"epochs": 2, "batch_size": 16, "samples_per_epoch": 64, "learning_rate": 0.01, "form": "crps"},
         },
         "trees": {
-            "model": "trees", "hyper": {"iterations": 5, "departure": True},
+            "model": "trees",
+            "hyper": {"iterations": 5, "departure": True},
             "history": ["{observed}_filled", "{observed}_normal", "precipitation"],
-            "future": ["{observed}_normal", "precipitation"], "above": "blend", "look_back": 10,
+            "future": ["{observed}_normal", "precipitation"],
+            "above": "blend",
+            "look_back": 10,
             "training": {"samples_per_epoch": 2000},
         },
         "convlstm-S1": {
-            "model": "convlstm", "hyper": {"filters": [4]}, "history": ["precipitation"], "scenario": "S1",
-            "window": "map", "look_back": 2, "refit": False, "only": ["40-100 cm"],
+            "model": "convlstm",
+            "hyper": {"filters": [4]},
+            "history": ["precipitation"],
+            "scenario": "S1",
+            "window": "map",
+            "look_back": 2,
+            "refit": False,
+            "only": ["40-100 cm"],
             "training": {"epochs": 1, "batch_size": 8, "samples_per_epoch": 16},
         },
     },
     "blends": {"blend": {"members": ["surrogate", "trees"]}},
     "leads": [1, 7, 30],
-}  # fmt: skip
+}
 for run in ("surrogate", "trees", "persistence", "climatology", "convlstm-S1"):
     EXPERIMENT["runs"][run]["leads"] = [1, 7, 30]
 
@@ -77,11 +89,11 @@ def cube(tmp_path_factory: pytest.TempPathFactory) -> Path:
     dataset = xr.Dataset(
         {"precipitation": (("time", "y", "x"), rain), "mask": (("y", "x"), np.ones((5, 6), bool))},
         coords={
-            "time": pd.date_range("2019-01-01", periods=DAYS), **place.coords,
+            "time": pd.date_range("2019-01-01", periods=DAYS),
+            **place.coords,
         },
-        attrs=place.attrs
-        | {"dataset": "made up", "layer": "0-10 cm", "simulated": "true", **provenance(of="test")},
-    )  # fmt: skip
+        attrs=place.attrs | {"dataset": "made up", "layer": "0-10 cm", "simulated": "true", **provenance(of="test")},
+    )
     for k, name in enumerate(LAYERS.values()):
         dataset[name] = ("time", "y", "x"), moisture[k]
         dataset = dataset.merge(carry_forward(dataset[name]))
@@ -150,9 +162,12 @@ def test_a_forecast_below_hears_the_forecast_above_and_not_the_truth(done: Path,
 def test_a_finished_study_is_left_alone(done: Path, cube: Path) -> None:
     told: list[str] = []
     study(
-        Experiment.model_validate(EXPERIMENT), cube, done, title="Cascade",
+        Experiment.model_validate(EXPERIMENT),
+        cube,
+        done,
+        title="Cascade",
         progress=lambda what, share: told.append(what),
-    )  # fmt: skip
+    )
     assert [what for what in told if what.startswith(("training", "fitting", "forecasting"))] == []
 
 

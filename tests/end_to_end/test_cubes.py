@@ -16,10 +16,10 @@ import xarray as xr
 import zarr
 
 from vadose import features
-from vadose.config import load_cube
 from vadose.cube import Filling, Recipe, Source, build_from_granules, open_cube
 from vadose.cube.granules import read_block
 from vadose.errors import VadoseError
+from vadose.experiments import load_cube
 from vadose.twin.granules.imerg import write_imerg
 from vadose.twin.granules.modis import write_mod09ga
 from vadose.twin.granules.nldas import write_nldas_forcing, write_nldas_noah

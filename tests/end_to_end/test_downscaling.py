@@ -13,9 +13,9 @@ import xarray as xr
 
 from vadose.artefact import provenance
 from vadose.cli import main
-from vadose.config.downscaling import Network, Scenarios, load_downscaling, quick_downscaling
+from vadose.experiments.downscaling import Network, Scenarios, load_downscaling, quick_downscaling
+from vadose.experiments.studies.county import study_county
 from vadose.grid import ease_grid
-from vadose.study.county import study_county
 
 N, DAYS = 10, 1200
 TIME = pd.date_range("2018-01-01", periods=DAYS)
@@ -62,17 +62,20 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     moisture = 0.1 + 0.002 * wet + elevation[:, None] * 2e-5
     table = xr.Dataset(
         {
-            "soil_moisture": (("station", "time"), moisture), "precipitation": (("station", "time"), rain),
+            "soil_moisture": (("station", "time"), moisture),
+            "precipitation": (("station", "time"), rain),
             "soil_moisture_smap_l4": (("station", "time"), moisture + rng.normal(0, 0.02, (N, DAYS))),
             "elevation": ("station", elevation),
         },
         coords={
-            "station": np.array([f"N:{k}" for k in range(N)], object), "time": TIME,
+            "station": np.array([f"N:{k}" for k in range(N)], object),
+            "time": TIME,
             "network": ("station", np.array(["N"] * N, object)),
-            "lat": ("station", np.linspace(38, 40, N)), "lon": ("station", np.linspace(-99, -97, N)),
+            "lat": ("station", np.linspace(38, 40, N)),
+            "lon": ("station", np.linspace(-99, -97, N)),
         },
         attrs={"mode": "causal", "simulated": "true", "dataset": "made up"} | provenance(seed=0),
-    )  # fmt: skip
+    )
     table.to_zarr(folder / "table.zarr", zarr_format=3, consolidated=False)
     (folder / "downscale_tiny.yaml").write_text(EXPERIMENT)
     return folder
@@ -242,8 +245,11 @@ def test_a_simulated_county_is_mapped_and_scored(tmp_path: Path) -> None:
         .sort_index()
     )
     assert set(outlooks.index.get_level_values("estimate")) == {
-        "outlook, perfect weather", "persistence", "analysis", "coarse forecast",
-    }  # fmt: skip
+        "outlook, perfect weather",
+        "persistence",
+        "analysis",
+        "coarse forecast",
+    }
 
     assert set(outlooks.index.get_level_values("lead_days")) == {1, 3, 7, 14, 30}
     rmse = outlooks.value.loc[1, "time", "rmse"]

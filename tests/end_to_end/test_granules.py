@@ -17,11 +17,11 @@ import zarr
 
 from vadose.artefact import locked, made_from
 from vadose.cli import main
-from vadose.config import load_cube, load_experiment, quick
 from vadose.cube import Recipe, Source, build_from_granules, journal, open_cube
 from vadose.cube.granules import read_block
 from vadose.errors import VadoseError
-from vadose.study import study
+from vadose.experiments import load_cube, load_experiment, quick
+from vadose.experiments.studies import study
 from vadose.twin.world import build_granule_world
 
 BOX = (-100.3, 39.6, -99.4, 40.4)
@@ -129,10 +129,8 @@ def test_a_build_that_was_stopped_goes_on(
     read: list[str] = []
     monkeypatch.setattr(
         "vadose.cube.build.read_block",
-        lambda granules, grid, days, source: (
-            read.append(source.product), read_block(granules, grid, days, source)
-        )[1],
-    )  # fmt: skip
+        lambda granules, grid, days, source: (read.append(source.product), read_block(granules, grid, days, source))[1],
+    )
     build_from_granules(world / "granules", out, little())
     assert done
     assert "smap_l3" not in read
@@ -233,9 +231,10 @@ def test_a_worker_that_dies_costs_nothing_but_time(world: Path, small: Path, tmp
     from distributed import Client, LocalCluster
 
     out = tmp_path / "killed.zarr"
-    with LocalCluster(
-        n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=50
-    ) as cluster, Client(cluster) as client:  # fmt: skip
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=50) as cluster,
+        Client(cluster) as client,
+    ):
         killed: list[int] = []
 
         def kill(what: str, share: float) -> None:

@@ -16,9 +16,22 @@ COMMANDS = re.findall(r"^\$ (?:\S*/)?vadose (.+)$", README, flags=re.MULTILINE)
 def test_the_readme_shows_every_step_of_the_road() -> None:
     shown = {shlex.split(command)[0] for command in COMMANDS}
     assert shown == {
-        "fetch", "inspect", "twin", "build", "doctor", "stations", "match", "train", "forecast", "evaluate", "report",
-        "study", "demo", "downscale", "fill-station",
-    }  # fmt: skip
+        "fetch",
+        "inspect",
+        "twin",
+        "build",
+        "doctor",
+        "stations",
+        "match",
+        "train",
+        "forecast",
+        "evaluate",
+        "report",
+        "study",
+        "demo",
+        "downscale",
+        "fill-station",
+    }
 
 
 @pytest.mark.parametrize("command", COMMANDS)

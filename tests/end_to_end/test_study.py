@@ -12,12 +12,12 @@ import pytest
 import xarray as xr
 
 from vadose.cli import main
-from vadose.config import Experiment, load_experiment, quick
 from vadose.cube import build_cube
 from vadose.errors import VadoseError
-from vadose.evaluate.scores import COLUMNS
-from vadose.stations import build_stations
-from vadose.study import study as study_cube
+from vadose.evaluation.scores import COLUMNS
+from vadose.experiments import Experiment, load_experiment, quick
+from vadose.experiments.studies import study as study_cube
+from vadose.stations.store import build_stations
 from vadose.twin.world import build_database_world
 
 MODELS = {"persistence", "damped_persistence", "climatology", "trees", "lstm", "convlstm", "blend"}
@@ -67,8 +67,11 @@ def test_every_model_is_scored_with_every_metric_at_every_lead(done: Path) -> No
 
 def test_both_phases_are_evaluated_and_reported_as_simulated(done: Path) -> None:
     assert sorted(p.name for p in (done / "evaluation").iterdir()) == [
-        "test", "test-stations", "validation", "validation-stations",
-    ]  # fmt: skip
+        "test",
+        "test-stations",
+        "validation",
+        "validation-stations",
+    ]
     html = (done / "report.html").read_text()
     assert "SIMULATED" in html
     assert html.count("<h2>") == 5

@@ -6,8 +6,8 @@ import pytest
 import xarray as xr
 
 from vadose.errors import VadoseError
-from vadose.evaluate.county import score_county
-from vadose.evaluate.metrics import gaussian_crps
+from vadose.evaluation.county import score_county
+from vadose.evaluation.metrics import gaussian_crps
 from vadose.grid import ease_grid
 
 DAYS = pd.date_range("2020-05-01", periods=80)

@@ -8,8 +8,8 @@ import xarray as xr
 from matplotlib.image import imread
 
 from vadose.errors import VadoseError
-from vadose.evaluate.downscaling_paper import downscaling_tables
-from vadose.evaluate.station_series import evaluate_series
+from vadose.evaluation.station_series import evaluate_series
+from vadose.reports.xu_2025 import downscaling_tables
 
 ERRORS = {"mmnet": 0.02, "mlp_full": 0.03, "soil_moisture_smap_l4": 0.06}
 FOLDS = {"on-site": ["2019", "2020"], "off-site": ["1", "2", "3"]}
@@ -26,37 +26,51 @@ def world(scenario: str) -> xr.Dataset:
     observed[3, 20:40] = np.nan
     names = FOLDS[scenario]
     of_day = np.arange(DAYS) * len(names) // DAYS
-    fold = np.broadcast_to(of_day if scenario == "on-site" else (np.arange(STATIONS) % len(names))[:, None],
-                           observed.shape)  # fmt: skip
+    fold = np.broadcast_to(
+        of_day if scenario == "on-site" else (np.arange(STATIONS) % len(names))[:, None], observed.shape
+    )
     return xr.Dataset(
-        {"predicted": (("model", "station", "time"), predicted), "observed": (("station", "time"), observed),
-         "predicted_std": (("model", "station", "time"), np.full(predicted.shape, 0.03)),
-         "fold": (("station", "time"), fold.astype(np.int16))},
-        coords={"model": list(ERRORS), "station": [f"s{k}" for k in range(STATIONS)],
-                "time": pd.date_range("2019-11-01", periods=DAYS),
-                "lat": ("station", np.linspace(30, 45, STATIONS)),
-                "lon": ("station", np.linspace(-120, -80, STATIONS))},
+        {
+            "predicted": (("model", "station", "time"), predicted),
+            "observed": (("station", "time"), observed),
+            "predicted_std": (("model", "station", "time"), np.full(predicted.shape, 0.03)),
+            "fold": (("station", "time"), fold.astype(np.int16)),
+        },
+        coords={
+            "model": list(ERRORS),
+            "station": [f"s{k}" for k in range(STATIONS)],
+            "time": pd.date_range("2019-11-01", periods=DAYS),
+            "lat": ("station", np.linspace(30, 45, STATIONS)),
+            "lon": ("station", np.linspace(-120, -80, STATIONS)),
+        },
         attrs={"folds": json.dumps(names), "simulated": "true", "inputs": "{}"},
-    )  # fmt: skip
+    )
 
 
 def features(predictions: xr.Dataset) -> xr.Dataset:
     rng = np.random.default_rng(0)
     return xr.Dataset(
-        {"precipitation": (("station", "time"), rng.gamma(0.3, 9.0, (STATIONS, DAYS))),
-         "sand_fraction": ("station", np.linspace(0.1, 0.9, STATIONS)),
-         "clay_fraction": ("station", np.linspace(0.8, 0.05, STATIONS))},
-        coords={"station": predictions.station, "time": predictions.time,
-                "elevation": ("station", np.linspace(0, 2000, STATIONS))},
-    )  # fmt: skip
+        {
+            "precipitation": (("station", "time"), rng.gamma(0.3, 9.0, (STATIONS, DAYS))),
+            "sand_fraction": ("station", np.linspace(0.1, 0.9, STATIONS)),
+            "clay_fraction": ("station", np.linspace(0.8, 0.05, STATIONS)),
+        },
+        coords={
+            "station": predictions.station,
+            "time": predictions.time,
+            "elevation": ("station", np.linspace(0, 2000, STATIONS)),
+        },
+    )
 
 
 def maps() -> xr.Dataset:
     moisture = 0.2 + 0.01 * np.random.default_rng(0).normal(size=(4, 40, 50))
     moisture[2:] += 0.1  # rain on the third day
     y, x = 4e6 - 100 * np.arange(40.0), -9e6 + 100 * np.arange(50.0)
-    return xr.Dataset({"soil_moisture": (("time", "y", "x"), moisture)},
-                      coords={"time": pd.date_range("2020-05-01", periods=4), "y": y, "x": x})  # fmt: skip
+    return xr.Dataset(
+        {"soil_moisture": (("time", "y", "x"), moisture)},
+        coords={"time": pd.date_range("2020-05-01", periods=4), "y": y, "x": x},
+    )
 
 
 @pytest.fixture(scope="module")
@@ -76,13 +90,28 @@ def made(
     folder = tmp_path_factory.mktemp("paper")
     shares = {"precipitation": 60.0, "soil_moisture_smap_l4": 30.0, "ndvi": 10.0}
     pd.DataFrame(
-        [{"scenario": scenario, "model": "mmnet", "feature": feature, "percent": share, "low": 0.9 * share,
-          "high": 1.1 * share} for scenario in FOLDS for feature, share in shares.items()]
-    ).to_csv(folder / "importances.csv", index=False)  # fmt: skip
+        [
+            {
+                "scenario": scenario,
+                "model": "mmnet",
+                "feature": feature,
+                "percent": share,
+                "low": 0.9 * share,
+                "high": 1.1 * share,
+            }
+            for scenario in FOLDS
+            for feature, share in shares.items()
+        ]
+    ).to_csv(folder / "importances.csv", index=False)
     out = downscaling_tables(
-        evaluation, predictions, folder / "out", table=features(predictions["on-site"]),
-        importances=folder / "importances.csv", maps=maps(), coarse=maps().soil_moisture.coarsen(y=10, x=10).mean(),
-    )  # fmt: skip
+        evaluation,
+        predictions,
+        folder / "out",
+        table=features(predictions["on-site"]),
+        importances=folder / "importances.csv",
+        maps=maps(),
+        coarse=maps().soil_moisture.coarsen(y=10, x=10).mean(),
+    )
     return out, pd.read_csv(out / "index.csv", keep_default_na=False).set_index("file")
 
 
@@ -152,8 +181,12 @@ def test_what_cannot_be_drawn_is_named_with_the_reason(predictions: dict[str, xr
     index = pd.read_csv(out / "index.csv", keep_default_na=False).set_index("file")
     why = index.absent_because
     assert {name for name in index.index if (out / name).exists()} == {
-        "table3.csv", "tableS1.csv", "figure3.png", "figure5.png", "figureS2.png",
-    }  # fmt: skip
+        "table3.csv",
+        "tableS1.csv",
+        "figure3.png",
+        "figure5.png",
+        "figureS2.png",
+    }
     assert why["table4.csv"] == "no predictions of the scenario off-site"
     assert why["table6.csv"].startswith("no scenario has soil_moisture_smap_l4 or")
     assert why["table7.csv"].startswith("fewer than two of mmnet")

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from vadose.cli.terminal import app
 from vadose.errors import VadoseError
-from vadose.evaluate import evaluate
+from vadose.evaluation import evaluate
 
 LEADS = (1, 2, 3, 7)
 RUNS = {"persistence": 0.06, "climatology": 0.05, "lstm": 0.01}
@@ -30,10 +30,16 @@ def store_of(cube: xr.Dataset, model: str, error: float) -> xr.Dataset:
     attrs = {key: cube.attrs[key] for key in ("cell_size", "grid_step", "grid_crs", "dataset", "layer", "simulated")}
     store = xr.Dataset(
         {"soil_moisture": (dims, values)},
-        coords={"init_time": cube.time.values[20:120], "lead_time": pd.to_timedelta(LEADS, unit="D"), "lat": cube.lat,
-                "lon": cube.lon, "y": cube.y, "x": cube.x},
+        coords={
+            "init_time": cube.time.values[20:120],
+            "lead_time": pd.to_timedelta(LEADS, unit="D"),
+            "lat": cube.lat,
+            "lon": cube.lon,
+            "y": cube.y,
+            "x": cube.x,
+        },
         attrs=attrs | {"model": model, "weather": "none", "scenario": "all", "causal": "true"},
-    )  # fmt: skip
+    )
     return store.assign(soil_moisture_std=(dims, np.full_like(values, error))) if model == "lstm" else store
 
 
@@ -112,10 +118,20 @@ def test_the_command_takes_a_scheduler(
     stores: list[xr.Dataset], observed: xr.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: dict[str, Any] = {}
-    monkeypatch.setattr("vadose.evaluate.evaluate", lambda stores, truth, **how: asked.update(how))
+    monkeypatch.setattr("vadose.evaluation.evaluate", lambda stores, truth, **how: asked.update(how))
     stores[0].to_zarr(tmp_path / "f.zarr", zarr_format=3, consolidated=False)
     observed.to_zarr(tmp_path / "cube.zarr", group="ease2_36km", zarr_format=3, consolidated=False)
-    words = ["evaluate", str(tmp_path / "f.zarr"), "--observed", str(tmp_path / "cube.zarr"), "--workers", "3",
-             "--scheduler", "tcp://host:8786", "--out", str(tmp_path / "e")]  # fmt: skip
+    words = [
+        "evaluate",
+        str(tmp_path / "f.zarr"),
+        "--observed",
+        str(tmp_path / "cube.zarr"),
+        "--workers",
+        "3",
+        "--scheduler",
+        "tcp://host:8786",
+        "--out",
+        str(tmp_path / "e"),
+    ]
     assert CliRunner().invoke(app, words).exit_code == 0
     assert (asked["workers"], asked["scheduler"]) == (3, "tcp://host:8786")

@@ -3,8 +3,8 @@ import pytest
 from scipy.signal import lfilter
 from scipy.special import stdtrit
 
-from vadose.evaluate import intervals
-from vadose.evaluate.paired import Scored, score
+from vadose.evaluation import intervals
+from vadose.evaluation.paired import Scored, score
 
 SITES, ERROR, BIAS = 200, 0.04, 0.01
 R, UBRMSE = 0.054 / np.hypot(0.054, ERROR), np.hypot(0.006, ERROR)
@@ -28,8 +28,13 @@ def world(days: int, phi: float, *, sites: int = SITES, gaps: bool = False, seed
 
 def of(predicted: np.ndarray, observed: np.ndarray) -> Scored:
     runs, _, sites = predicted.shape
-    return score(predicted, observed, [None] * runs, references={"skill": [1, None]} if runs == 2 else {},
-                 counts=np.ones(sites, bool))  # fmt: skip
+    return score(
+        predicted,
+        observed,
+        [None] * runs,
+        references={"skill": [1, None]} if runs == 2 else {},
+        counts=np.ones(sites, bool),
+    )
 
 
 @pytest.mark.parametrize(("days", "phi", "gaps"), [(183, 0.9, False), (183, 0.5, True), (365, 0.95, True)])
@@ -117,8 +122,11 @@ def test_differences_turn_their_sign_and_are_nothing_between_equal_runs() -> Non
     found = {(a, b, row["metric"]): row for a, b, row in scored.differences(np.arange(5))}
     for (a, b, metric), row in found.items():
         turned = found[b, a, metric]
-        np.testing.assert_allclose([row["median"], row["lower"], row["upper"]],
-                                   [-turned["median"], -turned["upper"], -turned["lower"]], atol=1e-12)  # fmt: skip
+        np.testing.assert_allclose(
+            [row["median"], row["lower"], row["upper"]],
+            [-turned["median"], -turned["upper"], -turned["lower"]],
+            atol=1e-12,
+        )
         assert row["lower"] <= row["median"] <= row["upper"]
     assert (found[0, 2, "rmse"]["lower"], found[0, 2, "rmse"]["upper"]) == (0, 0)
     assert found[0, 1, "rmse"]["upper"] < 0

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
-from vadose.evaluate.metrics import (
+from vadose.evaluation.metrics import (
     DISTRIBUTION_METRICS,
     METRICS,
     bias,

@@ -7,8 +7,8 @@ import xarray as xr
 from matplotlib.image import imread
 
 from vadose.errors import VadoseError
-from vadose.evaluate import evaluate
-from vadose.evaluate.paper import paper_tables
+from vadose.evaluation import evaluate
+from vadose.reports.rabiei_2025 import paper_tables
 
 LEADS = (1, 7, 30)
 LAYERS = ("0-10 cm", "10-40 cm", "40-100 cm")
@@ -37,10 +37,22 @@ def stores_of(cube: xr.Dataset, layer: str) -> list[xr.Dataset]:
     for model, scenario, error in (("persistence", "all", 0.05), ("convlstm", "S1", 0.02), ("convlstm", "S2", 0.01)):
         values = np.stack([truth[20 + lead : 110 + lead] for lead in LEADS], axis=1)
         attrs = {key: cube.attrs[key] for key in ("cell_size", "grid_step", "grid_crs", "dataset", "simulated")}
-        attrs |= {"model": model, "weather": "none", "scenario": scenario, "causal": "true", "layer": layer,
-                  "observed": observed}  # fmt: skip
-        coords = {"init_time": cube.time.values[20:110], "lead_time": pd.to_timedelta(LEADS, unit="D"),
-                  "lat": cube.lat, "lon": cube.lon, "y": cube.y, "x": cube.x}  # fmt: skip
+        attrs |= {
+            "model": model,
+            "weather": "none",
+            "scenario": scenario,
+            "causal": "true",
+            "layer": layer,
+            "observed": observed,
+        }
+        coords = {
+            "init_time": cube.time.values[20:110],
+            "lead_time": pd.to_timedelta(LEADS, unit="D"),
+            "lat": cube.lat,
+            "lon": cube.lon,
+            "y": cube.y,
+            "x": cube.x,
+        }
         moisture = ("init_time", "lead_time", "y", "x"), values + error * rng.normal(size=values.shape)
         found.append(xr.Dataset({"soil_moisture": moisture}, coords=coords, attrs=attrs))
     return found
@@ -55,11 +67,16 @@ def stations_of(cube: xr.Dataset) -> xr.Dataset:
     networks = np.where(np.arange(len(rows)) % 3, "SCAN", "USCRN").astype(object)
     return xr.Dataset(
         {"soil_moisture": (("station", "layer", "time"), np.stack(layers, axis=1))},
-        coords={"station": [f"s{k}" for k in range(len(rows))], "layer": list(LAYERS), "time": cube.time.values,
-                "network": ("station", networks), "lat": ("station", cube.lat.isel(at).values),
-                "lon": ("station", cube.lon.isel(at).values)},
+        coords={
+            "station": [f"s{k}" for k in range(len(rows))],
+            "layer": list(LAYERS),
+            "time": cube.time.values,
+            "network": ("station", networks),
+            "lat": ("station", cube.lat.isel(at).values),
+            "lon": ("station", cube.lon.isel(at).values),
+        },
         attrs={"dataset": "made up"},
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture(scope="module")
@@ -69,9 +86,13 @@ def at_stations(world: xr.Dataset, tmp_path_factory: pytest.TempPathFactory) -> 
     for number, layer in enumerate(LAYERS):
         product = xr.DataArray(world.soil_moisture_0_10cm + 0.02)
         found[layer] = evaluate(
-            stores_of(world, layer), stations_of(world), out=folder / str(number), min_pairs=20,
-            cube=world, products={"nldas_noah": product} if number == 0 else None,
-        )  # fmt: skip
+            stores_of(world, layer),
+            stations_of(world),
+            out=folder / str(number),
+            min_pairs=20,
+            cube=world,
+            products={"nldas_noah": product} if number == 0 else None,
+        )
     return found
 
 

@@ -7,13 +7,13 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from vadose.days import Period
+from vadose.artefact.learnt import as_attributes
+from vadose.door.days import Period
 from vadose.errors import VadoseError
-from vadose.evaluate import evaluate, paired
-from vadose.evaluate.left_out import CELLS, LEARNT, NO_PAIRS, NOT_ISSUED, VALUES
-from vadose.evaluate.scores import COLUMNS, STRATA_COLUMNS
-from vadose.learnt import as_attributes
-from vadose.report import build_report
+from vadose.evaluation import evaluate, paired
+from vadose.evaluation.left_out import CELLS, LEARNT, NO_PAIRS, NOT_ISSUED, VALUES
+from vadose.evaluation.scores import COLUMNS, STRATA_COLUMNS
+from vadose.reports.page import build_report
 
 LEADS = (1, 3)
 MODELS = {"persistence": 0.06, "climatology": 0.05, "lstm": 0.01}
@@ -36,10 +36,16 @@ def store_of(cube: xr.Dataset, model: str, error: float, weather: str = "none") 
     attrs = {key: cube.attrs[key] for key in ("cell_size", "grid_step", "grid_crs", "dataset", "layer", "simulated")}
     return xr.Dataset(
         {"soil_moisture": (("init_time", "lead_time", "y", "x"), values.astype(np.float32))},
-        coords={"init_time": days, "lead_time": pd.to_timedelta(LEADS, unit="D"), "lat": cube.lat, "lon": cube.lon,
-                "y": cube.y, "x": cube.x},
+        coords={
+            "init_time": days,
+            "lead_time": pd.to_timedelta(LEADS, unit="D"),
+            "lat": cube.lat,
+            "lon": cube.lon,
+            "y": cube.y,
+            "x": cube.x,
+        },
         attrs=attrs | {"model": model, "weather": weather, "scenario": "all", "causal": "true"},
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture
@@ -130,10 +136,15 @@ def station_store(cube: xr.Dataset) -> xr.Dataset:
     moisture = np.stack([values[:, 3, 3], values[:, 5, 6], values[:, 4, 4]])[:, None]
     return xr.Dataset(
         {"soil_moisture": (("station", "layer", "time"), moisture)},
-        coords={"station": ["A", "B", "C"], "layer": ["0-10 cm"], "time": cube.time.values,
-                "lat": ("station", [p[0] for p in places]), "lon": ("station", [p[1] for p in places])},
+        coords={
+            "station": ["A", "B", "C"],
+            "layer": ["0-10 cm"],
+            "time": cube.time.values,
+            "lat": ("station", [p[0] for p in places]),
+            "lon": ("station", [p[1] for p in places]),
+        },
         attrs={"simulated": "true"},
-    )  # fmt: skip
+    )
 
 
 def test_stations_are_scored_against_the_cell_they_lie_in(
@@ -254,11 +265,18 @@ def test_sites_in_blocks_give_what_one_block_gives(
 def test_scores_on_days_learnt_from_say_so_in_every_table(
     stores: list[xr.Dataset], small_cube: xr.Dataset, tmp_path: Path
 ) -> None:
-    stores[2].attrs |= as_attributes({"training": Period("2015-04-01", "2015-04-20"),
-                                      "gap filler": Period("2015-04-01", "2015-06-15")})  # fmt: skip
+    stores[2].attrs |= as_attributes(
+        {"training": Period("2015-04-01", "2015-04-20"), "gap filler": Period("2015-04-01", "2015-06-15")}
+    )
     stores[1].attrs |= as_attributes({"training": Period("2015-04-01", "2015-04-20")})
-    evaluate(stores, small_cube, out=tmp_path / "e", period=("2015-05-01", "2015-08-01"), min_pairs=20,
-             allow_learnt_days=True)  # fmt: skip
+    evaluate(
+        stores,
+        small_cube,
+        out=tmp_path / "e",
+        period=("2015-05-01", "2015-08-01"),
+        min_pairs=20,
+        allow_learnt_days=True,
+    )
     for name in ("scores", "strata", "comparisons"):
         table = pd.read_csv(tmp_path / "e" / f"{name}.csv", keep_default_na=False)
         remarks = {model: set(rows.remarks) for model, rows in table.groupby("model")}
@@ -342,9 +360,11 @@ def as_stations(dataset: xr.Dataset) -> xr.Dataset:
     flat = flat.assign_coords(station=[f"NET:{k}" for k in range(flat.sizes["station"])])
     cells = flat.rename(station="y").expand_dims(x=[0], axis=-1)
     cells = cells.assign_coords(
-        station=("y", flat.station.values), y=np.arange(flat.sizes["station"]),
-        lat=("y", flat.lat.values), lon=("y", flat.lon.values),
-    )  # fmt: skip
+        station=("y", flat.station.values),
+        y=np.arange(flat.sizes["station"]),
+        lat=("y", flat.lat.values),
+        lon=("y", flat.lon.values),
+    )
     return cells.assign_attrs(grid_crs="")
 
 
@@ -361,10 +381,15 @@ def test_cells_that_are_stations_are_known_by_name(
     moisture = cube.soil_moisture.isel(x=0).transpose("y", "time").values[::-1]
     stations = xr.Dataset(
         {"soil_moisture": (("station", "layer", "time"), np.concatenate([moisture, moisture[:1]])[:, None])},
-        coords={"station": [*(f"NET:{k}" for k in range(8, -1, -1)), "NET:far"], "layer": ["0-10 cm"],
-                "time": cube.time, "lat": ("station", np.zeros(10)), "lon": ("station", np.zeros(10))},
+        coords={
+            "station": [*(f"NET:{k}" for k in range(8, -1, -1)), "NET:far"],
+            "layer": ["0-10 cm"],
+            "time": cube.time,
+            "lat": ("station", np.zeros(10)),
+            "lon": ("station", np.zeros(10)),
+        },
         attrs={"dataset": "NET"},
-    )  # fmt: skip
+    )
     run(cells, stations, tmp_path / "f")
     again = xr.open_zarr(tmp_path / "f" / "scores.zarr", consolidated=False)
     assert again.attrs["stations_outside"] == "1"

@@ -9,8 +9,8 @@ import xarray as xr
 from scipy.stats import norm
 
 from vadose.errors import VadoseError
-from vadose.evaluate.station_series import common_samples, evaluate_series, score_series
-from vadose.evaluate.station_strata import strata_of_table
+from vadose.evaluation.station_series import common_samples, evaluate_series, score_series
+from vadose.evaluation.station_strata import strata_of_table
 
 ERRORS = {"mmnet": 0.02, "mlp": 0.03, "soil_moisture_smap_l4": 0.06}
 
@@ -24,14 +24,22 @@ def world(stations: int = 6, days: int = 200, *, seed: int = 0, folds: int = 2) 
     observed[rng.random(observed.shape) < 0.2] = np.nan
     fold = np.broadcast_to(np.arange(days) * folds // days, observed.shape)
     return xr.Dataset(
-        {"predicted": (("model", "station", "time"), predicted), "observed": (("station", "time"), observed),
-         "fold": (("station", "time"), fold.astype(np.int16))},
-        coords={"model": list(ERRORS), "station": [f"s{k}" for k in range(stations)],
-                "time": pd.date_range("2019-01-01", periods=days), "network": ("station", ["SCAN"] * stations),
-                "lat": ("station", np.linspace(30, 45, stations)), "lon": ("station", np.linspace(-120, -80, stations)),
-                "elevation": ("station", np.linspace(100, 2000, stations))},
+        {
+            "predicted": (("model", "station", "time"), predicted),
+            "observed": (("station", "time"), observed),
+            "fold": (("station", "time"), fold.astype(np.int16)),
+        },
+        coords={
+            "model": list(ERRORS),
+            "station": [f"s{k}" for k in range(stations)],
+            "time": pd.date_range("2019-01-01", periods=days),
+            "network": ("station", ["SCAN"] * stations),
+            "lat": ("station", np.linspace(30, 45, stations)),
+            "lon": ("station", np.linspace(-120, -80, stations)),
+            "elevation": ("station", np.linspace(100, 2000, stations)),
+        },
         attrs={"folds": json.dumps([str(2019 + k) for k in range(folds)]), "dataset": "made up", "inputs": "{}"},
-    )  # fmt: skip
+    )
 
 
 def run(predictions: xr.Dataset, **options: Any) -> Any:
@@ -40,8 +48,12 @@ def run(predictions: xr.Dataset, **options: Any) -> Any:
 
 def by_hand(p: np.ndarray, o: np.ndarray) -> dict[str, float]:
     error = p - o
-    return {"pearson_r": np.corrcoef(p, o)[0, 1], "rmse": np.sqrt(np.mean(error**2)), "bias": error.mean(),
-            "ubrmse": np.std(error)}  # fmt: skip
+    return {
+        "pearson_r": np.corrcoef(p, o)[0, 1],
+        "rmse": np.sqrt(np.mean(error**2)),
+        "bias": error.mean(),
+        "ubrmse": np.std(error),
+    }
 
 
 def test_stations_and_medians_equal_plain_numpy() -> None:
@@ -208,12 +220,19 @@ def test_classes_of_stations_from_their_features() -> None:
     rain[1] = 3.0
     rain[2, 50:] = np.nan  # not a year
     table = xr.Dataset(
-        {"sand_fraction": ("station", [0.9, 0.4, 0.1, np.nan]), "clay_fraction": ("station", [0.05, 0.2, 0.7, 0.2]),
-         "land_cover_forest": ("station", [1.0, 0.0, 0.0, 0.0]), "land_cover_crop": ("station", [0.0, 1.0, 0.0, 0.0]),
-         "precipitation": (("station", "time"), rain)},
-        coords={"station": ["a", "b", "c", "d"], "network": ("station", ["SCAN", "SCAN", "USCRN", "USCRN"]),
-                "elevation": ("station", [10.0, 500.0, 1700.0, np.nan])},
-    )  # fmt: skip
+        {
+            "sand_fraction": ("station", [0.9, 0.4, 0.1, np.nan]),
+            "clay_fraction": ("station", [0.05, 0.2, 0.7, 0.2]),
+            "land_cover_forest": ("station", [1.0, 0.0, 0.0, 0.0]),
+            "land_cover_crop": ("station", [0.0, 1.0, 0.0, 0.0]),
+            "precipitation": (("station", "time"), rain),
+        },
+        coords={
+            "station": ["a", "b", "c", "d"],
+            "network": ("station", ["SCAN", "SCAN", "USCRN", "USCRN"]),
+            "elevation": ("station", [10.0, 500.0, 1700.0, np.nan]),
+        },
+    )
     found = {kind: labels.tolist() for kind, labels in strata_of_table(table, ["c", "b", "a", "d", "x"]).items()}
     assert found == {
         "network": ["USCRN", "SCAN", "SCAN", "USCRN", ""],
@@ -234,8 +253,12 @@ def test_tables_are_written_once_and_again_when_a_setting_changes(tmp_path: Path
     assert set(scores.dataset) == {"made up"}
     assert set(pd.read_csv(out / "strata.csv")["class"]) == {"A", "B"}
     assert {path.name for path in out.iterdir()} == {
-        "scores.csv", "stations.csv", "comparisons.csv", "strata.csv", "provenance.json",
-    }  # fmt: skip
+        "scores.csv",
+        "stations.csv",
+        "comparisons.csv",
+        "strata.csv",
+        "provenance.json",
+    }
     made = (out / "scores.csv").stat().st_mtime_ns
     evaluate_series(predictions, out, **options)
     assert (out / "scores.csv").stat().st_mtime_ns == made

@@ -5,8 +5,8 @@ import pytest
 import xarray as xr
 
 from vadose.errors import VadoseError
-from vadose.evaluate import strata_of
-from vadose.evaluate.strata import classes, crossed
+from vadose.evaluation import strata_of
+from vadose.evaluation.strata import classes, crossed
 
 
 def fields() -> dict[str, tuple[tuple[str, str], np.ndarray]]:
@@ -16,9 +16,15 @@ def fields() -> dict[str, tuple[tuple[str, str], np.ndarray]]:
     cover[7, 8] = np.nan
     sand, clay = np.full((8, 9), 0.9), np.full((8, 9), 0.05)
     sand[:, 5:], clay[:, 5:] = 0.2, 0.6
-    named = {"land_cover": cover, "sand_fraction_5cm": sand, "silt_fraction_5cm": 1 - sand - clay,
-             "clay_fraction_5cm": clay, "sand_fraction_30cm": 0 * sand + 0.4, "silt_fraction_30cm": 0 * sand + 0.4,
-             "clay_fraction_30cm": 0 * sand + 0.2}  # fmt: skip
+    named = {
+        "land_cover": cover,
+        "sand_fraction_5cm": sand,
+        "silt_fraction_5cm": 1 - sand - clay,
+        "clay_fraction_5cm": clay,
+        "sand_fraction_30cm": 0 * sand + 0.4,
+        "silt_fraction_30cm": 0 * sand + 0.4,
+        "clay_fraction_30cm": 0 * sand + 0.2,
+    }
     return {name: (("y", "x"), values) for name, values in named.items()}
 
 
@@ -53,10 +59,14 @@ def test_stations_have_the_classes_of_their_cell(cube: xr.Dataset) -> None:
     cube["learnt"] = ("y", "x"), np.arange(72).reshape(8, 9) % 2 == 1
     cube = cube.assign_coords(koeppen=(("y", "x"), np.full((8, 9), "BSk", object)))
     stations = xr.Dataset(
-        coords={"station": ["a", "b", "c"], "layer": ["0-10 cm"], "network": ("station", ["SCAN", "USCRN", "SCAN"]),
-                "lat": ("station", [cube.lat.values[0, 1], cube.lat.values[4, 6], 0.0]),
-                "lon": ("station", [cube.lon.values[0, 1], cube.lon.values[4, 6], 0.0])}
-    )  # fmt: skip
+        coords={
+            "station": ["a", "b", "c"],
+            "layer": ["0-10 cm"],
+            "network": ("station", ["SCAN", "USCRN", "SCAN"]),
+            "lat": ("station", [cube.lat.values[0, 1], cube.lat.values[4, 6], 0.0]),
+            "lon": ("station", [cube.lon.values[0, 1], cube.lon.values[4, 6], 0.0]),
+        }
+    )
     found = {kind: labels.tolist() for kind, labels in strata_of(stations, cube).items()}
     assert found == {
         "network": ["SCAN", "USCRN", "SCAN"],
@@ -72,11 +82,14 @@ def test_stations_have_the_classes_of_their_cell(cube: xr.Dataset) -> None:
 def test_without_a_map_texture_is_that_of_the_soil_sampled() -> None:
     fractions = np.array([[0.9, 0.4], [0.1, 0.4]])  # (station, depth)
     stations = xr.Dataset(
-        {"sand_fraction": (("station", "depth"), fractions), "silt_fraction": (("station", "depth"), 1 - fractions),
-         "clay_fraction": (("station", "depth"), 0 * fractions)},
+        {
+            "sand_fraction": (("station", "depth"), fractions),
+            "silt_fraction": (("station", "depth"), 1 - fractions),
+            "clay_fraction": (("station", "depth"), 0 * fractions),
+        },
         coords={"station": ["a", "b"], "layer": ["0-10 cm", "10-40 cm"], "depth": [5, 20]},
         attrs={"layer_depths": json.dumps({"0-10 cm": 5, "10-40 cm": 20})},
-    )  # fmt: skip
+    )
     assert strata_of(stations, layer="0-10 cm")["texture_class"].tolist() == ["sand", "silt"]
     assert strata_of(stations, layer="10-40 cm")["texture_class"].tolist() == ["silt loam", "silt loam"]
 

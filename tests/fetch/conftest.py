@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from data_centre import SECRETS, Centre
 
-from vadose.fetch.client import Client, Login
+from vadose.download.client import Client, Login
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 from data_centre import SECRETS, Centre, Handler, drop, serve, status
 
+from vadose.download import Plan, RemoteFile, fetch
+from vadose.download.client import Client, Login
 from vadose.errors import VadoseError
-from vadose.fetch import Plan, RemoteFile, fetch
-from vadose.fetch.client import Client, Login
 
 # Longer than one block, so that a connection can be lost between blocks.
 DATA = b"\x89HDF\r\n\x1a\n" + bytes(range(256)) * 10_000
@@ -163,7 +163,7 @@ def test_a_whole_part_needs_no_further_request(
 
     plan = one(centre.on("/a", serve(DATA), status(500)))
     with monkeypatch.context() as patched:
-        patched.setattr("vadose.fetch.download.check_container", killed)
+        patched.setattr("vadose.download.download.check_container", killed)
         with pytest.raises(KeyboardInterrupt):
             fetch(plan, tmp_path, client=client)
     assert files(tmp_path) == []
@@ -209,7 +209,7 @@ def test_a_killed_fetch_goes_on_where_it_was(centre: Centre, tmp_path: Path, end
     code = (
         # What is started in the background of a script would not hear SIGINT.
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "import sys, pathlib; from vadose.fetch import *; from vadose.fetch.client import Client, Login\n"
+        "import sys, pathlib; from vadose.download import *; from vadose.download.client import Client, Login\n"
         "plan = Plan('SPL3SMP_E', (RemoteFile('SMAP.h5', sys.argv[1]),))\n"
         "fetch(plan, pathlib.Path(sys.argv[2]), client=Client(Login(), timeout=(600, 600)))"
     )
@@ -298,10 +298,10 @@ def test_a_provisional_file_is_fetched_again(
     today = datetime.now(UTC).date()
     plan = one(centre.on("/a", serve(DATA)), settled=today + timedelta(days=5))
     for later, requests in ((0, 1), (0, 1), (1, 2)):
-        monkeypatch.setattr("vadose.fetch.note._today", lambda later=later: today + timedelta(days=later))
+        monkeypatch.setattr("vadose.download.note._today", lambda later=later: today + timedelta(days=later))
         fetch(plan, tmp_path, client=client)
         assert len(centre.asked("/a")) == requests
-    monkeypatch.setattr("vadose.fetch.note._today", lambda: today + timedelta(days=9))
+    monkeypatch.setattr("vadose.download.note._today", lambda: today + timedelta(days=9))
     fetch(one(centre.url("/a"), settled=today), tmp_path, client=client)
     assert len(centre.asked("/a")) == 2
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from data_centre import SECRETS, Centre, Handler, serve, status
 
+from vadose.download import Plan, RemoteFile, fetch
+from vadose.download.client import Client, Login, find_login
 from vadose.errors import VadoseError
-from vadose.fetch import Plan, RemoteFile, fetch
-from vadose.fetch.client import Client, Login, find_login
 
 TOKEN, PASSWORD = SECRETS
 DATA = b"\x89HDF\r\n\x1a\n" + bytes(1000)

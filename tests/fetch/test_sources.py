@@ -9,10 +9,10 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from data_centre import Centre, Handler, serve, status
 
+from vadose.download import READERS, SOURCES, RemoteFile, fetch, plan_fetch
+from vadose.download.client import Client
+from vadose.download.plan import newest
 from vadose.errors import VadoseError
-from vadose.fetch import READERS, SOURCES, RemoteFile, fetch, plan_fetch
-from vadose.fetch.client import Client
-from vadose.fetch.plan import newest
 from vadose.products import PRODUCTS
 from vadose.products.scan import read_scan, read_scan_stations
 
@@ -57,16 +57,20 @@ def test_subsets_are_of_some_products_only(client: Client) -> None:
 
 def test_the_newest_release_is_kept() -> None:
     older_first = [
-        "SMAP_L3_SM_P_E_20240715_R18290_003.h5", "SMAP_L3_SM_P_E_20240715_R19240_001.h5",
+        "SMAP_L3_SM_P_E_20240715_R18290_003.h5",
+        "SMAP_L3_SM_P_E_20240715_R19240_001.h5",
         "SMAP_L3_SM_P_E_20240716_R19240_001.h5",
-        "SMAP_L2_SM_P_E_02801_A_20150811T013002_R18290_001.h5", "SMAP_L2_SM_P_E_02801_A_20150811T013003_R19240_001.h5",
+        "SMAP_L2_SM_P_E_02801_A_20150811T013002_R18290_001.h5",
+        "SMAP_L2_SM_P_E_02801_A_20150811T013003_R19240_001.h5",
         "SMAP_L2_SM_P_E_02801_D_20150811T022002_R18290_001.h5",
-        "SMAP_L4_SM_gph_20240101T013000_Vv7032_001.h5", "SMAP_L4_SM_gph_20240101T013000_Vv8010_001.h5",
+        "SMAP_L4_SM_gph_20240101T013000_Vv7032_001.h5",
+        "SMAP_L4_SM_gph_20240101T013000_Vv8010_001.h5",
         "3B-DAY.MS.MRG.3IMERG.20200101-S000000-E235959.V07A.nc4",
         "3B-DAY.MS.MRG.3IMERG.20200101-S000000-E235959.V07B.nc4",
-        "MOD09GA.A2020001.h09v05.061.2020003040506.hdf", "MOD09GA.A2020001.h09v05.061.2021003040506.hdf",
+        "MOD09GA.A2020001.h09v05.061.2020003040506.hdf",
+        "MOD09GA.A2020001.h09v05.061.2021003040506.hdf",
         "MOD09GA.A2020001.h10v05.061.2020003040506.hdf",
-    ]  # fmt: skip
+    ]
     kept = [file.name for file in newest(RemoteFile(name, "") for name in reversed(older_first))]
     assert sorted(kept) == sorted(older_first[k] for k in (1, 2, 4, 5, 7, 9, 11, 12))
 
@@ -271,22 +275,33 @@ def test_scenes_of_a_stac_catalogue(centre: Centre, client: Client, monkeypatch:
     scene = "LC08_L2SP_033032_20200701_20200913_02_T1"
     bands = {"red": "SR_B4.TIF", "qa_pixel": "QA_PIXEL.TIF", "mtl.txt": "MTL.txt", "coastal": "SR_B1.TIF"}
     root = {
-        "type": "Catalog", "id": "x", "description": "x", "stac_version": "1.0.0",
+        "type": "Catalog",
+        "id": "x",
+        "description": "x",
+        "stac_version": "1.0.0",
         "conformsTo": [
-            "https://api.stacspec.org/v1.0.0/core", "https://api.stacspec.org/v1.0.0/item-search",
+            "https://api.stacspec.org/v1.0.0/core",
+            "https://api.stacspec.org/v1.0.0/item-search",
             "https://api.stacspec.org/v1.0.0/item-search#query",
         ],
         "links": [
-            {"rel": "self", "href": centre.url("/stac")}, {"rel": "root", "href": centre.url("/stac")},
+            {"rel": "self", "href": centre.url("/stac")},
+            {"rel": "root", "href": centre.url("/stac")},
             {"rel": "search", "href": centre.url("/stac/search"), "method": "POST", "type": "application/geo+json"},
         ],
-    }  # fmt: skip
+    }
     item = {
-        "type": "Feature", "stac_version": "1.0.0", "stac_extensions": [], "id": "LC08_L2SP_033032_20200701_02_T1",
-        "geometry": {"type": "Point", "coordinates": [-99.5, 34.5]}, "bbox": [-99.5, 34.5, -99.5, 34.5],
-        "properties": {"datetime": "2020-07-01T17:30:00Z"}, "links": [], "collection": "landsat-c2-l2",
+        "type": "Feature",
+        "stac_version": "1.0.0",
+        "stac_extensions": [],
+        "id": "LC08_L2SP_033032_20200701_02_T1",
+        "geometry": {"type": "Point", "coordinates": [-99.5, 34.5]},
+        "bbox": [-99.5, 34.5, -99.5, 34.5],
+        "properties": {"datetime": "2020-07-01T17:30:00Z"},
+        "links": [],
+        "collection": "landsat-c2-l2",
         "assets": {band: {"href": f"https://blob/{scene}_{end}?x=1"} for band, end in bands.items()},
-    }  # fmt: skip
+    }
     centre.on("/stac", as_json(root, Content_Type="application/json"))  # type: ignore[arg-type]
     bodies: list[bytes] = []
 
@@ -314,11 +329,19 @@ def test_scenes_of_a_stac_catalogue(centre: Centre, client: Client, monkeypatch:
 # ---- SCAN
 
 STATION = {
-    "stationTriplet": "2057:AL:SCAN", "stationId": "2057", "stateCode": "AL", "networkCode": "SCAN", "name": "AAMU-JTG",
-    "elevation": 800, "latitude": 34.78, "longitude": -86.56, "dataTimeZone": -6, "beginDate": "2002-02-23 00:00",
+    "stationTriplet": "2057:AL:SCAN",
+    "stationId": "2057",
+    "stateCode": "AL",
+    "networkCode": "SCAN",
+    "name": "AAMU-JTG",
+    "elevation": 800,
+    "latitude": 34.78,
+    "longitude": -86.56,
+    "dataTimeZone": -6,
+    "beginDate": "2002-02-23 00:00",
     "endDate": "2100-01-01 00:00",
     "stationElements": [{"elementCode": "SMS", "beginDate": "2002-02-23 00:00", "endDate": "2100-01-01 00:00"}],
-}  # fmt: skip
+}
 
 
 def element(code: str, unit: str, values: dict[str, object], depth: int | None = None, ordinal: int = 1) -> object:

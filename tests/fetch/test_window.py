@@ -8,9 +8,9 @@ import rasterio
 from data_centre import Centre, serve, status
 from rasterio.transform import Affine
 
+from vadose.download import Plan, RemoteFile, fetch
+from vadose.download.client import Client
 from vadose.errors import VadoseError
-from vadose.fetch import Plan, RemoteFile, fetch
-from vadose.fetch.client import Client
 
 BOX = (-99.5, 30.25, -98.75, 30.875)
 
@@ -19,10 +19,18 @@ BOX = (-99.5, 30.25, -98.75, 30.875)
 def raster(tmp_path: Path) -> Path:
     path = tmp_path / "whole.tif"
     profile = {
-        "driver": "GTiff", "width": 2048, "height": 1024, "count": 1, "dtype": "int16", "crs": "EPSG:4326",
-        "transform": Affine(1 / 1024, 0, -100, 0, -1 / 1024, 31), "nodata": -32768, "tiled": True, "blockxsize": 256,
+        "driver": "GTiff",
+        "width": 2048,
+        "height": 1024,
+        "count": 1,
+        "dtype": "int16",
+        "crs": "EPSG:4326",
+        "transform": Affine(1 / 1024, 0, -100, 0, -1 / 1024, 31),
+        "nodata": -32768,
+        "tiled": True,
+        "blockxsize": 256,
         "blockysize": 256,
-    }  # fmt: skip
+    }
     with rasterio.open(path, "w", **profile) as target:
         target.write(np.random.default_rng(0).integers(0, 3000, (1024, 2048)).astype(np.int16), 1)
         target.update_tags(AREA_OR_POINT="Area", survey="SRTM")

@@ -226,7 +226,7 @@ def test_withheld_blocks_have_their_length_and_share() -> None:
         ({"static": np.ones((3, 1))}, "cover the same times and cells"),
         ({"covariates": np.where(np.arange(10) == 3, np.nan, 1.0).reshape(5, 2, 1)}, "1 covariate values are missing"),
     ],
-)  # fmt: skip
+)
 def test_wrong_series_are_refused(arguments: dict[str, np.ndarray], message: str) -> None:
     with pytest.raises(VadoseError, match=message):
         series_of(np.ones((5, 2)), **arguments)

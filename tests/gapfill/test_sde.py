@@ -73,10 +73,13 @@ def test_a_simulated_process_is_filtered_as_gaussian_conditioning_says() -> None
     days = torch.tensor(np.diff(times, prepend=times[0]))[:, None, None, None]
     start = Gaussian(torch.zeros(2, 1, 1), torch.diag(torch.tensor(density / (2 * rates)))[..., None, None])
     seen = kalman_filter(
-        torch.tensor(observed)[:, None, None], torch.full((n, 1, 1), error), torch.ones(n, 1, 1),
+        torch.tensor(observed)[:, None, None],
+        torch.full((n, 1, 1), error),
+        torch.ones(n, 1, 1),
         steps(everywhere(rates), everywhere(density), everywhere(0 * rates), days),
-        torch.tensor(weights)[:, None, None], start,
-    )  # fmt: skip
+        torch.tensor(weights)[:, None, None],
+        start,
+    )
     for t in range(n):
         past = slice(0, t + 1)
         solved = np.linalg.solve(covariance[past, past] + error * np.eye(t + 1), covariance[past, t])

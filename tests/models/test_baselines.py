@@ -6,12 +6,12 @@ import pytest
 import torch
 import xarray as xr
 
-from vadose.days import Period
+from vadose.door.days import Period
 from vadose.models import MODELS
 from vadose.models.baselines import Climatology, DampedPersistence, Persistence
 from vadose.models.inputs import Channels, Inputs
-from vadose.samples import Samples
-from vadose.train import Batches
+from vadose.samples.windows import Samples
+from vadose.training.loop import Batches
 
 CHANNELS = Channels(("soil_moisture_filled",), leads=(1, 10), target="soil_moisture_filled")
 DAYS = 365 * 4

@@ -68,9 +68,11 @@ def test_unknown_predictors_leave_forecasts_finite(channels: Channels) -> None:
         return None if maps is None else torch.full_like(maps, torch.nan)
 
     nowhere = inputs._replace(
-        history=unknown(inputs.history), static=unknown(inputs.static), future=unknown(inputs.future),
+        history=unknown(inputs.history),
+        static=unknown(inputs.static),
+        future=unknown(inputs.future),
         above=unknown(inputs.above),
-    )  # fmt: skip
+    )
     half = inputs._replace(history=torch.where(torch.rand_like(inputs.history) < 0.5, torch.nan, inputs.history))
     for given in (nowhere, half):
         for found in model.distribution(given):

@@ -11,8 +11,16 @@ from vadose.errors import VadoseError
 from vadose.grid import ease_grid
 from vadose.products.conusv4f1 import CONSTANTS, FORCING, read_conusv4f1
 
-VALUES = {"APCP_FORA": 0.5, "TMP_2_FORA": 290.0, "SPFH_2_FORA": 0.01, "DSWRF_FORA": 200.0,
-          "DLWRF_FORA": 300.0, "UGRD_10_FORA": 1.0, "VGRD_10_FORA": -2.0, "SMAP_AM": 0.25}  # fmt: skip
+VALUES = {
+    "APCP_FORA": 0.5,
+    "TMP_2_FORA": 290.0,
+    "SPFH_2_FORA": 0.01,
+    "DSWRF_FORA": 200.0,
+    "DLWRF_FORA": 300.0,
+    "UGRD_10_FORA": 1.0,
+    "VGRD_10_FORA": -2.0,
+    "SMAP_AM": 0.25,
+}
 
 
 @pytest.fixture

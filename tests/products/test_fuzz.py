@@ -230,5 +230,10 @@ if __name__ == "__main__":
         for (name, kind, said), count in sorted(Counter((n, k, s[:700]) for n, k, s in results).items()):
             if said not in ("error", "same", "told"):
                 print(count, name, kind, said)
-        print(Counter(said.split(":")[0] for _, _, said in results), "silent of noticeable:",
-              len(judged(results)[1]), "of", judged(results)[2])  # fmt: skip
+        print(
+            Counter(said.split(":")[0] for _, _, said in results),
+            "silent of noticeable:",
+            len(judged(results)[1]),
+            "of",
+            judged(results)[2],
+        )

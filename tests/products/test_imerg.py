@@ -66,9 +66,11 @@ def test_days_give_the_truth(granules: dict[str, list[Path]], truth: xr.Dataset,
     assert day.precipitation.attrs["units"] == "kg m-2"
     kept = {key: day.attrs[key] for key in ("product", "published_units", "simulated", "day_boundary")}
     assert kept == {
-        "product": "GPM_3IMERGDF", "published_units": "mm" if version == "06" else "mm/day", "simulated": "true",
+        "product": "GPM_3IMERGDF",
+        "published_units": "mm" if version == "06" else "mm/day",
+        "simulated": "true",
         "day_boundary": "UTC day",
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize("version", ["06", "07"])

@@ -111,8 +111,9 @@ def crop(granule: Path, path: Path, state_from: int) -> None:
     for name, text in {**old.attributes(), "StructMetadata.0": structure}.items():
         new.attr(name).set(SDC.CHAR8, text)
     for name, dtype, row, column, count in (
-        ("sur_refl_b07_1", SDC.INT16, 20, 600, 300), ("state_1km_1", SDC.UINT16, state_from, 300, 150),
-    ):  # fmt: skip
+        ("sur_refl_b07_1", SDC.INT16, 20, 600, 300),
+        ("state_1km_1", SDC.UINT16, state_from, 300, 150),
+    ):
         field = new.create(name, dtype, (count, count))
         field[:] = old.select(name).get()[row : row + count, column : column + count]
         if name.startswith("sur"):
@@ -309,9 +310,16 @@ def test_wrong_options_and_boxes_are_named(granule: Path) -> None:
 @pytest.mark.parametrize(
     ("lat", "lon", "tile"),
     # Places whose tile is told by the tile calculator of the MODIS land team's grid.
-    [(40.0001, -100.0, "h10v04"), (39.9999, -100.0, "h10v05"), (0.1, 0.1, "h18v08"), (-0.1, -0.1, "h17v09"),
-     (51.5, -0.1, "h17v03"), (-33.9, 151.2, "h30v12"), (85.0, 0.1, "h18v00")],
-)  # fmt: skip
+    [
+        (40.0001, -100.0, "h10v04"),
+        (39.9999, -100.0, "h10v05"),
+        (0.1, 0.1, "h18v08"),
+        (-0.1, -0.1, "h17v09"),
+        (51.5, -0.1, "h17v03"),
+        (-33.9, 151.2, "h30v12"),
+        (85.0, 0.1, "h18v00"),
+    ],
+)
 def test_tile_arithmetic(lat: float, lon: float, tile: str) -> None:
     assert tiles_of((lon - 1e-5, lat - 1e-5, lon + 1e-5, lat + 1e-5)) == [tile]
 
@@ -334,8 +342,11 @@ def test_a_real_tile(real_data: Path) -> None:
     lon = np.where(lon > 0, lon - 360, lon)  # cells cut by the antimeridian have their centre beyond it
     # Its box is that of 1 km cells, whose edges are 0.05 degrees of longitude apart there, and is one wider.
     for side, value, close in (
-        ("NORTH", lat.max(), 0.007), ("SOUTH", lat.min(), 0.007), ("WEST", lon.min(), 0.1), ("EAST", lon.max(), 0.1),
-    ):  # fmt: skip
+        ("NORTH", lat.max(), 0.007),
+        ("SOUTH", lat.min(), 0.007),
+        ("WEST", lon.min(), 0.1),
+        ("EAST", lon.max(), 0.1),
+    ):
         told = re.search(rf"{side}BOUNDINGCOORDINATE\s+NUM_VAL\s+= 1\s+VALUE\s+= ([-\d.]+)", archive)
         assert told is not None
         assert value == pytest.approx(float(told[1]), abs=close)

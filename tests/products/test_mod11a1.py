@@ -141,8 +141,12 @@ def test_aqua_and_what_a_dataset_says_of_itself(truth: xr.Dataset, tmp_path: Pat
     assert identify(renamed) == "mod11a1"
     dataset = read_mod11a1(renamed, bbox=BOX)
     assert {key: dataset.attrs[key] for key in ("product", "version", "granule", "simulated", "tile")} == {
-        "product": "MYD11A1", "version": "061", "granule": "a.hdf", "simulated": "true", "tile": "h10v05",
-    }  # fmt: skip
+        "product": "MYD11A1",
+        "version": "061",
+        "granule": "a.hdf",
+        "simulated": "true",
+        "tile": "h10v05",
+    }
     assert float(dataset.view_time_night.max()) == pytest.approx(1.5)
 
 

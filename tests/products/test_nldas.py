@@ -45,8 +45,10 @@ def noah(truth: xr.Dataset, tmp_path_factory: pytest.TempPathFactory) -> dict[st
 @pytest.fixture(scope="module")
 def forcing(truth: xr.Dataset, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Path]]:
     folder = tmp_path_factory.mktemp("forcing")
-    return {"2.0": write_nldas_forcing(truth, folder / "2.0"),
-            "002": write_nldas_forcing(truth, folder / "002", "002", hours=(20, 24))}  # fmt: skip
+    return {
+        "2.0": write_nldas_forcing(truth, folder / "2.0"),
+        "002": write_nldas_forcing(truth, folder / "002", "002", hours=(20, 24)),
+    }
 
 
 def expected(truth: xr.Dataset, name: str, dataset: xr.Dataset) -> np.ndarray:
@@ -97,8 +99,9 @@ def test_a_public_reader_sees_the_same_netcdf(noah: dict[str, list[Path]], forci
 def test_a_public_reader_sees_the_same_grib(forcing: dict[str, list[Path]]) -> None:
     path = forcing["002"][0]
     for keys, name in (
-        ({"indicatorOfParameter": 61}, "precipitation"), ({"indicatorOfParameter": 11}, "air_temperature"),
-    ):  # fmt: skip
+        ({"indicatorOfParameter": 61}, "precipitation"),
+        ({"indicatorOfParameter": 11}, "air_temperature"),
+    ):
         backend = {"filter_by_keys": keys, "indexpath": "", "read_keys": ["indicatorOfParameter"]}
         with xr.open_dataset(path, engine="cfgrib", backend_kwargs=backend) as public:
             assert public.valid_time.values == np.datetime64("2019-04-29T20:00")

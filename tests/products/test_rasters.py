@@ -12,8 +12,8 @@ import rasterio.shutil
 from rasterio import Affine
 
 from vadose.errors import NeedsError, VadoseError
-from vadose.inspection import inspect
 from vadose.products import rasters
+from vadose.products.inspection import inspect
 from vadose.products.nlcd import read_nlcd
 from vadose.products.rasters import open_raster, read_raster
 
@@ -138,10 +138,20 @@ def test_a_database_of_another_program_is_named(tmp_path: Path, monkeypatch: pyt
 def test_a_raster_larger_than_memory_is_read_by_its_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "Annual_NLCD_LndCov_2019_CU_C1V1.tif"
     profile = {
-        "driver": "GTiff", "height": 104_424, "width": 161_190, "count": 1, "dtype": "uint8", "crs": "EPSG:5070",
-        "transform": Affine(30, 0, -2493045, 0, -30, 3310005), "nodata": 250, "tiled": True, "blockxsize": 1024,
-        "blockysize": 1024, "sparse_ok": True, "compress": "deflate",
-    }  # fmt: skip
+        "driver": "GTiff",
+        "height": 104_424,
+        "width": 161_190,
+        "count": 1,
+        "dtype": "uint8",
+        "crs": "EPSG:5070",
+        "transform": Affine(30, 0, -2493045, 0, -30, 3310005),
+        "nodata": 250,
+        "tiled": True,
+        "blockxsize": 1024,
+        "blockysize": 1024,
+        "sparse_ok": True,
+        "compress": "deflate",
+    }
     with rasterio.open(path, "w", **profile) as file:
         window = rasterio.windows.Window(80_000, 52_000, 1024, 1024)
         file.write(np.full((1024, 1024), 52, np.uint8), 1, window=window)

@@ -14,11 +14,21 @@ from vadose.products.scan import is_scan, read_scan, read_scan_stations
 MOISTURE = "Soil Moisture Percent -{}in (pct) Mean of Hourly Values"
 TEMPERATURE = "Soil Temperature Observed -{}in (degC) Mean of Hourly Values"
 HEADER = ",".join(
-    ["", "Date", "Station Id", "Station Name", "Precipitation Increment (mm)",
-     "Air Temperature Average (degC)", MOISTURE.format(2), MOISTURE.format(40), TEMPERATURE.format(2),
-     TEMPERATURE.format(40), "Relative Humidity (pct) Mean of Hourly Values",
-     "Solar Radiation/langley Total (langley)"]
-)  # fmt: skip
+    [
+        "",
+        "Date",
+        "Station Id",
+        "Station Name",
+        "Precipitation Increment (mm)",
+        "Air Temperature Average (degC)",
+        MOISTURE.format(2),
+        MOISTURE.format(40),
+        TEMPERATURE.format(2),
+        TEMPERATURE.format(40),
+        "Relative Humidity (pct) Mean of Hourly Values",
+        "Solar Radiation/langley Total (langley)",
+    ]
+)
 ROWS = [
     '2810,2018-12-30,2057,"AAMU, JTG",0.0,10.2,28.5,44.2,9.4,10.4,86.0,100.8',
     '2811,2018-12-31,2057,"AAMU, JTG",15.0,17.5,30.1,,13.9,10.6,91.0,41.25',
@@ -95,7 +105,7 @@ def _swap(old: str, new: str) -> Callable[[Path], object]:
         (lambda p: p.write_bytes(b"\xff\xfe\x00"), "not plain text"),
         (Path.unlink, "not plain text"),
     ],
-)  # fmt: skip
+)
 def test_damage_is_named_with_file_and_line(file: Path, damage: Callable[[Path], object], message: str) -> None:
     damage(file)
     with pytest.raises(VadoseError, match=message) as error:

@@ -46,9 +46,16 @@ def geotiff(
     """A small GeoTIFF as a user may have it."""
     rows, columns = bands[0].shape
     with rasterio.open(
-        path, "w", driver="GTiff", height=rows, width=columns, count=len(bands), dtype=bands[0].dtype, crs=crs,
+        path,
+        "w",
+        driver="GTiff",
+        height=rows,
+        width=columns,
+        count=len(bands),
+        dtype=bands[0].dtype,
+        crs=crs,
         transform=Affine(10, 0, 500000, 0, -10, 4430000),
-    ) as raster:  # fmt: skip
+    ) as raster:
         for number, values in enumerate(bands, 1):
             raster.write(values, number)
         for number, text in enumerate(descriptions, 1):
@@ -225,8 +232,9 @@ def test_radar_geometry_is_refused_with_what_to_do(tmp_path: Path) -> None:
     assert FILE_NAME.fullmatch(safe.name)
     points = [
         rasterio.control.GroundControlPoint(row, column, -100 + 0.1 * column, 40 - 0.1 * row)
-        for row in (0, 2) for column in (0, 3)
-    ]  # fmt: skip
+        for row in (0, 2)
+        for column in (0, 3)
+    ]
     taken_out = tmp_path / file.name
     with rasterio.open(
         taken_out, "w", driver="GTiff", height=2, width=3, count=1, dtype="uint16", gcps=points, crs="EPSG:4326"

@@ -144,7 +144,7 @@ def _changed(**change: Any) -> Callable[[Path], object]:
         (_changed(start_date=np.array(LAST_DAYS)), "expected 3 days"),
         (_changed(start_date=np.array(["29 December", "2019-12-30", "2019-12-31"])), "YYYY-MM-DD"),
     ],
-)  # fmt: skip
+)
 def test_damage_is_told_in_one_line_with_its_file(folder: Path, damage: Callable[[Path], object], message: str) -> None:
     write(folder / "a.npz")
     damage(folder / "a.npz")

@@ -316,9 +316,15 @@ def test_bad_requests(granules: list[Path]) -> None:
 
 @pytest.mark.parametrize(
     ("end", "known"),
-    [(".h5", True), ("_HEGOUT.h5", True), (".h5.dap.nc4", True), ("_subsetted.nc4", True), (".h5.iso.xml", False),
-     (".qa", False)],
-)  # fmt: skip
+    [
+        (".h5", True),
+        ("_HEGOUT.h5", True),
+        (".h5.dap.nc4", True),
+        ("_subsetted.nc4", True),
+        (".h5.iso.xml", False),
+        (".qa", False),
+    ],
+)
 def test_names_of_services_tell_the_day_and_those_of_siblings_do_not(
     granules: list[Path], tmp_path: Path, end: str, known: bool
 ) -> None:

@@ -35,9 +35,10 @@ def test_a_stamp_holds_the_truth_at_its_place_and_time(granules: list[Path], tru
     here = dataset.sel(x=truth.x, y=truth.y, method="nearest").isel(time=0)
     np.testing.assert_allclose(here.y, truth.y, atol=1e-6)
     for ours, theirs in (
-        ("soil_moisture", "soil_moisture_0_10cm"), ("leaf_area_index", "leaf_area_index"),
+        ("soil_moisture", "soil_moisture_0_10cm"),
+        ("leaf_area_index", "leaf_area_index"),
         ("surface_pressure", "surface_pressure"),
-    ):  # fmt: skip
+    ):
         np.testing.assert_allclose(here[ours], truth[theirs][0], rtol=1e-5)
     assert int(np.isfinite(dataset.soil_moisture).sum()) == 72
     assert dataset.attrs["version"] == "007 (Vv7032)"

@@ -77,8 +77,9 @@ def test_a_granule_is_the_truth_at_its_place_and_time(
     assert (np.diff(dataset.lon) == 0.25).all()
     for name, tolerance in (("eastward_wind", 1e-3), ("soil_moisture_10_40cm", 6e-6), ("longwave_radiation", 1e-3)):
         np.testing.assert_allclose(dataset[name][0], expected(truth, name, dataset)[1], atol=tolerance, err_msg=name)
-    np.testing.assert_allclose(dataset.soil_temperature_40_100cm[0], expected(truth, "soil_temperature", dataset)[1],
-                               atol=1e-3)  # fmt: skip
+    np.testing.assert_allclose(
+        dataset.soil_temperature_40_100cm[0], expected(truth, "soil_temperature", dataset)[1], atol=1e-3
+    )
     dry = dataset.relative_humidity.values[0] < 99.9
     assert dry.any()
     moist = expected(truth, "specific_humidity", dataset)[1]
@@ -109,10 +110,12 @@ def test_a_public_reader_sees_the_same(runs: dict[str, list[Path]]) -> None:
     path = runs["gefs"][5]
     ours = read_weather_forecast(path)
     for keys, name in (
-        ({"shortName": "tp"}, "precipitation"), ({"shortName": "2t"}, "air_temperature"),
-        ({"shortName": "10u"}, "eastward_wind"), ({"shortName": "tmax"}, "air_temperature_max"),
+        ({"shortName": "tp"}, "precipitation"),
+        ({"shortName": "2t"}, "air_temperature"),
+        ({"shortName": "10u"}, "eastward_wind"),
+        ({"shortName": "tmax"}, "air_temperature_max"),
         ({"parameterCategory": 4, "discipline": 0}, "shortwave_radiation"),
-    ):  # fmt: skip
+    ):
         backend = {"filter_by_keys": keys, "indexpath": "", "read_keys": ["parameterCategory", "discipline"]}
         with xr.open_dataset(path, engine="cfgrib", backend_kwargs=backend, decode_timedelta=True) as public:
             assert public.valid_time.values == ours.time.values[0]
@@ -148,10 +151,13 @@ def test_rain_is_resolved_from_whatever_times_there_are(
         folder = tmp_path / str(len(list(tmp_path.iterdir())))
         folder.mkdir()
         return [
-            subset(path, folder / path.name, lambda h: is_rain(h) and keep(
-                eccodes.codes_get(h, "startStep"), eccodes.codes_get(h, "endStep")))
+            subset(
+                path,
+                folder / path.name,
+                lambda h: is_rain(h) and keep(eccodes.codes_get(h, "startStep"), eccodes.codes_get(h, "endStep")),
+            )
             for path in runs[model][1:]
-        ]  # fmt: skip
+        ]
 
     def days(paths: list[Path]) -> xr.DataArray:
         return daily_weather_forecast([p for p in paths if p.stat().st_size]).precipitation[0]
@@ -210,12 +216,22 @@ def test_a_global_grid_is_turned_and_cut(tmp_path: Path) -> None:
     path = tmp_path / "global"
     handle = eccodes.codes_grib_new_from_samples("regular_ll_sfc_grib2")
     keys = {
-        "centre": 7, "Ni": 72, "Nj": 37, "latitudeOfFirstGridPointInDegrees": 90.0,
-        "latitudeOfLastGridPointInDegrees": -90.0, "longitudeOfFirstGridPointInDegrees": 0.0,
-        "longitudeOfLastGridPointInDegrees": 355.0, "iDirectionIncrementInDegrees": 5.0,
-        "jDirectionIncrementInDegrees": 5.0, "typeOfFirstFixedSurface": 103, "scaleFactorOfFirstFixedSurface": 0,
-        "scaledValueOfFirstFixedSurface": 2, "dataDate": 20190601, "dataTime": 600, "forecastTime": 3,
-    }  # fmt: skip
+        "centre": 7,
+        "Ni": 72,
+        "Nj": 37,
+        "latitudeOfFirstGridPointInDegrees": 90.0,
+        "latitudeOfLastGridPointInDegrees": -90.0,
+        "longitudeOfFirstGridPointInDegrees": 0.0,
+        "longitudeOfLastGridPointInDegrees": 355.0,
+        "iDirectionIncrementInDegrees": 5.0,
+        "jDirectionIncrementInDegrees": 5.0,
+        "typeOfFirstFixedSurface": 103,
+        "scaleFactorOfFirstFixedSurface": 0,
+        "scaledValueOfFirstFixedSurface": 2,
+        "dataDate": 20190601,
+        "dataTime": 600,
+        "forecastTime": 3,
+    }
     for key, value in keys.items():
         eccodes.codes_set(handle, key, value)
     lon = 5.0 * np.arange(72)

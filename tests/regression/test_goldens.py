@@ -14,18 +14,18 @@ import xarray as xr
 
 from regression.conftest import digest
 from vadose.artefact import provenance
-from vadose.config import load_cube
 from vadose.cube import build_from_granules, open_cube
-from vadose.downscale.maps import downscale_maps
-from vadose.evaluate import evaluate
-from vadose.evaluate.station_series import score_series
-from vadose.forecast import forecast
+from vadose.evaluation import evaluate
+from vadose.evaluation.station_series import score_series
+from vadose.experiments import load_cube
 from vadose.grid import ease_grid, raster_coordinates
 from vadose.models.downscalers import DOWNSCALERS, to_checkpoint
 from vadose.models.inputs import Channels
 from vadose.models.mmnet import Features, Fine, example_fine
-from vadose.samples import Period, Samples
-from vadose.train import Optimisation, train
+from vadose.predict.forecast import forecast
+from vadose.predict.maps import downscale_maps
+from vadose.samples.windows import Period, Samples
+from vadose.training.loop import Optimisation, train
 
 FILLED = "soil_moisture_filled"
 Golden = Callable[..., None]
@@ -43,19 +43,28 @@ def forecasts(small_cube: xr.Dataset, tmp_path_factory: pytest.TempPathFactory) 
     folder = tmp_path_factory.mktemp("runs")
     stores = []
     for model, hyper, future, look_back in (
-        ("lstm", {"hidden": 8}, ("precipitation",), 20), ("damped_persistence", {}, (), 1), ("climatology", {}, (), 1),
-    ):  # fmt: skip
+        ("lstm", {"hidden": 8}, ("precipitation",), 20),
+        ("damped_persistence", {}, (), 1),
+        ("climatology", {}, (), 1),
+    ):
         channels = Channels((FILLED,), ("clay_fraction",) if future else (), future, (1, 3, 7), FILLED)
         run = train(
-            Samples(small_cube, channels, look_back=look_back, window=1 if future else None), folder / model,
-            model=model, hyper=hyper, training=Period("2015-04-10", "2015-07-09"),
+            Samples(small_cube, channels, look_back=look_back, window=1 if future else None),
+            folder / model,
+            model=model,
+            hyper=hyper,
+            training=Period("2015-04-10", "2015-07-09"),
             validation=Period("2015-07-10", "2015-07-20"),
             optimisation=Optimisation(epochs=2, batch_size=64, samples_per_epoch=512, learning_rate=0.01),
-        )  # fmt: skip
+        )
         out = forecast(
-            run / "final.pt", small_cube, folder / f"{model}.zarr", first="2015-07-20", last="2015-08-20",
+            run / "final.pt",
+            small_cube,
+            folder / f"{model}.zarr",
+            first="2015-07-20",
+            last="2015-08-20",
             leads=(1, 3, 7),
-        )  # fmt: skip
+        )
         stores.append(xr.open_zarr(out, consolidated=False))
     return stores
 
@@ -84,14 +93,22 @@ def test_scores_of_station_series(golden: Golden) -> None:
     observed[rng.random(observed.shape) < 0.3] = np.nan
     fold = np.broadcast_to(np.arange(days) * 2 // days, observed.shape).astype(np.int16)
     predictions = xr.Dataset(
-        {"predicted": (("model", "station", "time"), predicted), "observed": (("station", "time"), observed),
-         "fold": (("station", "time"), fold)},
-        coords={"model": ["mmnet", "trees"], "station": [f"s{k}" for k in range(stations)],
-                "time": pd.date_range("2019-01-01", periods=days), "network": ("station", ["SCAN"] * stations),
-                "lat": ("station", np.linspace(30, 45, stations)), "lon": ("station", np.linspace(-120, -80, stations)),
-                "elevation": ("station", np.linspace(100, 2000, stations))},
+        {
+            "predicted": (("model", "station", "time"), predicted),
+            "observed": (("station", "time"), observed),
+            "fold": (("station", "time"), fold),
+        },
+        coords={
+            "model": ["mmnet", "trees"],
+            "station": [f"s{k}" for k in range(stations)],
+            "time": pd.date_range("2019-01-01", periods=days),
+            "network": ("station", ["SCAN"] * stations),
+            "lat": ("station", np.linspace(30, 45, stations)),
+            "lon": ("station", np.linspace(-120, -80, stations)),
+            "elevation": ("station", np.linspace(100, 2000, stations)),
+        },
         attrs={"folds": json.dumps(["2019", "2020"]), "dataset": "made up"},
-    )  # fmt: skip
+    )
     scores = score_series(predictions, min_pairs=20).scores
     golden("station_scores", _medians(scores, ["fold", "aggregation", "model", "metric"]))
 

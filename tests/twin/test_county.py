@@ -9,13 +9,13 @@ import pytest
 import torch
 import xarray as xr
 
-from vadose.downscale.maps import downscale_maps
-from vadose.downscale.station_days import StationDays
 from vadose.errors import VadoseError
-from vadose.evaluate.county import score_county
+from vadose.evaluation.county import score_county
 from vadose.grid import ease_grid, grid_of
 from vadose.models.downscalers import DOWNSCALERS, to_checkpoint
 from vadose.models.mmnet import Features, example_fine
+from vadose.predict.maps import downscale_maps
+from vadose.samples.station_days import StationDays
 from vadose.twin import pixels as module
 from vadose.twin.county import SimulatedCounty, build_county, open_county
 from vadose.twin.granules.landsat import passes
@@ -140,9 +140,7 @@ def test_overpasses_age_until_the_next_one_is_seen(county: SimulatedCounty) -> N
     table = county.table
     path = np.round(30 - (table.lon.values + 100) * 233 / 360).astype(int)
     for station in range(table.sizes["station"]):
-        passing = [
-            any(passes(day, of, path[station]) for of in ("LC08", "LC09")) for day in table.indexes["time"]
-        ]  # fmt: skip
+        passing = [any(passes(day, of, path[station]) for of in ("LC08", "LC09")) for day in table.indexes["time"]]
         age, ndvi = table.ndvi_age.values[station], table.ndvi.values[station]
         assert not (age[~np.array(passing)] == 0).any()
         older = age[1:] > 0

@@ -10,14 +10,14 @@ import pytest
 import xarray as xr
 from numpy.typing import NDArray
 
-from vadose.config import load_cube
 from vadose.cube import Recipe, build_from_granules, open_cube
 from vadose.errors import VadoseError
+from vadose.experiments import load_cube
 from vadose.grid import ease_grid, grid_of
 from vadose.products.mod09ga import BANDS, read_mod09ga
 from vadose.products.nldas import daily_nldas_noah, is_nldas_noah
 from vadose.products.scan import read_scan
-from vadose.stations import build_stations
+from vadose.stations.store import build_stations
 from vadose.twin.granules.modis import write_mod09ga
 from vadose.twin.granules.nldas import write_nldas_noah
 from vadose.twin.sensors import green, vegetation
@@ -28,8 +28,12 @@ from vadose.twin.world import MORE, build_granule_world
 
 FIRST, LAST = "2018-05-01", "2018-05-28"
 BOX = (-101.8, 32.5, -101.3, 32.95)
-OUTAGES = {"smap_l3": [("2018-05-20", "2018-05-26")], "mod09ga": [("2018-05-22", "2018-05-24")],
-           "nldas_noah": [("2018-05-02", "2018-05-02")], "gridmet": [("2018-05-07", "2018-05-08")]}  # fmt: skip
+OUTAGES = {
+    "smap_l3": [("2018-05-20", "2018-05-26")],
+    "mod09ga": [("2018-05-22", "2018-05-24")],
+    "nldas_noah": [("2018-05-02", "2018-05-02")],
+    "gridmet": [("2018-05-07", "2018-05-08")],
+}
 LAYERS = ("0_10cm", "10_40cm", "40_100cm")
 
 Array = NDArray[np.floating]
@@ -89,8 +93,16 @@ def dried(soil: Soil, canopy: float, days: int = 40) -> Array:
     """Moisture of three layers after days of sun on a soil at field capacity."""
     water = filled(soil)
     for _ in range(days):
-        step_water(soil, water, {"precipitation": np.zeros((1, 1)), "air_temperature": np.full((1, 1), 298.0),
-                                 "shortwave_radiation": np.full((1, 1), 260.0)}, canopy)  # fmt: skip
+        step_water(
+            soil,
+            water,
+            {
+                "precipitation": np.zeros((1, 1)),
+                "air_temperature": np.full((1, 1), 298.0),
+                "shortwave_radiation": np.full((1, 1), 260.0),
+            },
+            canopy,
+        )
     return water.moisture[:, 0, 0]
 
 
@@ -100,8 +112,11 @@ def test_sand_drains_faster_and_plants_draw_from_the_depth() -> None:
     for soil in (sand, clay):
         water = filled(soil)
         water.moisture[:] = soil.porosity * 0.9
-        still = {"precipitation": np.zeros((1, 1)), "air_temperature": np.full((1, 1), 270.0),
-                 "shortwave_radiation": np.full((1, 1), 100.0)}  # fmt: skip
+        still = {
+            "precipitation": np.zeros((1, 1)),
+            "air_temperature": np.full((1, 1), 270.0),
+            "shortwave_radiation": np.full((1, 1), 100.0),
+        }
         fluxes = [step_water(soil, water, still)["drainage"].item() for _ in range(5)]
         lost.append(sum(fluxes))
     assert lost[0] > 3 * lost[1] > 0
@@ -151,9 +166,7 @@ def test_subsets_hold_what_whole_granules_hold(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("forecast") / "world"
-    return build_granule_world(
-        out, FIRST, LAST, bbox=BOX, stations=6, more=MORE, outages=OUTAGES, spin_up=60
-    )  # fmt: skip
+    return build_granule_world(out, FIRST, LAST, bbox=BOX, stations=6, more=MORE, outages=OUTAGES, spin_up=60)
 
 
 def recipe(**changes: object) -> Recipe:
@@ -203,9 +216,11 @@ def test_products_fail_on_the_days_told(cube: xr.Dataset, world: Path) -> None:
     assert "20180519" in held
     assert not held & {f"{day:%Y%m%d}" for day in pd.date_range("2018-05-20", "2018-05-26")}
     for name, product in (
-        ("tb_h", "smap_l3"), ("transformed_swir", "mod09ga"), ("soil_moisture_0_10cm", "nldas_noah"),
+        ("tb_h", "smap_l3"),
+        ("transformed_swir", "mod09ga"),
+        ("soil_moisture_0_10cm", "nldas_noah"),
         ("shortwave_radiation", "gridmet"),
-    ):  # fmt: skip
+    ):
         (gap,) = OUTAGES[product]
         assert cube[name].sel(time=slice(*gap)).isnull().all(), name
         assert cube[name].notnull().any(("y", "x")).sum() >= 10, name

@@ -10,7 +10,7 @@ from vadose.errors import VadoseError
 from vadose.grid import ease_grid
 from vadose.products.conusv4f1 import read_conusv4f1
 from vadose.products.uscrn import read_uscrn
-from vadose.stations import build_stations
+from vadose.stations.store import build_stations
 from vadose.twin.soil import THICKNESS, Water, soil_of, step_water
 from vadose.twin.weather import weather
 from vadose.twin.world import build_database_world

@@ -47,8 +47,8 @@ def fetch(
 
     Example: `vadose fetch gridmet --bbox=-100,38,-95,42 --from 2019-01-01 --to 2019-12-31 --variable pr`
     """
-    from vadose.fetch import READERS, plan_fetch
-    from vadose.fetch import fetch as fetch_files
+    from vadose.download import READERS, plan_fetch
+    from vadose.download import fetch as fetch_files
 
     box = box_of(bbox) if bbox else None
     begin, end = (day_of(text, option) if text else None for text, option in ((first, "--from"), (last, "--to")))
@@ -77,7 +77,7 @@ def inspect(
     """
     from rich.table import Table
 
-    from vadose.inspection import inspect as inspect_path
+    from vadose.products.inspection import inspect as inspect_path
 
     box = box_of(bbox) if bbox else None
     for path in paths:
@@ -116,8 +116,8 @@ def build(
 
     Examples: `vadose build granules --recipe demo --out cube.zarr` · `vadose build data/conusv4f1`
     """
-    from vadose.config import load_cube
     from vadose.cube import build_cube, build_from_granules, open_cube
+    from vadose.experiments import load_cube
 
     with progress_bars() as tell:
         if recipe is None:
@@ -166,7 +166,7 @@ def doctor(
     Example: `vadose doctor cube.zarr --out diagnosis`
     """
     from vadose.cube import open_cube
-    from vadose.doctor import as_text, examine, write_diagnosis
+    from vadose.cube.doctor import as_text, examine, write_diagnosis
 
     with progress_bars() as tell:
         diagnosis = examine(open_cube(cube), progress=tell)
@@ -190,7 +190,7 @@ def match(
     """
     from vadose.artefact import writing
     from vadose.cube import open_cube
-    from vadose.matchups import count_stations, match_stations, plot_stations
+    from vadose.stations.matchups import count_stations, match_stations, plot_stations
 
     grid = open_cube(cube)
     table = match_stations(open_store(stations), grid, out)
@@ -221,9 +221,15 @@ def twin(
 
     with progress_bars() as tell:
         build_granule_world(
-            out, day_of(first, "--from"), day_of(last, "--to"), bbox=box_of(bbox), everything=everything, seed=seed,
-            workers=cores(),            progress=tell,
-        )  # fmt: skip
+            out,
+            day_of(first, "--from"),
+            day_of(last, "--to"),
+            bbox=box_of(bbox),
+            everything=everything,
+            seed=seed,
+            workers=cores(),
+            progress=tell,
+        )
     say(str(out))
 
 
@@ -239,7 +245,7 @@ def stations(
 
     Example: `vadose stations --uscrn data/uscrn_daily01 --metadata data/station_meta --out stations.zarr`
     """
-    from vadose.stations import COUNTS, build_stations
+    from vadose.stations.store import COUNTS, build_stations
 
     with progress_bars() as tell:
         build_stations(out, uscrn=uscrn, scan=scan, ismn=ismn, metadata=metadata, progress=tell)

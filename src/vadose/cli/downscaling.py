@@ -67,10 +67,10 @@ def downscale(
 
     from vadose.artefact import identity
     from vadose.door import as_cube
-    from vadose.downscale.coarse import as_coarse, part_of
-    from vadose.downscale.maps import downscale_maps
-    from vadose.downscale.past_years import outlook_of_past_years
-    from vadose.downscale.rasters import write_cog
+    from vadose.predict.coarse import as_coarse, part_of
+    from vadose.predict.map_files import write_cog
+    from vadose.predict.maps import downscale_maps
+    from vadose.predict.past_years import outlook_of_past_years
 
     begin = day_of(first, "--from")
     days = pd.date_range(begin, day_of(last, "--to") if last else begin)
@@ -132,10 +132,10 @@ def fill_station(
     Example: `vadose fill-station study/table.zarr USCRN:NC_Durham_11_W --out durham`
     """
     from vadose.artefact import identity
-    from vadose.config.downscaling import load_downscaling
-    from vadose.downscale.fit import fit, load
-    from vadose.downscale.station_days import StationDays
-    from vadose.downscale.station_service import fill_station as fill
+    from vadose.experiments.downscaling import load_downscaling
+    from vadose.predict.fill_station import fill_station as fill
+    from vadose.samples.station_days import StationDays
+    from vadose.training.station_days import fit, load
 
     days = open_store(table).load()
     made_of: dict[str, object] = {"table": identity(table)}
@@ -153,14 +153,26 @@ def fill_station(
             def network(training: Any) -> Any:
                 station_days = StationDays(days, how.features(), training)
                 return fit(
-                    station_days, days, training, model=how.model, hyper=how.hyper, fitting=how.fitting.fitting(),
-                    what=run, progress=tell,
-                )[0]  # fmt: skip
+                    station_days,
+                    days,
+                    training,
+                    model=how.model,
+                    hyper=how.hyper,
+                    fitting=how.fitting.fitting(),
+                    what=run,
+                    progress=tell,
+                )[0]
 
         fill(
-            days, station, out, network=network, learnt_until=learnt_until and day_of(learnt_until, "--learnt-until"),
-            level=level, mode="causal" if causal else "smoothed", made_of=made_of,
-        )  # fmt: skip
+            days,
+            station,
+            out,
+            network=network,
+            learnt_until=learnt_until and day_of(learnt_until, "--learnt-until"),
+            level=level,
+            mode="causal" if causal else "smoothed",
+            made_of=made_of,
+        )
     say(str(out))
 
 
@@ -173,10 +185,10 @@ def downscaling_study(
     experiment: str, data: Path | None, table: Path | None, out: Path, scenarios: list[str] | None, small: bool
 ) -> None:
     """What 'vadose study' does with an experiment of downscaling."""
-    from vadose.config.downscaling import load_downscaling, quick_downscaling
-    from vadose.downscale.table import build_features, build_station_table
-    from vadose.stations import build_stations, folders_of
-    from vadose.study import study_downscaling
+    from vadose.cube.station_table import build_features, build_station_table
+    from vadose.experiments.downscaling import load_downscaling, quick_downscaling
+    from vadose.experiments.studies import study_downscaling
+    from vadose.stations.store import build_stations, folders_of
 
     chosen = load_downscaling(_experiment_name(experiment))
     say_former_keys(chosen)
@@ -204,8 +216,8 @@ def downscaling_study(
 
 def demonstrate_county(out: Path) -> None:
     """What 'vadose demo --county' does."""
-    from vadose.config.downscaling import load_downscaling
-    from vadose.study.county import study_county
+    from vadose.experiments.downscaling import load_downscaling
+    from vadose.experiments.studies.county import study_county
 
     with progress_bars() as tell:
         page = study_county(load_downscaling("county"), out, progress=tell)

@@ -31,8 +31,8 @@ from vadose.errors import VadoseError
 
 # The stages are imported where they are called: help and mistakes come at once, torch later.
 if TYPE_CHECKING:
-    from vadose.config import Experiment
     from vadose.cube import Recipe
+    from vadose.experiments import Experiment
 
 
 @app.command()
@@ -48,8 +48,8 @@ def train(
 
     Example: `vadose train cube.zarr --experiment conus --run lstm --out runs`
     """
-    from vadose.config import load_experiment
-    from vadose.study import train_all
+    from vadose.experiments import load_experiment
+    from vadose.experiments.studies import train_all
 
     console.quiet = os.environ.get("RANK", "0") != "0"
     chosen = load_experiment(experiment)
@@ -103,9 +103,9 @@ def forecast(
     """
     from vadose.artefact import identity
     from vadose.cube import open_identified, with_weather_ahead
-    from vadose.forecast import forecast as forecast_run
-    from vadose.forecast import latest_day, weather_ahead
-    from vadose.outlook import check_drawable, check_hindsight, draw_outlook, with_outlook
+    from vadose.predict.forecast import forecast as forecast_run
+    from vadose.predict.forecast import latest_day, weather_ahead
+    from vadose.predict.outlook import check_drawable, check_hindsight, draw_outlook, with_outlook
 
     if (init is None) == (first is None and last is None) or (first is None) != (last is None):
         raise VadoseError("give the days of issue: --from and --to, or --init DAY, or --init latest")
@@ -139,9 +139,18 @@ def forecast(
         check_drawable(opened)
     with progress_bars() as tell:
         forecast_run(
-            checkpoint, opened, out, first=begin, last=end, above=stores_above(above or []), made_of=made_of,
-            finish=finish, workers=workers, scheduler=scheduler, progress=tell,
-        )  # fmt: skip
+            checkpoint,
+            opened,
+            out,
+            first=begin,
+            last=end,
+            above=stores_above(above or []),
+            made_of=made_of,
+            finish=finish,
+            workers=workers,
+            scheduler=scheduler,
+            progress=tell,
+        )
     store = open_store(out)
     if picture is not None:
         draw_outlook(store, picture, [int(lead) for lead in store.lead_time.dt.days.values])
@@ -181,9 +190,17 @@ def forecast_rival(
     days = [text and day_of(text, option) for text, option in ((first, "--from"), (last, "--to"))]
     with progress_bars() as tell:
         write_rival(
-            granules, open_cube(cube), out, layer=layer, depth=depth, observed=observed, member=member, first=days[0],
-            last=days[1], progress=tell,
-        )  # fmt: skip
+            granules,
+            open_cube(cube),
+            out,
+            layer=layer,
+            depth=depth,
+            observed=observed,
+            member=member,
+            first=days[0],
+            last=days[1],
+            progress=tell,
+        )
     say(str(out))
 
 
@@ -212,7 +229,7 @@ def evaluate(
     Example: `vadose evaluate lstm.zarr persistence.zarr climatology.zarr --observed cube.zarr`
     """
     from vadose.cube import open_cube
-    from vadose.evaluate import evaluate as evaluate_stores
+    from vadose.evaluation import evaluate as evaluate_stores
 
     period = None
     if first or last:
@@ -223,9 +240,16 @@ def evaluate(
     truth = open_store(observed) if is_store else open_cube(observed)
     with progress_bars() as tell:
         evaluate_stores(
-            [open_store(store) for store in forecasts], truth, out=out, period=period, min_pairs=min_pairs,
-            allow_learnt_days=allow_learnt_days, workers=workers, scheduler=scheduler, progress=tell,
-        )  # fmt: skip
+            [open_store(store) for store in forecasts],
+            truth,
+            out=out,
+            period=period,
+            min_pairs=min_pairs,
+            allow_learnt_days=allow_learnt_days,
+            workers=workers,
+            scheduler=scheduler,
+            progress=tell,
+        )
     say(str(out / "scores.csv"))
 
 
@@ -239,7 +263,7 @@ def report(
 
     Example: `vadose report evaluation --out report.html`
     """
-    from vadose.report import build_report
+    from vadose.reports.page import build_report
 
     say(str(build_report(evaluations, out, title=title)))
 
@@ -278,8 +302,8 @@ def study(
 
     Example: `vadose study conus --data data/conusv4f1 --out study`
     """
-    from vadose.config import load_cube, load_experiment, quick
-    from vadose.study import study as run_study
+    from vadose.experiments import load_cube, load_experiment, quick
+    from vadose.experiments.studies import study as run_study
 
     if (data is None) == (cube is None):
         raise VadoseError("give either --data, a folder of files as published, or --cube, a cube built already")
@@ -316,8 +340,8 @@ def demo(
     """
     # Models this small are slower on several threads; libraries read it when they are imported.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    from vadose.config import load_cube, load_experiment
-    from vadose.stations import build_stations
+    from vadose.experiments import load_cube, load_experiment
+    from vadose.stations.store import build_stations
     from vadose.twin.world import MORE, build_granule_world
 
     if county:
@@ -333,24 +357,35 @@ def demo(
     with progress_bars() as tell:
         if not world.exists():
             build_granule_world(
-                world, recipe.first, recipe.last, bbox=recipe.bbox, stations=40 if nine else 12,
-                more=MORE if nine else (), outages=outages, workers=cores(), progress=tell,
-            )  # fmt: skip
+                world,
+                recipe.first,
+                recipe.last,
+                bbox=recipe.bbox,
+                stations=40 if nine else 12,
+                more=MORE if nine else (),
+                outages=outages,
+                workers=cores(),
+                progress=tell,
+            )
         folder = world / "stations"
         scan, metadata = (folder / "scan", folder / "station_meta") if nine else (None, None)
         build_stations(out / "stations.zarr", uscrn=folder / "uscrn", scan=scan, metadata=metadata, progress=tell)
     _do_study(
-        load_experiment(name), world / "granules", out, out / "stations.zarr", recipe,
+        load_experiment(name),
+        world / "granules",
+        out,
+        out / "stations.zarr",
+        recipe,
         title="Demonstration on a simulated world",
-    )  # fmt: skip
+    )
 
 
 def _do_study(
     experiment: "Experiment", data: Path, out: Path, stations: Path | None, recipe: "Recipe | None", title: str
 ) -> None:
     from vadose.cube import build_cube, build_from_granules, build_station_cube
-    from vadose.stations import build_stations, folders_of
-    from vadose.study import study as run_study
+    from vadose.experiments.studies import study as run_study
+    from vadose.stations.store import build_stations, folders_of
 
     with progress_bars() as tell:
         if recipe is None and experiment.data == "stations":

@@ -19,7 +19,7 @@ from vadose.errors import VadoseError
 if TYPE_CHECKING:
     import xarray as xr
 
-    from vadose.config.section import ExperimentFile
+    from vadose.experiments.section import ExperimentFile
 
 app = typer.Typer(
     cls=Commands,

@@ -147,9 +147,7 @@ def _granules(paths: Iterable[Path]) -> Iterator[Path]:
 
 def _around(cube: xr.Dataset) -> BBox:
     lat, lon = cube.lat.values, cube.lon.values
-    return (
-        float(lon.min()) - MARGIN, float(lat.min()) - MARGIN, float(lon.max()) + MARGIN, float(lat.max()) + MARGIN
-    )  # fmt: skip
+    return (float(lon.min()) - MARGIN, float(lat.min()) - MARGIN, float(lon.max()) + MARGIN, float(lat.max()) + MARGIN)
 
 
 def _run_of(forecast: xr.Dataset, issue: pd.Timestamp, member: str | None) -> tuple[xr.Dataset, dict[str, str]]:
@@ -269,9 +267,16 @@ def _vapour(humidity: xr.DataArray, pressure: xr.DataArray) -> xr.DataArray:
 
 
 def _reference(
-    highest: xr.DataArray, lowest: xr.DataArray, humidity: xr.DataArray, pressure: xr.DataArray,
-    shortwave: xr.DataArray, wind: xr.DataArray, *, numerator: float, denominator: float,
-) -> xr.DataArray:  # fmt: skip
+    highest: xr.DataArray,
+    lowest: xr.DataArray,
+    humidity: xr.DataArray,
+    pressure: xr.DataArray,
+    shortwave: xr.DataArray,
+    wind: xr.DataArray,
+    *,
+    numerator: float,
+    denominator: float,
+) -> xr.DataArray:
     r"""Reference evapotranspiration of a day [kg m-2], ASCE-EWRI (2005) equation 1 with no heat into the ground.
 
     .. math:: \frac{0.408 \Delta R_n + \gamma C_n u_2 (e_s - e_a) / (T + 273)}{\Delta + \gamma (1 + C_d u_2)}
@@ -309,10 +314,12 @@ FORMULAS: dict[str, tuple[tuple[str, ...], Callable[..., Any]]] = {
     "wind_speed": (("eastward_wind", "northward_wind"), xr.ufuncs.hypot),
     "vapor_pressure_deficit": (_AIR, _deficit),
     "reference_evapotranspiration": (
-        (*_AIR, "shortwave_radiation", "wind_speed"), partial(_reference, numerator=900, denominator=0.34)
+        (*_AIR, "shortwave_radiation", "wind_speed"),
+        partial(_reference, numerator=900, denominator=0.34),
     ),
     "reference_evapotranspiration_alfalfa": (
-        (*_AIR, "shortwave_radiation", "wind_speed"), partial(_reference, numerator=1600, denominator=0.38)
+        (*_AIR, "shortwave_radiation", "wind_speed"),
+        partial(_reference, numerator=1600, denominator=0.38),
     ),
-}  # fmt: skip
+}
 """What can be computed of a forecast's variables. Wind speed of a day's mean components is lower than its mean."""

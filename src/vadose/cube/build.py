@@ -18,7 +18,7 @@ from vadose.cube.listing import FIXED, Granule, Listing, for_a_cube
 from vadose.cube.recipe import Recipe
 from vadose.cube.store import BLOCK_DAYS, NOTES, Store, blocks_of
 from vadose.errors import VadoseError
-from vadose.workers import on_workers
+from vadose.parallel.workers import on_workers
 
 
 class Unit(NamedTuple):
@@ -223,8 +223,12 @@ class _Job:
         found = read_block(granules, recipe.grid, None if days is None else recipe.days[days], source)
         name, names = _note_name(recipe, unit.source, unit.block), _variables(recipe, unit.source)
         note = self._without(store.note(name), days) or {
-            "stop": 0, "variables": [], "attributes": {}, "granules": {}, "statistics": {n: {} for n in names}
-        }  # fmt: skip
+            "stop": 0,
+            "variables": [],
+            "attributes": {},
+            "granules": {},
+            "statistics": {n: {} for n in names},
+        }
         for variable in names:
             values = found.fields.get(variable)
             if days is not None:

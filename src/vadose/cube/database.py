@@ -11,9 +11,9 @@ from vadose import features, gapfill
 from vadose.artefact import identity, is_current, made_from, provenance, writing
 from vadose.cube.store import ANTECEDENT_DAYS, beside_arrays
 from vadose.door import as_stations
+from vadose.door.values import checked
 from vadose.errors import VadoseError
 from vadose.products import PRODUCTS
-from vadose.values import checked
 from vadose.variables import describe
 
 LAYERS = {"0-10 cm": "0_10cm", "10-40 cm": "10_40cm", "40-100 cm": "40_100cm"}
@@ -64,7 +64,7 @@ def build_cube(source: Path, out: Path, product: str | None = None) -> Path:
 
 
 def build_station_cube(store: Path, out: Path, first: str) -> Path:
-    """Write a cube whose cells are stations, one below the other, from a store of `vadose.stations`.
+    """Write a cube whose cells are stations, one below the other, from a store of `vadose.stations.store`.
 
     Each layer's moisture is ``soil_moisture_0_10cm`` and so on. Its ``_filled``, ``_observed`` and ``_age``, the
     inputs of forecasts, are of the store's ``soil_moisture_causal``: no screening by later days is in them. Soil of
@@ -84,7 +84,7 @@ def build_station_cube(store: Path, out: Path, first: str) -> Path:
     ------
     VadoseError
         When there is no station store, one without ``soil_moisture_causal``, or one that is not in our form or whose
-        values are not (`vadose.door.as_stations`, `vadose.values.checked`).
+        values are not (`vadose.door.as_stations`, `vadose.door.values.checked`).
     """
     if made_from(store) is None:
         raise VadoseError(f"{store}: no station store there; make one with: vadose stations")

@@ -96,9 +96,13 @@ def fill_gaps(
             series, known = _series(group, recipe, filling, seen, rows, cells)
             filler = learnt or _new(filling).fit(_series(group, recipe, filling, _training(recipe), rows, cells)[0])
             given = fill(
-                series.values, filler, filling.mode, days=series.days[:, 0], covariates=series.covariates,
+                series.values,
+                filler,
+                filling.mode,
+                days=series.days[:, 0],
+                covariates=series.covariates,
                 static=series.static,
-            )  # fmt: skip
+            )
             for whole, values in zip(made, given, strict=True):
                 there = np.where(known[..., None], values, np.nan)[own]
                 whole[:, :, rows] = np.moveaxis(there, -1, 0).reshape(len(whole), -1, *cells.shape)
@@ -162,13 +166,15 @@ def _series(
 ) -> tuple[Series, NDArray[np.bool_]]:
     """Series of the cells, and (times, cells) whether their covariates have begun."""
     given = [
-        np.concatenate([
-            # A chunk is the map of a day: of a whole record a part at a time is held.
-            np.asarray(group[name][start : min(start + 32, days.stop), rows])[:, cells]
-            for start in range(days.start, days.stop, 32)
-        ])
+        np.concatenate(
+            [
+                # A chunk is the map of a day: of a whole record a part at a time is held.
+                np.asarray(group[name][start : min(start + 32, days.stop), rows])[:, cells]
+                for start in range(days.start, days.stop, 32)
+            ]
+        )
         for name in (*filling.variables, *filling.covariates)
-    ]  # fmt: skip
+    ]
     observed, covariates = given[: len(filling.variables)], given[len(filling.variables) :]
     begun = np.ones(observed[0].shape, bool)
     for number, values in enumerate(covariates):

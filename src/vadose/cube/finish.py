@@ -142,12 +142,16 @@ def finish(store: Store, recipe: Recipe, notes: list[list[dict[str, Any]]], list
     _describe_derived(store, recipe)
     if "mask" not in group:
         group.create_array(
-            "mask", shape=(store.coordinates.sizes["y"], store.coordinates.sizes["x"]), dtype="bool",
+            "mask",
+            shape=(store.coordinates.sizes["y"], store.coordinates.sizes["x"]),
+            dtype="bool",
             dimension_names=("y", "x"),
             attributes={
-                "long_name": "every fixed variable has a value", "grid_mapping": "crs", "coordinates": "lat lon"
+                "long_name": "every fixed variable has a value",
+                "grid_mapping": "crs",
+                "coordinates": "lat lon",
             },
-        )  # fmt: skip
+        )
     group["mask"][:] = np.logical_and.reduce(fixed) if fixed else True
     _write_statistics(store, recipe, [note for own in notes for note in own if note])
     store.write_text("granules.csv", pd.DataFrame(rows).drop(columns="state", errors="ignore").to_csv(index=False))
@@ -222,11 +226,14 @@ def _describe_derived(store: Store, recipe: Recipe) -> None:
             filled, there = np.sum(list(counts.values()), axis=0)
             others = [n for n in (*filling.variables, *filling.covariates, *filling.static) if n != name]
             for part in ("filled", "filled_std"):
-                group[f"{name}_{part}"].attrs.update({
-                    "fill_method": filling.method, "causal": "true" if filling.mode == "causal" else "false",
-                    "filled_with": ", ".join(others) or "itself alone",
-                    "filled_share": round(float(filled / max(there, 1)), 4),
-                })  # fmt: skip
+                group[f"{name}_{part}"].attrs.update(
+                    {
+                        "fill_method": filling.method,
+                        "causal": "true" if filling.mode == "causal" else "false",
+                        "filled_with": ", ".join(others) or "itself alone",
+                        "filled_share": round(float(filled / max(there, 1)), 4),
+                    }
+                )
     for length in ANTECEDENT_DAYS:
         if (name := f"precipitation_{length}d") in group:
             group[name].attrs["causal"] = "true"
@@ -248,8 +255,13 @@ def _write_statistics(store: Store, recipe: Recipe, notes: list[dict[str, Any]])
             continue
         count, total, squares = (sum(part[i] for part in own) for i in range(3))
         mean = total / count
-        group[name].attrs.update({
-            "training_days": list(recipe.training), "training_count": int(count), "training_mean": mean,
-            "training_std": float(np.sqrt(max(squares / count - mean**2, 0.0))),
-            "training_min": min(part[3] for part in own), "training_max": max(part[4] for part in own),
-        })  # fmt: skip
+        group[name].attrs.update(
+            {
+                "training_days": list(recipe.training),
+                "training_count": int(count),
+                "training_mean": mean,
+                "training_std": float(np.sqrt(max(squares / count - mean**2, 0.0))),
+                "training_min": min(part[3] for part in own),
+                "training_max": max(part[4] for part in own),
+            }
+        )

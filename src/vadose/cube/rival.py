@@ -57,7 +57,7 @@ def write_rival(
     cube
         One grid of a cube, or stations as cells.
     out
-        Zarr store of ``soil_moisture`` (init_time, lead_time, y, x), as `vadose.forecast.forecast` writes it.
+        Zarr store of ``soil_moisture`` (init_time, lead_time, y, x), as `vadose.predict.forecast.forecast` writes it.
     layer
         Of the forecasts it is to stand beside, such as ``'0-10 cm'``; the cube's when left out.
     depth
@@ -90,9 +90,17 @@ def write_rival(
         )
     name = f"soil_moisture_{taken.replace(' ', '').replace('-', '_')}"
     inputs = {
-        "granules": identity(*paths), "cells": identity(cube.lat, cube.lon), "layer": layer, "depth": depth,
-        "observed": observed, "leads": leads, "member": member, "first": first, "last": last, **(made_of or {}),
-    }  # fmt: skip
+        "granules": identity(*paths),
+        "cells": identity(cube.lat, cube.lon),
+        "layer": layer,
+        "depth": depth,
+        "observed": observed,
+        "leads": leads,
+        "member": member,
+        "first": first,
+        "last": last,
+        **(made_of or {}),
+    }
     if is_current(out, **inputs):
         return out
     runs = _runs(paths, first, last)
@@ -114,18 +122,27 @@ def write_rival(
     store = xr.Dataset(
         {"soil_moisture": (("init_time", "lead_time", "y", "x"), maps)},
         coords={
-            "init_time": pd.DatetimeIndex(runs).as_unit("ns"), "lead_time": pd.to_timedelta(leads, unit="D"),
-            "lat": cube.lat, "lon": cube.lon, "y": cube.y, "x": cube.x,
+            "init_time": pd.DatetimeIndex(runs).as_unit("ns"),
+            "lead_time": pd.to_timedelta(leads, unit="D"),
+            "lat": cube.lat,
+            "lon": cube.lon,
+            "y": cube.y,
+            "x": cube.x,
         },
         attrs={key: cube.attrs[key] for key in ("cell_size", "grid_step", "grid_crs", "dataset")}
         | {
-            "layer": layer, "observed": observed, "weather": "forecast", "scenario": "all", "causal": "true",
-            "model": str(product), "simulated": "true" if simulated else "false",
+            "layer": layer,
+            "observed": observed,
+            "weather": "forecast",
+            "scenario": "all",
+            "causal": "true",
+            "model": str(product),
+            "simulated": "true" if simulated else "false",
             "weather_run": f"{product} {member}, runs of 00 UTC",
             "rival_note": f"of the soil of {product}, {taken}, another than the observed; not corrected",
         }
         | provenance(**inputs),
-    )  # fmt: skip
+    )
     store.init_time.attrs = {"standard_name": "forecast_reference_time", "long_name": "last day known to the forecast"}
     store.lead_time.attrs = {"standard_name": "forecast_period"}
     with writing(out) as scratch:

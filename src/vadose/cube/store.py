@@ -118,16 +118,23 @@ class Store:
         values = (days - _EPOCH).days.to_numpy()
         if "time" not in group:
             time = {
-                "standard_name": "time", "long_name": "day", "axis": "T", "bounds": "time_bnds",
+                "standard_name": "time",
+                "long_name": "day",
+                "axis": "T",
+                "bounds": "time_bnds",
                 "units_metadata": "leap_seconds: none",
-            }  # fmt: skip
+            }
             group.create_array(
                 "time", shape=(0,), dtype="int64", chunks=(100_000,), dimension_names=("time",), attributes=time | _DAYS
             )
             group.create_array(
-                "time_bnds", shape=(0, 2), dtype="int64", chunks=(100_000, 2), dimension_names=("time", "bnds"),
+                "time_bnds",
+                shape=(0, 2),
+                dtype="int64",
+                chunks=(100_000, 2),
+                dimension_names=("time", "bnds"),
                 attributes=_DAYS,
-            )  # fmt: skip
+            )
         with beside_arrays():
             arrays = dict(group.arrays())
         for array in arrays.values():
@@ -153,10 +160,15 @@ class Store:
         self, name: str, dims: tuple[str, ...], shape: tuple[int, ...], chunks: tuple[int, ...], attrs: dict[str, Any]
     ) -> None:
         self.open().create_array(
-            name, shape=shape, chunks=chunks, dtype="float32", fill_value=np.float32(np.nan), dimension_names=dims,
+            name,
+            shape=shape,
+            chunks=chunks,
+            dtype="float32",
+            fill_value=np.float32(np.nan),
+            dimension_names=dims,
             attributes=attrs | {"grid_mapping": "crs", "coordinates": "lat lon"},
             compressors=BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle"),
-        )  # fmt: skip
+        )
 
     def _bits(self, name: str) -> int | None:
         """Bits of the mantissa that are kept of a daily variable; None for all."""
@@ -192,9 +204,11 @@ class Store:
         known = variable(name)
         of = known.long_name if known else name
         group.create_array(
-            dimension, data=classes.astype(np.int16), dimension_names=(dimension,),
+            dimension,
+            data=classes.astype(np.int16),
+            dimension_names=(dimension,),
             attributes={"long_name": f"{of}, class", "units": "1"},
-        )  # fmt: skip
+        )
         described = {"long_name": f"{of}, share of each class", "units": "1", "valid_range": [0.0, 1.0]}
         self._create(f"{name}_fraction", (dimension, "y", "x"), shares.shape, shares.shape, described)
         group[f"{name}_fraction"][:] = shares

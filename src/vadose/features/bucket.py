@@ -14,8 +14,12 @@ Array = NDArray[np.floating]
 BUCKET = re.compile(r"bucket_(\d+)mm")
 """Names of features that are saturations of a bucket of so many mm."""
 FILLED_BY = (
-    "precipitation", "air_temperature", "air_temperature_max", "air_temperature_min", "reference_evapotranspiration",
-)  # fmt: skip
+    "precipitation",
+    "air_temperature",
+    "air_temperature_max",
+    "air_temperature_min",
+    "reference_evapotranspiration",
+)
 """Weather that `bucket_saturation` takes."""
 LATENT = 2.45
 """Heat of vaporisation [MJ kg-1]."""

@@ -12,9 +12,19 @@ from vadose.features.checks import flags, on_one_grid, one_of, within
 
 # The order is that of the triangle from coarse to fine, numbers from 1.
 USDA_TEXTURE = (
-    "sand", "loamy sand", "sandy loam", "loam", "silt loam", "silt", "sandy clay loam", "clay loam",
-    "silty clay loam", "sandy clay", "silty clay", "clay",
-)  # fmt: skip
+    "sand",
+    "loamy sand",
+    "sandy loam",
+    "loam",
+    "silt loam",
+    "silt",
+    "sandy clay loam",
+    "clay loam",
+    "silty clay loam",
+    "sandy clay",
+    "silty clay",
+    "clay",
+)
 TEXTURE_GROUPS = {
     "coarse": ("sand", "loamy sand", "sandy loam"),
     "medium": ("loam", "silt loam", "silt", "sandy clay loam", "clay loam", "silty clay loam"),

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from vadose.artefact import writing
-from vadose.checkpoint import load, save
+from vadose.artefact.checkpoint import load, save
 from vadose.errors import VadoseError
 from vadose.gapfill.network import Network
 from vadose.gapfill.series import Array, Mode, Series, check_mode, withhold
@@ -87,9 +87,15 @@ class ContinuousRecurrentUnit:
         seed: int = 0,
     ) -> None:
         self.settings: dict[str, Any] = {
-            "latent": latent, "bases": bases, "width": width, "steps": steps, "batch": batch,
-            "learning_rate": learning_rate, "window": window, "seed": seed,
-        }  # fmt: skip
+            "latent": latent,
+            "bases": bases,
+            "width": width,
+            "steps": steps,
+            "batch": batch,
+            "learning_rate": learning_rate,
+            "window": window,
+            "seed": seed,
+        }
         self.network: Network | None = None
 
     def fit(self, series: Series, progress: Callable[[str, float], None] = lambda what, share: None) -> Self:

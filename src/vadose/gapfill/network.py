@@ -39,9 +39,12 @@ class Network(nn.Module):
         self.back = Filtered(2 * daily, static, variables, latent, bases, width)
         self.causal = nn.Sequential(nn.Linear(width + 2 * latent, width), nn.GELU(), nn.Linear(width, 2 * variables))
         self.smoothed = nn.Sequential(
-            nn.Linear(2 * (width + 2 * latent), width), nn.GELU(), nn.Linear(width, width), nn.GELU(),
+            nn.Linear(2 * (width + 2 * latent), width),
+            nn.GELU(),
+            nn.Linear(width, width),
+            nn.GELU(),
             nn.Linear(width, 2 * variables),
-        )  # fmt: skip
+        )
         for name, size in (("value", variables), ("daily", daily), ("static", static)):
             self.register_buffer(f"{name}_mean", torch.zeros(size))
             self.register_buffer(f"{name}_scale", torch.ones(size))

@@ -21,12 +21,17 @@ WINDOWS = (1, 3, 7, 14, 30, 90)
 RECESSIONS = (0.85, 0.95)
 """Daily recessions of the antecedent precipitation indices."""
 TRUSTED = [
-    "sklearn._loss.link.IdentityLink", "sklearn._loss.link.Interval", "sklearn._loss.link.LogLink",
-    "sklearn._loss.loss.HalfSquaredError", "sklearn._loss.loss.HalfGammaLoss",
+    "sklearn._loss.link.IdentityLink",
+    "sklearn._loss.link.Interval",
+    "sklearn._loss.link.LogLink",
+    "sklearn._loss.loss.HalfSquaredError",
+    "sklearn._loss.loss.HalfGammaLoss",
     "sklearn.ensemble._hist_gradient_boosting.binning._BinMapper",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-    "numpy.dtype", "_loss.CyHalfSquaredError", "_loss.CyHalfGammaLoss",
-]  # fmt: skip
+    "numpy.dtype",
+    "_loss.CyHalfSquaredError",
+    "_loss.CyHalfGammaLoss",
+]
 """Types that a saved regressor may hold besides those always trusted."""
 HELD_OUT_DAYS = 30
 """Blocks of so many days, every fifth of them, tell how far forecasts of days not learnt from are off."""

@@ -148,9 +148,14 @@ def open_netcdf(path: Path) -> Iterator[xr.Dataset]:
     expect(path, ("hdf5", "netcdf3"), "netCDF")
     with naming(path):
         raw = xr.open_dataset(
-            path, engine="netcdf4", mask_and_scale=False, decode_times=False, decode_timedelta=False,
-            decode_coords=False, cache=False,
-        )  # fmt: skip
+            path,
+            engine="netcdf4",
+            mask_and_scale=False,
+            decode_times=False,
+            decode_timedelta=False,
+            decode_coords=False,
+            cache=False,
+        )
         with raw as dataset:
             yield dataset
 

@@ -53,11 +53,19 @@ class Keys(dict[str, Any]):
 
 
 _GRID = (
-    "gridType", "Ni", "Nj", "iScansNegatively", "jScansPositively", "jPointsAreConsecutive",
-    "latitudeOfFirstGridPointInDegrees", "longitudeOfFirstGridPointInDegrees",
-    "latitudeOfLastGridPointInDegrees", "longitudeOfLastGridPointInDegrees",
-    "jDirectionIncrementInDegrees", "iDirectionIncrementInDegrees",
-)  # fmt: skip
+    "gridType",
+    "Ni",
+    "Nj",
+    "iScansNegatively",
+    "jScansPositively",
+    "jPointsAreConsecutive",
+    "latitudeOfFirstGridPointInDegrees",
+    "longitudeOfFirstGridPointInDegrees",
+    "latitudeOfLastGridPointInDegrees",
+    "longitudeOfLastGridPointInDegrees",
+    "jDirectionIncrementInDegrees",
+    "iDirectionIncrementInDegrees",
+)
 _MISSING = 1e34
 _NO_STEP = 60.0
 """Steps from here on are those of edition 1 that are left out."""

@@ -39,31 +39,52 @@ class Field(NamedTuple):
 _DEPTH = ("mm", "mm/day", "mmd-1", "kgm-2")
 FIELDS = {
     "pr": Field("precipitation", "precipitation_amount", "precipitation_amount", _DEPTH),
-    "srad": Field("shortwave_radiation", "surface_downwelling_shortwave_flux_in_air",
-                  "daily_mean_shortwave_radiation_at_surface", ("wm-2", "w/m2", "w/m^2")),
+    "srad": Field(
+        "shortwave_radiation",
+        "surface_downwelling_shortwave_flux_in_air",
+        "daily_mean_shortwave_radiation_at_surface",
+        ("wm-2", "w/m2", "w/m^2"),
+    ),
     "sph": Field("specific_humidity", "specific_humidity", "daily_mean_specific_humidity", ("kg/kg", "kgkg-1")),
-    "vpd": Field("vapor_pressure_deficit", "mean_vapor_pressure_deficit",
-                 "daily_mean_vapor_pressure_deficit", ("kpa",)),
-    "pet": Field("reference_evapotranspiration", "potential_evapotranspiration",
-                 "daily_mean_reference_evapotranspiration_grass", _DEPTH),
-    "etr": Field("reference_evapotranspiration_alfalfa", "potential_evapotranspiration",
-                 "daily_mean_reference_evapotranspiration_alfalfa", _DEPTH),
+    "vpd": Field(
+        "vapor_pressure_deficit", "mean_vapor_pressure_deficit", "daily_mean_vapor_pressure_deficit", ("kpa",)
+    ),
+    "pet": Field(
+        "reference_evapotranspiration",
+        "potential_evapotranspiration",
+        "daily_mean_reference_evapotranspiration_grass",
+        _DEPTH,
+    ),
+    "etr": Field(
+        "reference_evapotranspiration_alfalfa",
+        "potential_evapotranspiration",
+        "daily_mean_reference_evapotranspiration_alfalfa",
+        _DEPTH,
+    ),
     "vs": Field("wind_speed", "wind_speed", "daily_mean_wind_speed", ("m/s", "ms-1")),
-    "th": Field("wind_from_direction", "wind_from_direction", "daily_mean_wind_direction",
-                ("degreesclockwisefromnorth", "degrees", "degree")),
+    "th": Field(
+        "wind_from_direction",
+        "wind_from_direction",
+        "daily_mean_wind_direction",
+        ("degreesclockwisefromnorth", "degrees", "degree"),
+    ),
     "tmmx": Field("air_temperature_max", "air_temperature", "daily_maximum_temperature", ("k",)),
     "tmmn": Field("air_temperature_min", "air_temperature", "daily_minimum_temperature", ("k",)),
     "rmax": Field("relative_humidity_max", "relative_humidity", "daily_maximum_relative_humidity", ("%", "percent")),
     "rmin": Field("relative_humidity_min", "relative_humidity", "daily_minimum_relative_humidity", ("%", "percent")),
-}  # fmt: skip
+}
 FILE_NAME = re.compile(
     rf"(?:(?P<yearly>{'|'.join(FIELDS)}|fm100|fm1000|bi|erc)_(?P<year>\d{{4}})"
     rf"|agg_met_(?P<aggregated>{'|'.join(FIELDS)}|fm100|fm1000|bi|erc)_1979_CurrentYear_CONUS)\.nc"
 )
 _FIRE = (
-    "dead_fuel_moisture_100hr", "dead_fuel_moisture_1000hr", "burning_index_g", "energy_release_component-g",
-    "daily_mean_burning_index_g", "daily_mean_energy_release_component-g",
-)  # fmt: skip
+    "dead_fuel_moisture_100hr",
+    "dead_fuel_moisture_1000hr",
+    "burning_index_g",
+    "energy_release_component-g",
+    "daily_mean_burning_index_g",
+    "daily_mean_energy_release_component-g",
+)
 # What the attribute `description` says where names do not tell two variables apart.
 _WORDS = {"pet": "grass", "etr": "alfalfa", "tmmx": "max", "tmmn": "min", "rmax": "max", "rmin": "min"}
 _FILLS = (32767, -32767, -9999)

@@ -94,8 +94,12 @@ def read_imerg(path: Path, *, bbox: BBox | None = None, quality: str = "recommen
         daily, factor, units = _unit(path, group[name])
         time, time_note = _time(path, group, daily)
         dataset = dataset.assign_coords(time=time)
-        found = {"precipitation": name, "precipitation_error": "randomError", "precipitation_count": f"{name}_cnt",
-                 "precipitation_quality_index": "precipitationQualityIndex"}  # fmt: skip
+        found = {
+            "precipitation": name,
+            "precipitation_error": "randomError",
+            "precipitation_count": f"{name}_cnt",
+            "precipitation_quality_index": "precipitationQualityIndex",
+        }
         for ours, theirs in found.items():
             if theirs in group:
                 values = _window(path, group[theirs], rows, columns, len(time))

@@ -19,12 +19,29 @@ from vadose.products.rasters import RASTERS, expect_place, lattice_of, open_rast
 from vadose.variables import describe
 
 CLASSES = {
-    11: "open water", 12: "perennial ice or snow", 21: "developed, open space", 22: "developed, low intensity",
-    23: "developed, medium intensity", 24: "developed, high intensity", 31: "barren", 41: "deciduous forest",
-    42: "evergreen forest", 43: "mixed forest", 45: "shrub forest", 46: "herbaceous forest", 51: "dwarf scrub",
-    52: "shrub or scrub", 71: "grassland", 72: "sedge", 73: "lichens", 74: "moss", 81: "pasture or hay",
-    82: "cultivated crops", 90: "woody wetlands", 95: "emergent herbaceous wetlands",
-}  # fmt: skip
+    11: "open water",
+    12: "perennial ice or snow",
+    21: "developed, open space",
+    22: "developed, low intensity",
+    23: "developed, medium intensity",
+    24: "developed, high intensity",
+    31: "barren",
+    41: "deciduous forest",
+    42: "evergreen forest",
+    43: "mixed forest",
+    45: "shrub forest",
+    46: "herbaceous forest",
+    51: "dwarf scrub",
+    52: "shrub or scrub",
+    71: "grassland",
+    72: "sedge",
+    73: "lichens",
+    74: "moss",
+    81: "pasture or hay",
+    82: "cultivated crops",
+    90: "woody wetlands",
+    95: "emergent herbaceous wetlands",
+}
 BACKGROUND = (0, 127, 250)
 FILE_NAME = re.compile(
     r"Annual_NLCD_LndCov_(?P<annual>\d{4})_(?P<region>CU|AK|HI|PR)_C(?P<collection>\d+)V(?P<version>\d+)\.(?:tiff?|img|vrt)"

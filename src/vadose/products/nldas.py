@@ -230,8 +230,12 @@ def _daily(
             if name != "precipitation":
                 sums[day][name].values /= np.float32(hours)
     try:
-        dataset = xr.concat([sums[d] for d in days], pd.DatetimeIndex(days, name="time").as_unit("ns"), join="exact",
-                            combine_attrs="override")  # fmt: skip
+        dataset = xr.concat(
+            [sums[d] for d in days],
+            pd.DatetimeIndex(days, name="time").as_unit("ns"),
+            join="exact",
+            combine_attrs="override",
+        )
     except ValueError as error:
         raise VadoseError(f"NLDAS-2 days {days[0]:%Y-%m-%d} to {days[-1]:%Y-%m-%d}: grids differ ({error})") from error
     dataset = dataset.assign_coords(hours=("time", [len(seen[d]) for d in days]))

@@ -109,8 +109,10 @@ def read_polaris(
     Chaney et al. (2019), doi:10.1029/2018WR022797.
     """
     for value, choices, what in (
-        (property, PROPERTIES, "property"), (statistic, STATISTICS, "statistic"), (depth, DEPTHS, "depth"),
-    ):  # fmt: skip
+        (property, PROPERTIES, "property"),
+        (statistic, STATISTICS, "statistic"),
+        (depth, DEPTHS, "depth"),
+    ):
         if value is not None and value != _UNKNOWN:
             choose(value, choices, what, path)
     if property == _UNKNOWN:

@@ -28,7 +28,7 @@ from rasterio.windows import Window
 
 from vadose.errors import NeedsError, VadoseError
 from vadose.grid import raster_coordinates, raster_window, transformer_to
-from vadose.memory import fits
+from vadose.parallel.memory import fits
 from vadose.products.containers import BBox, container_of, expect, naming
 
 _DRIVERS = {"tiff": "GTiff", "img": "HFA", "vrt": "VRT", "hgt": "SRTMHGT"}
@@ -44,17 +44,64 @@ _GDAL = {
 }
 # All that a mosaic of plain rasters is made of, in small letters as GDAL heeds no case.
 _VRT_PARTS = {
-    "vrtdataset", "srs", "geotransform", "metadata", "mdi", "blockxsize", "blockysize", "overviewlist",
-    "vrtrasterband", "description", "unittype", "offset", "scale", "nodatavalue", "hidenodatavalue", "colorinterp",
-    "colortable", "entry", "categorynames", "category", "histograms",
-    "simplesource", "complexsource", "averagedsource", "sourcefilename", "sourceband", "sourceproperties", "srcrect",
-    "dstrect", "nodata", "scaleoffset", "scaleratio", "usemaskband",
-}  # fmt: skip
+    "vrtdataset",
+    "srs",
+    "geotransform",
+    "metadata",
+    "mdi",
+    "blockxsize",
+    "blockysize",
+    "overviewlist",
+    "vrtrasterband",
+    "description",
+    "unittype",
+    "offset",
+    "scale",
+    "nodatavalue",
+    "hidenodatavalue",
+    "colorinterp",
+    "colortable",
+    "entry",
+    "categorynames",
+    "category",
+    "histograms",
+    "simplesource",
+    "complexsource",
+    "averagedsource",
+    "sourcefilename",
+    "sourceband",
+    "sourceproperties",
+    "srcrect",
+    "dstrect",
+    "nodata",
+    "scaleoffset",
+    "scaleratio",
+    "usemaskband",
+}
 _VRT_WORDS = {
-    "rasterxsize", "rasterysize", "dataaxistosrsaxismapping", "coordinateepoch", "domain", "key", "format",
-    "datatype", "band", "blockxsize", "blockysize", "c1", "c2", "c3", "c4", "resampling", "relativetovrt", "shared",
-    "xoff", "yoff", "xsize", "ysize",
-}  # fmt: skip
+    "rasterxsize",
+    "rasterysize",
+    "dataaxistosrsaxismapping",
+    "coordinateepoch",
+    "domain",
+    "key",
+    "format",
+    "datatype",
+    "band",
+    "blockxsize",
+    "blockysize",
+    "c1",
+    "c2",
+    "c3",
+    "c4",
+    "resampling",
+    "relativetovrt",
+    "shared",
+    "xoff",
+    "yoff",
+    "xsize",
+    "ysize",
+}
 _VRT_BYTES = 1 << 24
 _SAMPLE = 512
 """Pixels along a side of what is looked at where a whole raster is too large."""

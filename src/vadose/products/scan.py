@@ -53,9 +53,13 @@ PATTERNS = {
 }
 # Unit -> factor and offset into ours; percent of soil moisture is a fraction here, that of humidity is not.
 UNITS = {
-    "mm": (1.0, 0.0), "in": (25.4, 0.0), "degC": (1.0, 273.15), "degF": (5 / 9, 273.15 - 160 / 9),
-    "pct": (1.0, 0.0), "langley": (JOULES_A_LANGLEY / 86400, 0.0),
-}  # fmt: skip
+    "mm": (1.0, 0.0),
+    "in": (25.4, 0.0),
+    "degC": (1.0, 273.15),
+    "degF": (5 / 9, 273.15 - 160 / 9),
+    "pct": (1.0, 0.0),
+    "langley": (JOULES_A_LANGLEY / 86400, 0.0),
+}
 
 
 def read_scan(path: Path) -> xr.Dataset:
@@ -265,9 +269,12 @@ def _fields(text: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _series(
-    path: Path, header: list[str], rows: list[list[str]], lines: list[int],
+    path: Path,
+    header: list[str],
+    rows: list[list[str]],
+    lines: list[int],
     columns: dict[int, tuple[str, int | None, str]],
-) -> tuple[dict[tuple[str, int | None], NDArray[np.float64]], list[str], int]:  # fmt: skip
+) -> tuple[dict[tuple[str, int | None], NDArray[np.float64]], list[str], int]:
     """Series in our units by name and depth, columns of sensors not taken, and how many values were codes of none."""
     numbers = {i: _numbers(path, header[i], [row[i] for row in rows], lines) for i in columns}
     codes = sum(int(np.isin(values, MISSING).sum()) for values in numbers.values())

@@ -56,9 +56,14 @@ _FIRST_ORBIT = {"S1A": 73, "S1B": 27}
 
 _SCALES = {"db": "dB", "power": "linear power", "amplitude": "amplitude, the root of power"}
 _SCALE_WORDS = {
-    "db": "db", "decibel": "db", "decibels": "db", "power": "power", "linear": "power",
-    "amplitude": "amplitude", "amp": "amplitude",
-}  # fmt: skip
+    "db": "db",
+    "decibel": "db",
+    "decibels": "db",
+    "power": "power",
+    "linear": "power",
+    "amplitude": "amplitude",
+    "amp": "amplitude",
+}
 # Fill besides the declared one: 0 of linear files and masked exports, -99 and -9999 of dB files.
 _FILLS = (0.0, -99.0, -9999.0)
 # What backscatter can be: below lies no receiver's noise, above no target.

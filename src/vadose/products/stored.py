@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from vadose.errors import VadoseError
-from vadose.memory import fits
+from vadose.parallel.memory import fits
 
 _CALENDARS = ("", "standard", "gregorian", "proleptic_gregorian")
 

@@ -18,13 +18,35 @@ from vadose.products.station_text import check_moisture, check_place, first_text
 from vadose.variables import describe
 
 COLUMNS = (
-    "WBANNO", "LST_DATE", "CRX_VN", "LONGITUDE", "LATITUDE", "T_DAILY_MAX", "T_DAILY_MIN", "T_DAILY_MEAN",
-    "T_DAILY_AVG", "P_DAILY_CALC", "SOLARAD_DAILY", "SUR_TEMP_DAILY_TYPE", "SUR_TEMP_DAILY_MAX",
-    "SUR_TEMP_DAILY_MIN", "SUR_TEMP_DAILY_AVG", "RH_DAILY_MAX", "RH_DAILY_MIN", "RH_DAILY_AVG",
-    "SOIL_MOISTURE_5_DAILY", "SOIL_MOISTURE_10_DAILY", "SOIL_MOISTURE_20_DAILY", "SOIL_MOISTURE_50_DAILY",
-    "SOIL_MOISTURE_100_DAILY", "SOIL_TEMP_5_DAILY", "SOIL_TEMP_10_DAILY", "SOIL_TEMP_20_DAILY",
-    "SOIL_TEMP_50_DAILY", "SOIL_TEMP_100_DAILY",
-)  # fmt: skip
+    "WBANNO",
+    "LST_DATE",
+    "CRX_VN",
+    "LONGITUDE",
+    "LATITUDE",
+    "T_DAILY_MAX",
+    "T_DAILY_MIN",
+    "T_DAILY_MEAN",
+    "T_DAILY_AVG",
+    "P_DAILY_CALC",
+    "SOLARAD_DAILY",
+    "SUR_TEMP_DAILY_TYPE",
+    "SUR_TEMP_DAILY_MAX",
+    "SUR_TEMP_DAILY_MIN",
+    "SUR_TEMP_DAILY_AVG",
+    "RH_DAILY_MAX",
+    "RH_DAILY_MIN",
+    "RH_DAILY_AVG",
+    "SOIL_MOISTURE_5_DAILY",
+    "SOIL_MOISTURE_10_DAILY",
+    "SOIL_MOISTURE_20_DAILY",
+    "SOIL_MOISTURE_50_DAILY",
+    "SOIL_MOISTURE_100_DAILY",
+    "SOIL_TEMP_5_DAILY",
+    "SOIL_TEMP_10_DAILY",
+    "SOIL_TEMP_20_DAILY",
+    "SOIL_TEMP_50_DAILY",
+    "SOIL_TEMP_100_DAILY",
+)
 DEPTHS = (5.0, 10.0, 20.0, 50.0, 100.0)
 # Column -> our name, factor and offset into our units; solar radiation is MJ m-2 a day.
 WEATHER = {

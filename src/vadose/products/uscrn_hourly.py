@@ -37,8 +37,15 @@ MISSING_TEMPERATURE = (-9999.0,)
 MISSING_RADIATION = (-99.0, -9999.0, -99999.0)
 CELSIUS = 273.15
 _STAMPS = (
-    "WBANNO", "UTC_DATE", "UTC_TIME", "LST_DATE", "LST_TIME", "CRX_VN", "LONGITUDE", "LATITUDE",
-)  # fmt: skip
+    "WBANNO",
+    "UTC_DATE",
+    "UTC_TIME",
+    "LST_DATE",
+    "LST_TIME",
+    "CRX_VN",
+    "LONGITUDE",
+    "LATITUDE",
+)
 
 
 @dataclass(frozen=True)
@@ -59,7 +66,12 @@ class _Form:
 
 
 _HOURLY = _Form(
-    "CRNH0203", "03", "hourly", 60, DEPTHS, ("SOIL_MOISTURE", "SOIL_TEMP"),
+    "CRNH0203",
+    "03",
+    "hourly",
+    60,
+    DEPTHS,
+    ("SOIL_MOISTURE", "SOIL_TEMP"),
     {
         "precipitation": ("P_CALC", "", (-9999.0,), 0.0),
         "air_temperature": ("T_HR_AVG", "", MISSING_TEMPERATURE, CELSIUS),
@@ -68,14 +80,37 @@ _HOURLY = _Form(
         "relative_humidity": ("RH_HR_AVG", "RH_HR_AVG_FLAG", (-9999.0,), 0.0),
     },
     (
-        *_STAMPS, "T_CALC", "T_HR_AVG", "T_MAX", "T_MIN", "P_CALC", "SOLARAD", "SOLARAD_FLAG", "SOLARAD_MAX",
-        "SOLARAD_MAX_FLAG", "SOLARAD_MIN", "SOLARAD_MIN_FLAG", "SUR_TEMP_TYPE", "SUR_TEMP", "SUR_TEMP_FLAG",
-        "SUR_TEMP_MAX", "SUR_TEMP_MAX_FLAG", "SUR_TEMP_MIN", "SUR_TEMP_MIN_FLAG", "RH_HR_AVG", "RH_HR_AVG_FLAG",
+        *_STAMPS,
+        "T_CALC",
+        "T_HR_AVG",
+        "T_MAX",
+        "T_MIN",
+        "P_CALC",
+        "SOLARAD",
+        "SOLARAD_FLAG",
+        "SOLARAD_MAX",
+        "SOLARAD_MAX_FLAG",
+        "SOLARAD_MIN",
+        "SOLARAD_MIN_FLAG",
+        "SUR_TEMP_TYPE",
+        "SUR_TEMP",
+        "SUR_TEMP_FLAG",
+        "SUR_TEMP_MAX",
+        "SUR_TEMP_MAX_FLAG",
+        "SUR_TEMP_MIN",
+        "SUR_TEMP_MIN_FLAG",
+        "RH_HR_AVG",
+        "RH_HR_AVG_FLAG",
         *(f"{kind}_{depth:.0f}" for kind in ("SOIL_MOISTURE", "SOIL_TEMP") for depth in DEPTHS),
     ),
-)  # fmt: skip
+)
 _SUBHOURLY = _Form(
-    "CRNS0101-05", "01", "5-minute", 5, (5.0,), ("SOIL_MOISTURE", "SOIL_TEMPERATURE"),
+    "CRNS0101-05",
+    "01",
+    "5-minute",
+    5,
+    (5.0,),
+    ("SOIL_MOISTURE", "SOIL_TEMPERATURE"),
     {
         "precipitation": ("PRECIPITATION", "", (-9999.0,), 0.0),
         "air_temperature": ("AIR_TEMPERATURE", "", MISSING_TEMPERATURE, CELSIUS),
@@ -84,11 +119,24 @@ _SUBHOURLY = _Form(
         "relative_humidity": ("RELATIVE_HUMIDITY", "RH_FLAG", (-9999.0,), 0.0),
     },
     (
-        *_STAMPS, "AIR_TEMPERATURE", "PRECIPITATION", "SOLAR_RADIATION", "SR_FLAG", "SURFACE_TEMPERATURE",
-        "ST_TYPE", "ST_FLAG", "RELATIVE_HUMIDITY", "RH_FLAG", "SOIL_MOISTURE_5", "SOIL_TEMPERATURE_5", "WETNESS",
-        "WET_FLAG", "WIND_1_5", "WIND_FLAG",
+        *_STAMPS,
+        "AIR_TEMPERATURE",
+        "PRECIPITATION",
+        "SOLAR_RADIATION",
+        "SR_FLAG",
+        "SURFACE_TEMPERATURE",
+        "ST_TYPE",
+        "ST_FLAG",
+        "RELATIVE_HUMIDITY",
+        "RH_FLAG",
+        "SOIL_MOISTURE_5",
+        "SOIL_TEMPERATURE_5",
+        "WETNESS",
+        "WET_FLAG",
+        "WIND_1_5",
+        "WIND_FLAG",
     ),
-)  # fmt: skip
+)
 _FORMS = {len(form.columns): form for form in (_HOURLY, _SUBHOURLY)}
 
 

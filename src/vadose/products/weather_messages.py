@@ -38,9 +38,12 @@ _AT = {
     )
     for parameter in parameters
     for layer, depth in (
-        ("0_10cm", (0.0, 0.1)), ("10_40cm", (0.1, 0.4)), ("40_100cm", (0.4, 1.0)), ("100_200cm", (1.0, 2.0)),
+        ("0_10cm", (0.0, 0.1)),
+        ("10_40cm", (0.1, 0.4)),
+        ("40_100cm", (0.4, 1.0)),
+        ("100_200cm", (1.0, 2.0)),
     )
-}  # fmt: skip
+}
 # The same for what is over a time, and how: 0 mean, 1 sum, 2 highest, 3 lowest.
 _OVER = {
     ((0, 1, 8, 1), (), 1): "precipitation",

@@ -27,7 +27,7 @@ from vadose.resample.raster import (
     northing,
     overlaps,
     transformer,
-)  # fmt: skip
+)
 
 _AT_ONCE = 1_000_000
 """Pairs of a strip and a column worked on at a time."""

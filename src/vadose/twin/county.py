@@ -124,9 +124,16 @@ def build_county(
             "day not before the first, mapped days among them, and at least 2 x 2 pixels"
         )
     inputs: dict[str, Any] = {
-        "first": first, "last": last, "mapped": [f"{day:%Y-%m-%d}" for day in (maps[0], maps[-1])], "centre": centre,
-        "cells": cells, "stations": stations, "inside": inside, "seed": seed, "spin_up": spin_up,
-    }  # fmt: skip
+        "first": first,
+        "last": last,
+        "mapped": [f"{day:%Y-%m-%d}" for day in (maps[0], maps[-1])],
+        "centre": centre,
+        "cells": cells,
+        "stations": stations,
+        "inside": inside,
+        "seed": seed,
+        "spin_up": spin_up,
+    }
     if is_current(out, **inputs):
         return out
     corner = [round(int(v) / CELL_36KM) * CELL_36KM for v in ease_grid("100m").rowcol(*centre)]
@@ -247,7 +254,10 @@ def _write_table(path: Path, table: xr.Dataset, seed: int, inputs: dict[str, Any
     table = table.drop_vars(list(LAYERS)).assign(soil_moisture=moisture).astype(np.float32)
     table = describe(table.transpose("station", "time").drop_encoding())
     table.attrs = {
-        "simulated": "true", "mode": "causal", "dataset": "simulated county", "day_boundary": "UTC",
+        "simulated": "true",
+        "mode": "causal",
+        "dataset": "simulated county",
+        "day_boundary": "UTC",
         **provenance(**inputs),
-    }  # fmt: skip
+    }
     table.to_zarr(path, zarr_format=3, consolidated=False)

@@ -56,8 +56,10 @@ def _waves(grid: Grid, name: str, length: float, seed: int) -> tuple[Any, Any, A
     frequency = generator.normal(size=count)
     phase = generator.uniform(0, 2 * np.pi, count)
     return (
-        np.exp(1j * (np.outer(grid.y, waves[1]) + phase)), np.exp(1j * np.outer(waves[0], grid.x)), frequency,
-    )  # fmt: skip
+        np.exp(1j * (np.outer(grid.y, waves[1]) + phase)),
+        np.exp(1j * np.outer(waves[0], grid.x)),
+        frequency,
+    )
 
 
 def uniform(values: Array) -> Array:

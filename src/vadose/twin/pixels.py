@@ -31,9 +31,14 @@ RUN_UP = 64
 # Weather needs no past, and the temperature of the surface that of a month.
 _SPIN_UP = {"weather": 0, "surface_temperature": 40}
 _WEATHER = [
-    "precipitation", "shortwave_radiation", "specific_humidity", "vapor_pressure_deficit", "wind_speed",
-    "reference_evapotranspiration", "reference_evapotranspiration_alfalfa",
-]  # fmt: skip
+    "precipitation",
+    "shortwave_radiation",
+    "specific_humidity",
+    "vapor_pressure_deficit",
+    "wind_speed",
+    "reference_evapotranspiration",
+    "reference_evapotranspiration_alfalfa",
+]
 _LANDSAT_9 = pd.Timestamp("2021-11-01")
 # Remainder of the days of Sentinel-1A, counted from 2000-01-01, over its repeat cycle.
 _SENTINEL_1 = 1

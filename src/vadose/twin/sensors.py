@@ -11,10 +11,18 @@ INCIDENCE = np.deg2rad(40.0)
 
 # Lowest and highest NDVI of the IGBP classes the world holds, and whether they are forest.
 _COVERS = {
-    1: (0.55, 0.70, 1), 4: (0.35, 0.82, 1), 5: (0.35, 0.82, 1), 7: (0.16, 0.30, 0), 10: (0.20, 0.55, 0),
-    11: (0.30, 0.65, 0), 12: (0.20, 0.80, 0), 13: (0.20, 0.40, 0), 14: (0.20, 0.80, 0), 16: (0.08, 0.12, 0),
+    1: (0.55, 0.70, 1),
+    4: (0.35, 0.82, 1),
+    5: (0.35, 0.82, 1),
+    7: (0.16, 0.30, 0),
+    10: (0.20, 0.55, 0),
+    11: (0.30, 0.65, 0),
+    12: (0.20, 0.80, 0),
+    13: (0.20, 0.40, 0),
+    14: (0.20, 0.80, 0),
+    16: (0.08, 0.12, 0),
     17: (-0.05, 0.0, 0),
-}  # fmt: skip
+}
 _BY_CLASS = np.array([_COVERS.get(number, (0.16, 0.45, 0)) for number in range(18)])
 
 
@@ -132,9 +140,14 @@ def reflectance(moisture: Array, porosity: Array, ndvi: Array, clay: Array) -> d
     dry_soil = {"blue": 0.10, "green": 0.15, "red": 0.20, "nir": 0.27, "nir2": 0.33}
     # Leaves short of water are brighter in the short-wave infrared.
     canopy: dict[str, Array | float] = {
-        "blue": 0.025, "green": 0.06, "red": 0.03, "nir": 0.46, "nir2": 0.42,
-        "swir1": 0.22 * (1.2 - 0.4 * wet), "swir2": 0.09 * (1.2 - 0.4 * wet),
-    }  # fmt: skip
+        "blue": 0.025,
+        "green": 0.06,
+        "red": 0.03,
+        "nir": 0.46,
+        "nir2": 0.42,
+        "swir1": 0.22 * (1.2 - 0.4 * wet),
+        "swir2": 0.09 * (1.2 - 0.4 * wet),
+    }
     soil = {name: value * (1 - 0.45 * wet) * (1 + 0.15 * clay) for name, value in dry_soil.items()}
     for name, driest, wettest in (("swir1", 0.28, 2.6), ("swir2", 0.35, 4.0)):
         transformed = driest + (wettest - driest) * wet

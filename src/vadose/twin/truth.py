@@ -115,9 +115,8 @@ def _seen(
     generator = np.random.default_rng([seed, zlib.crc32(b"sensors"), (day - EPOCH).days + 100_000, *lat.shape])
     moisture = today["soil_moisture_0_10cm"]
     porosity, clay, albedo, roughness = (
-        fixed[name].values.astype(float)
-        for name in ("porosity", "clay_fraction", "albedo", "roughness_coefficient")
-    )  # fmt: skip
+        fixed[name].values.astype(float) for name in ("porosity", "clay_fraction", "albedo", "roughness_coefficient")
+    )
     surface = today["soil_temperature"] + 0.3 * (today["air_temperature"] - today["soil_temperature"])
     opacity = today["vegetation_opacity"]
     # The radiometer sees half the layer, which rain reaches first and which dries first.
@@ -149,12 +148,14 @@ def _seen(
     # Microwave sounders and gauges get the rain of a day wrong by a factor of 1.6 (standard deviation).
     unsure = 0.5 * field(grid, "rain error", 60.0, seed, day=t, memory=0.5)
     return {
-        **seen, **radar, **bright,
+        **seen,
+        **radar,
+        **bright,
         **{name: seen_there.astype(float) for name, seen_there in passes.items()},
         "surface_temperature": surface,
         "satellite_precipitation": today["precipitation"] * np.exp(unsure - 0.5**2 / 2),
         "satellite_soil_moisture": np.where(visible, retrieved, np.nan),
-    }  # fmt: skip
+    }
 
 
 def _piece(fixed: xr.Dataset, last: pd.Timestamp, days: list[dict[str, Array]], seed: int) -> xr.Dataset:

@@ -147,9 +147,15 @@ def build_granule_world(
             _write_other_products(grid, days, granules, seed, without=more)
             _write_county(bbox, days[-16:], granules, seed)
         note_inputs(
-            scratch, seed=seed, bbox=bbox, first=first, last=last, stations=stations, more=list(more),
+            scratch,
+            seed=seed,
+            bbox=bbox,
+            first=first,
+            last=last,
+            stations=stations,
+            more=list(more),
             outages={product: [list(gap) for gap in gaps] for product, gaps in (outages or {}).items()},
-        )  # fmt: skip
+        )
     return out
 
 

@@ -9,11 +9,15 @@ import xarray as xr
 MARKER = "SIMULATED.txt"
 NOTE = "These files were simulated; no value in them was ever measured.\n"
 FILES = {
-    "APCP_FORA": ("precipitation", 1 / 24), "TMP_2_FORA": ("air_temperature", 1.0),
-    "SPFH_2_FORA": ("specific_humidity", 1.0), "DSWRF_FORA": ("shortwave_radiation", 1.0),
-    "DLWRF_FORA": ("longwave_radiation", 1.0), "UGRD_10_FORA": ("eastward_wind", 1.0),
-    "VGRD_10_FORA": ("northward_wind", 1.0), "SMAP_AM": ("satellite_soil_moisture", 1.0),
-}  # fmt: skip
+    "APCP_FORA": ("precipitation", 1 / 24),
+    "TMP_2_FORA": ("air_temperature", 1.0),
+    "SPFH_2_FORA": ("specific_humidity", 1.0),
+    "DSWRF_FORA": ("shortwave_radiation", 1.0),
+    "DLWRF_FORA": ("longwave_radiation", 1.0),
+    "UGRD_10_FORA": ("eastward_wind", 1.0),
+    "VGRD_10_FORA": ("northward_wind", 1.0),
+    "SMAP_AM": ("satellite_soil_moisture", 1.0),
+}
 
 
 def write_conusv4f1(truth: xr.Dataset, folder: Path) -> Path:
@@ -35,12 +39,19 @@ def write_conusv4f1(truth: xr.Dataset, folder: Path) -> Path:
         root / "crd.csv", np.column_stack([truth.lat.values[land], truth.lon.values[land]]), fmt="%.4f", delimiter=","
     )
     constants = {
-        "Sand": 100 * truth.sand_fraction, "Clay": 100 * truth.clay_fraction, "Silt": 100 * truth.silt_fraction,
-        "Bulk": truth.bulk_density, "Capa": 15 + 0 * truth.porosity, "NDVI": truth.ndvi.mean("time"),
-        "flag_albedo": truth.albedo, "flag_roughness": truth.roughness_coefficient,
-        "flag_waterbody": truth.water_fraction, "flag_landcover": truth.land_cover,
-        "flag_vegDense": 0 * truth.porosity, "flag_extraOrd": 0 * truth.porosity,
-    }  # fmt: skip
+        "Sand": 100 * truth.sand_fraction,
+        "Clay": 100 * truth.clay_fraction,
+        "Silt": 100 * truth.silt_fraction,
+        "Bulk": truth.bulk_density,
+        "Capa": 15 + 0 * truth.porosity,
+        "NDVI": truth.ndvi.mean("time"),
+        "flag_albedo": truth.albedo,
+        "flag_roughness": truth.roughness_coefficient,
+        "flag_waterbody": truth.water_fraction,
+        "flag_landcover": truth.land_cover,
+        "flag_vegDense": 0 * truth.porosity,
+        "flag_extraOrd": 0 * truth.porosity,
+    }
     for name, values in constants.items():
         np.savetxt(root / "const" / f"{name}.csv", values.values[land], fmt="%.8g")
     time = pd.DatetimeIndex(truth.time)

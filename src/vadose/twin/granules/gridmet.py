@@ -23,21 +23,39 @@ _CHUNKS = {"day": 61, "lat": 65, "lon": 66}
 # Short name -> internal name, units, description, scale and offset of the packed values, truth it is made from.
 VARIABLES = {
     "pr": ("precipitation_amount", "mm", "Daily Accumulated Precipitation", 0.1, 0.0, "precipitation"),
-    "srad": ("surface_downwelling_shortwave_flux_in_air", "W m-2", "Daily Mean downward shortwave radiation at surface",
-             0.1, 0.0, "shortwave_radiation"),
+    "srad": (
+        "surface_downwelling_shortwave_flux_in_air",
+        "W m-2",
+        "Daily Mean downward shortwave radiation at surface",
+        0.1,
+        0.0,
+        "shortwave_radiation",
+    ),
     "sph": ("specific_humidity", "kg/kg", "Daily Mean Specific Humidity", 1e-5, 0.0, "specific_humidity"),
     "vpd": ("mean_vapor_pressure_deficit", "kPa", "Mean Vapor Pressure Deficit", 0.01, 0.0, "vapor_pressure_deficit"),
-    "pet": ("potential_evapotranspiration", "mm", "Daily reference evapotranspiration (short grass)", 0.1, 0.0,
-            "reference_evapotranspiration"),
-    "etr": ("potential_evapotranspiration", "mm", "Daily reference evapotranspiration (alfalfa)", 0.1, 0.0,
-            "reference_evapotranspiration_alfalfa"),
+    "pet": (
+        "potential_evapotranspiration",
+        "mm",
+        "Daily reference evapotranspiration (short grass)",
+        0.1,
+        0.0,
+        "reference_evapotranspiration",
+    ),
+    "etr": (
+        "potential_evapotranspiration",
+        "mm",
+        "Daily reference evapotranspiration (alfalfa)",
+        0.1,
+        0.0,
+        "reference_evapotranspiration_alfalfa",
+    ),
     "vs": ("wind_speed", "m/s", "Daily Mean Wind Speed", 0.1, 0.0, ""),
     "th": ("wind_from_direction", "Degrees Clockwise from North", "Daily Mean Wind Direction", 1.0, 0.0, ""),
     "tmmx": ("air_temperature", "K", "Daily Maximum Temperature", 0.1, 220.0, "air_temperature_max"),
     "tmmn": ("air_temperature", "K", "Daily Minimum Temperature", 0.1, 210.0, "air_temperature_min"),
     "rmax": ("relative_humidity", "%", "Daily Maximum Relative Humidity", 0.1, 0.0, "relative_humidity_max"),
     "rmin": ("relative_humidity", "%", "Daily Minimum Relative Humidity", 0.1, 0.0, "relative_humidity_min"),
-}  # fmt: skip
+}
 
 
 def write_gridmet(
@@ -140,36 +158,73 @@ def _lay_out(file: Any, short: str, packed: bool, order: tuple[str, ...]) -> Non
         file.createDimension(name, size)
     for name, centres, standard in (("lon", LON, "longitude"), ("lat", LAT, "latitude")):
         axis = file.createVariable(name, "f8", (name,), zlib=True)
-        axis.setncatts({
-            "units": "degrees_east" if name == "lon" else "degrees_north", "description": standard,
-            "long_name": standard, "standard_name": standard, "axis": "X" if name == "lon" else "Y",
-        })  # fmt: skip
+        axis.setncatts(
+            {
+                "units": "degrees_east" if name == "lon" else "degrees_north",
+                "description": standard,
+                "long_name": standard,
+                "standard_name": standard,
+                "axis": "X" if name == "lon" else "Y",
+            }
+        )
         axis[:] = centres
     day = file.createVariable("day", "f8", ("day",), chunksizes=(366,))
-    day.setncatts({"description": "days since 1900-01-01", "units": "days since 1900-01-01 00:00:00",
-                   "long_name": "time", "standard_name": "time", "calendar": "gregorian"})  # fmt: skip
+    day.setncatts(
+        {
+            "description": "days since 1900-01-01",
+            "units": "days since 1900-01-01 00:00:00",
+            "long_name": "time",
+            "standard_name": "time",
+            "calendar": "gregorian",
+        }
+    )
     crs = file.createVariable("crs", "u2", ("crs",))
     # The first number is the centre of the first cell, as in the real files.
-    crs.setncatts({"grid_mapping_name": "latitude_longitude", "longitude_of_prime_meridian": 0.0,
-                   "semi_major_axis": 6378137.0, "long_name": "WGS 84", "inverse_flattening": 298.257223563,
-                   "GeoTransform": f"{LON[0]} {1 / 24:.15f} 0  {LAT[0]:.15f} {-1 / 24:.15f} 0"})  # fmt: skip
+    crs.setncatts(
+        {
+            "grid_mapping_name": "latitude_longitude",
+            "longitude_of_prime_meridian": 0.0,
+            "semi_major_axis": 6378137.0,
+            "long_name": "WGS 84",
+            "inverse_flattening": 298.257223563,
+            "GeoTransform": f"{LON[0]} {1 / 24:.15f} 0  {LAT[0]:.15f} {-1 / 24:.15f} 0",
+        }
+    )
     crs[:] = 3
     variable = file.createVariable(
-        internal, "u2" if packed else "f4", order, fill_value=FILL if packed else FLOAT_FILL, zlib=True, complevel=1,
+        internal,
+        "u2" if packed else "f4",
+        order,
+        fill_value=FILL if packed else FLOAT_FILL,
+        zlib=True,
+        complevel=1,
         chunksizes=[_CHUNKS[d] for d in order],
-    )  # fmt: skip
+    )
     variable.set_auto_maskandscale(False)
-    variable.setncatts({"units": units, "description": description, "long_name": short, "standard_name": short,
-                        "missing_value": np.uint16(FILL) if packed else FLOAT_FILL, "dimensions": "lon lat time",
-                        "grid_mapping": "crs", "coordinate_system": "WGS84,EPSG:4326"})  # fmt: skip
+    variable.setncatts(
+        {
+            "units": units,
+            "description": description,
+            "long_name": short,
+            "standard_name": short,
+            "missing_value": np.uint16(FILL) if packed else FLOAT_FILL,
+            "dimensions": "lon lat time",
+            "grid_mapping": "crs",
+            "coordinate_system": "WGS84,EPSG:4326",
+        }
+    )
     if packed:
         variable.setncatts({"scale_factor": scale, "add_offset": offset, "_Unsigned": "true"})
-    file.setncatts({
-        "geospatial_bounds_crs": "EPSG:4326", "Conventions": "CF-1.6", "coordinate_system": "EPSG:4326",
-        "author": "vadose, simulated in the form of gridMET",
-        "note1": "The projection information for this file is: GCS WGS 1984.",
-        "note2": "Citation: Abatzoglou, J.T., 2013, DOI: 10.1002/joc.3413",
-        "note5": "Days correspond approximately to calendar days ending at midnight, Mountain Standard Time "
-        "(7 UTC the next calendar day)",
-        "simulated": MARK,
-    })  # fmt: skip
+    file.setncatts(
+        {
+            "geospatial_bounds_crs": "EPSG:4326",
+            "Conventions": "CF-1.6",
+            "coordinate_system": "EPSG:4326",
+            "author": "vadose, simulated in the form of gridMET",
+            "note1": "The projection information for this file is: GCS WGS 1984.",
+            "note2": "Citation: Abatzoglou, J.T., 2013, DOI: 10.1002/joc.3413",
+            "note5": "Days correspond approximately to calendar days ending at midnight, Mountain Standard Time "
+            "(7 UTC the next calendar day)",
+            "simulated": MARK,
+        }
+    )

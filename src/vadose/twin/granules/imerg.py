@@ -30,15 +30,20 @@ _CHUNK = 100
 # Fields of a half hour that are there but hold nothing.
 _EMPTY = {
     "06": {
-        "HQprecipitation": "mm/hr", "HQprecipSource": "", "HQobservationTime": "minutes",
-        "IRprecipitation": "mm/hr", "IRkalmanFilterWeight": "",
+        "HQprecipitation": "mm/hr",
+        "HQprecipSource": "",
+        "HQobservationTime": "minutes",
+        "IRprecipitation": "mm/hr",
+        "IRkalmanFilterWeight": "",
     },
     "07": {
-        "Intermediate/MWprecipitation": "mm/hr", "Intermediate/MWprecipSource": "",
-        "Intermediate/MWobservationTime": "minutes", "Intermediate/IRprecipitation": "mm/hr",
+        "Intermediate/MWprecipitation": "mm/hr",
+        "Intermediate/MWprecipSource": "",
+        "Intermediate/MWobservationTime": "minutes",
+        "Intermediate/IRprecipitation": "mm/hr",
         "Intermediate/IRinfluence": "",
     },
-}  # fmt: skip
+}
 
 
 def write_imerg(
@@ -130,8 +135,9 @@ def _write_half_hour(
         _axes(grid, np.array([seconds], np.int32), np.array([[seconds, seconds + 1800]], np.int32), units)
         grid["time"].attrs["calendar"] = np.bytes_("julian")
         main, uncalibrated = {
-            "06": ("precipitationCal", "precipitationUncal"), "07": ("precipitation", "Intermediate/precipitationUncal")
-        }[version]  # fmt: skip
+            "06": ("precipitationCal", "precipitationUncal"),
+            "07": ("precipitation", "Intermediate/precipitationUncal"),
+        }[version]
         _field(grid, main, np.float32, "mm/hr", window, rate)
         _field(grid, uncalibrated, np.float32, "mm/hr", window, rate)
         _field(grid, "randomError", np.float32, "mm/hr", window, 0.2 * rate + 0.1)
@@ -153,14 +159,17 @@ def _write_day(
     here = ~np.isnan(rain)
     with writing(path) as scratch, h5py.File(scratch, "w") as file:
         for key, value in {
-            "BeginDate": f"{day:%Y-%m-%d}", "BeginTime": "00:00:00.000Z", "EndDate": f"{day:%Y-%m-%d}",
+            "BeginDate": f"{day:%Y-%m-%d}",
+            "BeginTime": "00:00:00.000Z",
+            "EndDate": f"{day:%Y-%m-%d}",
             "EndTime": "23:59:59.999Z",
             "FileHeader": f"StartGranuleDateTime={day:%Y-%m-%d}T00:00:00.000Z;\n"
             f"StopGranuleDateTime={day:%Y-%m-%d}T23:59:59.999Z",
             "InputPointer": f"3B-HHR{RUNS[run]}.MS.MRG.3IMERG.{day:%Y%m%d}-S000000-E002959.0000.V{version}B.HDF5",
-            "DOI": f"10.5067/GPM/IMERG{code}/DAY/{version}", "title": "GPM IMERG 1 day 0.1 x 0.1 degree",
+            "DOI": f"10.5067/GPM/IMERG{code}/DAY/{version}",
+            "title": "GPM IMERG 1 day 0.1 x 0.1 degree",
             "simulated": MARK,
-        }.items():  # fmt: skip
+        }.items():
             file.attrs[key] = value
         units = f"days since {EPOCH[version]:%Y-%m-%d} 00:00:00Z"
         _axes(file, np.array([days], np.int32), np.array([[days, days + 1]], np.int32), units)
@@ -220,9 +229,12 @@ def _field(
     )
     missing = "-9999.9" if dtype is np.float32 else "-9999"
     for key, value in {
-        "DimensionNames": "time,lon,lat", "coordinates": "time lon lat", "Units": units, "units": units,
+        "DimensionNames": "time,lon,lat",
+        "coordinates": "time lon lat",
+        "Units": units,
+        "units": units,
         "CodeMissingValue": missing,
-    }.items():  # fmt: skip
+    }.items():
         if value:
             dataset.attrs[key] = np.bytes_(value)
     dataset.attrs["_FillValue"] = fill

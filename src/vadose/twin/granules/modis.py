@@ -28,8 +28,15 @@ BANDS = ("red", "nir", "blue", "green", "nir2", "swir1", "swir2")
 # Reflectance of a thick cloud in the order of the bands.
 CLOUD = (0.62, 0.64, 0.6, 0.61, 0.55, 0.4, 0.3)
 SNOWY = 10.0  # kg m-2 that cover the ground
-HDF_TYPES = {"int8": SDC.INT8, "uint8": SDC.UINT8, "int16": SDC.INT16, "uint16": SDC.UINT16, "int32": SDC.INT32,
-             "uint32": SDC.UINT32, "float64": SDC.FLOAT64}  # fmt: skip
+HDF_TYPES = {
+    "int8": SDC.INT8,
+    "uint8": SDC.UINT8,
+    "int16": SDC.INT16,
+    "uint16": SDC.UINT16,
+    "int32": SDC.INT32,
+    "uint32": SDC.UINT32,
+    "float64": SDC.FLOAT64,
+}
 
 
 @dataclass(frozen=True)
@@ -254,9 +261,15 @@ def _reflectance(today: xr.Dataset, tile: Tile, coarse: Tile) -> dict[str, Field
         )
     # Every band of highest quality, atmospheric correction performed.
     fields["QC_500m_1"] = _constant(
-        tile, grid, "uint32", 1 << 30, 787410671, (0, 4294966019), "500m Reflectance Band Quality - first layer",
+        tile,
+        grid,
+        "uint32",
+        1 << 30,
+        787410671,
+        (0, 4294966019),
+        "500m Reflectance Band Quality - first layer",
         units="bit field",
-    )  # fmt: skip
+    )
     fields["obscov_500m_1"] = _constant(
         tile, grid, "int8", 100, -1, (0, 100), "Observation coverage - first layer", units="percent", scale=0.01
     )
@@ -349,13 +362,28 @@ def _temperature(today: xr.Dataset, tile: Tile, satellite: str, grid: str) -> di
             },
         )
         fields[f"{half}_view_time"] = _constant(
-            observed, grid, "uint8", round(hour * 10), 255, (0, 240),
-            f"Time of {daytime} Land-surface Temperature observation", units="hrs", scale=0.1,
-        )  # fmt: skip
+            observed,
+            grid,
+            "uint8",
+            round(hour * 10),
+            255,
+            (0, 240),
+            f"Time of {daytime} Land-surface Temperature observation",
+            units="hrs",
+            scale=0.1,
+        )
         fields[f"{half}_view_angl"] = _constant(
-            observed, grid, "uint8", 65, 255, (0, 130), f"View zenith angle of {daytime} Land-surface Temperature",
-            units="deg", scale=1.0, offset=-65.0,
-        )  # fmt: skip
+            observed,
+            grid,
+            "uint8",
+            65,
+            255,
+            (0, 130),
+            f"View zenith angle of {daytime} Land-surface Temperature",
+            units="deg",
+            scale=1.0,
+            offset=-65.0,
+        )
     for band, raw in ((31, 245), (32, 247)):
         fields[f"Emis_{band}"] = _constant(
             observed, grid, "uint8", raw, 0, (1, 255), f"Band {band} emissivity", scale=0.002, offset=0.49
@@ -417,9 +445,17 @@ def _described(
 
 
 def _constant(
-    tile: Tile, grid: str, dtype: str, value: int, fill: int, valid: tuple[int, int], long_name: str,
-    units: str = "", scale: float = 0, offset: float = 0,
-) -> Field:  # fmt: skip
+    tile: Tile,
+    grid: str,
+    dtype: str,
+    value: int,
+    fill: int,
+    valid: tuple[int, int],
+    long_name: str,
+    units: str = "",
+    scale: float = 0,
+    offset: float = 0,
+) -> Field:
     """A field of one value where the truth reaches."""
     values = np.full(tile.shape, fill, dtype)
     values[tile.block][tile.inside] = value

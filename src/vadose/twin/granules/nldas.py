@@ -81,16 +81,28 @@ def write_nldas_noah(
             for (top, bottom), (thickness, name) in LAYERS.items():
                 level = {"indicatorOfTypeOfLevel": 112, "topLevel": top, "bottomLevel": bottom, "step": 1}
                 layer = f"{top}_{bottom}cm"
-                fields[f"SoilM_{layer}"] = moisture[name][number] * thickness, level | {
-                    "indicatorOfParameter": 86, "units": "kg m-2", "digits": 3,
-                    "long_name": f"Soil moisture content ({top}-{bottom} cm)",
-                }  # fmt: skip
+                fields[f"SoilM_{layer}"] = (
+                    moisture[name][number] * thickness,
+                    level
+                    | {
+                        "indicatorOfParameter": 86,
+                        "units": "kg m-2",
+                        "digits": 3,
+                        "long_name": f"Soil moisture content ({top}-{bottom} cm)",
+                    },
+                )
                 if subset:
                     continue
-                fields[f"SoilT_{layer}"] = temperature[number] + warmer, level | {
-                    "indicatorOfParameter": 85, "units": "K", "digits": 3,
-                    "long_name": f"Soil temperature ({top}-{bottom} cm)",
-                }  # fmt: skip
+                fields[f"SoilT_{layer}"] = (
+                    temperature[number] + warmer,
+                    level
+                    | {
+                        "indicatorOfParameter": 85,
+                        "units": "K",
+                        "digits": 3,
+                        "long_name": f"Soil temperature ({top}-{bottom} cm)",
+                    },
+                )
             paths.append(_write(folder, "NLDAS_NOAH0125_H", version, day + pd.Timedelta(hours=hour), fields, axes))
     return paths
 
@@ -120,10 +132,18 @@ def write_nldas_forcing(
     day_of = {
         name: at(truth[name], lat, lon)
         for name in (
-            "air_temperature", "air_temperature_max", "air_temperature_min", "specific_humidity", "surface_pressure",
-            "eastward_wind", "northward_wind", "longwave_radiation", "precipitation", "shortwave_radiation",
+            "air_temperature",
+            "air_temperature_max",
+            "air_temperature_min",
+            "specific_humidity",
+            "surface_pressure",
+            "eastward_wind",
+            "northward_wind",
+            "longwave_radiation",
+            "precipitation",
+            "shortwave_radiation",
         )
-    }  # fmt: skip
+    }
     swing = (day_of["air_temperature_max"] - day_of["air_temperature_min"]) / 2
     # Share of the day's sunshine in each hour, by the local solar hour of its middle.
     local = np.arange(0.5, 24)[:, None] + LON / 15
@@ -137,17 +157,28 @@ def write_nldas_forcing(
         for hour in hours:
             values = {
                 "Tair": today["air_temperature"] + swing[number] * np.cos(2 * np.pi * (hour - 21) / 24),
-                "Qair": today["specific_humidity"], "PSurf": today["surface_pressure"],
-                "Wind_E": today["eastward_wind"], "Wind_N": today["northward_wind"],
-                "LWdown": today["longwave_radiation"], "Rainf": today["precipitation"] * rain[hour],
+                "Qair": today["specific_humidity"],
+                "PSurf": today["surface_pressure"],
+                "Wind_E": today["eastward_wind"],
+                "Wind_N": today["northward_wind"],
+                "LWdown": today["longwave_radiation"],
+                "Rainf": today["precipitation"] * rain[hour],
                 "SWdown": today["shortwave_radiation"] * sun[hour - 1],
-            }  # fmt: skip
+            }
             fields = {}
             for name, (parameter, kind, level, step, units, long_name) in FORCING.items():
-                fields[name] = values[name], {
-                    "indicatorOfParameter": parameter, "indicatorOfTypeOfLevel": kind, "level": level, "step": step,
-                    "units": units, "long_name": long_name, "digits": {"Qair": 6, "PSurf": 0}.get(name, 3),
-                }  # fmt: skip
+                fields[name] = (
+                    values[name],
+                    {
+                        "indicatorOfParameter": parameter,
+                        "indicatorOfTypeOfLevel": kind,
+                        "level": level,
+                        "step": step,
+                        "units": units,
+                        "long_name": long_name,
+                        "digits": {"Qair": 6, "PSurf": 0}.get(name, 3),
+                    },
+                )
             paths.append(_write(folder, "NLDAS_FORA0125_H", version, day + pd.Timedelta(hours=hour), fields))
     return paths
 
@@ -197,35 +228,56 @@ def _netcdf(
         for name, size in (("time", 1), ("lat", shape[0]), ("lon", shape[1]), ("bnds", 2)):
             file.createDimension(name, size)
         time = file.createVariable("time", "f8", ("time",))
-        time.setncatts({
-            "units": "hours since 1979-01-01 00:00:00", "calendar": "standard", "standard_name": "time",
-            "long_name": "time", "bounds": "time_bnds",
-        })  # fmt: skip
+        time.setncatts(
+            {
+                "units": "hours since 1979-01-01 00:00:00",
+                "calendar": "standard",
+                "standard_name": "time",
+                "long_name": "time",
+                "bounds": "time_bnds",
+            }
+        )
         time[:] = hours
         file.createVariable("time_bnds", "f8", ("time", "bnds"))[:] = [[hours - 1, hours]]
         for name, centres, standard in (("lat", axes[0], "latitude"), ("lon", axes[1], "longitude")):
             axis = file.createVariable(name, "f4", (name,))
-            axis.setncatts({
-                "units": "degrees_north" if name == "lat" else "degrees_east", "standard_name": standard,
-                "long_name": standard, "resolution": np.float32(0.125),
-            })  # fmt: skip
+            axis.setncatts(
+                {
+                    "units": "degrees_north" if name == "lat" else "degrees_east",
+                    "standard_name": standard,
+                    "long_name": standard,
+                    "resolution": np.float32(0.125),
+                }
+            )
             axis[:] = centres
         for name, (values, keys) in fields.items():
             variable = file.createVariable(
                 name, "f4", ("time", "lat", "lon"), fill_value=FILL, zlib=True, complevel=1, chunksizes=(1, *shape)
             )
             at_stamp = keys["step"] == 1
-            variable.setncatts({
-                "missing_value": np.float32(FILL), "units": keys["units"], "long_name": keys["long_name"],
-                "cell_methods": "time: point" if at_stamp else "time: sum" if keys["step"] == 4 else "time: mean",
-            })  # fmt: skip
+            variable.setncatts(
+                {
+                    "missing_value": np.float32(FILL),
+                    "units": keys["units"],
+                    "long_name": keys["long_name"],
+                    "cell_methods": "time: point" if at_stamp else "time: sum" if keys["step"] == 4 else "time: mean",
+                }
+            )
             variable[0] = np.where(np.isnan(values), np.float32(FILL), values)
-        file.setncatts({
-            "Conventions": "CF-1.6", "missing_value": np.float32(FILL), "institution": "NASA GSFC",
-            "title": f"{product} 0.125 x 0.125 degree, hourly, V2.0", "MAP_PROJECTION": "EQUIDISTANT CYLINDRICAL",
-            "SOUTH_WEST_CORNER_LAT": np.float32(axes[0][0]), "SOUTH_WEST_CORNER_LON": np.float32(axes[1][0]),
-            "DX": np.float32(0.125), "DY": np.float32(0.125), "simulated": MARK,
-        })  # fmt: skip
+        file.setncatts(
+            {
+                "Conventions": "CF-1.6",
+                "missing_value": np.float32(FILL),
+                "institution": "NASA GSFC",
+                "title": f"{product} 0.125 x 0.125 degree, hourly, V2.0",
+                "MAP_PROJECTION": "EQUIDISTANT CYLINDRICAL",
+                "SOUTH_WEST_CORNER_LAT": np.float32(axes[0][0]),
+                "SOUTH_WEST_CORNER_LON": np.float32(axes[1][0]),
+                "DX": np.float32(0.125),
+                "DY": np.float32(0.125),
+                "simulated": MARK,
+            }
+        )
 
 
 def _grib(path: Path, product: str, stamp: pd.Timestamp, fields: dict[str, tuple[Array, dict[str, Any]]]) -> None:
@@ -237,18 +289,32 @@ def _grib(path: Path, product: str, stamp: pd.Timestamp, fields: dict[str, tuple
                 # Sums and means are dated by the beginning of their hour.
                 start = stamp if keys["step"] == 1 else stamp - pd.Timedelta(hours=1)
                 settings: dict[str, Any] = {
-                    "centre": 7, "generatingProcessIdentifier": 84 if "FORA" in product else 138,
-                    "table2Version": 130, "gridDefinition": 110, "Ni": 464, "Nj": 224,
-                    "latitudeOfFirstGridPoint": 25063, "longitudeOfFirstGridPoint": -124938,
-                    "latitudeOfLastGridPoint": 52938, "longitudeOfLastGridPoint": -67063,
-                    "iDirectionIncrement": 125, "jDirectionIncrement": 125, "jScansPositively": 1,
-                    "dataDate": int(f"{start:%Y%m%d}"), "dataTime": int(f"{start:%H%M}"), "unitOfTimeRange": 1,
-                    "timeRangeIndicator": keys["step"], "P1": 0, "P2": 0 if keys["step"] == 1 else 1,
+                    "centre": 7,
+                    "generatingProcessIdentifier": 84 if "FORA" in product else 138,
+                    "table2Version": 130,
+                    "gridDefinition": 110,
+                    "Ni": 464,
+                    "Nj": 224,
+                    "latitudeOfFirstGridPoint": 25063,
+                    "longitudeOfFirstGridPoint": -124938,
+                    "latitudeOfLastGridPoint": 52938,
+                    "longitudeOfLastGridPoint": -67063,
+                    "iDirectionIncrement": 125,
+                    "jDirectionIncrement": 125,
+                    "jScansPositively": 1,
+                    "dataDate": int(f"{start:%Y%m%d}"),
+                    "dataTime": int(f"{start:%H%M}"),
+                    "unitOfTimeRange": 1,
+                    "timeRangeIndicator": keys["step"],
+                    "P1": 0,
+                    "P2": 0 if keys["step"] == 1 else 1,
                     "indicatorOfTypeOfLevel": keys["indicatorOfTypeOfLevel"],
                     **{k: keys[k] for k in ("level", "topLevel", "bottomLevel") if k in keys},
-                    "indicatorOfParameter": keys["indicatorOfParameter"], "missingValue": 9999, "bitmapPresent": 1,
+                    "indicatorOfParameter": keys["indicatorOfParameter"],
+                    "missingValue": 9999,
+                    "bitmapPresent": 1,
                     "bitsPerValue": 24,
-                }  # fmt: skip
+                }
                 for key, value in settings.items():
                     eccodes.codes_set(handle, key, value)
                 packed = np.where(np.isnan(values), 9999.0, values).astype(float).ravel()

@@ -84,11 +84,19 @@ def write_rasters(truth: xr.Dataset, lattice: Grid, files: Mapping[Path, Layer])
     left, top, step = lattice.transform
     rows, columns = lattice.shape
     profile = {
-        "driver": "GTiff", "height": rows, "width": columns, "count": 1, "crs": lattice.crs,
+        "driver": "GTiff",
+        "height": rows,
+        "width": columns,
+        "count": 1,
+        "crs": lattice.crs,
         "transform": Affine(step, 0.0, left, 0.0, -step, top),
-        "tiled": True, "blockxsize": _BLOCK, "blockysize": _BLOCK, "compress": "deflate", "zlevel": 1,
+        "tiled": True,
+        "blockxsize": _BLOCK,
+        "blockysize": _BLOCK,
+        "compress": "deflate",
+        "zlevel": 1,
         "bigtiff": "if_safer",
-    }  # fmt: skip
+    }
     with ExitStack() as stack:
         opened = []
         for path, field in files.items():

@@ -47,9 +47,14 @@ def write_smap_hydroblocks(truth: xr.Dataset, folder: Path) -> list[Path]:
             file["time"].attrs["calendar"] = "proleptic_gregorian"
             file["lat"], file["lon"] = lat[::-1], lon
             maps = file.create_dataset(
-                "SMAPHB_SM", (len(chosen), rows, columns), "f4", fillvalue=FILL, compression="gzip",
-                compression_opts=1, chunks=(1, min(rows, 900), min(columns, 900)),
-            )  # fmt: skip
+                "SMAPHB_SM",
+                (len(chosen), rows, columns),
+                "f4",
+                fillvalue=FILL,
+                compression="gzip",
+                compression_opts=1,
+                chunks=(1, min(rows, 900), min(columns, 900)),
+            )
             maps.attrs["_FillValue"] = np.float32(FILL)
             maps.attrs["units"] = "m3/m3"
             for axis, name in enumerate(("time", "lat", "lon")):

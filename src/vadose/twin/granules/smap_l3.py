@@ -37,20 +37,28 @@ FLOATS: dict[str, tuple[tuple[str, Any], ...]] = {
     "bulk_density": (("valid_min", 0.0), ("valid_max", np.float32(2.65))),
     "clay_fraction": FRACTION,
     "boresight_incidence": (("units", "degrees"), ("valid_min", 0.0), ("valid_max", 90.0)),
-    "static_water_body_fraction": FRACTION, "radar_water_body_fraction": FRACTION,
-    "surface_water_fraction_mb_h": FRACTION, "surface_water_fraction_mb_v": FRACTION,
+    "static_water_body_fraction": FRACTION,
+    "radar_water_body_fraction": FRACTION,
+    "surface_water_fraction_mb_h": FRACTION,
+    "surface_water_fraction_mb_v": FRACTION,
     "freeze_thaw_fraction": FRACTION,
     "latitude_centroid": (("units", "degrees"), ("valid_min", -90.0), ("valid_max", 90.0)),
     "longitude_centroid": (("units", "degrees"), ("valid_min", -180.0), ("valid_max", np.float32(179.999))),
     "latitude": (("units", "degrees_north"),),
     "longitude": (("units", "degrees_east"),),
-}  # fmt: skip
+}
 # What stands in the flags of cells that were not observed.
 NOT_SEEN = {
     **{f"retrieval_qual_flag{a}": 7 for a in ("", "_dca", "_scah", "_scav")},
-    "surface_flag": 2047, "tb_qual_flag_h": 65535, "tb_qual_flag_v": 65535, "tb_qual_flag_3": 30719,
-    "tb_qual_flag_4": 30719, "grid_surface_status": 65534, "EASE_row_index": 65534, "EASE_column_index": 65534,
-}  # fmt: skip
+    "surface_flag": 2047,
+    "tb_qual_flag_h": 65535,
+    "tb_qual_flag_v": 65535,
+    "tb_qual_flag_3": 30719,
+    "tb_qual_flag_4": 30719,
+    "grid_surface_status": 65534,
+    "EASE_row_index": 65534,
+    "EASE_column_index": 65534,
+}
 QUALITY = (
     ("flag_masks", "1s, 2s, 4s, 8s"),
     ("flag_meanings", "Retrieval_recommended Retrieval_attempted Retrieval_success FT_retrieval_success"),
@@ -161,15 +169,24 @@ def _overpass(day: xr.Dataset, lat: NDArray[Any], lon: NDArray[Any], name: str) 
     retrieved = np.where(attempted, np.clip(moisture, 0.02, None), np.nan)
     scah = np.where(attempted, np.clip(moisture - 0.01, 0.02, None), np.nan)
     values: Fields = {
-        "soil_moisture": retrieved, "soil_moisture_dca": retrieved, "soil_moisture_scah": scah,
-        "soil_moisture_scav": retrieved + np.float32(0.01), "soil_moisture_error": 0 * retrieved + 0.04,
-        "tb_3_corrected": 0 * lat, "tb_4_corrected": 0 * lat, "boresight_incidence": 0 * lat + 40.0,
+        "soil_moisture": retrieved,
+        "soil_moisture_dca": retrieved,
+        "soil_moisture_scah": scah,
+        "soil_moisture_scav": retrieved + np.float32(0.01),
+        "soil_moisture_error": 0 * retrieved + 0.04,
+        "tb_3_corrected": 0 * lat,
+        "tb_4_corrected": 0 * lat,
+        "boresight_incidence": 0 * lat + 40.0,
         "surface_temperature": truth("surface_temperature"),
         "vegetation_water_content": truth("vegetation_water_content"),
-        "bulk_density": truth("bulk_density"), "clay_fraction": truth("clay_fraction"),
+        "bulk_density": truth("bulk_density"),
+        "clay_fraction": truth("clay_fraction"),
         "freeze_thaw_fraction": (truth("surface_temperature") < 273.15).astype(float),
-        "latitude": lat, "longitude": lon, "latitude_centroid": lat, "longitude_centroid": lon,
-    }  # fmt: skip
+        "latitude": lat,
+        "longitude": lon,
+        "latitude_centroid": lat,
+        "longitude_centroid": lon,
+    }
     for p in ("h", "v"):
         values |= {f"tb_{p}_corrected": truth(f"tb_{p}"), f"tb_{p}_uncorrected": truth(f"tb_{p}")}
     for water in ("static_water_body", "radar_water_body"):
@@ -188,9 +205,15 @@ def _overpass(day: xr.Dataset, lat: NDArray[Any], lon: NDArray[Any], name: str) 
 
 
 def _fill(
-    group: h5py.Group, name: str, window: tuple[slice, slice], values: Fields, flags: Fields, seen: NDArray[Any],
-    time: pd.Timestamp, lon: NDArray[Any],
-) -> None:  # fmt: skip
+    group: h5py.Group,
+    name: str,
+    window: tuple[slice, slice],
+    values: Fields,
+    flags: Fields,
+    seen: NDArray[Any],
+    time: pd.Timestamp,
+    lon: NDArray[Any],
+) -> None:
     rows, columns = window
     suffix = SUFFIXES[name]
     row, column = np.arange(rows.start, rows.stop), np.arange(columns.start, columns.stop)
@@ -214,9 +237,13 @@ def _chunks(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _array(
-    group: h5py.Group, name: str, shape: tuple[int, int], attributes: tuple[tuple[str, Any], ...] = (),
-    dtype: Any = np.float32, unseen: float = -9999.0,
-) -> h5py.Dataset:  # fmt: skip
+    group: h5py.Group,
+    name: str,
+    shape: tuple[int, int],
+    attributes: tuple[tuple[str, Any], ...] = (),
+    dtype: Any = np.float32,
+    unseen: float = -9999.0,
+) -> h5py.Dataset:
     """A global array whose chunks stay unwritten until something is put there."""
     data = group.create_dataset(
         name, shape, dtype, chunks=_chunks(shape), fillvalue=unseen, compression="gzip", compression_opts=2

@@ -40,8 +40,14 @@ FIELDS: dict[str, tuple[str, float, float]] = {
     **{
         f"{name}_flux": RATE
         for name in (
-            "snow_melt", "snowfall_surface", "precipitation_total_surface", "overland_runoff", "baseflow",
-            "soil_water_infiltration", "land_evapotranspiration", "free_surface_water_on_peat",
+            "snow_melt",
+            "snowfall_surface",
+            "precipitation_total_surface",
+            "overland_runoff",
+            "baseflow",
+            "soil_water_infiltration",
+            "land_evapotranspiration",
+            "free_surface_water_on_peat",
         )
     },
     **{f"land_fraction_{name}": WETNESS for name in ("saturated", "unsaturated", "wilting", "snow_covered")},
@@ -58,7 +64,7 @@ FIELDS: dict[str, tuple[str, float, float]] = {
     "vegetation_greenness_fraction": WETNESS,
     "leaf_area_index": ("m2 m-2", 0.0, 10.0),
     "mwrtm_vegopacity": ("1", 0.0, 10.0),
-}  # fmt: skip
+}
 
 
 def write_smap_l4(truth: xr.Dataset, folder: Path, version: str = "7") -> list[Path]:

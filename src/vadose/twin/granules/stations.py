@@ -18,11 +18,16 @@ INCHES = (2, 4, 8, 20, 40)
 
 
 MEASURED = (
-    "air_temperature", "air_temperature_max", "air_temperature_min", "precipitation", "shortwave_radiation",
-    "soil_temperature", "relative_humidity_max", "relative_humidity_min", *dict.fromkeys(
-        f"soil_moisture_{layer}" for layer in LAYERS
-    ),
-)  # fmt: skip
+    "air_temperature",
+    "air_temperature_max",
+    "air_temperature_min",
+    "precipitation",
+    "shortwave_radiation",
+    "soil_temperature",
+    "relative_humidity_max",
+    "relative_humidity_min",
+    *dict.fromkeys(f"soil_moisture_{layer}" for layer in LAYERS),
+)
 FIXED = ("elevation", "sand_fraction", "clay_fraction", "porosity")
 
 
@@ -159,10 +164,14 @@ def write_scan(series: xr.Dataset, folder: Path) -> list[Path]:
         soil = s.soil_temperature.values[:, None] - 273.15
         columns = np.column_stack(
             [
-                s.precipitation, s.air_temperature - 273.15, 100 * s.soil_moisture, np.repeat(soil, 5, axis=1),
-                (s.relative_humidity_max + s.relative_humidity_min) / 2, s.shortwave_radiation * 86400 / 41840,
+                s.precipitation,
+                s.air_temperature - 273.15,
+                100 * s.soil_moisture,
+                np.repeat(soil, 5, axis=1),
+                (s.relative_humidity_max + s.relative_humidity_min) / 2,
+                s.shortwave_radiation * 86400 / 41840,
             ]
-        )  # fmt: skip
+        )
         table = pd.DataFrame(columns, columns=names).round(2)
         table.insert(0, "Date", pd.DatetimeIndex(series.time).strftime("%Y-%m-%d"))
         table.insert(1, "Station Id", site)
@@ -193,9 +202,10 @@ def write_ismn(series: xr.Dataset, folder: Path) -> list[Path]:
         static = ["quantity_name;unit;depth_from[m];depth_to[m];value;description;quantity_source_name"]
         for top, bottom in (("0.00", "0.30"), ("0.30", "1.00")):
             for name, value in (
-                ("saturation;m^3*m^-3", float(s.porosity)), ("clay fraction;% weight", 100 * float(s.clay_fraction)),
+                ("saturation;m^3*m^-3", float(s.porosity)),
+                ("clay fraction;% weight", 100 * float(s.clay_fraction)),
                 ("sand fraction;% weight", 100 * float(s.sand_fraction)),
-            ):  # fmt: skip
+            ):
                 static.append(f"{name};{top};{bottom};{value:.2f};;simulated")
         static.append("land cover classification;unitless;-99.90;-99.90;130;;simulated")
         static.append("climate classification;unitless;-99.90;-99.90;Dfa;;simulated")

@@ -23,10 +23,21 @@ DEPTHS = ((0, 10), (10, 40), (40, 100))
 RAIN = np.array([0.0, 0.0, 0.1, 0.0, 0.0, 0.3, 0.4, 0.2])
 WARMEST, COLDEST = 21, 9
 TRUTH = (
-    "air_temperature", "air_temperature_max", "air_temperature_min", "specific_humidity", "surface_pressure",
-    "eastward_wind", "northward_wind", "longwave_radiation", "shortwave_radiation", "precipitation",
-    "soil_temperature", "soil_moisture_0_10cm", "soil_moisture_10_40cm", "soil_moisture_40_100cm",
-)  # fmt: skip
+    "air_temperature",
+    "air_temperature_max",
+    "air_temperature_min",
+    "specific_humidity",
+    "surface_pressure",
+    "eastward_wind",
+    "northward_wind",
+    "longwave_radiation",
+    "shortwave_radiation",
+    "precipitation",
+    "soil_temperature",
+    "soil_moisture_0_10cm",
+    "soil_moisture_10_40cm",
+    "soil_moisture_40_100cm",
+)
 
 
 def write_weather_forecast(
@@ -66,9 +77,7 @@ def write_weather_forecast(
     if truth.sizes["time"] < 2:
         raise VadoseError(f"{folder}: a forecast needs the truth of two days or more, found {truth.sizes['time']}")
     run = pd.Timestamp(truth.time.values[1])
-    south, north, west, east = (
-        float(f(truth[axis])) / STEP for axis in ("lat", "lon") for f in (np.min, np.max)
-    )  # fmt: skip
+    south, north, west, east = (float(f(truth[axis])) / STEP for axis in ("lat", "lon") for f in (np.min, np.max))
     lat = np.arange(np.floor(north), np.ceil(south) - 1, -1) * STEP
     lon = np.arange(np.ceil(west), np.floor(east) + 1) * STEP
     points = np.meshgrid(lat, lon, indexing="ij")
@@ -138,15 +147,19 @@ def _key(
     """Keys of a parameter at the surface (1), a height [m] (103) or a layer [cm] below ground (106)."""
     scale = 2 if kind == 106 else 0
     keys = {
-        "discipline": discipline, "parameterCategory": category, "parameterNumber": number,
-        "typeOfFirstFixedSurface": kind, "scaleFactorOfFirstFixedSurface": scale,
+        "discipline": discipline,
+        "parameterCategory": category,
+        "parameterNumber": number,
+        "typeOfFirstFixedSurface": kind,
+        "scaleFactorOfFirstFixedSurface": scale,
         "scaledValueOfFirstFixedSurface": level,
-    }  # fmt: skip
+    }
     if bottom is not None:
         keys |= {
-            "typeOfSecondFixedSurface": kind, "scaleFactorOfSecondFixedSurface": scale,
+            "typeOfSecondFixedSurface": kind,
+            "scaleFactorOfSecondFixedSurface": scale,
             "scaledValueOfSecondFixedSurface": bottom,
-        }  # fmt: skip
+        }
     return keys | others
 
 
@@ -163,23 +176,39 @@ def _write(
     over_time, ensemble = "stepRange" in keys, model == "gefs"
     lead = int(Path(stream.name).suffix[2:])
     settings: dict[str, Any] = {
-        "tablesVersion": 2, "centre": 7, "subCentre": 2 if ensemble else 0, "discipline": keys["discipline"],
-        "significanceOfReferenceTime": 1, "dataDate": int(f"{run:%Y%m%d}"), "dataTime": int(f"{run:%H%M}"),
-        "productionStatusOfProcessedData": 0, "typeOfProcessedData": (4 if member else 3) if ensemble else 1,
-        "shapeOfTheEarth": 6, "Ni": len(lon), "Nj": len(lat), "iScansNegatively": 0, "jScansPositively": 0,
-        "latitudeOfFirstGridPointInDegrees": lat[0], "latitudeOfLastGridPointInDegrees": lat[-1],
-        "longitudeOfFirstGridPointInDegrees": lon[0] % 360, "longitudeOfLastGridPointInDegrees": lon[-1] % 360,
-        "iDirectionIncrementInDegrees": STEP, "jDirectionIncrementInDegrees": STEP,
+        "tablesVersion": 2,
+        "centre": 7,
+        "subCentre": 2 if ensemble else 0,
+        "discipline": keys["discipline"],
+        "significanceOfReferenceTime": 1,
+        "dataDate": int(f"{run:%Y%m%d}"),
+        "dataTime": int(f"{run:%H%M}"),
+        "productionStatusOfProcessedData": 0,
+        "typeOfProcessedData": (4 if member else 3) if ensemble else 1,
+        "shapeOfTheEarth": 6,
+        "Ni": len(lon),
+        "Nj": len(lat),
+        "iScansNegatively": 0,
+        "jScansPositively": 0,
+        "latitudeOfFirstGridPointInDegrees": lat[0],
+        "latitudeOfLastGridPointInDegrees": lat[-1],
+        "longitudeOfFirstGridPointInDegrees": lon[0] % 360,
+        "longitudeOfLastGridPointInDegrees": lon[-1] % 360,
+        "iDirectionIncrementInDegrees": STEP,
+        "jDirectionIncrementInDegrees": STEP,
         "productDefinitionTemplateNumber": (11 if over_time else 1) if ensemble else (8 if over_time else 0),
-        "typeOfGeneratingProcess": 4 if ensemble else 2, "generatingProcessIdentifier": 107 if ensemble else 96,
-        "indicatorOfUnitOfTimeRange": 1, "forecastTime": lead,
-    }  # fmt: skip
+        "typeOfGeneratingProcess": 4 if ensemble else 2,
+        "generatingProcessIdentifier": 107 if ensemble else 96,
+        "indicatorOfUnitOfTimeRange": 1,
+        "forecastTime": lead,
+    }
     if ensemble:
         # 1 is the unperturbed control, 3 a member with a positive perturbation.
         settings |= {
-            "typeOfEnsembleForecast": 3 if member else 1, "perturbationNumber": member,
+            "typeOfEnsembleForecast": 3 if member else 1,
+            "perturbationNumber": member,
             "numberOfForecastsInEnsemble": 30,
-        }  # fmt: skip
+        }
     settings |= {k: v for k, v in keys.items() if k not in ("digits", "discipline")}
     settings |= {"bitsPerValue": 24, "missingValue": MISSING, "bitmapPresent": int(np.isnan(values).any())}
     handle = eccodes.codes_grib_new_from_samples("regular_ll_sfc_grib2")

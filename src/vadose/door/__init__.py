@@ -1,0 +1,27 @@
+"""Data of other people brought into our form: axes, days, places, units and values."""
+
+from vadose.door.datasets import (
+    CUBE,
+    FORECASTS,
+    GRID,
+    SAME_PLACE,
+    as_cube,
+    as_forecasts,
+    as_stations,
+    on_common_cells,
+    require,
+    with_grid,
+)
+
+__all__ = [
+    "CUBE",
+    "FORECASTS",
+    "GRID",
+    "SAME_PLACE",
+    "as_cube",
+    "as_forecasts",
+    "as_stations",
+    "on_common_cells",
+    "require",
+    "with_grid",
+]

@@ -1,0 +1,7 @@
+"""Search and download, planned, resumable and checked: the only stage that uses the network."""
+
+from vadose.download.download import fetch
+from vadose.download.plan import Plan, RemoteFile
+from vadose.download.sources import READERS, SOURCES, plan_fetch
+
+__all__ = ["READERS", "SOURCES", "Plan", "RemoteFile", "fetch", "plan_fetch"]

@@ -1,1 +1,0 @@
-"""Soil moisture at 100 m and daily, learnt from stations."""

@@ -1,0 +1,178 @@
+"""Predictions and observations brought to the same sites: cells of a map, or stations in them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from vadose.door.values import MARGIN, checked
+from vadose.errors import VadoseError
+from vadose.grid import grid_of
+from vadose.variables import variable
+
+VARIABLE = "soil_moisture"
+"""What prediction stores and station stores hold; a cube may hold the observations under another name."""
+_DAYS_AT_ONCE = 64
+Places = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Sites:
+    """Where predictions are scored.
+
+    Attributes
+    ----------
+    observed
+        (time, site) with coordinates site, lat, lon.
+    rows, columns
+        Of the cells that predict the sites.
+    place
+        Position of each site among all stations or cells of the observations, row by row.
+    of
+        What sites are: ``'cells'`` or ``'stations'``.
+    outside
+        Stations that lie in no cell and are left out.
+    values_outside
+        Observations off the valid range, taken as missing.
+    """
+
+    observed: xr.DataArray
+    rows: Places
+    columns: Places
+    place: Places
+    of: str
+    outside: int = 0
+    values_outside: int = 0
+
+
+def sites_of(observed: xr.Dataset, predicted: xr.Dataset) -> Sites:
+    """Sites at which a store of predictions can be scored against a cube or a station store.
+
+    A cube is read at its cells ever observed, in the variable the attribute ``observed`` of the predictions
+    names (``soil_moisture`` without one). A station store is read at the layer of the predictions, at its
+    stations in a cell that holds any.
+
+    Raises
+    ------
+    VadoseError
+        When the variable or the layer is missing, or nothing is observed where there are predictions.
+    """
+    return _at_stations(observed, predicted) if is_station_store(observed) else _at_cells(observed, predicted)
+
+
+def is_station_store(observed: xr.Dataset) -> bool:
+    """Whether observations are a station store; else they are a cube."""
+    return "layer" in observed.dims
+
+
+def observed_variable(predicted: xr.Dataset) -> str:
+    """Variable of a cube that a store of predictions is scored against."""
+    return str(predicted.attrs.get("observed", VARIABLE))
+
+
+def compared(name: str) -> str:
+    """Variable whose units and range hold for what forecasts are compared to; moisture where it has a name of its own.
+
+    Examples
+    --------
+    >>> compared("soil_moisture_10_40cm"), compared("swi_of_mine")
+    ('soil_moisture_10_40cm', 'soil_moisture')
+    """
+    return name if variable(name) else VARIABLE
+
+
+def cells_of(stations: xr.Dataset, cells: xr.Dataset) -> tuple[Places, Places]:
+    """Row and column of the cell of each station, -1 where there is none.
+
+    Cells that are stations themselves (a coordinate ``station`` along y) are found by name, others by place.
+    """
+    if "station" in cells.coords:
+        known = pd.Index(cells.station.values.astype(object))
+        rows = known.get_indexer(pd.Index(stations.station.values.astype(object)))
+        return rows.astype(np.int64), np.where(rows >= 0, 0, -1)
+    return grid_of(cells).rowcol(stations.lat.values, stations.lon.values)
+
+
+def by_valid_day(
+    store: xr.Dataset, name: str, sites: Sites, leads: NDArray[np.int64], days: pd.DatetimeIndex, place: str
+) -> tuple[NDArray[np.float32], int]:
+    """Predictions at the sites by the day they are of: (lead, day, site), and how many lay off the valid range."""
+    maps = store[name].transpose("init_time", "lead_time", "y", "x")
+    values = np.concatenate(
+        [
+            maps[start : start + _DAYS_AT_ONCE].values[:, :, sites.rows, sites.columns]
+            for start in range(0, len(maps), _DAYS_AT_ONCE)
+        ]
+    )
+    values, outside = checked(values, name, place, MARGIN)
+    of_day = pd.Index(store.init_time.values)
+    found = np.full((len(leads), len(days), len(sites.rows)), np.nan, np.float32)
+    for k, lead in enumerate(leads):
+        position = of_day.get_indexer(days - pd.Timedelta(days=int(lead)))
+        found[k, position >= 0] = values[position[position >= 0], k]
+    return found, outside
+
+
+def _at_cells(observed: xr.Dataset, predicted: xr.Dataset) -> Sites:
+    name = observed_variable(predicted)
+    if name not in observed:
+        raise VadoseError(
+            f"the cube has no {name}, which the predictions of {predicted.attrs['model']} are scored against; "
+            f"it has {sorted(map(str, observed.data_vars))}"
+        )
+    values = observed[name].transpose("time", "y", "x")
+    rows, columns = np.nonzero(values.notnull().any("time").values)
+    if not len(rows):
+        raise VadoseError(f"the cube holds no {name} at all; there is nothing to score against")
+    are_stations = "station" in observed.coords
+    if are_stations:
+        rows = _by_name(observed, rows)
+    at = {"y": xr.DataArray(rows, dims="site"), "x": xr.DataArray(columns, dims="site")}
+    cells = [f"row {r}, column {c}" for r, c in zip(rows, columns, strict=True)]
+    found, outside = _checked(values.isel(at).reset_coords(drop=True), name)
+    coords = {
+        "site": [str(station) for station in observed.station.values[rows]] if are_stations else cells,
+        "lat": ("site", observed.lat.isel(at, missing_dims="ignore").values),
+        "lon": ("site", observed.lon.isel(at, missing_dims="ignore").values),
+    }
+    place = rows * observed.sizes["x"] + columns
+    of = "stations" if are_stations else "cells"
+    return Sites(found.assign_coords(coords), rows, columns, place, of, values_outside=outside)
+
+
+def _by_name(stations: xr.Dataset, positions: Places) -> Places:
+    """Positions of stations in the order of their names, so that tables do not depend on that of a file."""
+    return positions[np.argsort(stations.station.values[positions].astype(object), kind="stable")]
+
+
+def _checked(found: xr.DataArray, name: str) -> tuple[xr.DataArray, int]:
+    values, outside = checked(found.values, compared(name), "the observations")
+    return found.copy(data=values), outside
+
+
+def _at_stations(stations: xr.Dataset, predicted: xr.Dataset) -> Sites:
+    layer = predicted.attrs["layer"]
+    if layer not in stations.layer.values:
+        raise VadoseError(f"the station store has no layer {layer!r}; it has {stations.layer.values.tolist()}")
+    rows, columns = cells_of(stations, predicted)
+    inside = np.flatnonzero(rows >= 0)
+    # A cell of the lattice without data holds no prediction either.
+    some = predicted[VARIABLE].notnull().any(("init_time", "lead_time")).values
+    inside = _by_name(stations, inside[some[rows[inside], columns[inside]]])
+    if not len(inside):
+        raise VadoseError(f"none of the {len(rows)} stations lies in a cell of the predictions")
+    chosen = stations[VARIABLE].sel(layer=layer).isel(station=inside).transpose("time", "station")
+    chosen, off_range = _checked(chosen, VARIABLE)
+    found = (
+        chosen.rename(station="site")
+        .reset_coords(drop=True)
+        .assign_coords(
+            site=[str(name) for name in stations.station.values[inside]],
+            lat=("site", stations.lat.values[inside]),
+            lon=("site", stations.lon.values[inside]),
+        )
+    )
+    outside = len(rows) - len(inside)
+    return Sites(found, rows[inside], columns[inside], inside, "stations", outside, off_range)

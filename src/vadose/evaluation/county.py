@@ -1,0 +1,208 @@
+"""Maps scored pixel by pixel against a truth that is known everywhere, beside the coarse field they come from."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from vadose.door import as_cube
+from vadose.door.values import MARGIN, checked
+from vadose.errors import VadoseError
+from vadose.evaluation import intervals
+from vadose.evaluation.metrics import BETTER, METRICS, moments
+from vadose.evaluation.paired import score
+from vadose.grid import grid_of
+
+ESTIMATES = ("maps", "coarse")
+DIFFERENCE = "maps minus coarse"
+COLUMNS = ["estimate", "over", "metric", "value", "lower", "upper", "share_better", "n_days", "n_pixels"]
+
+Array = NDArray[np.floating]
+
+
+def score_county(
+    maps: xr.Dataset,
+    truth: xr.Dataset,
+    coarse: xr.Dataset,
+    *,
+    field: str = "soil_moisture_smap_l4",
+    min_days: int = 30,
+) -> pd.DataFrame:
+    r"""Score daily maps against the truth in time and in space, and the coarse field repeated on their pixels.
+
+    A pixel-day counts where maps, truth and coarse field are all known, so that both estimates are scored on the
+    same samples; single values outside the valid range are not known.
+    Scores (see `vadose.evaluation.metrics`) come in two kinds:
+
+    - over ``'time'``: of a pixel's series, the median over pixels with at least ``min_days`` days;
+    - over ``'space'``: of a day's map, the mean over days, such as the spatial correlation
+      :math:`\frac{1}{D} \sum_d R_d`. R of a day on which an estimate does not vary in space is not known; where
+      coarse cells are larger than the maps that is every day.
+
+    With ``soil_moisture_std`` in the maps there are also CRPS and coverage over ``'time'``; for the coarse field,
+    which has no deviation, CRPS is the mean absolute error.
+
+    Intervals (95 %) are of days alone, see `vadose.evaluation.intervals`; fewer than 120 days have none. Pixels are all
+    there are: the interval says how far the scores would be others in other weather.
+
+    Parameters
+    ----------
+    maps
+        ``soil_moisture`` (time, y, x) [m3 m-3], as `vadose.predict.maps.downscale_maps` writes it.
+    truth
+        ``soil_moisture`` (time, y, x) on the same pixels, with ``lat`` and ``lon`` (y, x).
+    coarse
+        What the maps were made from, on a coarser grid (see `vadose.grid.Grid.coordinates`) that holds all pixels.
+    field
+        Its variable.
+    min_days
+        Days a pixel needs.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each estimate (``'maps'``, ``'coarse'``, ``'maps minus coarse'``), ``over`` and ``metric``, with
+        ``value``, ``lower``, ``upper`` and the samples behind it. Of a difference ``share_better`` is the share
+        of pixels, or days, where the maps are better than the coarse field.
+
+    Raises
+    ------
+    VadoseError
+        When a variable is missing, pixels differ, the coarse field does not cover them, too few days are common, or
+        values lie outside their valid range (`vadose.door.values.checked`).
+
+    References
+    ----------
+    Entekhabi et al. (2010), doi:10.1175/2010JHM1223.1.
+
+    Examples
+    --------
+    >>> from vadose.grid import ease_grid
+    >>> days = pd.date_range("2020-06-01", periods=40)
+    >>> rising = xr.DataArray(np.linspace(0.2, 0.3, 40), coords={"time": days}, dims="time")
+    >>> pattern = xr.DataArray([[0.0, 0.05, 0.1], [0.1, 0.05, 0.02]], dims=("y", "x"))
+    >>> pixels = ease_grid("100m").part(slice(14400, 14402), slice(14400, 14403)).coordinates()
+    >>> truth = pixels.assign(soil_moisture=rising + pattern)
+    >>> cell = ease_grid("9km").part(slice(160, 161), slice(160, 161)).coordinates()
+    >>> coarse = cell.assign(soil_moisture_smap_l4=rising.expand_dims(y=1, x=1))
+    >>> scores = score_county(truth, truth, coarse).set_index(["over", "estimate", "metric"]).value
+    >>> scores["space", :, "rmse"].round(3).to_dict()
+    {'maps': 0.0, 'coarse': 0.065, 'maps minus coarse': -0.065}
+    """
+    maps, truth, coarse = (
+        as_cube(data, place) for data, place in ((maps, "maps"), (truth, "truth"), (coarse, "coarse field"))
+    )
+    _check(maps, truth, coarse, field)
+    days = _common(maps, truth, coarse)
+    actual = _values(truth.soil_moisture, days, "truth")
+    estimates = np.stack([_values(maps.soil_moisture, days, "maps"), _repeated(coarse, field, truth, days)])
+    spread = _values(maps.soil_moisture_std, days, "maps") if "soil_moisture_std" in maps else None
+    known = np.isfinite(estimates).all(axis=0) & np.isfinite(actual)
+    if spread is not None:
+        known &= spread >= 0
+    actual = np.where(known, actual, np.nan)
+    counts = known.sum(axis=0) >= min_days
+    if not counts.any():
+        raise VadoseError(
+            f"maps, truth and coarse field are all known on {int(known.sum(axis=0).max())} days of a pixel at most, "
+            f"{min_days} are needed; map more days or lower min_days"
+        )
+    estimates, actual = estimates[..., counts], actual[:, counts]
+    spread = None if spread is None else spread[:, counts]
+    rows = [*_in_time(estimates, actual, spread), *_in_space(estimates, actual)]
+    size = {"n_days": int(known.any(axis=1).sum()), "n_pixels": int(counts.sum())}
+    return pd.DataFrame([row | size for row in rows], columns=COLUMNS)
+
+
+def _in_time(estimates: Array, actual: Array, spread: Array | None) -> Iterator[dict[str, Any]]:
+    pixels = np.arange(actual.shape[1])
+    scored = score(estimates, actual, [spread, None], references={}, counts=np.ones(len(pixels), bool))
+    for number, row in scored.over_sites(pixels, drawn=False):
+        yield _row(ESTIMATES[number], "time", row["metric"], row["median"], row["lower"], row["upper"])
+    for number, _, row in scored.differences(pixels, drawn=False):
+        if number == 0:
+            found = _row(DIFFERENCE, "time", row["metric"], row["median"], row["lower"], row["upper"])
+            yield found | {"share_better": row["share_better"]}
+
+
+def _in_space(estimates: Array, actual: Array) -> Iterator[dict[str, Any]]:
+    # Day by day: the moments of all pixels of all days are many times the maps themselves.
+    of_days = np.array(
+        [[moments(p - 0.25, o - 0.25).sum(axis=0) for p, o in zip(of, actual, strict=True)] for of in estimates]
+    )
+    for metric, function in METRICS.items():
+        maps, coarse = function(of_days)
+        for name, daily in (*zip(ESTIMATES, (maps, coarse), strict=True), (DIFFERENCE, maps - coarse)):
+            seen = np.isfinite(daily)
+            row = _row(name, "space", metric, *_mean_of_days(daily[:, None]))
+            if name == DIFFERENCE and seen.any():
+                gain = BETTER[metric](maps[seen]) - BETTER[metric](coarse[seen])
+                row["share_better"] = float(np.mean(gain > 0))
+            yield row
+
+
+def _mean_of_days(daily: Array) -> tuple[float, float, float]:
+    """Mean of the known days (day, 1) and its interval."""
+    seen = np.isfinite(daily)
+    if not seen.any():
+        return np.nan, np.nan, np.nan
+    first, last = np.flatnonzero(seen)[[0, -1]]
+    sums = np.stack([np.where(seen, daily, 0.0), seen], axis=-1)[first : last + 1]
+    total, again = sums.sum(axis=0), intervals.reweigh(sums)
+    mean = total[:, 0] / total[:, 1]
+    lower, upper = intervals.interval(mean, intervals.spread_of(mean, again[..., 0] / again[..., 1], len(sums)))
+    return float(mean[0]), float(lower[0]), float(upper[0])
+
+
+def _row(estimate: str, over: str, metric: str, value: float, lower: float, upper: float) -> dict[str, Any]:
+    return {"estimate": estimate, "over": over, "metric": metric, "value": value, "lower": lower, "upper": upper}
+
+
+def _repeated(coarse: xr.Dataset, field: str, truth: xr.Dataset, days: pd.DatetimeIndex) -> Array:
+    """The coarse cell that holds each pixel (time, pixel)."""
+    row, column = grid_of(coarse).rowcol(truth.lat.values, truth.lon.values)
+    if (row < 0).any():
+        raise VadoseError(
+            f"coarse field {field}: holds {int((row >= 0).sum())} of the {row.size} pixels of the truth; give one that "
+            "covers all of them"
+        )
+    cells = _values(coarse[field], days, "coarse field")
+    repeated: Array = cells[:, row.ravel() * coarse.sizes["x"] + column.ravel()]
+    return repeated
+
+
+def _values(field: xr.DataArray, days: pd.DatetimeIndex, what: str) -> Array:
+    """(time, pixel), NaN on days that are not there and where single values lie outside the valid range."""
+    read = field.transpose("time", "y", "x").reindex(time=days).values.reshape(len(days), -1)
+    values, _ = checked(read, str(field.name), what, MARGIN)
+    return values
+
+
+def _common(*data: xr.Dataset) -> pd.DatetimeIndex:
+    """From the first common day to the last, those between as well: blocks are of days that follow each other."""
+    first, *others = (pd.DatetimeIndex(of.time.values) for of in data)
+    for other in others:
+        first = first.intersection(other)
+    if not len(first):
+        raise VadoseError("maps, truth and coarse field have no day in common; give those of the same period")
+    return pd.date_range(first.min(), first.max())
+
+
+def _check(maps: xr.Dataset, truth: xr.Dataset, coarse: xr.Dataset, field: str) -> None:
+    for what, data, name in (
+        ("maps", maps, "soil_moisture"),
+        ("truth", truth, "soil_moisture"),
+        ("coarse field", coarse, field),
+    ):
+        if name not in data or set(data[name].dims) != {"time", "y", "x"}:
+            raise VadoseError(f"{what}: no {name!r} (time, y, x); found {sorted(map(str, data.data_vars))}")
+    for axis in ("y", "x"):
+        own, other = maps[axis].values, truth[axis].values
+        if own.shape != other.shape or not np.allclose(own, other, atol=1.0, rtol=0):
+            raise VadoseError(
+                f"maps and truth lie on different pixels: {axis} of {len(own)} from {own[0]:.1f} to {own[-1]:.1f} and "
+                f"of {len(other)} from {other[0]:.1f} to {other[-1]:.1f}; cut both to the same part of one grid"
+            )

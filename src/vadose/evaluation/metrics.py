@@ -1,0 +1,198 @@
+r"""Scores of paired series, from their moments, so that days are reweighted by adding moments up.
+
+With :math:`p` predicted and :math:`o` observed, means over the pairs of one site and lead:
+bias :math:`\bar p - \bar o`; RMSE :math:`\sqrt{\overline{(p - o)^2}}`; ubRMSE
+:math:`\sqrt{\mathrm{RMSE}^2 - \mathrm{bias}^2}`; Pearson R; skill against a reference
+:math:`1 - \mathrm{MSE} / \mathrm{MSE}_{ref}`. Entekhabi et al. (2010), doi:10.1175/2010JHM1223.1.
+
+Of forecasts that are distributions, also the mean CRPS (`gaussian_crps`) and the coverage of their central
+50 and 90 % intervals.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri
+
+Array = NDArray[np.floating]
+
+N, P, Q, PP, QQ, PQ, CRPS, IN_50, IN_90 = range(9)
+"""Places in an array of moments: count, sums of p, o, p p, o o and p o (o is Q: no zero); then, of
+`distribution_moments`, sums of the CRPS and of days inside the central intervals."""
+
+
+def moments(predicted: Array, observed: Array) -> Array:
+    """Moments of each pair, zero where one of the two is unknown: (...) to (..., 6).
+
+    Sums of them along time are the moments of a series. Take the same constant from both series
+    first where their mean is large beside their spread.
+
+    Examples
+    --------
+    >>> moments(np.array([1.0, np.nan]), np.array([2.0, 3.0])).tolist()
+    [[1.0, 1.0, 2.0, 1.0, 4.0, 2.0], [0.0, 0.0, 0.0, 0.0, 0.0, 0.0]]
+    """
+    known = np.isfinite(predicted) & np.isfinite(observed)
+    p, o = np.where(known, predicted, 0.0), np.where(known, observed, 0.0)
+    return np.stack([known.astype(float), p, o, p * p, o * o, p * o], axis=-1)
+
+
+def distribution_moments(predicted: Array, observed: Array, spread: Array | None) -> Array:
+    """CRPS, and whether the central 50 and 90 % hold the observation, of each pair: (...) to (..., 3).
+
+    ``spread`` is the standard deviation of a Gaussian forecast. A forecast without one (None) is a single
+    value: its CRPS is the absolute error, its coverage NaN.
+
+    Examples
+    --------
+    >>> distribution_moments(np.array([0.2]), np.array([0.3]), np.array([0.1])).round(4).tolist()
+    [[0.0602, 0.0, 1.0]]
+    >>> distribution_moments(np.array([0.2]), np.array([0.3]), None).round(4).tolist()
+    [[0.1, nan, nan]]
+    """
+    known = np.isfinite(predicted) & np.isfinite(observed)
+    error = np.where(known, observed - predicted, 0.0)
+    if spread is None:
+        unknown = np.full(error.shape, np.nan)
+        return np.stack([np.abs(error), unknown, unknown], axis=-1)
+    spread = np.where(known, spread, 0.0)
+    inside = [known & (np.abs(error) <= ndtri(0.5 + share / 2) * spread) for share in (0.5, 0.9)]
+    return np.stack([gaussian_crps(error, spread), *(within.astype(float) for within in inside)], axis=-1)
+
+
+def gaussian_crps(error: Array, spread: Array) -> Array:
+    r"""Continuous ranked probability score of a Gaussian forecast, in the units of the error.
+
+    .. math::
+        \mathrm{CRPS} = \sigma \left[ z \, (2 \Phi(z) - 1) + 2 \varphi(z) - \frac{1}{\sqrt{\pi}} \right],
+        \qquad z = (o - \mu) / \sigma
+
+    With :math:`\sigma = 0` it is the absolute error, as of any forecast of a single value.
+
+    References
+    ----------
+    Gneiting et al. (2005), eq. (5), doi:10.1175/MWR2904.1.
+
+    Examples
+    --------
+    >>> gaussian_crps(np.array([0.0, 0.5]), np.array([1.0, 0.0])).round(4).tolist()
+    [0.2337, 0.5]
+    """
+    z = np.divide(error, spread, out=np.zeros_like(error), where=spread > 0)
+    density = np.exp(-z * z / 2) / np.sqrt(2 * np.pi)
+    score: Array = spread * (z * (2 * ndtr(z) - 1) + 2 * density - 1 / np.sqrt(np.pi))
+    return np.where(spread > 0, score, np.abs(error))
+
+
+def bias(m: Array) -> Array:
+    """Mean of predicted minus observed."""
+    return _quiet(m[..., P] - m[..., Q], m[..., N])
+
+
+def mean_square(m: Array) -> Array:
+    """Mean squared error; 0 where it is no more than rounding leaves of the sums."""
+    square = _quiet(m[..., PP] - 2 * m[..., PQ] + m[..., QQ], m[..., N])
+    rounding = 1e-13 * _quiet(m[..., PP] + m[..., QQ], m[..., N])
+    return np.where(square <= rounding, 0.0, square)
+
+
+def rmse(m: Array) -> Array:
+    """Root mean squared error."""
+    return np.sqrt(mean_square(m))
+
+
+def ubrmse(m: Array) -> Array:
+    """Root mean squared error without the bias: the standard deviation of the error."""
+    return np.sqrt(np.maximum(mean_square(m) - bias(m) ** 2, 0.0))
+
+
+def pearson_r(m: Array) -> Array:
+    """Pearson correlation; NaN where a series does not vary.
+
+    Examples
+    --------
+    >>> p, o = np.array([0.1, 0.2, 0.4]), np.array([0.2, 0.3, 0.5])
+    >>> round(float(pearson_r(moments(p, o).sum(0))), 6)
+    1.0
+    """
+    n = np.where(m[..., N] > 0, m[..., N], np.nan)
+    p, o = m[..., P] / n, m[..., Q] / n
+    var_p, var_o = m[..., PP] / n - p * p, m[..., QQ] / n - o * o
+    # Rounding leaves a spread of about 1e-17 where there is none.
+    tiny = 1e-13 * np.maximum(np.abs(m[..., PP]), np.abs(m[..., QQ])) / n + 1e-18
+    varies = (var_p > tiny) & (var_o > tiny)
+    return _quiet(m[..., PQ] / n - p * o, np.sqrt(np.where(varies, var_p * var_o, np.nan)))
+
+
+def skill(m: Array, reference: Array) -> Array:
+    """One minus the ratio of mean squared errors: 1 is perfect, 0 no better than the reference."""
+    return 1.0 - _quiet(mean_square(m), mean_square(reference))
+
+
+METRICS: dict[str, Callable[[Array], Array]] = {
+    "pearson_r": pearson_r,
+    "rmse": rmse,
+    "bias": bias,
+    "ubrmse": ubrmse,
+}
+"""Name in score tables -> function of moments (..., 6)."""
+
+DISTRIBUTION_METRICS: dict[str, Callable[[Array], Array]] = {
+    "crps": lambda m: _quiet(m[..., CRPS], m[..., N]),
+    "coverage_50": lambda m: _quiet(m[..., IN_50], m[..., N]),
+    "coverage_90": lambda m: _quiet(m[..., IN_90], m[..., N]),
+}
+"""Name in score tables -> function of moments (..., 9); only where a forecast is a distribution."""
+
+BETTER: dict[str, Callable[[Array], Array]] = {
+    "pearson_r": lambda v: v,
+    "rmse": lambda v: -v,
+    "bias": lambda v: -np.abs(v),
+    "ubrmse": lambda v: -v,
+    "crps": lambda v: -v,
+}
+"""Name -> function of the score that grows as the score gets better; runs are compared by these."""
+
+
+class Scale(NamedTuple):
+    """Rising function of a score whose sampling error is nearly normal and alike at all sites; inverse, derivative."""
+
+    to: Callable[[Array], Array]
+    back: Callable[[Array], Array]
+    rate: Callable[[Array], Array]
+
+
+PLAIN = Scale(lambda v: v, lambda z: z, np.ones_like)
+LOG = Scale(np.log, np.exp, lambda v: 1 / v)
+FISHER = Scale(np.arctanh, np.tanh, lambda v: 1 / (1 - v * v))
+LOGIT = Scale(lambda v: np.log(v / (1 - v)), lambda z: 1 / (1 + np.exp(-z)), lambda v: 1 / (v * (1 - v)))
+SKILL = Scale(lambda v: -np.log1p(-v), lambda z: -np.expm1(-z), lambda v: 1 / (1 - v))
+
+SCALES: dict[str, Scale] = {
+    "pearson_r": FISHER,
+    "rmse": LOG,
+    "ubrmse": LOG,
+    "crps": LOG,
+    "coverage_50": LOGIT,
+    "coverage_90": LOGIT,
+}
+"""Name -> scale its intervals are made on; skill scores take `SKILL`, others `PLAIN`."""
+
+
+def scale_of(metric: str) -> Scale:
+    """Scale of a metric's intervals.
+
+    Examples
+    --------
+    >>> round(float(scale_of("pearson_r").to(np.array(0.9))), 3)
+    1.472
+    """
+    return SCALES.get(metric, SKILL if metric.startswith("skill_") else PLAIN)
+
+
+def _quiet(a: Array, b: Array) -> Array:
+    """a / b, NaN where b is zero or unknown."""
+    ratio: Array = np.divide(a, b, out=np.full(np.broadcast_shapes(a.shape, b.shape), np.nan), where=np.asarray(b) > 0)
+    return ratio

@@ -1,0 +1,196 @@
+"""Several runs scored on one set of samples, with intervals of each score and of their differences."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vadose.evaluation import intervals
+from vadose.evaluation.metrics import (
+    BETTER,
+    DISTRIBUTION_METRICS,
+    METRICS,
+    N,
+    distribution_moments,
+    moments,
+    scale_of,
+    skill,
+)
+
+Array = NDArray[np.floating]
+Sites = NDArray[np.int64]
+_MOMENTS_AT_ONCE = 1_000_000
+"""Values of one run's reweighted moments held at once: 8 MB."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Scores of the runs at each site, and what is known of their sampling errors.
+
+    Attributes
+    ----------
+    metrics
+        Names along the last axis.
+    days
+        From the first to the last day any site counts on.
+    value, lower, upper
+        (run, site, metric): a score and its 95 % interval; NaN at sites that do not count.
+    slopes, bias
+        (run, wave, site, metric) and (run, site, metric): see `vadose.evaluation.intervals.Spread`, on the scales of
+        `vadose.evaluation.metrics.scale_of`.
+    """
+
+    metrics: tuple[str, ...]
+    days: int
+    value: Array
+    lower: Array
+    upper: Array
+    slopes: NDArray[np.float32]
+    bias: Array
+
+    def over_sites(self, sites: Sites, *, drawn: bool = True) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Position of each run, and for each metric its median over some sites, interval and quartiles.
+
+        ``drawn``: see `vadose.evaluation.intervals.median_error`.
+        """
+        for r, of_run in enumerate(self.value):
+            values = of_run[sites]
+            median = intervals.median(values)
+            found = self._error(r, sites, drawn).interval(_scaled(self.metrics, "to", median))
+            lower, upper = _ends(self.metrics, median, found)
+            for m, metric in enumerate(self.metrics):
+                known = values[np.isfinite(values[:, m]), m]
+                q25, q75 = np.percentile(known, [25, 75]) if len(known) else (np.nan, np.nan)
+                row = _row(metric, median[m], lower[m], upper[m])
+                yield r, row | {"q25": float(q25), "q75": float(q75)}
+
+    def standard_errors(self, run: int, sites: Sites) -> Array:
+        """Of the medians over some sites (metric, 3): due to days, due to sites, and degrees of freedom."""
+        error = self._error(run, sites, drawn=True)
+        rate = _scaled(self.metrics, "rate", intervals.median(self.value[run, sites]))
+        return np.stack([error.of_days / rate, error.of_sites / rate, error.degrees], axis=-1)
+
+    def _error(self, run: int, sites: Sites, drawn: bool) -> intervals.MedianError:
+        """Error of the medians over some sites (metric,), on the scales of the metrics."""
+        scaled = _scaled(self.metrics, "to", self.value[run, sites])
+        return intervals.median_error(scaled, self.slopes[run][:, sites], self.bias[run, sites], self.days, drawn=drawn)
+
+    def differences(self, sites: Sites, *, drawn: bool = True) -> Iterator[tuple[int, int, dict[str, Any]]]:
+        """Positions of every run and every other one, and the median over some sites of the former's score minus
+        the latter's, with its interval and the share of sites where the former is better."""
+        value = self.value[:, sites]
+        rates = _scaled(self.metrics, "rate", value)
+        with np.errstate(invalid="ignore"):
+            slopes, bias = self.slopes[:, :, sites] / rates[:, None], self.bias[:, sites] / rates
+        runs = range(len(value))
+        for a, b in [(a, b) for a in runs for b in runs if a != b]:
+            difference = value[a] - value[b]
+            median = intervals.median(difference)
+            lower, upper = intervals.median_error(
+                difference, slopes[a] - slopes[b], bias[a] - bias[b], self.days, drawn=drawn
+            ).interval(median)
+            for m, metric in enumerate(self.metrics):
+                if metric in BETTER:
+                    gain = BETTER[metric](value[a, :, m]) - BETTER[metric](value[b, :, m])
+                    gain = gain[np.isfinite(gain)]
+                    share = float(np.mean(gain > 0)) if len(gain) else np.nan
+                    yield a, b, _row(metric, median[m], lower[m], upper[m]) | {"share_better": share}
+
+
+def score(
+    predicted: Array,
+    observed: Array,
+    spreads: Sequence[Array | None],
+    *,
+    references: Mapping[str, Sequence[int | None]],
+    counts: NDArray[np.bool_],
+) -> Scored:
+    """Score runs on the days and sites where all are known, with 95 % intervals (`vadose.evaluation.intervals`).
+
+    Sites are taken in blocks, so that memory holds the reweighted moments of a few of them.
+
+    Parameters
+    ----------
+    predicted
+        (run, day, site).
+    observed
+        (day, site), NaN where a sample does not count for every run.
+    spreads
+        For each run the standard deviation (day, site) of its Gaussian forecast, or None. Where any run has
+        one there are the metrics of `DISTRIBUTION_METRICS`; see `distribution_moments` for the others.
+    references
+        Name of a skill score -> for each run the position of the run it is measured against, None for none.
+    counts
+        (site,): whether a site has pairs enough.
+    """
+    plain = all(spread is None for spread in spreads)
+    metrics = (*METRICS, *(() if plain else DISTRIBUTION_METRICS), *references)
+    runs, _, sites = predicted.shape
+    known = np.flatnonzero(np.isfinite(observed[:, counts]).any(axis=1))
+    span = slice(known[0], known[-1] + 1) if len(known) else slice(0, 0)
+    days = span.stop - span.start
+    waves = intervals.waves_of(days)
+    value, lower, upper, bias = (np.full((runs, sites, len(metrics)), np.nan) for _ in range(4))
+    slopes = np.full((runs, waves, sites, len(metrics)), np.nan, np.float32)
+    edge = max(1, _MOMENTS_AT_ONCE // (2 * max(waves, 1) * (6 if plain else 9)))
+    for start in range(0, sites, edge):
+        here = slice(start, start + edge)
+        # Close to zero, so that sums of squares keep their digits.
+        truth = observed[span, here]
+        centre = _mean(truth)
+        daily = [
+            _daily(predicted[r][span, here], truth, None if s is None else s[span, here], centre, plain)
+            for r, s in enumerate(spreads)
+        ]
+        whole = [m.sum(axis=0) for m in daily]
+        again = [intervals.reweigh(m) for m in daily]
+        enough = counts[here] & (whole[0][:, N] >= intervals.FEWEST_PAIRS)
+        for r in range(runs):
+            against = [of_run[r] for of_run in references.values()]
+            value[r, here] = np.where(counts[here, None], _scores(whole, r, against, plain), np.nan)
+            found = np.where(enough[:, None], _scores(again, r, against, plain), np.nan)
+            scaled = _scaled(metrics, "to", value[r, here])
+            spread = intervals.spread_of(scaled, _scaled(metrics, "to", found), days)
+            lower[r, here], upper[r, here] = _ends(metrics, value[r, here], intervals.interval(scaled, spread))
+            slopes[r, :, here], bias[r, here] = spread.slopes, spread.bias
+    return Scored(metrics, days, value, lower, upper, slopes, bias)
+
+
+def _daily(predicted: Array, observed: Array, spread: Array | None, centre: Array, plain: bool) -> Array:
+    """Moments of each day and site, with those of a distribution where any run is one."""
+    p, o = predicted - centre, observed - centre
+    return moments(p, o) if plain else np.concatenate([moments(p, o), distribution_moments(p, o, spread)], axis=-1)
+
+
+def _scores(m: Sequence[Array], run: int, references: Sequence[int | None], plain: bool) -> Array:
+    """All metrics of a run from the moments of all runs, skill against the references last: (..., metrics)."""
+    functions = [*METRICS.values(), *(() if plain else DISTRIBUTION_METRICS.values())]
+    found = [function(m[run]) for function in functions]
+    found += [np.full(m[run].shape[:-1], np.nan) if r is None else skill(m[run], m[r]) for r in references]
+    return np.stack(found, axis=-1)
+
+
+def _scaled(metrics: Sequence[str], way: Literal["to", "back", "rate"], values: Array) -> Array:
+    """Values (..., metric) through one of the functions of the scale of each metric."""
+    with np.errstate(divide="ignore", invalid="ignore"):  # a perfect score lies at infinity, and has no interval
+        return np.stack([getattr(scale_of(name), way)(values[..., m]) for m, name in enumerate(metrics)], axis=-1)
+
+
+def _ends(metrics: Sequence[str], value: Array, interval: tuple[Array, Array]) -> tuple[Array, Array]:
+    """Ends of an interval brought back from the scales of the metrics; rounding leaves the score inside."""
+    lower, upper = (_scaled(metrics, "back", end) for end in interval)
+    return np.minimum(lower, value), np.maximum(upper, value)
+
+
+def _row(metric: str, median: Array, lower: Array, upper: Array) -> dict[str, Any]:
+    """Median over sites and its interval, as columns of a table."""
+    return {"metric": metric, "median": float(median), "lower": float(lower), "upper": float(upper)}
+
+
+def _mean(observed: Array) -> Array:
+    """Mean of each site's known values, 0 where there are none."""
+    known = np.isfinite(observed)
+    mean: Array = np.where(known, observed, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    return mean

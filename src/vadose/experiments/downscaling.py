@@ -1,0 +1,206 @@
+"""Experiment files of downscaling at stations."""
+
+import inspect
+from datetime import date
+from functools import partial
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from vadose.experiments.forecasting import load_experiment
+from vadose.experiments.section import ExperimentFile, Section, load, nearest
+from vadose.models.downscalers import DOWNSCALERS
+from vadose.models.mmnet import Features
+from vadose.training.station_days import Fitting
+from vadose.training.trees import fit_trees
+
+
+class FittingConfig(Section):
+    """See `vadose.training.station_days.Fitting`."""
+
+    epochs: int = Field(100, ge=1)
+    patience: int | None = Field(None, ge=1)
+    batch_size: int = Field(512, ge=1)
+    rows_per_epoch: int | None = Field(None, ge=1)
+    learning_rate: float = Field(1e-2, gt=0)
+    weight_decay: float = Field(5e-4, ge=0)
+    optimiser: Literal["adam", "adamw"] = "adam"
+    form: Literal["mse", "crps"] = "mse"
+    validation: Literal["station_years", "rows"] = "station_years"
+    share: float = Field(0.1, gt=0, lt=1)
+    sequence: int = Field(365, ge=1)
+    seeds: tuple[int, ...] = Field((0,), min_length=1)
+    precision: str = "32-true"
+    clip: float = Field(1.0, gt=0)
+
+    def fitting(self) -> Fitting:
+        """As the training loop takes it."""
+        return Fitting(**self.model_dump())
+
+
+class DownscalingRun(Section):
+    """One model: its features, the days of its series, how it is fitted.
+
+    ``model`` is a name in `vadose.models.downscalers.DOWNSCALERS`, or ``trees``. With ``local`` the run is also
+    given, where a station's own past is known (on-site), its normal of the day and its deviation from it. With
+    ``align`` the representations of the regions learnt from and tested are drawn together, see
+    `vadose.training.alignment`. ``limit`` is the most station-days trees learn from. With ``dropout_passes``
+    estimates are the mean of so many passes with dropout on.
+    """
+
+    model: str
+    snapshot: tuple[str, ...] = Field(min_length=1)
+    series: tuple[str, ...] = Field(min_length=1)
+    days: int = Field(10, ge=1)
+    ends: int = Field(1, ge=0)
+    local: bool = False
+    hyper: dict[str, Any] = Field(default_factory=dict)
+    limit: int | None = Field(None, ge=1)
+    dropout_passes: int | None = Field(None, ge=2)
+    align: Literal["coral", "mmd", "adversarial"] | None = None
+    align_weight: float = Field(1.0, gt=0)
+    fitting: FittingConfig = FittingConfig()
+
+    def features(self, more: tuple[str, ...] = ()) -> Features:
+        """As models take them, with more features of the day."""
+        return Features((*self.snapshot, *more), self.series, self.days, self.ends)
+
+    @model_validator(mode="after")
+    def _known(self) -> "DownscalingRun":
+        known = ["trees", *DOWNSCALERS]
+        if self.model not in known:
+            raise ValueError(f"unknown model '{self.model}'{nearest(self.model, known)}")
+        if self.model == "trees":
+            taken = set(inspect.signature(fit_trees).parameters) - {"days", "training", "limit"}
+        else:
+            kind = DOWNSCALERS[self.model]
+            taken = set(inspect.signature(kind.func if isinstance(kind, partial) else kind).parameters) - {"features"}
+        for key in self.hyper:
+            if key not in taken:
+                raise ValueError(f"unknown key 'hyper.{key}' of {self.model}{nearest(key, sorted(taken))}")
+        if self.align and self.model not in ("mmnet", "long_mmnet"):
+            raise ValueError(f"align: {self.model} fuses no two streams to align; choose mmnet or long_mmnet")
+        self.features()
+        return self
+
+
+class OnSite(Section):
+    """Test years, each after the training years before it."""
+
+    years: tuple[int, ...]
+    training_years: int = Field(3, ge=1)
+
+
+class OffSite(Section):
+    """Parts of the stations at random."""
+
+    folds: int = Field(5, ge=2)
+    seed: int = 0
+
+
+class CrossRegion(Section):
+    """Longitudes between west, middle and east [degree]."""
+
+    borders: tuple[float, float] = (-104.0, -90.0)
+
+
+class Blocked(Section):
+    """Squares of the map in parts at random, their edge in degrees."""
+
+    folds: int = Field(5, ge=2)
+    size: float = Field(4.0, gt=0)
+    seed: int = 0
+
+
+class Network(Section):
+    """Networks each tested with what was learnt from all others."""
+
+    held_out: tuple[str, ...] = Field(min_length=1)
+
+
+class Scenarios(Section):
+    """What is held out; a scenario that is not named is not run."""
+
+    on_site: OnSite | None = None
+    off_site: OffSite | None = None
+    cross_region: CrossRegion | None = None
+    blocked: Blocked | None = None
+    network: Network | None = None
+
+
+class Downscaling(ExperimentFile):
+    """Days, scenarios, runs, and means of them.
+
+    ``data`` says what the features are of: the stations' own files, ``products`` beside them, filled between
+    overpasses as ``mode`` says, or the ``ten_day`` table, at the stations that it has.
+
+    Models learn from the stations of ``learn_from`` alone, those of the built-in experiment of that name, or all;
+    the others are tested as stations never seen. ``ensembles`` are means of runs. ``products`` are columns of
+    the table that stand beside the models as they are. ``shown`` is the run of the figures, ``explained`` are networks
+    whose features are weighed (SHAP, wants captum), ``maps`` the runs that map a simulated county.
+    """
+
+    data: Literal["stations", "products", "ten_day", "county"] = "stations"
+    mode: Literal["causal", "paper"] = "causal"
+    first: date
+    last: date
+    learn_from: str | None = None
+    scenarios: Scenarios
+    runs: dict[str, DownscalingRun] = Field(min_length=1)
+    ensembles: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    products: tuple[str, ...] = ()
+    shown: str | None = None
+    explained: tuple[str, ...] = ()
+    maps: tuple[str, ...] = ()
+    min_pairs: int = Field(60, ge=3)
+
+    def stations(self) -> tuple[str, ...] | None:
+        """Names of the stations to learn from; all when None."""
+        return load_experiment(self.learn_from).learn_from if self.learn_from else None
+
+    @model_validator(mode="after")
+    def _members(self) -> "Downscaling":
+        if self.last < self.first:
+            raise ValueError(f"last day {self.last} lies before the first, {self.first}")
+        for name, members in self.ensembles.items():
+            for member in members:
+                if member not in self.runs:
+                    raise ValueError(f"ensembles.{name}: unknown run '{member}'{nearest(member, list(self.runs))}")
+        networks = [name for name, run in self.runs.items() if run.model != "trees"]
+        for key in ("explained", "maps"):
+            for name in getattr(self, key):
+                if name not in networks:
+                    raise ValueError(f"{key}: unknown network '{name}'{nearest(name, networks)}")
+        known = [*self.runs, *self.ensembles]
+        if self.shown is not None and self.shown not in known:
+            raise ValueError(f"shown: unknown run '{self.shown}'{nearest(self.shown, known)}")
+        return self
+
+
+def load_downscaling(name: str) -> Downscaling:
+    """Read an experiment file of downscaling, or one of the built-in ones by its name; errors as `load_experiment`.
+
+    Examples
+    --------
+    >>> load_downscaling("stations").scenarios.on_site.training_years
+    3
+    """
+    return load(name, Downscaling, "downscaling", "downscaling experiment")
+
+
+def quick_downscaling(experiment: Downscaling) -> Downscaling:
+    """The same experiment with a few steps of everything: it shows that all runs, not how well.
+
+    Examples
+    --------
+    >>> quick_downscaling(load_downscaling("stations")).runs["mmnet"].fitting.epochs
+    1
+    """
+    runs = {}
+    for name, run in experiment.runs.items():
+        few = {"epochs": 1, "rows_per_epoch": 4096, "seeds": run.fitting.seeds[:1]}
+        hyper = run.hyper | ({"iterations": 5} if run.model == "trees" else {})
+        runs[name] = run.model_copy(
+            update={"fitting": run.fitting.model_copy(update=few), "hyper": hyper, "limit": 4096}
+        )
+    return experiment.model_copy(update={"runs": runs})

@@ -1,0 +1,303 @@
+"""Experiment files of forecasts."""
+
+import inspect
+from collections.abc import Sequence
+from datetime import timedelta
+from itertools import combinations
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from vadose.experiments.section import ExperimentFile, PeriodConfig, Section, load, nearest
+from vadose.models import MODELS
+from vadose.models.inputs import Channels
+from vadose.training.loop import Optimisation
+
+QUICK_DAYS, QUICK_PAIRS = 30, 5
+"""Days of validation and test, and the fewest pairs of a site to count, of an experiment made quick."""
+
+
+class SplitConfig(Section):
+    """Valid days of training, validation and (when the cube holds its observations) test, one after the other."""
+
+    training: PeriodConfig
+    validation: PeriodConfig
+    test: PeriodConfig
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "SplitConfig":
+        named = {name: getattr(self, name).period() for name in ("training", "validation", "test")}
+        for (earlier, one), (later, two) in combinations(named.items(), 2):
+            if two.first <= one.last:
+                raise ValueError(
+                    f"{later} {two} begins before {earlier} {one} has ended; training, validation and test follow each "
+                    "other, for what is learnt from days that are scored tells nothing of other days"
+                )
+        return self
+
+
+class TrainingConfig(Section):
+    """See `vadose.training.loop.Optimisation`."""
+
+    epochs: int = Field(100, ge=1)
+    patience: int | None = Field(20, ge=1)
+    batch_size: int = Field(32, ge=1)
+    samples_per_epoch: int | None = Field(None, ge=1)
+    learning_rate: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    alpha: float = Field(0.5, ge=0)
+    beta: float = Field(0.5, ge=0)
+    form: Literal["corrected", "printed", "crps"] = "corrected"
+    clip: float = Field(1.0, gt=0)
+    precision: str = "32-true"
+    seeds: tuple[int, ...] = Field((0,), min_length=1)
+    compile: bool = False
+
+    def optimisation(self) -> Optimisation:
+        """As the training loop takes it."""
+        return Optimisation(**self.model_dump())
+
+
+class LayerConfig(Section):
+    """A layer of soil: the cube's variable that is forecast, and what names of its own stand for.
+
+    In the predictors of a run ``{observed}`` is the variable, ``{part}`` and ``{depth}`` are these words.
+    ``correlated`` names the variable that the loss's correlation is with, where it is another one;
+    ``products`` the cube's analyses that stand beside forecasts when these are scored against stations.
+    """
+
+    observed: str
+    correlated: str | None = None
+    products: dict[str, str] = Field(default_factory=dict)
+    part: str = ""
+    depth: str = ""
+
+
+class RunConfig(Section):
+    """One model to train: its class and arguments, its predictors, its window, how it is trained.
+
+    A run is trained for each layer of the experiment. ``history`` has to hold ``{observed}_filled``, the
+    last value known, but for networks. Windows lie ``stride`` cells apart in training, ``forecast_stride`` in
+    forecasts (a quarter of their edge when left out). ``future`` names what the model is given of the days to come:
+    weather, and the normal ``{observed}_normal``. ``above`` names the run or blend whose forecasts of the
+    layers above it is given. A ``window`` of ``map`` is the whole map; ``sequence`` are the days a
+    recurrent network of single cells learns from at once. With ``dropout_passes`` forecasts are the mean of so many
+    passes with dropout on; ``stations`` is the weight of the stations in the loss at cells that hold one, see
+    `vadose.stations.matchups.with_stations`. ``scenario`` is a word for the tables, ``only`` the layers the run is of.
+    """
+
+    model: str
+    hyper: dict[str, Any] = Field(default_factory=dict)
+    history: tuple[str, ...] = ("{observed}_filled",)
+    static: tuple[str, ...] = ()
+    future: tuple[str, ...] = ()
+    above: str | None = None
+    leads: tuple[int, ...] = (1, 3, 7, 14, 30)
+    look_back: int = Field(1, ge=1)
+    window: Annotated[int, Field(ge=1)] | Literal["map"] = 1
+    stride: int = Field(1, ge=1)
+    forecast_stride: int | None = Field(None, ge=1)
+    sequence: int | None = Field(None, ge=1)
+    dropout_passes: int | None = Field(None, ge=2)
+    stations: float = Field(0.0, ge=0, le=1)
+    scenario: str = "all"
+    only: tuple[str, ...] | None = None
+    training: TrainingConfig = TrainingConfig()
+    refit: bool = True
+
+    def channels(self, layer: LayerConfig, above: Sequence[str] = ()) -> Channels:
+        """Predictors and lead times as models take them, of a layer below those of ``above``."""
+
+        def named(words: tuple[str, ...]) -> tuple[str, ...]:
+            meant = {"observed": layer.observed, "part": layer.part, "depth": layer.depth}
+            return tuple(dict.fromkeys(word.format(**meant) for word in words))
+
+        target = f"{layer.observed}_filled"
+        history, static, future = named(self.history), named(self.static), named(self.future)
+        return Channels(history, static, future, self.leads, target, tuple(above) if self.above else ())
+
+    @model_validator(mode="after")
+    def _known_model(self) -> "RunConfig":
+        if self.model not in MODELS:
+            raise ValueError(f"unknown model '{self.model}'{nearest(self.model, list(MODELS))}")
+        allowed = [
+            name
+            for name in inspect.signature(MODELS[self.model]).parameters
+            if name not in ("channels", "grid", "look_back")
+        ]
+        for key in self.hyper:
+            if key not in allowed:
+                raise ValueError(f"unknown key 'hyper.{key}' of {self.model}{nearest(key, allowed)}")
+        for words in (self.history, self.static, self.future):
+            for word in words:
+                try:
+                    word.format(observed="", part="", depth="")
+                except (KeyError, ValueError, IndexError) as error:
+                    raise ValueError(f"{word!r}: braces stand for observed, part or depth alone") from error
+        needy = hasattr(MODELS[self.model], "fit") or self.model == "lstm"
+        if needy and not {"{observed}_filled", "soil_moisture_filled"} & set(self.history):
+            raise ValueError(f"history of {self.model} has to hold '{{observed}}_filled', the last value known")
+        if not self.leads or min(self.leads) < 1 or list(self.leads) != sorted(set(self.leads)):
+            raise ValueError(f"leads {list(self.leads)} have to be whole days from 1 on, rising")
+        return self
+
+
+class BlendConfig(Section):
+    """The weighted mean of trained runs, by their names.
+
+    ``weights`` gives, for each lead, a weight a member; equal ones when left out. ``weights_from`` are the days
+    they were chosen on: the blend has learnt from them.
+    """
+
+    members: tuple[str, ...] = Field(min_length=2)
+    weights: dict[int, tuple[float, ...]] | None = None
+    weights_from: PeriodConfig | None = None
+    scenario: str = "all"
+
+    def by_member(self, leads: tuple[int, ...]) -> tuple[tuple[float, ...], ...] | None:
+        """A row of weights a member, a column a lead, as blends take them."""
+        if self.weights is None:
+            return None
+        return tuple(tuple(self.weights[lead][m] for lead in leads) for m in range(len(self.members)))
+
+    def chosen(self) -> dict[str, str]:
+        """The attribute that says on which days the weights were chosen; none of equal weights."""
+        if self.weights is None:
+            return {}
+        return {"weights_from": str(self.weights_from.period()) if self.weights_from else "not stated"}
+
+    def check(self, name: str, runs: list[str], leads: tuple[int, ...]) -> None:
+        """Refuse members that are no runs, and weights that do not fit members and leads."""
+        for member in self.members:
+            if member not in runs:
+                raise ValueError(f"blends.{name}: unknown run '{member}'{nearest(member, runs)}")
+        if self.weights is None:
+            if self.weights_from is not None:
+                raise ValueError(f"blends.{name}: weights_from without weights; equal weights are chosen on no days")
+            return
+        if set(self.weights) != set(leads):
+            raise ValueError(f"blends.{name}: weights for leads {list(self.weights)}, forecasts are of {list(leads)}")
+        for lead, of_lead in self.weights.items():
+            if len(of_lead) != len(self.members) or min(of_lead) < 0 or sum(of_lead) <= 0:
+                raise ValueError(
+                    f"blends.{name}: lead {lead} wants {len(self.members)} weights, none below 0, not all 0"
+                )
+
+
+Leak = Literal["gap_filler", "blend_weights"]
+"""What a user may allow to have learnt from days that are scored."""
+
+
+class Experiment(ExperimentFile):
+    """A split of time, runs to train on it, and blends of them.
+
+    ``data`` says what the data folder holds when there is no recipe: a database, or ``stations``.
+    ``layers`` are named from the surface down; without any the cube's own is forecast. Networks and trees
+    learn from the stations of ``learn_from`` alone where a cube is made of stations. Of a dense map every
+    ``score_every``-th cell in both directions is forecast and scored: neighbours tell the same. ``rivals`` are
+    forecasts of others, by the name they have in the tables: stores on the cube's grid, ``{layer}`` in their path is a
+    word such as ``0-10cm``. One that is not there, or has no forecast of the days, is left out. A cell or station
+    counts with ``min_pairs`` days; when left out 60 in the test and in phases of half a year or more, else 10.
+
+    What learnt from days that are scored is refused: a gap filler of the cube whose training days reach into
+    validation or test, weights of a blend chosen on test days. ``allow_overlap`` names those to go on with all the
+    same; their forecasts then say so in the attribute ``allowed_overlap``.
+    """
+
+    data: str = "conusv4f1"
+    layers: dict[str, LayerConfig] = Field(default_factory=dict)
+    split: SplitConfig
+    runs: dict[str, RunConfig]
+    blends: dict[str, BlendConfig] = Field(default_factory=dict)
+    rivals: dict[str, str] = Field(default_factory=dict)
+    leads: tuple[int, ...] = (1, 3, 7, 14, 30)
+    learn_from: tuple[str, ...] | None = None
+    score_every: int = Field(1, ge=1)
+    min_pairs: int | None = Field(None, ge=3)
+    allow_overlap: tuple[Leak, ...] = ()
+
+    def first_day(self) -> str:
+        """First day a cube has to hold for the longest look-back of the first training days."""
+        days = max(run.look_back for run in self.runs.values()) + max(self.leads)
+        return (self.split.training.first - timedelta(days=days)).isoformat()
+
+    @model_validator(mode="after")
+    def _known_members(self) -> "Experiment":
+        for name, blend in self.blends.items():
+            blend.check(name, list(self.runs), self.leads)
+            chosen, test = blend.weights_from, self.split.test
+            if chosen and chosen.last >= test.first and "blend_weights" not in self.allow_overlap:
+                raise ValueError(
+                    f"blends.{name}: weights chosen on {chosen.period()} reach into the test, {test.period()}; "
+                    "choose them on earlier days, or add 'allow_overlap: [blend_weights]', which the forecasts then say"
+                )
+        for name, place in self.rivals.items():
+            try:
+                place.format(layer="")
+            except (KeyError, ValueError, IndexError) as error:
+                raise ValueError(f"rivals.{name}: {place!r}: braces stand for layer alone") from error
+        known = [*self.runs, *self.blends]
+        layers = list(self.layers.values()) or [LayerConfig(observed="soil_moisture")]
+        for name, run in self.runs.items():
+            for foreseen in (run.channels(layer).foreseen for layer in layers):
+                if foreseen:
+                    raise ValueError(
+                        f"runs.{name}: future {list(foreseen)} is moisture of the days to forecast, which no forecast "
+                        "may see; give weather or '{observed}_normal', and moisture in history"
+                    )
+            for layer in run.only or ():
+                if layer not in self.layers:
+                    raise ValueError(f"runs.{name}: unknown layer '{layer}'{nearest(layer, list(self.layers))}")
+            if run.above is not None and run.above not in known:
+                raise ValueError(f"runs.{name}: unknown run 'above: {run.above}'{nearest(run.above, known)}")
+        return self
+
+
+def load_experiment(name: str) -> Experiment:
+    """Read an experiment file, or one of the built-in ones by its name.
+
+    Raises
+    ------
+    VadoseError
+        When there is none, it is no YAML, or a key or value in it is wrong; the message names the
+        file, the key and the nearest key there is.
+
+    Examples
+    --------
+    >>> load_experiment("conus").split.training.first
+    datetime.date(2015, 4, 1)
+    """
+    return load(name, Experiment, "", "experiment")
+
+
+def quick(experiment: Experiment) -> Experiment:
+    """The same experiment with a few steps of everything: it shows that all runs, not how well.
+
+    Networks are trained for an epoch; of validation and test the first `QUICK_DAYS` are forecast, in windows that do
+    not overlap.
+
+    Examples
+    --------
+    >>> run = quick(load_experiment("conus")).runs["convlstm"]
+    >>> run.training.epochs, run.window, run.forecast_stride
+    (1, 8, 8)
+    """
+    runs = {}
+    for name, run in experiment.runs.items():
+        training = run.training.model_copy(
+            update={"epochs": 1, "samples_per_epoch": 256, "seeds": run.training.seeds[:1]}
+        )
+        hyper = run.hyper | ({"iterations": 5} if run.model == "trees" else {})
+        side_by_side = run.window if isinstance(run.window, int) else run.forecast_stride
+        update = {"training": training, "hyper": hyper, "forecast_stride": side_by_side}
+        runs[name] = run.model_copy(update=update)
+    split = experiment.split.model_copy(
+        update={phase: _first_days(getattr(experiment.split, phase)) for phase in ("validation", "test")}
+    )
+    fewest = min(experiment.min_pairs or QUICK_PAIRS, QUICK_PAIRS)
+    return experiment.model_copy(update={"runs": runs, "split": split, "min_pairs": fewest})
+
+
+def _first_days(period: PeriodConfig) -> PeriodConfig:
+    """The first `QUICK_DAYS` of a period, or all of it."""
+    return period.model_copy(update={"last": min(period.last, period.first + timedelta(days=QUICK_DAYS - 1))})

@@ -1,0 +1,138 @@
+"""What experiment files of every kind share: sections that refuse unknown keys, periods, and how files are read."""
+
+import difflib
+from datetime import date
+from importlib.resources import files
+from pathlib import Path
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from vadose.door.days import Period
+from vadose.errors import VadoseError
+
+
+class Section(BaseModel):
+    """Of a file: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ExperimentFile(Section):
+    """A whole experiment file.
+
+    ``replicates`` is a key of earlier versions, the bootstrap replicates of intervals that are drawn otherwise now. Any
+    number is taken and does nothing.
+    """
+
+    replicates: float | None = Field(None, exclude=True)
+
+
+class PeriodConfig(Section):
+    """First and last valid day of a split."""
+
+    first: date
+    last: date
+
+    def period(self) -> Period:
+        """As the functions take it."""
+        return Period(self.first.isoformat(), self.last.isoformat())
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "PeriodConfig":
+        if self.last < self.first:
+            raise ValueError(f"last day {self.last} lies before the first, {self.first}")
+        return self
+
+
+def built_in(kind: str = "") -> list[str]:
+    """Names of the experiments that come with the package, or of the cubes with ``kind='cubes'``."""
+    folder = files("vadose.experiments.configs").joinpath(kind) if kind else files("vadose.experiments.configs")
+    return sorted(p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml"))
+
+
+Config = TypeVar("Config", bound=BaseModel)
+
+
+def load(name: str, model: type[Config], folder: str, what: str) -> Config:
+    """Read a file, or one of the built-in ones of a folder by its name.
+
+    Raises
+    ------
+    VadoseError
+        When there is none, it is no YAML, or a key or value in it is wrong; the message names the file, the key and the
+        nearest key there is.
+    """
+    path = Path(name)
+    try:
+        text = _text(path, name, folder, what)
+        return model.model_validate(_without_shared(yaml.load(text, _Loader)))
+    except (OSError, UnicodeDecodeError) as error:
+        raise VadoseError(f"{name}: cannot be read as text ({error})") from error
+    except yaml.YAMLError as error:
+        raise VadoseError(f"{name}: not YAML: {' '.join(str(error).split())}") from error
+    except ValidationError as error:
+        raise VadoseError("\n".join(f"{name}: {_told(e, model)}" for e in error.errors())) from error
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML whose keys stand once: of two the first would be lost without a word."""
+
+    def compose_mapping_node(self, anchor: Any) -> Any:
+        node = super().compose_mapping_node(anchor)
+        keys = [key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+        for number, key in enumerate(keys):
+            if key.value in [other.value for other in keys[:number]]:
+                raise yaml.MarkedYAMLError(None, None, f"key '{key.value}' stands twice", key.start_mark)
+        return node
+
+
+def _text(path: Path, name: str, folder: str, what: str) -> str:
+    if not path.suffix and name in built_in(folder):
+        return files("vadose.experiments.configs").joinpath(folder, f"{name}.yaml").read_text()
+    if path.is_file():
+        return path.read_text("utf-8")
+    raise VadoseError(f"{name}: no such {what} file, nor one of the built-in {built_in(folder)}")
+
+
+def _without_shared(values: Any) -> Any:
+    """Leave out the top-level keys that begin with a point: they hold YAML anchors only."""
+    if not isinstance(values, dict):
+        return values
+    return {key: value for key, value in values.items() if not str(key).startswith(".")}
+
+
+def _told(error: Any, top: type[BaseModel]) -> str:
+    place = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        return f"unknown key '{place}'{nearest(str(error['loc'][-1]), _keys_at(error['loc'][:-1], top))}"
+    if error["type"] == "missing":
+        return f"key '{place}' is missing"
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{place}: {message}" if place else message
+
+
+def _keys_at(place: tuple[Any, ...], top: type[BaseModel]) -> list[str]:
+    """Keys allowed at a place of a file."""
+    kind: Any = top
+    for part in place:
+        section = _section(kind)
+        kind = section.model_fields[str(part)].annotation if section else get_args(kind)[-1]
+    found = _section(kind)
+    return list(found.model_fields) if found else []
+
+
+def _section(kind: Any) -> type[BaseModel] | None:
+    """The section that a key's type is, alone or as one of several; none where it is a table of sections."""
+    for one in (kind, *(get_args(kind) if get_origin(kind) in (Union, UnionType) else ())):
+        if isinstance(one, type) and issubclass(one, BaseModel):
+            return one
+    return None
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """What to say of a word that is not known."""
+    close = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean '{close[0]}'?" if close else f"; known are {known}"

@@ -1,0 +1,310 @@
+"""Downscaling at stations: every model in every scenario, scored on identical station-days."""
+
+import csv
+import json
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from vadose.artefact import identity, is_current, made_from, note_inputs, provenance, writing
+from vadose.errors import VadoseError
+from vadose.evaluation.station_series import evaluate_series
+from vadose.experiments.downscaling import Downscaling, DownscalingRun
+from vadose.predict.calibration import coverage_table
+from vadose.predict.explain import importances
+from vadose.reports.page import build_tables_report
+from vadose.reports.xu_2025 import downscaling_tables
+from vadose.samples.folds import Fold, blocked, cross_region, network, off_site, on_site
+from vadose.samples.station_days import DEVIATION, NORMAL, StationDays
+from vadose.training.alignment import fit_aligned
+from vadose.training.station_days import estimate, fit, load, save
+from vadose.training.trees import estimate_trees, fit_trees
+
+Array = NDArray[np.float32]
+Progress = Callable[[str, float], None]
+LEVELS = (0.5, 0.9)
+"""Of the intervals whose coverage is told."""
+SCENARIOS = ("on-site", "off-site", "cross-region", "blocked", "network")
+
+
+def study_downscaling(
+    experiment: Downscaling,
+    table_path: Path,
+    out: Path,
+    *,
+    title: str,
+    scenarios: Sequence[str] | None = None,
+    progress: Progress = lambda what, share: None,
+) -> Path:
+    """Fit and test every run in every fold, score all on identical samples, write tables, figures and a report.
+
+    Written under ``out``: ``runs/SCENARIO/FOLD/RUN``, ``predictions/SCENARIO.zarr``, ``evaluation``, ``paper`` with the
+    tables and figures of Xu et al. (2025), ``coverage.csv`` where models have deviations, ``importances.csv`` of the
+    networks to explain, ``report.html`` and ``scores.csv``. Each is left alone when it was made of
+    the same inputs: an interrupted study goes on where it stopped.
+
+    Parameters
+    ----------
+    experiment
+        See `vadose.experiments.downscaling.load_downscaling`.
+    table_path
+        Made by `vadose.cube.station_table.build_station_table`.
+    scenarios
+        Those of the experiment to run; all when left out.
+
+    Returns
+    -------
+    Path
+        The report.
+
+    Raises
+    ------
+    VadoseError
+        When a feature is not in the table, a scenario not in the experiment, or nothing is left to test.
+    """
+    if made_from(table_path) is None:
+        raise VadoseError(f"{table_path}: no table of station-days there")
+    made_of = identity(table_path)
+    table = xr.open_zarr(table_path, consolidated=False).sel(time=slice(f"{experiment.first}", f"{experiment.last}"))
+    table = table.load()
+    names = [name for name in SCENARIOS if getattr(experiment.scenarios, name.replace("-", "_"))]
+    if unknown := [name for name in scenarios or () if name not in names]:
+        raise VadoseError(f"unknown scenario {unknown}; the experiment has {names}")
+    predictions = {}
+    for scenario in scenarios or names:
+        folds = list(_folds(experiment, table, scenario))
+        if not folds:
+            progress(f"{scenario}: no day to test in the table", 1.0)
+            continue
+        store = _predict(experiment, table, scenario, folds, out, made_of, progress)
+        predictions[scenario] = xr.open_zarr(store, consolidated=False).load()
+    if not predictions:
+        raise VadoseError(
+            f"{table_path}: none of {list(scenarios or names)} has a day to test between "
+            f"{experiment.first} and {experiment.last}"
+        )
+    progress("scoring", 0.0)
+    evaluation = evaluate_series(predictions, out / "evaluation", table=table, min_pairs=experiment.min_pairs)
+    progress("scoring", 1.0)
+    _coverage(predictions, out, progress)
+    weighed = _importances(experiment, table, predictions, out, progress) if experiment.explained else None
+    progress("drawing tables and figures", 0.0)
+    paper = downscaling_tables(
+        evaluation, predictions, out / "paper", run=experiment.shown, table=table, importances=weighed
+    )
+    progress("drawing tables and figures", 1.0)
+    with writing(out / "scores.csv") as scratch:
+        scratch.write_bytes((evaluation / "scores.csv").read_bytes())
+    return build_tables_report(paper, out / "report.html", title=title, simulated=table.attrs["simulated"] == "true")
+
+
+def _coverage(predictions: dict[str, xr.Dataset], out: Path, progress: Progress) -> None:
+    """Coverage and width of intervals, as models give them and calibrated, of the scenarios that allow it."""
+    parts = []
+    for scenario, store in predictions.items():
+        if not np.isfinite(store.predicted_std.values).any():
+            continue
+        try:
+            parts.append(coverage_table({scenario: store}, LEVELS))
+        except VadoseError as error:
+            progress(f"no calibrated intervals: {error}", 1.0)
+    if parts:
+        with writing(out / "coverage.csv") as scratch:
+            pd.concat(parts).to_csv(scratch, index=False, float_format="%.5g")
+
+
+def _importances(
+    experiment: Downscaling, table: xr.Dataset, predictions: dict[str, xr.Dataset], out: Path, progress: Progress
+) -> Path:
+    """What moves the estimates of the networks to explain, in the first fold of each scenario."""
+    path = out / "importances.csv"
+    parts = []
+    for scenario in predictions:
+        fold = next(iter(_folds(experiment, table, scenario)))
+        for name in experiment.explained:
+            progress(f"weighing features, {scenario} {name}", 0.0)
+            run, folder = experiment.runs[name], out / "runs" / scenario / fold.name / name
+            checkpoint = load(folder / "model.pt")
+            days = StationDays(table, run.features(_own(run, scenario)), fold.training)
+            found = importances(checkpoint, days, fold.test & np.isfinite(days.observed))
+            parts.append(found.assign(scenario=scenario, fold=fold.name, model=name))
+            progress(f"weighing features, {scenario} {name}", 1.0)
+    with writing(path) as scratch:
+        pd.concat(parts).to_csv(scratch, index=False, float_format="%.4g")
+    return path
+
+
+def _own(run: DownscalingRun, scenario: str) -> tuple[str, ...]:
+    """Features of a station's own past, which is known on-site alone."""
+    return (NORMAL, DEVIATION) if run.local and scenario == "on-site" else ()
+
+
+def _folds(experiment: Downscaling, table: xr.Dataset, scenario: str) -> Iterator[Fold]:
+    """Folds of a scenario that have a day to test."""
+    named = experiment.stations()
+    stations = table.station.values.astype(object)
+    learnt = np.ones(len(stations), bool) if named is None else np.isin(stations, named)
+    if not learnt.any():
+        raise VadoseError(f"none of the stations to learn from ({experiment.learn_from}) is in the table")
+    held = experiment.scenarios
+    if scenario == "on-site" and held.on_site:
+        return on_site(table, learnt, **held.on_site.model_dump())
+    if scenario == "off-site" and held.off_site:
+        return off_site(table, learnt, **held.off_site.model_dump())
+    if scenario == "cross-region" and held.cross_region:
+        return cross_region(table, learnt, **held.cross_region.model_dump())
+    if scenario == "network" and held.network:
+        return network(table, learnt, **held.network.model_dump())
+    assert held.blocked is not None
+    return blocked(table, learnt, **held.blocked.model_dump())
+
+
+def _predict(
+    experiment: Downscaling,
+    table: xr.Dataset,
+    scenario: str,
+    folds: list[Fold],
+    out: Path,
+    made_of: str,
+    progress: Progress,
+) -> Path:
+    """The store of all models' estimates of the station-days tested."""
+    setting = getattr(experiment.scenarios, scenario.replace("-", "_")).model_dump()
+    of_all = {
+        "table": made_of,
+        "scenario": scenario,
+        "setting": setting,
+        "learn_from": experiment.learn_from,
+        "days": [str(experiment.first), str(experiment.last)],
+    }
+    shape = (table.sizes["station"], table.sizes["time"])
+    store = out / "predictions" / f"{scenario}.zarr"
+    runs = {name: run.model_dump(mode="json") for name, run in experiment.runs.items()}
+    files = {
+        (fold.name, name): out / "runs" / scenario / fold.name / name / "estimates.npz"
+        for fold in folds
+        for name in runs
+    }
+    for fold in folds:
+        for name, run in experiment.runs.items():
+            made_of_run = of_all | {"fold": fold.name, "run": runs[name]}
+            _run(run, table, scenario, fold, files[fold.name, name].parent, made_of_run, progress)
+    inputs = of_all | {
+        "runs": runs,
+        "ensembles": experiment.ensembles,
+        "products": experiment.products,
+        "estimates": identity(*files.values()),
+    }
+    if is_current(store, **inputs):
+        return store
+    fold_of = np.full(shape, -1, np.int16)
+    found: dict[str, tuple[Array, Array]] = {}
+    for fold_number, fold in enumerate(folds):
+        fold_of[fold.test] = fold_number
+        for name in runs:
+            kept = np.load(files[fold.name, name])
+            for target, key in zip(_of_model(found, name, shape), ("mean", "std"), strict=True):
+                target[fold.test] = kept[key]
+    for name, members in experiment.ensembles.items():
+        found[name] = _joined([found[member] for member in members])
+    for name in (product for product in experiment.products if product in table):
+        values = table[name].transpose("station", "time").values.astype(np.float32)
+        found[name] = np.where(fold_of >= 0, values, np.float32(np.nan)), np.full(shape, np.nan, np.float32)
+    dims = ("model", "station", "time")
+    dataset = xr.Dataset(
+        {
+            "predicted": (dims, np.stack([mean for mean, _ in found.values()])),
+            "predicted_std": (dims, np.stack([std for _, std in found.values()])),
+            "observed": (dims[1:], table.soil_moisture.transpose("station", "time").values),
+            "fold": (dims[1:], fold_of),
+        },
+        coords={
+            "model": np.array(list(found), object),
+            "station": table.station.values.astype(object),
+            "network": ("station", table.network.values.astype(object)),
+            "time": table.time.values,
+            "lat": ("station", table.lat.values),
+            "lon": ("station", table.lon.values),
+            "elevation": ("station", table.elevation.values),
+        },
+        attrs={key: table.attrs[key] for key in ("dataset", "simulated", "mode")}
+        | {"folds": json.dumps([fold.name for fold in folds]), "scenario": scenario}
+        | provenance(**inputs),
+    )
+    with writing(store) as scratch:
+        dataset.to_zarr(scratch, mode="w", zarr_format=3, consolidated=False)
+    return store
+
+
+def _run(
+    run: DownscalingRun,
+    table: xr.Dataset,
+    scenario: str,
+    fold: Fold,
+    folder: Path,
+    inputs: dict[str, Any],
+    progress: Progress,
+) -> None:
+    """Fit a run in a fold and keep its estimates of the station-days tested."""
+    if is_current(folder, **inputs):
+        return
+    what = f"{scenario} {fold.name} {folder.name}"
+    own = _own(run, scenario)
+    days = StationDays(table, run.features(own), fold.training)
+    checkpoint: dict[str, Any] | None = None
+    log: list[dict[str, Any]] = []
+    if run.model == "trees":
+        progress(f"fitting {what}", 0.0)
+        regressor, predictors = fit_trees(days, fold.training, **run.hyper, limit=run.limit)
+        mean = estimate_trees(regressor, predictors, fold.test)
+        std = np.full_like(mean, np.nan)
+        progress(f"fitting {what}", 1.0)
+    else:
+        hyper = run.hyper | ({"local": own} if own and run.model == "long_mmnet" else {})
+        learn: Any = fit
+        if run.align:
+            learn = partial(fit_aligned, target=fold.test, align=run.align, weight=run.align_weight)
+        checkpoint, log = learn(
+            days,
+            table,
+            fold.training,
+            model=run.model,
+            hyper=hyper,
+            fitting=run.fitting.fitting(),
+            what=what,
+            progress=progress,
+        )
+        checkpoint["attributes"] = {key: table.attrs[key] for key in ("dataset", "mode", "simulated")}
+        mean, std = estimate(checkpoint, days, fold.test, passes=run.dropout_passes)
+    with writing(folder) as scratch:
+        scratch.mkdir()
+        np.savez_compressed(scratch / "estimates.npz", mean=mean[fold.test], std=std[fold.test])
+        if checkpoint is not None:
+            save(checkpoint, scratch / "model.pt")
+            with (scratch / "history.csv").open("w", newline="") as stream:
+                writer = csv.DictWriter(stream, log[0])
+                writer.writeheader()
+                writer.writerows(log)
+        note_inputs(scratch, **inputs)
+
+
+def _of_model(found: dict[str, tuple[Array, Array]], name: str, shape: tuple[int, int]) -> tuple[Array, Array]:
+    if name not in found:
+        found[name] = np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32)
+    return found[name]
+
+
+def _joined(members: list[tuple[Array, Array]]) -> tuple[Array, Array]:
+    """Mean, and deviation of the mixture of the members that have one."""
+    mean = np.mean([mean for mean, _ in members], axis=0)
+    with_std = [(m, s) for m, s in members if np.isfinite(s).any()]
+    if not with_std:
+        return mean, np.full_like(mean, np.nan)
+    squares = np.mean([s**2 + (m - mean) ** 2 for m, s in with_std], axis=0)
+    return mean, np.sqrt(squares)

@@ -1,0 +1,36 @@
+"""What maps say of themselves and of what they are made of."""
+
+from typing import Any
+
+import xarray as xr
+
+from vadose.errors import VadoseError
+
+
+def attributes_of(kept: dict[str, Any], fine: xr.Dataset, coarse: list[xr.Dataset]) -> dict[str, Any]:
+    """What the maps say of themselves, by what they are made of."""
+    learnt = kept.get("attributes", {})
+    mode = fine.attrs.get("mode")
+    if mode and learnt.get("mode") and mode != learnt["mode"]:
+        raise VadoseError(
+            f"maps: gaps of the fine features are filled in the mode {mode!r}, the network learnt in "
+            f"{learnt['mode']!r}; make the features anew in that mode"
+        )
+    told = [data.attrs["simulated"] for data in (fine, *coarse) if "simulated" in data.attrs]
+    told += [learnt["simulated"]] if "simulated" in learnt else []
+    simulated = "unknown" if not told else "true" if "true" in told else "false"
+    found = {**learnt, "simulated": simulated, "title": "volumetric soil moisture, daily maps"}
+    if mode:
+        found["mode"] = mode
+    if issued := [data.attrs["init_time"] for data in coarse if "init_time" in data.attrs]:
+        # Whatever else is given of the days ahead was not known on the day of issue, unless it is a forecast too.
+        others = [data.attrs.get("weather") for data in coarse if "init_time" not in data.attrs]
+        said = others[0] if len(set(others)) == 1 and others[0] else "perfect"
+        found |= {"init_time": issued[0], "weather": said}
+    return found
+
+
+def inputs_of(data: xr.Dataset) -> dict[str, Any]:
+    """Which part of a store is given."""
+    ends = {name: [str(axis.values[0]), str(axis.values[-1])] for name, axis in data.indexes.items() if len(axis)}
+    return {"sizes": dict(data.sizes), "ends": ends, "variables": sorted(map(str, data.data_vars))}

@@ -1,0 +1,1 @@
+"""Pages, figures, and the tables of the two papers."""

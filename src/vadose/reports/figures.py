@@ -1,0 +1,228 @@
+"""Figures of the forecast study: scatter of pairs, maps and box plots of scores, forecast maps."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib import colormaps
+from matplotlib.colors import ListedColormap, LogNorm
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from numpy.typing import NDArray
+
+from vadose.evaluation.metrics import bias, moments, pearson_r, rmse, ubrmse
+
+TITLES = {"pearson_r": "R", "ubrmse": "ubRMSE [m³ m⁻³]", "bias": "bias [m³ m⁻³]"}
+SHORT = {
+    "grassland": "G",
+    "cropland": "C",
+    "permanent wetland": "PW",
+    "savanna": "S",
+    "shrubland": "Sh",
+    "forest": "F",
+}
+_RANGES = {"pearson_r": (-0.2, 1.0), "ubrmse": (0.0, 0.12), "bias": (-0.2, 0.2)}
+_MAPS = {"pearson_r": ("viridis", (0.0, 1.0)), "ubrmse": ("cividis_r", (0.0, 0.1)), "bias": ("BrBG", (-0.12, 0.12))}
+_TEXTURES = ListedColormap(["#F0E442", "#E69F00", "#7A3B0A"])
+_BINS = 70
+
+
+def density(pairs: Mapping[str, xr.Dataset]) -> Figure:
+    """Forecast against observed, a row for each layer and a panel for each lead, pairs counted in bins.
+
+    ``pairs``: layer -> predicted (lead_days, time, site) and observed (time, site). R, RMSE, MBE (mean bias
+    error) and ubRMSE in the panels are of the pooled pairs, as in the paper, not medians over sites.
+    """
+    leads = next(iter(pairs.values())).lead_days.values
+    figure = Figure(figsize=(2.7 * len(leads) + 1.0, 2.75 * len(pairs) + 0.3), layout="constrained")
+    axes = figure.subplots(len(pairs), len(leads), squeeze=False, sharex=True, sharey=True)
+    top = max(_top(of.observed.values, of.predicted.values) for of in pairs.values())
+    edges = np.linspace(0, top, _BINS)
+    counts = {}
+    for row, (layer, of) in enumerate(pairs.items()):
+        for column, lead in enumerate(leads):
+            p, o = of.predicted.sel(lead_days=lead).values.ravel(), of.observed.values.ravel()
+            known = np.isfinite(p) & np.isfinite(o)
+            counts[row, column] = np.histogram2d(o[known], p[known], bins=[edges, edges])[0]
+            axis = axes[row, column]
+            text = _pooled(p[known], o[known]) if known.any() else "no pairs"
+            axis.text(
+                0.03,
+                0.97,
+                text,
+                transform=axis.transAxes,
+                va="top",
+                fontsize=7,
+                bbox={"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 1},
+            )
+            axis.plot([0, top], [0, top], color="black", linewidth=0.8)
+            axis.set_aspect("equal")
+            axis.tick_params(labelsize=7)
+            if row == 0:
+                axis.set_title(_days(lead), fontsize=9)
+            if column == 0:
+                axis.set_ylabel(f"{layer}\nforecast [m³ m⁻³]", fontsize=8)
+            if row == len(pairs) - 1:
+                axis.set_xlabel("observed [m³ m⁻³]", fontsize=8)
+    norm = LogNorm(1, max(2.0, max(of.max() for of in counts.values())))
+    for place, of in counts.items():
+        drawn = axes[place].pcolormesh(edges, edges, np.where(of.T > 0, of.T, np.nan), norm=norm, cmap="viridis")
+    figure.colorbar(drawn, ax=axes, shrink=0.6, label="pairs in a bin", pad=0.01)
+    return figure
+
+
+def site_maps(scores: xr.Dataset) -> Figure:
+    """R, ubRMSE and bias of one run at the sites, a column for each of three leads, with histograms."""
+    leads = _some(scores.lead_days.values)
+    lon, lat = scores.lon.values, scores.lat.values
+    figure = Figure(figsize=(4.6 * len(leads) + 1.0, 12.0), layout="constrained")
+    heights = [3.0, 1.0] * len(_MAPS)
+    axes = figure.subplots(len(heights), len(leads), squeeze=False, height_ratios=heights)
+    size = float(np.clip(12000 / max(len(lon), 1), 2, 70))
+    for number, (metric, (colours, (low, high))) in enumerate(_MAPS.items()):
+        for column, lead in enumerate(leads):
+            values = scores.value.sel(metric=metric, lead_days=lead).values
+            known = np.isfinite(values)
+            place, histogram = axes[2 * number, column], axes[2 * number + 1, column]
+            drawn = place.scatter(
+                lon[known],
+                lat[known],
+                c=values[known],
+                s=size,
+                cmap=colours,
+                vmin=low,
+                vmax=high,
+                edgecolors="0.3",
+                linewidths=0.3 if len(lon) < 500 else 0.0,
+            )
+            place.set_aspect(1 / np.cos(np.radians(lat.mean())), adjustable="datalim")
+            place.set_title(f"{TITLES[metric].split(' [')[0]}, {_days(lead)}", fontsize=10)
+            place.tick_params(labelsize=7)
+            edges = np.linspace(*_RANGES[metric], 31)
+            histogram.hist(np.clip(values[known], edges[0], edges[-1]), bins=edges, color="0.6")
+            if known.any():
+                middle = float(np.median(values[known]))
+                histogram.axvline(middle, color="black", linewidth=1.2)
+                histogram.set_title(f"median {middle:.3f}, n {known.sum()}", fontsize=8)
+            histogram.set_xlabel(TITLES[metric], fontsize=8)
+            histogram.tick_params(labelsize=7)
+            if column == 0:
+                place.set_ylabel("latitude [°]", fontsize=8)
+                histogram.set_ylabel("sites", fontsize=8)
+        figure.colorbar(drawn, ax=axes[2 * number], shrink=0.85, label=TITLES[metric], extend="both", pad=0.01)
+    return figure
+
+
+def class_boxes(shown: Mapping[str, tuple[xr.DataArray, NDArray[np.object_]]], order: Sequence[str]) -> Figure:
+    """R, ubRMSE and bias by class of the sites: a column for each layer, a box for each lead.
+
+    ``shown``: layer -> values (lead_days, site, metric) and the class of each site. Boxes hold the quartiles,
+    whiskers reach to 5 and 95 %; numbers of sites stand in brackets.
+    """
+    leads = next(iter(shown.values()))[0].lead_days.values
+    names = [name for name in order if any((labels == name).any() for _, labels in shown.values())]
+    width = 0.8 / len(leads)
+    colours = colormaps["viridis"](np.linspace(0.05, 0.95, len(leads)))
+    figure = Figure(figsize=(max(4.2, 1.0 * len(names)) * len(shown) + 0.6, 8.2), layout="constrained")
+    axes = figure.subplots(len(TITLES), len(shown), squeeze=False, sharey="row", sharex="col")
+    for column, (layer, (values, labels)) in enumerate(shown.items()):
+        for row, metric in enumerate(TITLES):
+            axis = axes[row, column]
+            for k, lead in enumerate(leads):
+                of_lead = values.sel(metric=metric, lead_days=lead).values
+                groups = [of_lead[(labels == name) & np.isfinite(of_lead)] for name in names]
+                axis.boxplot(
+                    groups,
+                    positions=np.arange(len(names)) + (k - (len(leads) - 1) / 2) * width,
+                    widths=0.85 * width,
+                    whis=(5, 95),
+                    showfliers=False,
+                    patch_artist=True,
+                    manage_ticks=False,
+                    medianprops={"color": "black" if k > len(leads) / 2 else "white"},
+                    boxprops={"facecolor": colours[k], "linewidth": 0.5},
+                    whiskerprops={"linewidth": 0.7},
+                    capprops={"linewidth": 0.7},
+                )
+            if metric == "bias":
+                axis.axhline(0.0, color="0.4", linewidth=0.7, zorder=0)
+            axis.set_xlim(-0.6, len(names) - 0.4)
+            axis.grid(axis="y", alpha=0.3)
+            axis.tick_params(labelsize=8)
+            if column == 0:
+                axis.set_ylabel(TITLES[metric], fontsize=9)
+        counted = values.notnull().any(("lead_days", "metric")).values
+        ticks = [f"{SHORT.get(name, name)}\n({int((counted & (labels == name)).sum())})" for name in names]
+        axes[-1, column].set_xticks(range(len(names)), ticks)
+        axes[0, column].set_title(layer, fontsize=10)
+    handles = [Patch(facecolor=colours[k], label=_days(lead)) for k, lead in enumerate(leads)]
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(leads), fontsize=8, frameon=False)
+    return figure
+
+
+def forecast_maps(
+    rows: Sequence[tuple[str, NDArray[np.object_] | None, xr.DataArray, Mapping[int, xr.DataArray]]],
+    day: str,
+    textures: Sequence[str],
+) -> Figure:
+    """Maps of one day: a row for each layer; texture, observed, and the forecasts for the day by lead.
+
+    Of each row: layer, texture of each cell (y, x) or None, observed (y, x), and lead [d] -> forecast (y, x).
+    """
+    leads = _some(np.array(list(rows[0][3])))
+    with_texture = any(texture is not None for _, texture, _, _ in rows)
+    height, width = rows[0][2].shape
+    columns = with_texture + 1 + len(leads)
+    panel = 3.4
+    size = (panel * columns + 1.2, (panel * height / width + 0.45) * len(rows) + 0.6)
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots(len(rows), columns, squeeze=False)
+    for row, (layer, texture, observed, forecasts) in enumerate(rows):
+        maps: list[Any] = [observed.values, *(forecasts[lead].values for lead in leads)]
+        low, high = np.nanpercentile(np.concatenate([m.ravel() for m in maps]), [1, 99])
+        titles = ["observed", *(f"forecast {_days(lead)} ahead" for lead in leads)]
+        for axis, values, title in zip(axes[row, with_texture:], maps, titles, strict=True):
+            drawn = axis.imshow(values, cmap="viridis_r", vmin=low, vmax=high, interpolation="nearest")
+            if row == 0:
+                axis.set_title(title, fontsize=9)
+        figure.colorbar(drawn, ax=axes[row, with_texture:], shrink=0.85, label="m³ m⁻³", extend="both", pad=0.01)
+        if texture is not None:
+            numbers = np.full(texture.shape, np.nan)
+            for number, name in enumerate(textures):
+                numbers[texture == name] = number
+            axes[row, 0].imshow(numbers, cmap=_TEXTURES, vmin=-0.5, vmax=2.5, interpolation="nearest")
+        if with_texture and row == 0:
+            axes[0, 0].set_title("soil texture", fontsize=9)
+        axes[row, 0].set_ylabel(layer, fontsize=10)
+    for axis in axes.ravel():
+        axis.set_xticks([])
+        axis.set_yticks([])
+    if with_texture:
+        handles = [Patch(facecolor=_TEXTURES(number), label=name) for number, name in enumerate(textures)]
+        figure.legend(handles=handles, loc="outside lower left", ncols=len(textures), fontsize=8, frameon=False)
+    figure.suptitle(day, fontsize=11)
+    return figure
+
+
+def _pooled(predicted: NDArray[Any], observed: NDArray[Any]) -> str:
+    """Scores of pairs of all sites together."""
+    centre = observed.mean()
+    m = moments(predicted - centre, observed - centre).sum(axis=0)
+    errors = f"RMSE {rmse(m):.3f}\nMBE {bias(m):+.3f}\nubRMSE {ubrmse(m):.3f}"
+    return f"R {pearson_r(m):.2f}\n{errors}\nn {len(observed):,}"
+
+
+def _some(leads: NDArray[Any]) -> list[int]:
+    """The shortest lead, the middle one and the longest."""
+    return list(dict.fromkeys(int(leads[k]) for k in (0, len(leads) // 2, -1)))
+
+
+def _days(lead: Any) -> str:
+    return f"{int(lead)} d"
+
+
+def _top(*series: NDArray[Any]) -> float:
+    """Upper end of an axis that holds all but outliers."""
+    known = [values[np.isfinite(values)] for values in series]
+    return 1.1 * max((float(np.percentile(values, 99.9)) for values in known if len(values)), default=0.5)

@@ -1,0 +1,330 @@
+"""The tables and figures of Rabiei et al. (2025) from evaluations of the same layers."""
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from vadose.artefact import identity, is_current, note_inputs, writing
+from vadose.errors import VadoseError
+from vadose.evaluation.collocate import observed_variable
+from vadose.evaluation.strata import strata_of
+from vadose.features.classes import IGBP_GROUPS, TEXTURE_GROUPS
+from vadose.reports import figures
+
+BASELINES = ("persistence", "damped_persistence", "climatology")
+_METRICS = ("pearson_r", "ubrmse", "bias")
+_RUN = ["model", "weather", "scenario"]
+_STATISTICS = ["metric", "q25", "median", "q75", "lower", "upper", "n_sites", "n_pairs"]
+_GROUP_OF = {texture: group for group, textures in TEXTURE_GROUPS.items() for texture in textures}
+
+
+class _Absent(Exception):
+    """Why a table or figure cannot be made of what is there."""
+
+
+def paper_tables(
+    evaluations: Mapping[str, Path],
+    out: Path,
+    *,
+    run: str | None = None,
+    forecasts: Mapping[str, xr.Dataset] | None = None,
+    cube: xr.Dataset | None = None,
+    day: str | None = None,
+) -> Path:
+    """Write Tables 1, 4, 5, A1 as CSV and Figures 3-9, A1, A3, A4 as PNG into a folder.
+
+    What each shows, and why one is left out, is said in ``index.csv`` (file, shows, absent_because). Sites may
+    be stations, where the largest network takes the place of the paper's SCAN and the next that of its USCRN,
+    or the cells of a map, which are of no network.
+
+    Parameters
+    ----------
+    evaluations
+        Layer -> folder that `vadose.evaluation.evaluate` wrote, from the surface down.
+    run
+        The run figures show, as ``'convlstm|none|S2'`` (model, weather, scenario). When left out: of the runs
+        that are no baselines, those of scenario S2 if there are any, without weather if there are any, that with
+        the highest median R at the shortest lead, averaged over layers; it is chosen on the scores it is then
+        shown with, and ``index.csv`` says so.
+    forecasts
+        Layer -> store of forecasts, for the maps of Figure 9.
+    cube
+        Holds what the forecasts are compared with in Figure 9, and soil fractions for its map of texture.
+    day
+        Day the maps of Figure 9 are of: each lead's forecast for it; when left out, the middle one of the days
+        all leads forecast.
+
+    Raises
+    ------
+    VadoseError
+        When a folder is no evaluation, or lacks the run, or not all leads forecast the day.
+
+    References
+    ----------
+    Rabiei, Babaeian and Grunwald (2025), doi:10.3390/rs17183219.
+    """
+    layers = {layer: _Layer(folder) for layer, folder in evaluations.items()}
+    if not layers:
+        raise VadoseError("the paper's tables: no evaluation given; give one a layer")
+    chosen = "" if run else " (the best by median R at the shortest lead, of the scores shown)"
+    run = run or _best(layers)
+    for layer, of in layers.items():
+        if run not in of.scores.run.values:
+            raise VadoseError(f"the evaluation of {layer} has no run {run!r}; it has {of.scores.run.values.tolist()}")
+    networks = _networks(layers)
+    of_day = _day(forecasts or {}, day)
+    shown = _rows(layers, forecasts or {}, cube, of_day)
+    index = []
+    inputs = {
+        "evaluations": {layer: identity(of.folder) for layer, of in layers.items()},
+        "run": run,
+        "day": str(of_day),
+        "maps": shown if isinstance(shown, _Absent) else identity(*_fields(shown)),
+    }
+    if is_current(out, **inputs):
+        return out
+    with writing(out) as scratch:
+        scratch.mkdir()
+        note_inputs(scratch, **inputs)
+        for file, shows, make in _contents(layers, run, chosen, networks, forecasts or {}, shown, of_day):
+            row = {"file": file, "shows": shows, "absent_because": ""}
+            try:
+                made = make()
+                if isinstance(made, Figure):
+                    made.savefig(scratch / file, dpi=150)
+                else:
+                    made.to_csv(scratch / file, index=False, float_format="%.6g")
+            except _Absent as reason:
+                row["absent_because"] = str(reason)
+            index.append(row)
+        pd.DataFrame(index).to_csv(scratch / "index.csv", index=False)
+    return out
+
+
+class _Layer:
+    """What one evaluation holds."""
+
+    def __init__(self, folder: Path) -> None:
+        if not (folder / "strata.csv").exists():
+            raise VadoseError(f"{folder}: no evaluation there (no strata.csv); make one with: vadose evaluate")
+        self.folder = folder
+        self.scores = xr.open_zarr(folder / "scores.zarr", consolidated=False).load()
+        self.pairs = xr.open_zarr(folder / "pairs.zarr", consolidated=False)
+        self.sites_are = "stations" if self.scores.attrs["observed"] == "stations" else "cells"
+
+    def table(self, name: str) -> pd.DataFrame:
+        return pd.read_csv(self.folder / f"{name}.csv", keep_default_na=False, na_values=[""])
+
+    def labels(self, kind: str) -> NDArray[np.object_]:
+        """Class of each site, '' where there is none."""
+        if "kind" not in self.scores.coords or kind not in self.scores.kind.values:
+            return np.full(self.scores.sizes["site"], "", object)
+        labels: NDArray[np.object_] = self.scores.stratum.sel(kind=kind).values.astype(object)
+        return labels
+
+    def counted(self) -> NDArray[np.bool_]:
+        """Whether a site has a score at any lead."""
+        value = self.scores.value.sel(metric="rmse")
+        counted: NDArray[np.bool_] = value.notnull().any(("run", "lead_days")).values
+        return counted
+
+    def of_network(self, network: str | None) -> NDArray[np.bool_]:
+        """Scored sites of a network, or of all."""
+        return self.counted() & (True if network is None else self.labels("network") == network)
+
+
+def _contents(
+    layers: dict[str, _Layer],
+    run: str,
+    chosen: str,
+    networks: list[str],
+    forecasts: Mapping[str, xr.Dataset],
+    shown: "list[_Row] | _Absent",
+    day: np.datetime64 | None,
+) -> Iterator[tuple[str, str, Callable[[], Any]]]:
+    """File, what it shows, and how it is made."""
+    first = networks[0] if networks else None
+    second = networks[1] if len(networks) > 1 else "second network"
+    where = first or f"all {next(iter(layers.values())).sites_are}"
+    yield "table1.csv", "products and runs at the shortest lead, by network and land cover", partial(_table1, layers)
+    yield "table4.csv", "sites by USDA texture class, network and layer", partial(_table4, layers)
+    yield "table5.csv", "runs at the shortest lead: medians, quartiles over sites", partial(_table5, layers)
+    yield "tableA1.csv", "sites by land cover, texture, network and layer", partial(_table_a1, layers)
+    of_run = f"; {run}{chosen}"
+    for number, (layer, of) in zip((4, 5, 6), layers.items(), strict=False):
+        make = partial(figures.site_maps, of.scores.sel(run=run))
+        yield f"figure{number}.png", f"maps of R, ubRMSE and bias, {layer}{of_run}", make
+    for network, places, numbers in ((first, where, ("3", "7", "8")), (second, second, ("A1", "A3", "A4"))):
+        density, by_cover, by_texture = (f"figure{number}.png" for number in numbers)
+        yield density, f"forecast against observed, {places}{of_run}", partial(_density, layers, run, network)
+        yield by_cover, f"scores by land cover, {places}{of_run}", partial(_boxes, layers, run, "land_cover", network)
+        yield by_texture, f"scores by soil texture, {places}{of_run}", partial(_boxes, layers, run, "texture", network)
+    given = dict.fromkeys("|".join(str(store.attrs[key]) for key in _RUN) for store in forecasts.values())
+    maps = "; ".join(["forecast maps of a day beside the observed", *given])
+    yield "figure9.png", maps, partial(_maps, shown, day)
+
+
+def _table1(layers: dict[str, _Layer]) -> pd.DataFrame:
+    with_products = [layer for layer in layers if (layers[layer].folder / "products.csv").exists()]
+    if not with_products:
+        raise _Absent("no evaluation was given products")
+    table = pd.concat([layers[layer].table("products") for layer in with_products])
+    both = table["class"].str.split(" / ", expand=True).reindex(columns=[0, 1])
+    kind, name = table["kind"], table["class"]
+    table["network"] = np.select([kind == "network", kind == "network / land_cover"], [name, both[0]], "all")
+    table["land_cover"] = np.select([kind == "land_cover", kind == "network / land_cover"], [name, both[1]], "all")
+    return table[["layer", "network", "land_cover", *_RUN, "lead_days", *_STATISTICS]]
+
+
+def _table4(layers: dict[str, _Layer]) -> pd.DataFrame:
+    frame = _sites(layers, "texture_class")
+    table: pd.DataFrame = frame.pivot_table(
+        index="texture_class", columns=["network", "layer"], values="n", aggfunc="sum"
+    )
+    table = table.reindex(index=[*_GROUP_OF], columns=_columns(frame, layers)).fillna(0).astype(int)
+    table.columns = [" ".join(column) for column in table.columns]
+    table.insert(0, "texture", [_GROUP_OF[name] for name in table.index])
+    return table.reset_index()
+
+
+def _table5(layers: dict[str, _Layer]) -> pd.DataFrame:
+    parts = []
+    for of in layers.values():
+        whole = of.table("scores").assign(network="all")
+        strata = of.table("strata")
+        networks = strata[strata["kind"] == "network"].rename(columns={"class": "network"})
+        parts.append(pd.concat([networks, whole]))
+    table: pd.DataFrame = pd.concat(parts)
+    table = table[table.lead_days == table.lead_days.min()]
+    return table[["layer", "network", *_RUN, "lead_days", *_STATISTICS]]
+
+
+def _table_a1(layers: dict[str, _Layer]) -> pd.DataFrame:
+    frame = _sites(layers, "land_cover", "texture")
+    columns = [(network, layer, texture) for network, layer in _columns(frame, layers) for texture in TEXTURE_GROUPS]
+    table: pd.DataFrame = frame.pivot_table(
+        index="land_cover", columns=["network", "layer", "texture"], values="n", aggfunc="sum"
+    )
+    table = table.reindex(index=[*IGBP_GROUPS], columns=pd.MultiIndex.from_tuples(columns)).fillna(0).astype(int)
+    table.columns = [" ".join(column) for column in table.columns]
+    return table.rename_axis("land_cover").reset_index()
+
+
+def _sites(layers: dict[str, _Layer], *kinds: str) -> pd.DataFrame:
+    """A row for each scored site that has a class of every kind."""
+    parts = []
+    for layer, of in layers.items():
+        frame = pd.DataFrame({kind: of.labels(kind) for kind in ("network", *kinds)})[of.counted()]
+        parts.append(frame.assign(layer=layer, n=1))
+    frame = pd.concat(parts)
+    frame = frame[(frame[list(kinds)] != "").all(axis=1)].replace({"network": {"": "all"}})
+    if frame.empty:
+        raise _Absent(f"no site has a class of {' and '.join(kinds)}")
+    return frame
+
+
+def _columns(frame: pd.DataFrame, layers: dict[str, _Layer]) -> list[tuple[str, str]]:
+    return [(network, layer) for network in frame.network.value_counts().index for layer in layers]
+
+
+def _density(layers: dict[str, _Layer], run: str, network: str | None) -> Figure:
+    at = {layer: of.of_network(network) for layer, of in layers.items()}
+    shown = {layer: layers[layer].pairs.sel(run=run).isel(site=of).load() for layer, of in at.items() if of.any()}
+    if not shown:
+        raise _Absent(f"no site is of a {network}")
+    return figures.density(shown)
+
+
+def _boxes(layers: dict[str, _Layer], run: str, kind: str, network: str | None) -> Figure:
+    order = list(IGBP_GROUPS if kind == "land_cover" else TEXTURE_GROUPS)
+    shown = {}
+    for layer, of in layers.items():
+        at = of.of_network(network) & (of.labels(kind) != "")
+        if at.any():
+            shown[layer] = of.scores.value.sel(run=run, metric=list(_METRICS)).isel(site=at), of.labels(kind)[at]
+    if not shown:
+        raise _Absent(f"no site{f' of {network}' if network else ''} has a class of {kind}")
+    return figures.class_boxes(shown, order)
+
+
+_Row = tuple[str, NDArray[np.object_] | None, xr.DataArray, dict[int, xr.DataArray]]
+"""Of a layer: texture, observed, and the forecasts by lead (y, x)."""
+
+
+def _rows(
+    layers: dict[str, _Layer], forecasts: Mapping[str, xr.Dataset], cube: xr.Dataset | None, day: np.datetime64 | None
+) -> list[_Row] | _Absent:
+    """What the maps of a day show, or why there are none."""
+    stores = {layer: forecasts[layer] for layer in layers if layer in forecasts}
+    if not stores or cube is None:
+        return _Absent("no forecast stores and cube were given")
+    if "station" in cube.coords or min(cube.sizes["y"], cube.sizes["x"]) < 2:
+        return _Absent("the cells are stations, not a map")
+    if day is None:
+        return _Absent("no day is forecast at every lead")
+    rows: list[_Row] = []
+    for layer, store in stores.items():
+        valid = {
+            int(lead / np.timedelta64(1, "D")): store.soil_moisture.sel(init_time=day - lead, lead_time=lead).load()
+            for lead in store.lead_time.values
+        }
+        texture = strata_of(cube, layer=layer).get("texture")
+        rows.append((layer, texture, cube[observed_variable(store)].sel(time=day).load(), valid))
+    return rows
+
+
+def _fields(rows: list[_Row]) -> Iterator[xr.DataArray]:
+    for _, texture, observed, valid in rows:
+        yield from (observed, *valid.values(), *([] if texture is None else [xr.DataArray(texture)]))
+
+
+def _maps(shown: list[_Row] | _Absent, day: np.datetime64 | None) -> Figure:
+    if isinstance(shown, _Absent):
+        raise shown
+    return figures.forecast_maps(shown, str(day)[:10], list(TEXTURE_GROUPS))
+
+
+def _day(forecasts: Mapping[str, xr.Dataset], day: str | None) -> np.datetime64 | None:
+    """The day asked for, or the middle one of those all leads forecast; None where there is none."""
+    if not forecasts:
+        return None
+    begin = max(store.init_time.values[0] + store.lead_time.values[-1] for store in forecasts.values())
+    end = min(store.init_time.values[-1] + store.lead_time.values[0] for store in forecasts.values())
+    if day is not None and not begin <= np.datetime64(day) <= end:
+        raise VadoseError(
+            f"maps of {day}: all leads forecast days from {str(begin)[:10]} to {str(end)[:10]}; choose another"
+        )
+    middle = begin + (end - begin) // np.timedelta64(2, "D") * np.timedelta64(1, "D")
+    of: np.datetime64 | None = middle if end >= begin else None
+    return of if day is None else np.datetime64(day, "ns")
+
+
+def _networks(layers: dict[str, _Layer]) -> list[str]:
+    """Networks by the number of their scored sites, the largest first."""
+    names = np.concatenate([of.labels("network")[of.counted()] for of in layers.values()])
+    counts = pd.Series(names[names != ""]).value_counts()
+    return [str(name) for name in counts.index]
+
+
+def _best(layers: dict[str, _Layer]) -> str:
+    """The run to show where none is named."""
+    common = [
+        str(run)
+        for run in next(iter(layers.values())).scores.run.values
+        if all(run in of.scores.run.values for of in layers.values())
+    ]
+    if not common:
+        raise VadoseError("the evaluations have no run in common; name the layers' runs alike")
+    candidates = common
+    for wanted in (lambda r: r[0] not in BASELINES, lambda r: r[2] == "S2", lambda r: r[1] == "none"):
+        candidates = [run for run in candidates if wanted(run.split("|"))] or candidates
+    r = [of.scores.value.sel(run=candidates, metric="pearson_r").isel(lead_days=0) for of in layers.values()]
+    median = np.mean([np.nan_to_num(of.median("site", skipna=True).values, nan=-1.0) for of in r], axis=0)
+    return candidates[int(median.argmax())]

@@ -1,0 +1,458 @@
+"""Figures of the downscaling study: scatter, series, maps and boxes of scores, importances, fine maps."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.patheffects import withStroke
+from numpy.typing import NDArray
+
+from vadose.evaluation.metrics import bias, moments, pearson_r, rmse, ubrmse
+from vadose.reports import plots
+
+MODELS = {
+    "mmnet": "MMNet",
+    "mlp": "MLP",
+    "transformer": "Transformer",
+    "mlp_full": "MLP, all inputs",
+    "transformer_full": "Transformer, all inputs",
+    "long_mmnet": "MMNet, long memory",
+    "soil_moisture_smap_l4": "SMAP L4",
+    "soil_moisture_smap_hydroblocks": "SMAP-HydroBlocks",
+}
+_COLOURS = {
+    "mmnet": "#0072B2",
+    "mlp": "#009E73",
+    "transformer": "#D55E00",
+    "mlp_full": "#44AA99",
+    "transformer_full": "#882255",
+    "long_mmnet": "#CC79A7",
+    "soil_moisture_smap_l4": "0.6",
+    "soil_moisture_smap_hydroblocks": "0.35",
+}
+_MAPS = {"pearson_r": ("viridis", (0.0, 1.0)), "bias": ("BrBG", (-0.15, 0.15)), "ubrmse": ("cividis_r", (0.0, 0.1))}
+_SCORES = ("pearson_r", "rmse", "bias", "ubrmse")
+_BINS = 70
+
+
+def scatter(panels: Mapping[str, Mapping[str, tuple[NDArray[Any], NDArray[Any]]]]) -> Figure:
+    """Predicted against observed, a row for each scenario and a panel for each model, pairs counted in bins.
+
+    ``panels``: scenario -> model -> predicted and observed, paired. The scores in a panel are of all its pairs
+    pooled, as in the paper's Figure 3, not medians over stations.
+    """
+    models = list(dict.fromkeys(model for of in panels.values() for model in of))
+    figure = Figure(figsize=(2.7 * len(models) + 1.0, 2.7 * len(panels) + 0.3), layout="compressed")
+    axes = figure.subplots(len(panels), len(models), squeeze=False, sharex=True, sharey=True)
+    every = [values for of in panels.values() for pair in of.values() for values in pair if len(values)]
+    top = 1.1 * max(float(np.percentile(values, 99.9)) for values in every)
+    edges = np.linspace(0, top, _BINS)
+    counts = {}
+    for row, (scenario, of) in enumerate(panels.items()):
+        for column, model in enumerate(models):
+            axis = axes[row, column]
+            if model not in of:
+                axis.set_axis_off()
+                continue
+            p, o = of[model]
+            counts[row, column] = np.histogram2d(o, p, bins=[edges, edges])[0].T
+            axis.text(
+                0.03,
+                0.97,
+                _pooled(p, o),
+                transform=axis.transAxes,
+                va="top",
+                fontsize=7,
+                bbox={"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 1},
+            )
+            axis.plot([0, top], [0, top], color="black", linewidth=0.8)
+            axis.set_aspect("equal")
+            axis.tick_params(labelsize=7)
+            if row == 0:
+                axis.set_title(name_of(model), fontsize=9)
+        axes[row, 0].set_ylabel(f"{scenario}\npredicted [m³ m⁻³]", fontsize=8)
+    for axis in axes[-1]:
+        axis.set_xlabel("observed [m³ m⁻³]", fontsize=8)
+    norm = LogNorm(1, max(2.0, *(of.max() for of in counts.values())))
+    for place, of_bin in counts.items():
+        drawn = axes[place].pcolormesh(edges, edges, np.where(of_bin > 0, of_bin, np.nan), norm=norm, cmap="viridis")
+    _bar(figure, drawn, axes, "pairs in a bin")
+    return figure
+
+
+def station_overview(stations: pd.DataFrame, chosen: Mapping[str, str]) -> Figure:
+    """Map of the stations, coloured by their mean moisture, with some marked.
+
+    ``stations``: station, lat, lon, mean. ``chosen``: station -> text beside the map, numbered S1, S2 and on.
+    """
+    figure = Figure(figsize=(12, 4.4), layout="constrained")
+    place, text = figure.subplots(1, 2, width_ratios=[1.5, 1.0])
+    drawn = place.scatter(
+        stations.lon,
+        stations.lat,
+        c=stations["mean"],
+        s=_size(len(stations)),
+        cmap="viridis_r",
+        edgecolors="0.3",
+        linewidths=0.3,
+    )
+    _bar(figure, drawn, place, "mean soil moisture [m³ m⁻³]")
+    marked = stations.set_index("station").loc[list(chosen)]
+    place.scatter(marked.lon, marked.lat, s=110, facecolors="none", edgecolors="#D55E00", linewidths=1.6)
+    for number, (lon, lat) in enumerate(zip(marked.lon, marked.lat, strict=True), 1):
+        place.annotate(
+            f"S{number}",
+            (lon, lat),
+            xytext=(6, 5),
+            textcoords="offset points",
+            fontsize=9,
+            weight="bold",
+            path_effects=[withStroke(linewidth=2.5, foreground="white")],
+        )
+    _geographic(place, stations.lat.to_numpy())
+    place.margins(0.08)
+    place.set_xlabel("longitude [°]", fontsize=8)
+    place.set_ylabel("latitude [°]", fontsize=8)
+    text.set_axis_off()
+    lines = [f"S{number}  {station}\n       {said}" for number, (station, said) in enumerate(chosen.items(), 1)]
+    text.text(0.0, 1.0, "\n".join(lines), va="top", fontsize=7.5, linespacing=1.45, transform=text.transAxes)
+    return figure
+
+
+def station_series(
+    predictions: xr.Dataset,
+    stations: Sequence[str],
+    models: Sequence[str],
+    *,
+    titles: Sequence[str],
+    rain: xr.DataArray | None = None,
+    interval: bool = False,
+) -> Figure:
+    """Observed and predicted series of some stations, with the day's precipitation from the top down.
+
+    Shown are the days from the first to the last that any of the models predicts there, the first model on top.
+    ``rain`` (station, time) [mm]. With ``interval`` the central 90 % of the first model is shaded where it gives a
+    standard deviation.
+    """
+    figure = Figure(figsize=(12, 1.75 * len(stations) + 0.5), layout="constrained")
+    axes = figure.subplots(len(stations), 1, sharex=True, squeeze=False)[:, 0]
+    colours = colours_of(models)
+    some = predictions.predicted.sel(station=list(stations), model=list(models)).notnull().any(("station", "model"))
+    days = predictions.time.values[some.values]
+    predictions = predictions.sel(time=slice(days[0], days[-1]))
+    for axis, station, title in zip(axes, stations, titles, strict=True):
+        at = predictions.sel(station=station)
+        for order, model in enumerate(models):
+            series = at.predicted.sel(model=model)
+            axis.plot(
+                at.time,
+                series,
+                color=colours[model],
+                linewidth=1.1 if order == 0 else 0.7,
+                label=name_of(model),
+                zorder=3 - 0.1 * order,
+            )
+        if interval and "predicted_std" in at:
+            half = 1.6449 * at.predicted_std.sel(model=models[0])
+            middle = at.predicted.sel(model=models[0])
+            axis.fill_between(
+                at.time,
+                middle - half,
+                middle + half,
+                color=colours[models[0]],
+                alpha=0.25,
+                linewidth=0,
+                label="central 90 %",
+            )
+        axis.plot(at.time, at.observed, ".", color="black", markersize=1.8, label="observed", zorder=4)
+        axis.set_ylim(0, 1.2 * axis.get_ylim()[1])
+        axis.set_ylabel("[m³ m⁻³]", fontsize=8)
+        axis.set_title(title, fontsize=8, loc="left", pad=3)
+        axis.tick_params(labelsize=7)
+        axis.grid(alpha=0.3)
+        axis.set_xlim(days[0], days[-1])
+        if rain is not None and station in rain.station.values:
+            above = axis.twinx()
+            of_station = rain.sel(station=station).reindex(time=at.time)
+            above.vlines(at.time, 0, np.nan_to_num(of_station), color="#56B4E9", alpha=0.7, linewidth=0.6)
+            above.set_ylim(3.0 * max(float(np.nanmax(np.append(of_station, 1.0))), 1.0), 0)
+            above.tick_params(labelsize=6, colors="#3a87b0")
+            above.set_ylabel("[mm d⁻¹]", fontsize=7, color="#3a87b0")
+    handles, labels = axes[0].get_legend_handles_labels()
+    if rain is not None:
+        handles.append(Patch(facecolor="#56B4E9", alpha=0.7))
+        labels.append("precipitation")
+    figure.legend(handles, labels, loc="outside upper center", ncols=min(len(handles), 8), fontsize=8, frameon=False)
+    return figure
+
+
+def score_maps(stations: pd.DataFrame, models: Sequence[str]) -> Figure:
+    """R, bias and ubRMSE at the stations, a row for each score and a column for each model.
+
+    ``stations``: rows of ``stations.csv``.
+    """
+    spans = [float(np.ptp(stations[axis].dropna())) + 2.0 for axis in ("lat", "lon")]
+    height = 3.5 * min(1.2, spans[0] / (spans[1] * np.cos(np.radians(stations.lat.mean()))))
+    figure = Figure(figsize=(3.7 * len(models) + 0.9, (height + 0.3) * len(_MAPS) + 0.3), layout="compressed")
+    axes = figure.subplots(len(_MAPS), len(models), squeeze=False, sharex=True, sharey=True)
+    for row, (metric, (colours, (low, high))) in enumerate(_MAPS.items()):
+        for column, model in enumerate(models):
+            part = stations[(stations.metric == metric) & (stations.model == model)]
+            axis = axes[row, column]
+            drawn = axis.scatter(
+                part.lon,
+                part.lat,
+                c=part["value"],
+                s=_size(len(part)),
+                cmap=colours,
+                vmin=low,
+                vmax=high,
+                edgecolors="0.3",
+                linewidths=0.3,
+            )
+            _geographic(axis, stations.lat.to_numpy())
+            axis.set_title(
+                f"{name_of(model)}: median {_short(metric)} {part['value'].median():.3f}, n {len(part)}", fontsize=8
+            )
+        axes[row, 0].set_ylabel("latitude [°]", fontsize=8)
+        _bar(figure, drawn, axes[row], plots.NAMES[metric], extend="both")
+    for axis in axes[-1]:
+        axis.set_xlabel("longitude [°]", fontsize=8)
+    return figure
+
+
+def score_boxes(stations: pd.DataFrame, models: Sequence[str]) -> Figure:
+    """The four scores at the stations, a box for each model: quartiles, whiskers to 5 and 95 %."""
+    figure = Figure(figsize=(12, 0.34 * len(models) + 1.5), layout="constrained")
+    axes = figure.subplots(1, len(_SCORES), sharey=True)
+    colours = colours_of(models)
+    for axis, metric in zip(axes, _SCORES, strict=True):
+        groups = [stations[(stations.metric == metric) & (stations.model == model)]["value"] for model in models]
+        boxes = axis.boxplot(
+            [of.dropna() for of in groups],
+            orientation="horizontal",
+            whis=(5, 95),
+            showfliers=False,
+            patch_artist=True,
+            widths=0.65,
+            medianprops={"color": "black"},
+        )
+        for box, model in zip(boxes["boxes"], models, strict=True):
+            box.set_facecolor(colours[model])
+        if metric == "bias":
+            axis.axvline(0.0, color="0.4", linewidth=0.7, zorder=0)
+        axis.set_xlabel(plots.NAMES[metric], fontsize=9)
+        axis.tick_params(labelsize=8)
+        axis.grid(axis="x", alpha=0.3)
+    axes[0].set_yticks(range(1, len(models) + 1), [name_of(model) for model in models])
+    axes[0].invert_yaxis()
+    figure.suptitle(f"{stations.station.nunique()} stations", fontsize=9)
+    return figure
+
+
+def class_boxes(stations: pd.DataFrame, models: Sequence[str], labels: Mapping[str, pd.Series]) -> Figure:
+    """R, RMSE, bias and ubRMSE by class of the stations: a column for each kind, a box for each model.
+
+    ``labels``: kind -> class by station, '' for none, in the order classes are drawn. Stations are counted in
+    brackets.
+    """
+    orders = {kind: [name for name in of.cat.categories if (of == name).any()] for kind, of in labels.items()}
+    widths = [max(2, len(names)) for names in orders.values()]
+    figure = Figure(figsize=(1.05 * sum(widths) + 1.0, 9.0), layout="constrained")
+    axes = figure.subplots(len(_SCORES), len(labels), squeeze=False, sharey="row", sharex="col", width_ratios=widths)
+    colours, width = colours_of(models), 0.8 / len(models)
+    for column, (kind, of_kind) in enumerate(labels.items()):
+        names = orders[kind]
+        classed = stations.assign(of=stations.station.map(of_kind))
+        for row, metric in enumerate(_SCORES):
+            axis = axes[row, column]
+            for k, model in enumerate(models):
+                part = classed[(classed.metric == metric) & (classed.model == model)]
+                axis.boxplot(
+                    [part[part["of"] == name]["value"].dropna() for name in names],
+                    positions=np.arange(len(names)) + (k - (len(models) - 1) / 2) * width,
+                    widths=0.85 * width,
+                    whis=(5, 95),
+                    showfliers=False,
+                    patch_artist=True,
+                    manage_ticks=False,
+                    medianprops={"color": "black"},
+                    boxprops={"facecolor": colours[model], "linewidth": 0.5},
+                    whiskerprops={"linewidth": 0.7},
+                    capprops={"linewidth": 0.7},
+                )
+            if metric == "bias":
+                axis.axhline(0.0, color="0.4", linewidth=0.7, zorder=0)
+            axis.set_xlim(-0.6, len(names) - 0.4)
+            axis.grid(axis="y", alpha=0.3)
+            axis.tick_params(labelsize=7)
+            if column == 0:
+                axis.set_ylabel(plots.NAMES[metric], fontsize=9)
+        counted = classed.drop_duplicates("station")["of"].value_counts()
+        ticks = [f"{name}\n({counted.get(name, 0)})" for name in names]
+        axes[-1, column].set_xticks(range(len(names)), ticks)
+        axes[0, column].set_title(kind.replace("_", " "), fontsize=10)
+    _legend(figure, models)
+    return figure
+
+
+def importances(table: pd.DataFrame) -> Figure:
+    """Share of each feature in the output, a panel for each scenario, the largest on top.
+
+    ``table``: scenario, feature, percent, low, high [percent] of one model.
+    """
+    scenarios = list(dict.fromkeys(table.scenario))
+    if "stream" in table:
+        twice = table.groupby(["scenario", "feature"]).stream.transform("nunique") > 1
+        table = table.assign(feature=table.feature.where(~twice, table.feature + " (" + table.stream + ")"))
+    order = table.groupby("feature").percent.mean().sort_values().index
+    figure = Figure(figsize=(3.4 * len(scenarios) + 2.0, 0.24 * len(order) + 1.0), layout="constrained")
+    axes = figure.subplots(1, len(scenarios), squeeze=False, sharey=True, sharex=True)[0]
+    for axis, scenario in zip(axes, scenarios, strict=True):
+        part = table[table.scenario == scenario].set_index("feature").reindex(order)
+        ends = np.stack([part.percent - part.low, part.high - part.percent]).clip(min=0)
+        axis.barh(range(len(order)), part.percent, color="#0072B2", height=0.75)
+        axis.errorbar(part.percent, range(len(order)), xerr=ends, fmt="none", ecolor="0.2", elinewidth=0.8, capsize=2)
+        axis.set_title(f"{scenario} ({part.percent.sum():.0f} % in all)", fontsize=9)
+        axis.set_xlabel("importance [%]", fontsize=8)
+        axis.tick_params(labelsize=7)
+        axis.grid(axis="x", alpha=0.3)
+    axes[0].set_xlim(0, None)
+    axes[0].set_ylim(-0.7, len(order) - 0.3)
+    axes[0].set_yticks(range(len(order)), [MODELS.get(name) or name.replace("_", " ") for name in order])
+    return figure
+
+
+def fine_maps(rows: Mapping[str, Sequence[xr.DataArray]], titles: Sequence[str]) -> Figure:
+    """Maps of some days, a row for each source (such as coarse and fine), all on one scale.
+
+    ``rows``: source -> a map (y, x) for each day, with coordinates [m] of one projection.
+    """
+    every = np.concatenate([of.values.ravel() for maps in rows.values() for of in maps])
+    low, high = np.nanpercentile(every, [1, 99])
+    fine = list(rows.values())[-1][0]
+    extent = _extent(fine)
+    panel = 4.2
+    height = panel * abs((extent[3] - extent[2]) / (extent[1] - extent[0]))
+    figure = Figure(figsize=(panel * len(titles) + 1.4, (height + 0.2) * len(rows) + 0.4), layout="compressed")
+    axes = figure.subplots(len(rows), len(titles), squeeze=False, sharex=True, sharey=True)
+    for row, (source, maps) in enumerate(rows.items()):
+        for axis, values, title in zip(axes[row], maps, titles, strict=True):
+            drawn = axis.imshow(
+                values.values, extent=_extent(values), cmap="viridis_r", vmin=low, vmax=high, interpolation="nearest"
+            )
+            if row == 0:
+                axis.set_title(title, fontsize=9)
+            axis.tick_params(labelsize=7)
+        axes[row, 0].set_ylabel(f"{source}\ny [km]", fontsize=8)
+    axes[0, 0].set_xlim(extent[:2])
+    axes[0, 0].set_ylim(extent[2:])
+    for axis in axes[-1]:
+        axis.set_xlabel("x [km]", fontsize=8)
+    _bar(figure, drawn, axes, "soil moisture [m³ m⁻³]", extend="both")
+    return figure
+
+
+def name_of(model: str) -> str:
+    """Model as a reader knows it.
+
+    Examples
+    --------
+    >>> name_of("mlp_full")
+    'MLP, all inputs'
+    """
+    return MODELS.get(model) or plots.pretty(model)
+
+
+def colours_of(models: Iterable[str]) -> dict[str, str]:
+    """Colour of each model, the same in every figure that shows the same models."""
+    names = list(models)
+    return plots.colours_of(name for name in names if name not in _COLOURS) | {
+        name: _COLOURS[name] for name in names if name in _COLOURS
+    }
+
+
+def _legend(figure: Figure, models: Sequence[str]) -> None:
+    colours = colours_of(models)
+    handles = [Patch(facecolor=colours[model], label=name_of(model)) for model in models]
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(models), fontsize=8, frameon=False)
+
+
+def _bar(figure: Figure, drawn: Any, axes: Any, label: str, **options: Any) -> None:
+    bar = figure.colorbar(drawn, ax=axes, shrink=0.85, pad=0.01, **options)
+    bar.set_label(label, fontsize=8)
+    bar.ax.tick_params(labelsize=7)
+
+
+def _pooled(predicted: NDArray[Any], observed: NDArray[Any]) -> str:
+    """Scores of pairs of all stations together."""
+    centre = observed.mean()
+    m = moments(predicted - centre, observed - centre).sum(axis=0)
+    errors = f"RMSE {rmse(m):.3f}\nbias {bias(m):+.3f}\nubRMSE {ubrmse(m):.3f}"
+    return f"R {pearson_r(m):.2f}\n{errors}\nn {len(observed):,}"
+
+
+def _geographic(axis: Any, lat: NDArray[Any]) -> None:
+    axis.set_aspect(1 / np.cos(np.radians(np.nanmean(lat))))
+    axis.tick_params(labelsize=7)
+
+
+def _size(stations: int) -> float:
+    return float(np.clip(9000 / max(stations, 1), 12, 70))
+
+
+def _short(metric: str) -> str:
+    return plots.NAMES[metric].split(" [")[0]
+
+
+def _extent(values: xr.DataArray) -> tuple[float, float, float, float]:
+    """West, east, south, north [km] of a map whose rows go from north to south."""
+    half = [abs(float(values[axis][1] - values[axis][0])) / 2 for axis in ("x", "y")]
+    x, y = values.x.values, values.y.values
+    edges = x[0] - half[0], x[-1] + half[0], y[-1] - half[1], y[0] + half[1]
+    west, east, south, north = (float(edge) / 1000 for edge in edges)
+    return west, east, south, north
+
+
+def plot_county(
+    truth: xr.Dataset, coarse: xr.DataArray, maps: Mapping[str, xr.Dataset], days: Sequence[pd.Timestamp]
+) -> Figure:
+    """True moisture of a county on some days, beside the coarse field and the maps made from it.
+
+    Parameters
+    ----------
+    truth
+        ``soil_moisture`` (time, y, x).
+    coarse
+        (time, y, x) on a coarser grid of the same projection.
+    maps
+        Name -> ``soil_moisture`` (time, y, x).
+    days
+        A row of panels each.
+    """
+    x, y = truth.x.values, truth.y.values
+    panels = {
+        "truth": truth.soil_moisture,
+        "coarse": coarse.sel(x=x, y=y, method="nearest"),
+        **{name: of.soil_moisture for name, of in maps.items()},
+    }
+    shown = {name: of.sel(time=list(days)).transpose("time", "y", "x").values for name, of in panels.items()}
+    low, high = np.nanpercentile(np.concatenate([of.ravel() for of in shown.values()]), [1, 99])
+    figure = Figure(figsize=(3.1 * len(panels) + 1, 3.2 * len(days)), layout="constrained")
+    axes = figure.subplots(len(days), len(panels), squeeze=False)
+    for row, day in zip(range(len(days)), days, strict=True):
+        for axis, (name, of) in zip(axes[row], shown.items(), strict=True):
+            image = axis.imshow(of[row], vmin=low, vmax=high, cmap="YlGnBu")
+            axis.set(xticks=[], yticks=[])
+            if row == 0:
+                axis.set_title(name)
+        axes[row, 0].set_ylabel(f"{day:%Y-%m-%d}")
+    figure.colorbar(image, ax=axes, label="soil moisture [m³ m⁻³]", shrink=0.8)
+    if truth.attrs.get("simulated") == "true":
+        figure.suptitle("SIMULATED")
+    return figure

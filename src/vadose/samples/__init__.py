@@ -1,0 +1,1 @@
+"""Splits, windows and series: from xarray to tensors."""

@@ -1,0 +1,1 @@
+"""Station files and tables, screened, in one store, and matched to cells."""

@@ -1,0 +1,409 @@
+"""Station files of USCRN, SCAN and ISMN to one screened Zarr store."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from vadose.artefact import identity, is_current, provenance, writing
+from vadose.errors import VadoseError
+from vadose.products.ismn import read_ismn
+from vadose.products.ranges import within
+from vadose.products.scan import read_scan, read_scan_stations
+from vadose.products.uscrn import NAME, REFINED, SITE_INFO, read_uscrn, read_uscrn_soils
+from vadose.stations.screening import BIT, FLAGS, LEFT_OUT, LEFT_OUT_CAUSAL, screen
+from vadose.variables import VARIABLES, describe
+
+# Depths of the store, and how far from each the middle of its sensor may lie [cm].
+DEPTHS = {5: 2.5, 10: 2.5, 20: 5.0, 50: 10.0, 100: 15.0}
+# A sensor that averages over more than this is at no depth of the store [m]; cosmic-ray probes do.
+THICKEST = 0.10
+# Each layer is represented by one sensor [cm]; layers are not averaged over sensors.
+LAYER_DEPTHS = {"0-10 cm": 5, "10-40 cm": 20, "40-100 cm": 50}
+WEATHER = (
+    "precipitation",
+    "air_temperature",
+    "air_temperature_max",
+    "air_temperature_min",
+    "relative_humidity",
+    "shortwave_radiation",
+    "surface_temperature",
+)
+SOILS = ("sand_fraction", "silt_fraction", "clay_fraction", "bulk_density", "saturation")
+# The sun at the top of the atmosphere gives no place more in a day's mean [W m-2].
+RANGES = {name: v.valid_range for name, v in VARIABLES.items()} | {"shortwave_radiation": (0.0, 550.0)}
+COUNTS = ("missing_codes", "lines_dropped", "readings_repeated")  # attributes of its files that the store sums up
+SIMULATED_MARKER = "SIMULATED.txt"
+SAME_SITE = 0.02  # degree, between the coordinates of a USCRN file and of its soil table
+QUARTZ = 2.65  # g cm-3, density of soil grains
+
+Array = NDArray[np.float64]
+Progress = Callable[[str, float], None]
+
+
+def build_stations(
+    out: Path,
+    *,
+    uscrn: Path | None = None,
+    scan: Path | None = None,
+    ismn: Path | None = None,
+    metadata: Path | None = None,
+    period: tuple[str, str] | None = None,
+    progress: Progress = lambda what, share: None,
+) -> Path:
+    """Read stations, screen their soil moisture, and write the station store.
+
+    Written are ``soil_moisture`` (station, layer, time), NaN where missing or flagged, to learn from and to score
+    against; ``soil_moisture_causal``, the same but for the flags that need days after
+    (`vadose.stations.screening.HINDSIGHT`), to forecast from; ``soil_moisture_sensor`` as measured,
+    ``soil_moisture_flag`` and ``soil_temperature`` (station, depth, time); weather (station, time); soil (station,
+    depth). Each layer is the sensor of `LAYER_DEPTHS`. A day is the network's own (attribute ``day_boundary``): local
+    standard days of USCRN and SCAN are not shifted to UTC. Weather is not screened but for values no weather has.
+
+    Files that cannot be read, stations without coordinates or without any soil moisture, and variables of which more
+    than 1 % of the values are none that weather has, are left out; the attribute ``left_out`` names each with the
+    reason. ``flagged`` counts the days of each flag by network, ``out_of_range`` single values set missing; `COUNTS`
+    are of the readers.
+
+    Parameters
+    ----------
+    out
+        Zarr store to write; left alone when it was made from the same files already.
+    uscrn
+        Folder of USCRN daily files, in folders of years or not.
+    scan
+        Folder of SCAN daily CSV exports.
+    ismn
+        ISMN archive, folder or zip. Its networks may not be among those given besides.
+    metadata
+        Folder of ``crn_site_info.csv`` (soil of USCRN stations) and of ``station-metadata.csv`` or
+        ``scan_stations.csv`` (coordinates of SCAN stations, without which they are of no use).
+    period
+        First and last day to keep; screening sees all days.
+    progress
+        Called with what is under way and the share done.
+
+    Raises
+    ------
+    VadoseError
+        When a folder is missing or holds no such files, a station or a day comes from two files, or no station is
+        left; ``out`` is not touched then.
+    """
+    given = {"uscrn": uscrn, "scan": scan, "ismn": ismn}
+    sources = {name: path for name, path in given.items() if path is not None}
+    if not sources:
+        raise VadoseError("no station files given; give a folder of USCRN, SCAN or ISMN files")
+    for path in (*sources.values(), *([metadata] if metadata else [])):
+        if not path.exists():
+            raise VadoseError(f"{path}: no such folder; give the folder of the station files")
+    if scan is not None and metadata is None:
+        raise VadoseError(
+            f"{scan}: SCAN files do not say where their stations are; give the folder of scan_stations.csv (--metadata)"
+        )
+    files = sources | ({"metadata": metadata} if metadata else {})
+    inputs: dict[str, Any] = {name: {"source": str(path), "identity": identity(path)} for name, path in files.items()}
+    inputs |= {"period": {"days": period}, "screening": {"flags": list(FLAGS)}}
+    if is_current(out, **inputs):
+        return out
+
+    left_out: dict[str, str] = {}
+    found: dict[str, xr.Dataset] = {}
+    for station in _read(uscrn, scan, ismn, metadata, left_out, progress):
+        name = f"{station.attrs['network']}:{station.attrs['station']}"
+        if name in found:
+            raise VadoseError(f"station {name} comes from two files; keep one of them")
+        at_depths, dropped = _at_depths(station)
+        left_out |= {f"{name} {variable}": why for variable, why in dropped.items()}
+        if not np.isfinite(at_depths.soil_moisture).any():
+            left_out[name] = "every soil moisture is missing"
+            if np.isfinite(station.soil_moisture).any():
+                left_out[name] = f"no sensor near the depths of the store: {_sensors(station)}"
+        else:
+            found[name] = at_depths.assign(soil_moisture_flag=screen(at_depths))
+    if not found:
+        some = "; ".join(f"{name}: {why}" for name, why in list(left_out.items())[:3])
+        raise VadoseError(f"{', '.join(map(str, sources.values()))}: no station is left of {len(left_out)} ({some})")
+    store = _store(found, period)
+    simulated = any((path / SIMULATED_MARKER).exists() for path in sources.values())
+    store.attrs |= {"left_out": json.dumps(left_out, sort_keys=True), "simulated": str(simulated).lower()}
+    store.attrs |= provenance(**inputs)
+    progress("writing the station store", 0.99)
+    with writing(out) as scratch:
+        store.to_zarr(scratch, zarr_format=3, consolidated=False, encoding=_chunks(store))
+    progress("writing the station store", 1.0)
+    return out
+
+
+def folders_of(data: Path) -> tuple[Path | None, Path | None, Path | None]:
+    """Folders of USCRN files, SCAN files and their metadata in a folder of all; None for what is not there.
+
+    Raises
+    ------
+    VadoseError
+        When neither network is there.
+    """
+    names = ("uscrn_daily01", "scan_daily", "station_meta")
+    uscrn, scan, metadata = (data / name if (data / name).is_dir() else None for name in names)
+    if uscrn is None and scan is None:
+        raise VadoseError(f"{data}: no folder {names[0]!r} or {names[1]!r} in it; give the folder they lie in")
+    return uscrn, scan, metadata
+
+
+def _read(
+    uscrn: Path | None,
+    scan: Path | None,
+    ismn: Path | None,
+    metadata: Path | None,
+    left_out: dict[str, str],
+    progress: Progress,
+) -> Iterator[xr.Dataset]:
+    """Stations that have coordinates, one after the other; the others are noted in ``left_out``."""
+    if uscrn is not None:
+        by_station = defaultdict(list)
+        for path in sorted(uscrn.rglob("CRND0103-*.txt")):
+            if not (named := NAME.fullmatch(path.name)):
+                raise VadoseError(f"{path}: not named as published, CRND0103-YEAR-ST_Name.txt")
+            by_station[named["station"]].append(path)
+        if not by_station:
+            raise VadoseError(f"{uscrn}: no file CRND0103-YEAR-ST_Name.txt in it; give the folder of USCRN daily files")
+        table = metadata / SITE_INFO if metadata else None
+        soils = read_uscrn_soils(table) if table and table.exists() else None
+        for k, (name, paths) in enumerate(by_station.items()):
+            progress("reading USCRN", k / len(by_station))
+            years = [year for path in paths for year in _readable(read_uscrn, path, left_out)]
+            if years and (why := _several_places(years)):
+                left_out[f"USCRN:{name}"] = why
+            elif years:
+                yield _with_soil(_years(years, paths), soils)
+        progress("reading USCRN", 1.0)
+    if scan is not None and metadata is not None:
+        paths = sorted(scan.glob("*.csv"))
+        if not paths:
+            raise VadoseError(f"{scan}: no .csv file in it; give the folder of SCAN exports")
+        places = read_scan_stations(metadata)
+        for k, path in enumerate(paths):
+            progress("reading SCAN", k / len(paths))
+            for dataset in _readable(read_scan, path, left_out):
+                name = str(dataset.attrs["station"])
+                if not dataset.sizes["time"]:
+                    left_out[f"SCAN:{name}"] = f"{path.name} holds a header alone"
+                elif name not in places.index:
+                    left_out[f"SCAN:{name}"] = f"no coordinates in {metadata}"
+                else:
+                    yield _daily(dataset.assign_attrs(places.loc[name].to_dict()))
+        progress("reading SCAN", 1.0)
+    if ismn is not None:
+        progress("reading ISMN", 0.0)
+        for dataset in read_ismn(ismn, left_out):
+            if (uscrn and dataset.attrs["network"] == "USCRN") or (scan and dataset.attrs["network"] == "SCAN"):
+                raise VadoseError(
+                    f"{ismn}: holds {dataset.attrs['network']}, whose files are given besides; leave one out"
+                )
+            dataset["unflagged"] = dataset.soil_moisture.isnull() & dataset.soil_moisture_unflagged.notnull()
+            dataset["soil_moisture"] = dataset.soil_moisture.fillna(dataset.soil_moisture_unflagged)
+            yield dataset.drop_vars("soil_moisture_unflagged")
+        progress("reading ISMN", 1.0)
+
+
+def _readable(read: Callable[[Path], xr.Dataset], path: Path, left_out: dict[str, str]) -> Iterator[xr.Dataset]:
+    """What a file holds, or nothing and a note where it cannot be read."""
+    try:
+        yield read(path)
+    except VadoseError as error:
+        left_out[str(path)] = str(error).removeprefix(f"{path}: ")
+
+
+def _several_places(years: list[xr.Dataset]) -> str:
+    places = sorted({(year.attrs["lat"], year.attrs["lon"]) for year in years})
+    if all(np.ptp(axis) <= REFINED for axis in zip(*places, strict=True)):
+        return ""
+    return f"its files lie at several places ({'; '.join(f'{a:g}, {b:g}' for a, b in places[:3])})"
+
+
+def _years(years: list[xr.Dataset], paths: list[Path]) -> xr.Dataset:
+    """The years of a USCRN station as one series."""
+    days = np.concatenate([year.time.values for year in years])
+    if len(np.unique(days)) < len(days):
+        raise VadoseError(f"{', '.join(map(str, paths))}: a day is in two of these files; keep one file a year")
+    # Coordinates of a station were refined over the years: the last ones hold.
+    series = xr.concat(years, "time", join="exact", combine_attrs="override").sortby("time")
+    dropped = sum(year.attrs["lines_dropped"] for year in years)
+    return _daily(series.assign_attrs(years[-1].attrs | {"lines_dropped": dropped}))
+
+
+def _daily(dataset: xr.Dataset) -> xr.Dataset:
+    """Every day from the first to the last, NaN where there was none."""
+    time = dataset.time.values
+    return dataset.reindex(time=pd.date_range(time[0], time[-1]))
+
+
+def _with_soil(dataset: xr.Dataset, soils: pd.DataFrame | None) -> xr.Dataset:
+    """Add elevation and soil of the table's nearest station, when it is near enough to be the same."""
+    if soils is None:
+        return dataset
+    north = (soils["lat"] - dataset.attrs["lat"]).to_numpy()
+    east = (soils["lon"] - dataset.attrs["lon"]).to_numpy() * np.cos(np.radians(dataset.attrs["lat"]))
+    apart = np.hypot(north, east)
+    if apart.min() > SAME_SITE:
+        return dataset
+    site = soils[soils["name"] == soils["name"].iloc[int(apart.argmin())]].set_index("depth")
+    position = {depth: _nearest(site.index.to_numpy(), depth) for depth in dataset.depth.values}
+    for name in ("sand_fraction", "silt_fraction", "clay_fraction", "bulk_density"):
+        values = site[name].to_numpy()
+        dataset[name] = "depth", np.array([np.nan if k is None else values[k] for k in position.values()])
+    # What is not grain is pore.
+    dataset["saturation"] = 1 - dataset.bulk_density / QUARTZ
+    return dataset.assign_attrs(elevation=float(site["elevation"].iloc[0]))
+
+
+def _nearest(depths: Array, wanted: float) -> int | None:
+    """Place of the depth nearest to one of the store's, None when none is near enough."""
+    if not len(depths):
+        return None
+    k = int(np.argmin(np.abs(depths - wanted)))
+    return k if abs(depths[k] - wanted) <= DEPTHS[int(wanted)] else None
+
+
+def _at_depths(station: xr.Dataset) -> tuple[xr.Dataset, dict[str, str]]:
+    """The station at the depths of the store, each variable from its nearest sensor; variables left out, and why."""
+    parts: dict[str, Any] = {}
+    outside: dict[str, int] = {}
+    left_out: dict[str, str] = {}
+    for name in map(str, station.data_vars):
+        values = station[name]
+        if "depth" in values.dims:
+            depths = station.depth.values.astype(float)
+            usable = values.notnull().any([d for d in values.dims if d != "depth"]).values
+            if "depth_from" in station.coords:
+                usable &= (station.depth_to - station.depth_from).values <= THICKEST + 1e-9
+            at = np.flatnonzero(usable)
+            chosen = [_nearest(depths[at], wanted) for wanted in DEPTHS]
+            filled = values.astype(float).transpose("depth", ...).values
+            empty = np.full(filled.shape[1:], np.nan)
+            values = xr.DataArray(
+                np.stack([empty if k is None else filled[at[k]] for k in chosen], axis=-1),
+                dims=(*(d for d in values.dims if d != "depth"), "depth"),
+            )
+        if name in (*WEATHER, "soil_temperature"):
+            try:
+                found, counted = within(values.values.astype(np.float32), name, name, RANGES[name])
+            except VadoseError as error:
+                left_out[name] = str(error).removeprefix(f"{name}: ")
+                continue
+            values = values.copy(data=found)
+            outside[name] = sum(counted.values())
+        parts[name] = values.variable
+    dataset = xr.Dataset(parts, coords={"time": station.time, "depth": list(DEPTHS)}, attrs=station.attrs)
+    if "unflagged" in dataset:
+        dataset["unflagged"] = dataset.unflagged == 1
+    return dataset.assign_attrs(outside={name: n for name, n in outside.items() if n}), left_out
+
+
+def _chunks(store: xr.Dataset) -> dict[str, Any]:
+    """Whole series of up to 64 stations at one depth: what is read is a layer's series."""
+    size = {"station": min(64, store.sizes["station"]), "time": store.sizes["time"], "layer": 1, "depth": 1}
+    return {
+        str(n): {"chunks": tuple(size[str(d)] for d in v.dims)} for n, v in store.data_vars.items() if "time" in v.dims
+    }
+
+
+def _sensors(station: xr.Dataset) -> str:
+    if "depth_from" in station.coords:
+        edges = zip(station.depth_from.values, station.depth_to.values, strict=True)
+        return ", ".join(f"{100 * a:g}-{100 * b:g} cm" for a, b in edges)
+    return ", ".join(f"{depth:g} cm" for depth in station.depth.values)
+
+
+def _store(found: dict[str, xr.Dataset], period: tuple[str, str] | None) -> xr.Dataset:
+    """All stations on one axis of days."""
+    begin, end = min(s.time.values[0] for s in found.values()), max(s.time.values[-1] for s in found.values())
+    if period is not None:
+        try:
+            begin, end = max(begin, np.datetime64(period[0])), min(end, np.datetime64(period[1]))
+        except ValueError as error:
+            raise VadoseError(f"period {period[0]} .. {period[1]}: {error}; write days as YYYY-MM-DD") from error
+        if end < begin:
+            raise VadoseError(f"period {period[0]} .. {period[1]}: no station has a day in it")
+    time = pd.date_range(begin, end)
+    stations = list(found.values())
+    values: dict[str, Any] = {}
+
+    def gather(name: str, dims: tuple[str, ...], dtype: Any = np.float32, empty: float = np.nan) -> None:
+        sizes = {"time": len(time), "depth": len(DEPTHS)}
+        table = np.full((len(stations), *(sizes[d] for d in dims)), empty, dtype)
+        for k in range(len(stations)):
+            if name not in stations[k]:
+                continue
+            if "time" not in dims:
+                table[k] = stations[k][name].values
+                continue
+            place = time.get_indexer(pd.DatetimeIndex(stations[k].time.values))
+            table[k][..., place[place >= 0]] = stations[k][name].transpose(*dims).values[..., place >= 0]
+        values[name] = ("station", *dims), table
+
+    gather("soil_moisture", ("depth", "time"))
+    gather("soil_moisture_flag", ("depth", "time"), np.int32, 0)
+    gather("soil_temperature", ("depth", "time"))
+    for name in WEATHER:
+        if any(name in station for station in stations):
+            gather(name, ("time",))
+    for name in SOILS:
+        if any(name in station for station in stations):
+            gather(name, ("depth",))
+    sensor, flag = values.pop("soil_moisture")[1], values["soil_moisture_flag"][1]
+    layers = [list(DEPTHS).index(depth) for depth in LAYER_DEPTHS.values()]
+    screened = {
+        name: np.where(flag & flags, np.float32(np.nan), sensor)[:, layers]
+        for name, flags in (("soil_moisture", LEFT_OUT), ("soil_moisture_causal", LEFT_OUT_CAUSAL))
+    }
+    values |= {
+        **{name: (("station", "layer", "time"), table) for name, table in screened.items()},
+        "soil_moisture_sensor": (("station", "depth", "time"), sensor),
+    }
+    attrs = [station.attrs for station in stations]
+    networks = sorted({a["network"] for a in attrs})
+    of = np.array([a["network"] for a in attrs])
+    flagged, outside, counts = {}, Counter[str](), Counter[str]()
+    for network in networks:
+        of_network = flag[of == network]
+        flagged[network] = {"days": int(np.isfinite(sensor[of == network]).sum())}
+        flagged[network] |= {name: int((of_network & bit > 0).sum()) for name, bit in BIT.items()}
+    for a in attrs:
+        outside.update(a["outside"])
+        counts.update({name: a.get(name, 0) for name in COUNTS})
+    store = xr.Dataset(
+        values,
+        coords={
+            # Objects become Zarr's strings of any length; fixed-length ones are not in its standard.
+            "station": np.array(list(found), object),
+            "layer": np.array(list(LAYER_DEPTHS), object),
+            "depth": ("depth", list(DEPTHS), {"units": "cm"}),
+            "time": time,
+            "network": ("station", of.astype(object)),
+            "station_name": ("station", np.array([a["station_name"] for a in attrs], object)),
+            **{
+                name: ("station", np.array([float(a.get(name, np.nan)) for a in attrs]), {"units": units})
+                for name, units in (("lat", "degrees_north"), ("lon", "degrees_east"), ("elevation", "m"))
+            },
+        },
+        attrs={
+            "dataset": "+".join(networks),
+            "day_boundary": json.dumps({a["network"]: a["day_boundary"] for a in attrs}),
+            "layer_depths": json.dumps(LAYER_DEPTHS),
+            "left_out_flags": LEFT_OUT,
+            "flagged": json.dumps(flagged),
+            "out_of_range": json.dumps(dict(outside)),
+            **counts,
+        },
+    )
+    store.soil_moisture_flag.attrs = dict(stations[0].soil_moisture_flag.attrs)
+    store = describe(store)
+    for name, how in (("sensor", "as measured, not screened"), ("causal", "screened by what was known on the day")):
+        store[f"soil_moisture_{name}"].attrs = store.soil_moisture.attrs | {"long_name": f"soil moisture {how}"}
+    return store

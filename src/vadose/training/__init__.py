@@ -1,0 +1,1 @@
+"""Learning: the loop of networks, losses, alignment, trees, and several processes."""
