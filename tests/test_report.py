@@ -93,8 +93,11 @@ def test_the_best_of_each_block_is_marked(page: tuple[str, pd.DataFrame]) -> Non
 
 
 @pytest.mark.parametrize("simulated", ["true", "false"])
-def test_only_a_simulated_world_is_called_so(small_cube: xr.Dataset, tmp_path: Path, simulated: str) -> None:
-    folder = evaluation(small_cube, tmp_path / "test", simulated)
+def test_only_a_simulated_world_is_called_so(
+    small_cube: xr.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, simulated: str
+) -> None:
+    monkeypatch.setattr("vadose.reports.page._png", lambda figure: "data:,")
+    folder = evaluation(small_cube, tmp_path / "test", simulated, runs=RUNS[:2])
     html = build_report([folder], tmp_path / "report.html", title="t").read_text()
     assert ("SIMULATED" in html) == (simulated == "true")
 
@@ -102,7 +105,7 @@ def test_only_a_simulated_world_is_called_so(small_cube: xr.Dataset, tmp_path: P
 def test_a_page_is_drawn_once(small_cube: xr.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, out = evaluation(small_cube, tmp_path / "test", runs=RUNS[:2]), tmp_path / "report.html"
     drawn: list[Any] = []
-    monkeypatch.setattr("vadose.reports.page._png", lambda figure: drawn.append(figure) or "data:")
+    monkeypatch.setattr("vadose.reports.page._png", lambda figure: drawn.append(figure) or "data:,")
     for title in ("Soil & <water>", "Soil & <water>", "another"):
         build_report([folder], out, title=title)
     assert len(drawn) == 2 * 5

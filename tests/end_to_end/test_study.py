@@ -99,6 +99,13 @@ def test_a_finished_study_is_not_done_again(done: Path, world: Path) -> None:
     assert not [what for what in told if what.startswith(("training", "fitting", "forecasting"))]
 
 
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No report is made: for what is looked at before."""
+    monkeypatch.setattr("vadose.experiments.studies.forecasting.build_report", lambda folders, out, title: out)
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_changing_the_future_changes_no_forecast_of_the_road(world: Path, tmp_path: Path) -> None:
     """Observations after the last training day, spoilt on disk, leave every earlier forecast as it was."""
     spoilt = tmp_path / "spoilt"
@@ -121,6 +128,7 @@ def test_changing_the_future_changes_no_forecast_of_the_road(world: Path, tmp_pa
         np.testing.assert_array_equal(before.values, after.values)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_of_a_dense_map_the_cells_to_score_are_forecast_alone(world: Path, done: Path, tmp_path: Path) -> None:
     names = {"damped_persistence", "trees", "convlstm"}
     thinned = small(names).model_copy(update={"score_every": 2})
@@ -137,6 +145,7 @@ def test_of_a_dense_map_the_cells_to_score_are_forecast_alone(world: Path, done:
         np.testing.assert_allclose(part[..., known], whole[..., known], atol=1e-6)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_data_without_the_test_year_are_validated_only(world: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     shutil.copytree(world / "conusv4f1", data)

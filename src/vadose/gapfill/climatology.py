@@ -1,5 +1,6 @@
 """Climatology with autoregressive departures: a Kalman filter and smoother for every series at once."""
 
+from itertools import product
 from typing import Self
 
 import numpy as np
@@ -13,6 +14,7 @@ MEMORIES = np.array([1.0, 2.0, 3.0, 4.5, 7.0, 10.0, 15.0, 25.0, 40.0, 80.0])
 """Decay times [day] tried."""
 NOISES = np.array([0.01, 0.05, 0.1, 0.2, 0.4, 0.7])
 """Shares of the departures' variance tried for the observations' error."""
+_TRIED = tuple(product(MEMORIES, NOISES))
 PRIOR_OBSERVATIONS = 4.0
 """Observations that the prior weighs, which draws the climatology to the mean of all cells."""
 
@@ -60,16 +62,10 @@ class ClimatologyAR1:
         self.coefficients = np.linalg.solve(gram, moment[..., None])[..., 0]
         departures = np.where(known, standard - self._climatology(series), np.nan)
 
-        shape = departures.shape[1:]
-        best = np.full(shape, np.inf)
-        self.memory, self.noise, self.variance = np.ones((3, *shape))
-        for memory in MEMORIES:
-            decay = _decay(series.days, memory)
-            for noise in NOISES:
-                score, variance = _likelihood(departures, decay, noise)
-                better = score < best
-                best = np.where(better, score, best)
-                self.memory[better], self.noise[better], self.variance[better] = memory, noise, variance[better]
+        scores, variances = _likelihoods(departures, series.days)
+        best = scores.argmin(axis=0)
+        self.memory, self.noise = (np.array(values)[best] for values in zip(*_TRIED, strict=True))
+        self.variance = np.take_along_axis(variances, best[None], axis=0)[0]
         return self
 
     def predict(self, series: Series, mode: Mode) -> tuple[Array, Array]:
@@ -107,15 +103,27 @@ def _decay(days: Array, memory: Array | float) -> Array:
     return left
 
 
-def _likelihood(departures: Array, decay: Array, noise: Array | float) -> tuple[Array, Array]:
-    """Twice the negative logarithm of the likelihood, and the variance that makes it smallest."""
-    (mean, variance), _ = _filter(departures, decay, noise)
+def _likelihoods(departures: Array, days: Array) -> tuple[Array, Array]:
+    """Twice the negative logarithm of the likelihood of each pair tried, and the variance that makes it smallest."""
     known = np.isfinite(departures)
-    total = variance + noise
+    observed = np.where(known, departures, 0.0)
+    gaps = np.diff(days, axis=0, prepend=days[:1])[..., None]
+    memory, noise = np.array(_TRIED).T[..., None, None]
+    stationary = 1.0 - noise
+    mean, squares, logs = np.zeros((3, len(_TRIED), *departures.shape[1:]))
+    variance = stationary
+    for t in range(len(departures)):
+        left = np.exp(-gaps[t] / memory)
+        variance = stationary + left**2 * (variance - stationary)
+        total, apart = variance + noise, observed[t] - left * mean
+        squares += np.where(known[t], apart**2 / total, 0.0)
+        logs += np.where(known[t], np.log(total), 0.0)
+        gain = np.where(known[t], variance / total, 0.0)
+        mean = left * mean + gain * apart
+        variance = (1.0 - gain) * variance
     n = np.maximum(known.sum(axis=0), 1)
-    scaled = np.where(known, (departures - mean) ** 2 / total, 0.0).sum(axis=0) / n
-    scaled = np.maximum(scaled, 1e-6)  # of series that are constant or never observed
-    return n * np.log(scaled) + np.where(known, np.log(total), 0.0).sum(axis=0), scaled
+    scaled = np.maximum(squares / n, 1e-6)  # of series that are constant or never observed
+    return n * np.log(scaled) + logs, scaled
 
 
 def _filter(departures: Array, decay: Array, noise: Array | float) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
