@@ -40,7 +40,8 @@ import xarray as xr
 from downscaling_speed import forget
 from full_map import settle
 
-import vadose.predict.forecast
+import vadose.predict.apply
+import vadose.predict.members
 from vadose.artefact import provenance, remove
 from vadose.cube import open_cube
 from vadose.cube.store import Store
@@ -133,10 +134,10 @@ def measured(folder: Path, way: str, tile: int, precision: str, compiled: bool) 
     checkpoint = folder / ("windows.pt" if way == "windows" else "maps.pt")
     model = from_checkpoint(torch.load(checkpoint, weights_only=True))
     piece = tile + 2 * (reach(model, LOOK_BACK) or 0) + 1
-    vadose.predict.forecast.TILE = tile if way == "tiles" else 1 << 30
+    vadose.predict.apply.TILE = tile if way == "tiles" else 1 << 30
     if compiled:
         model.compile()
-    vadose.predict.forecast.from_checkpoint = lambda kept: model  # one network, so that it is compiled once
+    vadose.predict.members.from_checkpoint = lambda kept: model  # one network, so that it is compiled once
 
     def run(edge: int | None, name: str) -> None:
         part = cube.isel(y=slice(edge), x=slice(edge))
@@ -164,7 +165,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=340)
     parser.add_argument("--columns", type=int, default=700)
     parser.add_argument("--days", type=int, default=4, help="of the cube, all of which are read")
-    parser.add_argument("--tiles", type=int, nargs="+", default=[vadose.predict.forecast.TILE])
+    parser.add_argument("--tiles", type=int, nargs="+", default=[vadose.predict.apply.TILE])
     parser.add_argument("--precisions", nargs="+", choices=["float32", "bf16"], default=["float32"])
     parser.add_argument("--compile", action="store_true", help="compiled too (wants a C++ compiler)")
     parser.add_argument(

@@ -380,8 +380,8 @@ def test_a_large_map_in_tiles_is_the_map(
     days = {"first": "2015-07-01", "last": "2015-07-02"}
     whole = forecast(run / "final.pt", small_cube, tmp_path / "whole.zarr", **days)  # type: ignore[arg-type]
     calls = []
-    monkeypatch.setattr("vadose.predict.forecast.TILE", 3)
-    tiles = "vadose.predict.forecast.predict_tiles"
+    monkeypatch.setattr("vadose.predict.apply.TILE", 3)
+    tiles = "vadose.predict.apply.predict_tiles"
     monkeypatch.setattr(tiles, lambda *a, **k: calls.append(k) or predict_tiles(*a, **k))
     tiled = forecast(run / "final.pt", small_cube, tmp_path / "tiled.zarr", **days)  # type: ignore[arg-type]
     assert calls == [{"tile": 3, "halo": 1}] * 2
@@ -425,7 +425,7 @@ def test_workers_make_the_same_forecast_and_one_may_die(
     monkeypatch: pytest.MonkeyPatch,
     cluster: LocalCluster,
 ) -> None:
-    monkeypatch.setattr("vadose.predict.forecast.BLOCK_DAYS", 16)
+    monkeypatch.setattr("vadose.predict.members.BLOCK_DAYS", 16)
     rain, issue = small_cube.precipitation.values.copy(), small_cube.indexes["time"].get_loc("2015-05-20")
     rain[[issue - 40, issue + 14, issue + 15, issue + 60], 2, 3] = -9999.0  # the first before all that is looked at
     small_cube = small_cube.assign(precipitation=small_cube.precipitation.copy(data=rain))

@@ -1,0 +1,115 @@
+"""Days of issue of a cube, forecast by one model."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+import xarray as xr
+from numpy.typing import NDArray
+from torch import nn
+
+from vadose.artefact.learnt import learnt_on
+from vadose.door.days import Period
+from vadose.door.values import Outside
+from vadose.errors import VadoseError
+from vadose.features.normals import HARMONIC, with_normals
+from vadose.models.inputs import NORMAL, Channels
+from vadose.predict.apply import Array, Report, apply
+from vadose.samples.windows import Samples
+
+
+@dataclass(eq=False)
+class IssueDays:
+    """Some days of a cube to forecast, by any checkpoint; samples are kept for the next one that wants the same."""
+
+    cube: xr.Dataset
+    days: NDArray[np.int64]
+    leads: tuple[int, ...]
+    stride: int
+    above: dict[str, xr.Dataset]
+    outside: Outside = field(default_factory=Outside)
+    kept: tuple[Any, Samples] | None = None
+
+    def forecast(
+        self, model: nn.Module, checkpoint: dict[str, Any], report: Report, cells: slice = slice(None)
+    ) -> tuple[Array, Array]:
+        """As `vadose.predict.apply.apply`; NaN where the weather is not known up to the valid day."""
+        channels = Channels.from_dict(checkpoint["channels"])
+        samples = self._samples(channels, checkpoint)
+        columns = [channels.leads.index(lead) for lead in self.leads]
+        mean, std = apply(model, samples, self.days, columns, report, cells)
+        if channels.weather == "perfect":
+            beyond = self.days[:, None] + np.array(self.leads) >= samples.n_days
+            mean[beyond] = std[beyond] = np.nan
+        return mean, std
+
+    def dropout_pass(
+        self, model: nn.Module, checkpoint: dict[str, Any], number: int, report: Report
+    ) -> tuple[Array, Array]:
+        """As `forecast`, with dropout on; the number seeds it."""
+        leave_dropout_on(model)
+        torch.manual_seed(number)
+        mean, std = self.forecast(model, checkpoint, report)
+        # A network without a deviation of its own is told apart from its passes alone.
+        return mean, np.nan_to_num(std)
+
+    def cut(self, days: slice, checkpoint: dict[str, Any]) -> "IssueDays":
+        """The same of some of the days, and no more of the cube than a model looks at."""
+        chosen, ahead = self.days[days], max(checkpoint["channels"]["leads"])
+        first = max(int(chosen[0]) - checkpoint["look_back"] + 1, 0)
+        cube = self.cube.isel(time=slice(first, int(chosen[-1]) + ahead + 1))
+        return IssueDays(cube, chosen - first, self.leads, self.stride, self.above)
+
+    def for_workers(self, checkpoint: dict[str, Any]) -> "IssueDays":
+        """The same with what one model takes, normals among it: they are of other days than a worker reads."""
+        channels = Channels.from_dict(checkpoint["channels"])
+        above = {name: self.above[name] for name in channels.above}
+        cube = _with_normals(self.cube, channels, checkpoint)
+        return replace(self, cube=cube, above=above).cut(slice(None), checkpoint)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Samples hold a part of the cube in memory; workers read their own.
+        return self.__dict__ | {"kept": None}
+
+    def _samples(self, channels: Channels, checkpoint: dict[str, Any]) -> Samples:
+        window, look_back = checkpoint["window"], checkpoint["look_back"]
+        on = learnt_on(checkpoint)
+        wanted = (channels, window, look_back, checkpoint.get("learnt_from"), on)
+        if self.kept is None or self.kept[0] != wanted:
+            cube = _with_normals(self.cube, channels, checkpoint)
+            issued = slice(*self.cube.time.values[self.days[[0, -1]]])
+            above = {name: self.above[name].sel(init_time=issued) for name in channels.above}
+            samples = Samples(
+                cube, channels, look_back=look_back, window=window, stride=self.stride, above=above, learnt_on=on
+            )
+            # The days that the forecasts look at: those that workers read of the cube between them.
+            first, last = samples.days[self.days[[0, -1]]] + [1 - look_back, samples.reach]
+            seen = {key: n for key, n in samples.outside.items() if key[1] is None or first <= key[1] <= last}
+            self.outside |= Outside(seen)
+            self.kept = wanted, samples
+        return self.kept[1]
+
+
+def leave_dropout_on(model: nn.Module) -> bool:
+    """Let dropout go on as in training, nothing else; whether there is any."""
+    dropouts = [m for m in model.modules() if isinstance(m, nn.Dropout | nn.Dropout2d) and m.p > 0]
+    for module in dropouts:
+        module.train()
+    return bool(dropouts)
+
+
+def _with_normals(cube: xr.Dataset, channels: Channels, checkpoint: dict[str, Any]) -> xr.Dataset:
+    """The cube and the normals that a model takes, where they are not in it yet."""
+    wanted = (name.removesuffix(NORMAL) for name in channels.history if name.endswith(NORMAL))
+    normals = tuple(name for name in wanted if name + HARMONIC not in cube)
+    if not normals:
+        return cube
+    learnt, days = Period(**checkpoint["learnt_from"]), cube.indexes["time"]
+    if pd.Timestamp(learnt.first) < days[0] or pd.Timestamp(learnt.last) > days[-1]:
+        raise VadoseError(
+            f"{checkpoint['name']} takes normals of {learnt}, the days it learnt from; the cube holds "
+            f"{days[0]:%Y-%m-%d} .. {days[-1]:%Y-%m-%d}; give a cube that holds them too"
+        )
+    return with_normals(cube, normals, learnt.first, learnt.last)

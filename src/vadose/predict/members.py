@@ -1,0 +1,183 @@
+"""Forecasts by the networks of a checkpoint: members of blends, passes with dropout, and the parts workers make."""
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from vadose.artefact import checkpoint as checkpoint_file
+from vadose.errors import VadoseError
+from vadose.models import from_checkpoint
+from vadose.parallel.workers import Run
+from vadose.predict.apply import Array, Report
+from vadose.predict.issue_days import IssueDays, leave_dropout_on
+
+BLOCK_DAYS = 64
+"""Days of issue in a chunk of the store, and in a unit of work."""
+_BANDS = 32
+"""Units of work that the cells are parted into where a model goes over all days at once."""
+
+
+class Shared(NamedTuple):
+    """How workers do units, and the checkpoint they read: by which members of members in a file."""
+
+    do: Run
+    path: Path
+    place: tuple[int, ...] = ()
+
+    def member(self, number: int) -> "Shared":
+        """The same of a member."""
+        return self._replace(place=(*self.place, number))
+
+
+def load_run(path: Path) -> dict[str, Any]:
+    """The checkpoint of a run."""
+    needs = ("name", "channels", "look_back", "window", "attributes")
+    return checkpoint_file.load(path, needs=needs, made_by="vadose train", build=from_checkpoint)
+
+
+def forecast_days(
+    issue: IssueDays, checkpoint: dict[str, Any], report: Report, passes: int | None, shared: Shared | None
+) -> tuple[Array, Array]:
+    """Mean and deviation (init_time, lead_time, y, x); the latter NaN where the checkpoint has none.
+
+    Raises
+    ------
+    VadoseError
+        For passes with dropout of a model that has none.
+    """
+    if checkpoint["name"] == "blend":
+        members = checkpoint["members"]
+        reports = _parts(report, len(members))
+        each = (
+            forecast_days(issue, member, reports(k), passes, shared and shared.member(k))
+            for k, member in enumerate(members)
+        )
+        return joined(checkpoint, issue.leads, each)
+    model: Any = from_checkpoint(checkpoint)
+    if passes and not leave_dropout_on(model):
+        raise VadoseError(f"passes with dropout: {checkpoint['name']} has no dropout; forecast it without passes")
+    if shared is not None:
+        units = _units(len(issue.days), passes, int(issue.cube.mask.sum()) if hasattr(model, "of_days") else None)
+        parts = _on_workers(issue, shared, checkpoint, units, report)
+        if not passes:
+            return _together(issue, parts)
+        each = ((mean, std) for _, mean, std in parts)
+    elif not passes:
+        return issue.forecast(model, checkpoint, report)
+    else:
+        reports = _parts(report, passes)
+        each = (issue.dropout_pass(model, checkpoint, number, reports(number)) for number in range(passes))
+    equally = {"channels": checkpoint["channels"], "members": range(passes), "weights": None}
+    return joined(equally, issue.leads, each)
+
+
+def joined(
+    blend: dict[str, Any], leads: tuple[int, ...], of_members: Iterable[tuple[Array, Array]]
+) -> tuple[Array, Array]:
+    r"""Weighted mean of the members, and the deviation of their mixture.
+
+    :math:`\hat y_L = \sum_m w_{mL} \hat y_{mL} / \sum_m w_{mL}`; NaN where a member is.
+    """
+    known = list(blend["channels"]["leads"])
+    weights = np.array(blend["weights"] or np.ones((len(blend["members"]), len(known))), np.float32)
+    shares = (weights / weights.sum(axis=0))[:, [known.index(lead) for lead in leads], None, None]
+    first: Any = None
+    total: Any = 0.0
+    squares: Any = 0.0
+    for (mean, std), share in zip(of_members, shares, strict=True):
+        # Apart from the first: the squares of moisture itself would leave little of a small spread in single precision.
+        first = mean if first is None else first
+        apart = mean - first
+        total = total + share * apart
+        # A member of no weight at a lead has no say in the spread there.
+        squares = squares + np.where(share > 0, share * (std**2 + apart**2), np.float32(0))
+    return first + total, np.sqrt(np.maximum(squares - total**2, 0))
+
+
+class _Unit(NamedTuple):
+    """A part of a forecast: days of issue, and some of the cells in the mask, or a pass."""
+
+    days: slice
+    cells: slice | None = None
+    number: int | None = None
+
+
+def blocks(days: int) -> list[slice]:
+    """Days of issue in blocks of `BLOCK_DAYS`."""
+    return [slice(start, min(start + BLOCK_DAYS, days)) for start in range(0, days, BLOCK_DAYS)]
+
+
+def _units(days: int, passes: int | None, cells: int | None) -> list[_Unit]:
+    """Units of work, each done as one process would do it; ``cells`` of a model that goes over all days at once."""
+    whole = slice(0, days)
+    if passes:
+        # Numbers are drawn from the first day to the last.
+        return [_Unit(whole, number=number) for number in range(passes)]
+    if cells is None:
+        return [_Unit(block) for block in blocks(days)]
+    size = max(1, -(-cells // _BANDS))
+    return [_Unit(whole, slice(start, start + size)) for start in range(0, cells, size)]
+
+
+class _Job:
+    """Forecast units by one network of a checkpoint; sent to workers whole."""
+
+    def __init__(self, shared: Shared, issue: IssueDays) -> None:
+        self.path, self.place, self.issue = shared.path.resolve(), shared.place, issue
+
+    def __call__(self, unit: _Unit) -> tuple[_Unit, Array, Array, Any]:
+        kept = load_run(self.path)
+        for number in self.place:
+            kept = kept["members"][number]
+        model = from_checkpoint(kept)
+        if unit.number is not None:
+            return unit, *self.issue.dropout_pass(model, kept, unit.number, _unreported), self.issue.outside
+        if unit.cells is not None:
+            row, column = _cells(self.issue.cube, unit.cells)
+            mean, std = self.issue.forecast(model, kept, _unreported, unit.cells)
+            return unit, mean[:, :, row, column], std[:, :, row, column], self.issue.outside
+        part = self.issue.cut(unit.days, kept)
+        return unit, *part.forecast(model, kept, _unreported), part.outside
+
+
+def _on_workers(
+    issue: IssueDays, shared: Shared, checkpoint: dict[str, Any], units: list[_Unit], report: Report
+) -> Iterator[tuple[_Unit, Array, Array]]:
+    """Units as workers forecast them."""
+    job = _Job(shared, issue.for_workers(checkpoint))
+    for done, (unit, mean, std, outside) in enumerate(shared.do(job, units), 1):
+        issue.outside |= outside
+        yield unit, mean, std
+        report(done / len(units))
+
+
+def _together(issue: IssueDays, parts: Iterable[tuple[_Unit, Array, Array]]) -> tuple[Array, Array]:
+    """What workers made, put together."""
+    shape = (len(issue.days), len(issue.leads), issue.cube.sizes["y"], issue.cube.sizes["x"])
+    mean, std = np.full((2, *shape), np.nan, np.float32)
+    for unit, *both in parts:
+        for whole, part in zip((mean, std), both, strict=True):
+            if unit.cells is None:
+                whole[unit.days] = part
+            else:
+                row, column = _cells(issue.cube, unit.cells)
+                whole[:, :, row, column] = part
+    return mean, std
+
+
+def _unreported(share: float) -> None:
+    """Workers report what they did when it is done."""
+
+
+def _cells(cube: xr.Dataset, chosen: slice) -> NDArray[np.int64]:
+    """Rows and columns (2, n) of some of the cells in the mask."""
+    return np.argwhere(cube.mask.values.astype(bool))[chosen].T
+
+
+def _parts(report: Report, number: int) -> Callable[[int], Report]:
+    """What reports how far part k of a number of them has come."""
+    return lambda k: lambda done: report((k + done) / number)
