@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from vadose.cube.listing import for_a_cube
+from vadose.cube.listing import for_a_cube, list_granules
 from vadose.errors import VadoseError
 
 HALF_HOUR = "3B-HHR{}.MS.MRG.3IMERG.20190601-S000000-E002959.0000.{}.HDF5"
@@ -111,3 +111,37 @@ def test_a_link_to_nowhere_is_a_granule_that_cannot_be_read(tmp_path: Path) -> N
     granules = for_a_cube(folder, "smap_l3").granules
     assert granules[1].state == [0, 0]
     assert granules[1].note()["first"] == "2019-07-02"
+
+
+@pytest.mark.parametrize(
+    ("product", "number", "first", "last"),
+    [
+        ("3dep", 4, None, None),
+        ("gridmet", 12, "2019-01-01", "2019-12-31"),
+        ("hls", 1, "2019-05-01", "2019-05-01"),
+        ("imerg", 16, "2019-04-28", "2019-05-13"),
+        ("landsat", 1, "2019-05-01", "2019-05-01"),
+        ("mcd12q1", 2, None, None),
+        ("mod09ga", 2, "2019-05-13", "2019-05-13"),
+        ("mod11a1", 2, "2019-05-13", "2019-05-13"),
+        ("nlcd", 1, None, None),
+        ("nldas_forcing", 24, "2019-05-13", "2019-05-13"),
+        ("nldas_noah", 24, "2019-05-13", "2019-05-13"),
+        ("polaris", 144, None, None),
+        ("sentinel1", 6, "2019-04-28", "2019-05-10"),
+        ("smap_hydroblocks", 2, "2019-04-01", "2019-05-31"),
+        ("smap_l3", 16, "2019-04-28", "2019-05-13"),
+        ("smap_l4", 8, "2019-05-13", "2019-05-13"),
+        ("solus100", 15, None, None),
+        ("srtm", 4, None, None),
+    ],
+)
+def test_granules_of_the_simulated_world_and_their_days(
+    product: str, number: int, first: str | None, last: str | None, files: dict[str, Path]
+) -> None:
+    folder = next(place for place in files[product].parents if place.parent.name == "granules")
+    listing = list_granules(folder, product)
+    days = [(granule.first, granule.last) for granule in listing.granules]
+    assert (len(days), listing.superseded, listing.strangers) == (number, {}, {})
+    found = [None if day is None else f"{day:%Y-%m-%d}" for day in (days[0][0], days[-1][1])]
+    assert found == [first, last]

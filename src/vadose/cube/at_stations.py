@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from vadose import features
 from vadose.artefact import provenance
-from vadose.cube.listing import FIXED
 from vadose.cube.points import SPECKLE, Found, Source, despeckle, read_points
 from vadose.errors import VadoseError
 from vadose.gapfill.overpasses import MODES, fill_days
 from vadose.grid import ease_grid
+from vadose.products import PRODUCTS
 from vadose.variables import describe
 
 RUN_UP = 64
@@ -170,8 +170,8 @@ def _as_read(names: Mapping[str, str]) -> _Formulas:
 
 
 _SOURCES = (
-    Source("landsat", _OPTICAL, reach=100, overpasses=True, scene="scene"),
-    Source("hls", _OPTICAL, reach=100, overpasses=True, scene="tile"),
+    Source("landsat", _OPTICAL, reach=100, overpasses=True),
+    Source("hls", _OPTICAL, reach=100, overpasses=True),
     Source("sentinel1", _RADAR, reach=4 * SPECKLE, overpasses=True, prepare=_filtered),
     Source("mod11a1", _as_read({"surface_temperature": "surface_temperature_day"}), overpasses=True),
     Source("gridmet", _as_read({name: name for name in _WEATHER}), reach=10_000),
@@ -241,7 +241,7 @@ def _features(source: Source, found: Found, days: pd.DatetimeIndex) -> xr.Datase
         raw = [np.stack([found.values[of].get(key, nothing) for key in seen]) for of in needed]
         fields = [xr.DataArray(values, dims=("pass", "station")) for values in raw]
         feature = (formula(*fields) if formula else fields[0]).values.astype(np.float32)
-        if source.product in FIXED:
+        if PRODUCTS[source.product].fixed:
             made[name] = "station", feature[0]
             continue
         observed = pd.DataFrame(feature, index=pd.DatetimeIndex([time for time, _ in seen]).normalize())

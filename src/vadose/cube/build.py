@@ -14,11 +14,12 @@ from vadose.cube import filling as gaps
 from vadose.cube import journal
 from vadose.cube.finish import DERIVED, Progress, derive, fill, finish, statistics
 from vadose.cube.granules import read_block
-from vadose.cube.listing import FIXED, Granule, Listing, for_a_cube
+from vadose.cube.listing import Granule, Listing, for_a_cube
 from vadose.cube.recipe import Recipe
 from vadose.cube.store import BLOCK_DAYS, NOTES, Store, blocks_of
 from vadose.errors import VadoseError
 from vadose.parallel.workers import on_workers
+from vadose.products import PRODUCTS
 
 
 class Unit(NamedTuple):
@@ -106,7 +107,7 @@ def build_from_granules(
         store.set_days(recipe.days)
         for source in recipe.sources:
             for name in source.variables.values():
-                store.add(name, None if source.product in FIXED else len(recipe.days))
+                store.add(name, None if PRODUCTS[source.product].fixed else len(recipe.days))
         with on_workers(workers if len(work) > 1 else 1, scheduler) as run:
             for done, unit in enumerate(run(job, work), 1):
                 progress(f"reading {recipe.sources[unit.source].product}", done / len(work))
@@ -181,7 +182,7 @@ def _changed(
     store: Store, recipe: Recipe, source: int, granules: list[Granule]
 ) -> Iterator[tuple[Unit, list[Granule]]]:
     """What of a source is to be read: days of granules that are new, changed or gone since it was noted."""
-    if recipe.sources[source].product in FIXED:
+    if PRODUCTS[recipe.sources[source].product].fixed:
         before = store.note(_note_name(recipe, source, None)).get("granules", {})
         if {name: note["state"] for name, note in before.items()} != {g.name: g.state for g in granules}:
             yield Unit(source, None, None, None), granules

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from vadose import gapfill
 from vadose.artefact import provenance
 from vadose.cube import filling as gaps
-from vadose.cube.listing import FIXED, Listing
-from vadose.cube.recipe import DAILY, Recipe, Source
+from vadose.cube.listing import Listing
+from vadose.cube.recipe import Recipe, Source
 from vadose.cube.store import ANTECEDENT_DAYS, BLOCK_DAYS, CONVENTIONS, Store
 from vadose.products import PRODUCTS
 
@@ -164,7 +164,7 @@ def finish(store: Store, recipe: Recipe, notes: list[list[dict[str, Any]]], list
     absent = {
         source.product: runs
         for source, own in zip(recipe.sources, notes, strict=True)
-        if source.product not in FIXED and (runs := _without_granule(recipe, own))
+        if not PRODUCTS[source.product].fixed and (runs := _without_granule(recipe, own))
     }
     made = provenance(recipe=recipe.identity(), last=recipe.last, granules=counts)
     products = " + ".join(source.product for source in recipe.sources)
@@ -213,7 +213,8 @@ def _cell_methods(source: Source, name: str, fixed: bool) -> str:
         return f"time: sum {space}"
     if name.endswith(("_max", "_min")):
         return f"time: {'maximum' if name.endswith('_max') else 'minimum'} {space}"
-    return f"time: {'mean' if source.product in (*DAILY, 'gridmet') else 'point'} {space}"
+    product = PRODUCTS[source.product]
+    return f"time: {'mean' if product.daily or product.day_means else 'point'} {space}"
 
 
 def _describe_derived(store: Store, recipe: Recipe) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from vadose.cube.computed import ON_PIXELS, of_cells, of_pixels
 from vadose.cube.listing import Granule
 from vadose.cube.overlaps import Cells, Combined, What, without_shared
-from vadose.cube.recipe import CLASSES, DAILY, DIRECTIONS, Source
+from vadose.cube.recipe import CLASSES, DIRECTIONS, Source
 from vadose.errors import OutsideError, VadoseError
 from vadose.grid import Grid
 from vadose.products import PRODUCTS
@@ -34,8 +34,6 @@ PART_CELLS = 32
 """Rows and columns of the grid that a fixed product is read for at once: 288 km, 8 million pixels of 100 m."""
 TOGETHER = 4
 """Maps of a product brought onto the grid at once: more take memory and no less time."""
-TWO_SATELLITES = ("mod09ga", "mod11a1")
-"""Products of Terra (MOD) and Aqua (MYD), which see a place both on a day: their mean is taken."""
 
 
 @dataclass
@@ -117,7 +115,7 @@ def _found(
             if days is None and "broken" in block.granules[together[0].name]:
                 granules.remove(together[0])
             continue
-        satellite = together[0].path.name[:3] if source.product in TWO_SATELLITES else ""
+        satellite = PRODUCTS[source.product].satellite_of(together[0].path.name)
         try:
             given = list(_on_grid(dataset, grid, days, source, shared))
         except VadoseError as error:
@@ -145,15 +143,11 @@ def _together(granules: list[Granule], product: str) -> Iterator[list[Granule]]:
     """Granules one by one, or by the day where a day has several."""
     days: dict[pd.Timestamp | None, list[Granule]] = defaultdict(list)
     for granule in granules:
-        if product in DAILY and not _whole_day(granule):
+        if PRODUCTS[product].many_a_day(granule.path.name):
             days[granule.first].append(granule)
         else:
             yield [granule]
     yield from days.values()
-
-
-def _whole_day(granule: Granule) -> bool:
-    return granule.path.name.startswith("3B-DAY")
 
 
 def _dataset(
@@ -191,8 +185,9 @@ def _fault(granule: Granule, grid: Grid, source: Source) -> str:
 
 def _read(together: list[Granule], grid: Grid, days: pd.DatetimeIndex | None, source: Source) -> xr.Dataset | None:
     """The dataset of a granule, or of a day's granules; None where it lies outside the grid or the days."""
-    many = source.product in DAILY and not _whole_day(together[0])
-    read: Any = DAILY[source.product] if many else PRODUCTS[source.product].read
+    product = PRODUCTS[source.product]
+    many = product.many_a_day(together[0].path.name)
+    read: Any = product.daily if many else product.read
     asked = signature(read).parameters
     options = {name: value for name, value in source.options.items() if name in asked}
     needed = dict.fromkeys(name for of in source.variables for name in ON_PIXELS.get(of, ((of,), None))[0])

@@ -7,7 +7,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,53 +14,13 @@ import pandas as pd
 
 from vadose.errors import VadoseError
 from vadose.products import PRODUCTS
-from vadose.products.hls import FILE_NAME as HLS_SCENE
-from vadose.products.landsat import FILE_NAME as LANDSAT_SCENE
-from vadose.products.landsat import MEMBER as LANDSAT_MEMBER
 
-FIXED = ("mcd12q1", "nlcd", "srtm", "3dep", "solus100", "polaris")
-"""Products that do not change with the days, whatever date their names hold."""
-_DATES = (
-    (re.compile(r"\.A(\d{8})\.(\d{4})\."), "%Y%m%d%H%M"),  # NLDAS
-    (re.compile(r"\.A(\d{7})\."), "%Y%j"),  # MODIS
-    (re.compile(r"\.(\d{7}T\d{6})\.v"), "%Y%jT%H%M%S"),  # HLS
-    (re.compile(r"[._](\d{8})-S(\d{6})"), "%Y%m%d%H%M%S"),  # IMERG
-    (re.compile(r"_(\d{8}T\d{6})"), "%Y%m%dT%H%M%S"),
-    (re.compile(r"_(\d{8})(?=[_.])"), "%Y%m%d"),
-)
-_YEAR = re.compile(r"_(\d{4})\.nc$")
-_MONTH = re.compile(r"_(\d{4})-(\d{2})\.nc$")
 # What data centres, GDAL, browsers and file managers put beside data.
 _BESIDE = re.compile(
     r".*\.(?:xml|met|md5|sha\d*|json|dmrpp|idx|aux|ovr|tfw|txt|html?|jpe?g|png|csv|log|sig|part|partial|tmp|crdownload"
     r"|download|lock|ds_store)|\..*|SIMULATED.*|Thumbs\.db|desktop\.ini|.*~",
     re.IGNORECASE,
 )
-# What of a name tells its version, by product: of names that differ in nothing else the newest counts. Groups are
-# compared in order of their names; one named 'z' that is missing counts most. The start of a half-orbit of SMAP may
-# change with the version.
-_MODIS = re.compile(r"\.(?P<a>\d{3})\.(?P<b>\d{13})\..*")
-_NLDAS = re.compile(r"\.(?P<a>002|020)\.(?:grb|nc).*")
-_VERSIONS = {
-    "smap_l2": re.compile(r"(?:T\d{6})_R(?P<a>\d{5})_(?P<b>\d{3}).*"),
-    "smap_l3": re.compile(r"_R(?P<a>\d{5})_(?P<b>\d{3}).*"),
-    "smap_l4": re.compile(r"_V[a-z](?P<a>\d{4})_(?P<b>\d{3}).*"),
-    "imerg": re.compile(r"(?<=^3B-(?:HHR|DAY))-(?P<z>[EL])|(?:\.\d{4})?\.V(?P<a>\d{2})(?P<b>[A-Z]?)\..*"),
-    "nldas_noah": _NLDAS,
-    "nldas_forcing": _NLDAS,
-    "mod09ga": _MODIS,
-    "mod11a1": _MODIS,
-    "mcd12q1": _MODIS,
-    "landsat": re.compile(r"(?<=_\d{8})_(?P<a>\d{8})_\d\d_(?P<b>RT|T1|T2)"),
-    "hls": re.compile(r"\.v(?P<a>\d+)\.(?P<b>\d+)"),
-    "sentinel1": re.compile(r"_(?P<a>\d{8}T\d{6}Z)(?=_S1[A-D]_\d+_v)|_v(?P<b>\d+)\.(?P<c>\d+)"),
-    "3dep": re.compile(r"_(?P<z>\d{8})(?=\.tif$)"),
-    "nlcd": re.compile(r"_(?P<a>\d{8})(?=\.)|_C(?P<b>\d+)V(?P<c>\d+)"),
-}
-_YEARS = {"mcd12q1": re.compile(r"\.A(\d{4})\d{3}\."), "nlcd": re.compile(r"_(\d{4})_")}
-"""The year of a product that a cube holds one year of."""
-_SCENES = {"landsat": (LANDSAT_SCENE, LANDSAT_MEMBER), "hls": (HLS_SCENE,)}
-"""Products whose granules are many files; the first group of the file names is the scene's."""
 
 
 @dataclass(frozen=True)
@@ -180,8 +139,8 @@ def for_a_cube(folder: Path, product: str) -> Listing:
         As `list_granules`; and when there are files of several years of a product that a cube holds one map of.
     """
     listing = list_granules(folder, product)
-    names = [granule.path.name for granule in listing.granules if product in _YEARS]
-    years = {year[1] for name in names if (year := _YEARS[product].search(name))}
+    year = PRODUCTS[product].year
+    years = {found[1] for granule in listing.granules if year and (found := year.search(granule.path.name))}
     if len(years) > 1:
         raise VadoseError(
             f"{folder}: files of the years {', '.join(sorted(years))}; a cube holds one map of {product}, keep the "
@@ -209,7 +168,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 def _scene(path: Path, product: str) -> str:
     """What the files of a scene share of their names; '' for products of single files."""
-    for pattern in _SCENES.get(product, ()):
+    for pattern in PRODUCTS[product].scene:
         if found := pattern.fullmatch(path.name):
             return found[1] or "."
     return ""
@@ -226,8 +185,8 @@ def _granule(members: list[Path], name: str, product: str) -> Granule:
     # A raster says where a scene lies.
     path = min(members, key=lambda member: (not member.suffix.lower().startswith(".tif"), member.name))
     try:
-        first, last = days_of(path.name, product)
-        fault = "" if first or product in FIXED else f"{path}: its name tells no day; give it its published name"
+        first, last = PRODUCTS[product].days_of(path.name)
+        fault = "" if first or PRODUCTS[product].fixed else f"{path}: its name tells no day; give it its published name"
     except ValueError:
         first, last, fault = None, None, f"{path}: the date in its name is no possible day; is it as published?"
     return Granule(path, name, tuple(members), first, last, fault)
@@ -235,7 +194,7 @@ def _granule(members: list[Path], name: str, product: str) -> Granule:
 
 def _newest(granules: list[Granule], product: str) -> tuple[list[Granule], dict[str, str]]:
     """The newest of all versions of each granule, and the others with the name of the one that counts."""
-    pattern = _VERSIONS.get(product)
+    pattern, whole_day = PRODUCTS[product].version, PRODUCTS[product].whole_day
     if pattern is None:
         return granules, {}
     versions: dict[str, list[tuple[list[str], str, Granule]]] = defaultdict(list)
@@ -246,39 +205,11 @@ def _newest(granules: list[Granule], product: str) -> tuple[list[Granule], dict[
         version = [groups[k].zfill(9) if k in groups else absent.get(k, "") for k in sorted(pattern.groupindex)]
         versions[pattern.sub("", name)].append((version, granule.name, granule))
     newest = {key: max(of, key=lambda one: one[:2])[2] for key, of in versions.items()}
-    if product == "imerg":
-        # Half hours of a day that is there as a whole.
-        whole: dict[Any, Granule] = {
-            one.first: one for key, one in newest.items() if key.startswith("3B-DAY") and not one.fault
-        }
-        newest = {key: whole.get(one.first, one) for key, one in newest.items()}
+    # Half hours of a day that is there as a whole.
+    whole: dict[Any, Granule] = {
+        one.first: one for key, one in newest.items() if whole_day.match(key) and not one.fault
+    }
+    newest = {key: whole.get(one.first, one) for key, one in newest.items()}
     counts = {one.name: newest[key].name for key, of in versions.items() for _, _, one in of}
     superseded = {name: by for name, by in counts.items() if name != by}
     return [granule for granule in granules if granule.name not in superseded], superseded
-
-
-def days_of(name: str, product: str) -> tuple[pd.Timestamp | None, pd.Timestamp | None]:
-    """First and last day of a granule by its published name; ValueError where the date in it cannot be.
-
-    Examples
-    --------
-    >>> days_of("SMAP_L3_SM_P_E_20190701_R18290_001.h5", "smap_l3")[0]
-    Timestamp('2019-07-01 00:00:00')
-    >>> [str(day.date()) for day in days_of("tmmx_2019.nc", "gridmet")]
-    ['2019-01-01', '2019-12-31']
-    """
-    if product in FIXED:
-        return None, None
-    for pattern, form in _DATES:
-        if found := pattern.search(name):
-            time = pd.Timestamp(datetime.strptime("".join(found.groups()), form))
-            if product == "nldas_forcing":
-                # Stamps are the ends of hours: 00:00 closes the day before.
-                time -= pd.Timedelta(hours=1)
-            return time.normalize(), time.normalize()
-    if found := _MONTH.search(name):
-        month = pd.Period(f"{found[1]}-{found[2]}")
-        return month.start_time, month.end_time.normalize()
-    if found := _YEAR.search(name):
-        return pd.Timestamp(int(found[1]), 1, 1), pd.Timestamp(int(found[1]), 12, 31)
-    return None, None

@@ -17,9 +17,8 @@ from pyproj import Transformer
 from scipy.ndimage import gaussian_filter
 
 from vadose.artefact import identity
-from vadose.cube.granules import KEPT, TWO_SATELLITES
+from vadose.cube.granules import KEPT
 from vadose.cube.listing import Granule, list_granules
-from vadose.cube.recipe import DAILY
 from vadose.errors import OutsideError, VadoseError
 from vadose.products import PRODUCTS
 from vadose.products.containers import BBox, container_of
@@ -53,8 +52,6 @@ class Source:
         Metres read around each station; 0: one window around all of them.
     overpasses
         Whether days without an observation are filled.
-    scene
-        Group of the product's file names that the files of one scene share.
     prepare
         What is done to a window before the station's pixel is taken from it.
     """
@@ -63,7 +60,6 @@ class Source:
     features: Mapping[str, tuple[tuple[str, ...], Compute | None]]
     reach: float = 0.0
     overpasses: bool = False
-    scene: str = ""
     prepare: Callable[[xr.Dataset], xr.Dataset] = lambda dataset: dataset
 
     @property
@@ -147,19 +143,14 @@ def read_points(
 
 
 def _scenes(source: Source, folder: Path, days: pd.DatetimeIndex) -> list[list[Granule]]:
-    """Granules of the days, together those that are read together: bands of a scene, hours of a day."""
+    """Granules of the days, together those that are read together: hours of a day."""
+    product = PRODUCTS[source.product]
     scenes: dict[Any, list[Granule]] = defaultdict(list)
     for granule in list_granules(folder, source.product).granules:
         if not granule.overlaps(days[0], days[-1]) or _BESIDE.search(granule.path.name):
             continue
-        key: Any = granule.path
-        if source.product in DAILY:
-            key = granule.first
-        elif source.scene and (named := PRODUCTS[source.product].file_name.match(granule.path.name)):
-            key = named[source.scene]
-        scenes[key].append(granule)
-    # A raster comes first: it says where the scene lies.
-    return [sorted(of, key=lambda granule: granule.path.suffix.lower() != ".tif") for of in scenes.values()]
+        scenes[granule.first if product.many_a_day(granule.path.name) else granule.path].append(granule)
+    return list(scenes.values())
 
 
 def _windows(source: Source, path: Path, lat: Floats, lon: Floats) -> Iterator[tuple[Places, BBox]]:
@@ -184,8 +175,9 @@ def _windows(source: Source, path: Path, lat: Floats, lon: Floats) -> Iterator[t
 
 
 def _window(source: Source, files: list[Granule], bbox: BBox, days: pd.DatetimeIndex) -> xr.Dataset:
-    together = source.product in DAILY
-    read: Any = DAILY[source.product] if together else PRODUCTS[source.product].read
+    product = PRODUCTS[source.product]
+    together = product.many_a_day(files[0].path.name)
+    read: Any = product.daily if together else product.read
     options = {}
     if "time" in signature(read).parameters:
         options["time"] = (f"{days[0]:%Y-%m-%d}", f"{days[-1]:%Y-%m-%d}")
@@ -199,7 +191,7 @@ def _keep(source: Source, found: Found, dataset: xr.Dataset, path: Path, who: Pl
     Returns whether any pixel does.
     """
     row, column = _pixels(dataset, lat[who], lon[who], path)
-    satellite = path.name[:3] if source.product in TWO_SATELLITES else ""
+    satellite = PRODUCTS[source.product].satellite_of(path.name)
     for name in sorted(source.variables & set(dataset.data_vars)):
         times = dataset.indexes["time"] if "time" in dataset[name].dims else [None]
         values = np.where(row >= 0, dataset[name].values[..., row, column], np.nan)

@@ -17,9 +17,6 @@ from vadose.gapfill import Mode
 from vadose.grid import Grid, ease_grid
 from vadose.products import PRODUCTS
 from vadose.products.containers import BBox
-from vadose.products.imerg import daily_imerg
-from vadose.products.nldas import daily_nldas_forcing, daily_nldas_noah
-from vadose.products.smap_l4 import daily_smap_l4
 from vadose.resample import METHODS
 
 CLASSES = "land_cover"
@@ -31,13 +28,6 @@ NAME = re.compile(r"[A-Za-z]\w*", re.ASCII)
 RESERVED = ("time", "time_bnds", "y", "x", "lat", "lon", "crs", "mask")
 AHEAD = pd.Timedelta(days=400)
 """A last day farther ahead than this is a mistake in its year."""
-DAILY: dict[str, Callable[..., Any]] = {
-    "smap_l4": daily_smap_l4,
-    "nldas_noah": daily_nldas_noah,
-    "nldas_forcing": daily_nldas_forcing,
-    "imerg": daily_imerg,
-}
-"""Products of several granules a day, and what makes a day of them."""
 _GIVEN = ("path", "paths", "bbox", "time")
 """What a reader is given by the builder."""
 
@@ -145,9 +135,9 @@ class Recipe:
 
 
 def readers(product: str) -> list[Callable[..., Any]]:
-    """What reads a product's granules for a cube; of IMERG days come as granules, too."""
-    own = PRODUCTS[product].read
-    return [own] if product not in DAILY else [DAILY[product], *([own] if product == "imerg" else [])]
+    """What reads a product's granules for a cube: of some, days come as several granules or as one."""
+    known = PRODUCTS[product]
+    return [known.read] if known.daily is None else [known.daily, *([known.read] if known.whole_day.pattern else [])]
 
 
 def check_options(what: str, options: Mapping[str, Any], takers: Iterable[Callable[..., Any]]) -> None:

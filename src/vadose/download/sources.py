@@ -14,6 +14,7 @@ from vadose.download.plan import BBox, Plan, RemoteFile, Request, inside, needs_
 from vadose.download.scan import list_scan
 from vadose.download.stac import list_scenes
 from vadose.errors import VadoseError
+from vadose.products import PRODUCTS
 
 SETTLED_AFTER = timedelta(days=60)
 # Variable -> its name inside the yearly file.
@@ -368,24 +369,5 @@ SOURCES: dict[str, tuple[Lister, bool]] = {
     "smap_hydroblocks": (list_hydroblocks, False),
     **{name: (partial(list_collection, collection=name), True) for name in COLLECTIONS},
 }
-READERS = {
-    "SPL3SMP_E": "smap_l3",
-    "SPL3SMP": "smap_l3",
-    "SPL2SMP_E": "smap_l2",
-    "SPL4SMGP": "smap_l4",
-    "NLDAS_NOAH0125_H": "nldas_noah",
-    "NLDAS_FORA0125_H": "nldas_forcing",
-    "GPM_3IMERGDF": "imerg",
-    "GPM_3IMERGHH": "imerg",
-    "MOD09GA": "mod09ga",
-    "MYD09GA": "mod09ga",
-    "MOD11A1": "mod11a1",
-    "MYD11A1": "mod11a1",
-    "MCD12Q1": "mcd12q1",
-    "solus": "solus100",
-    "3dep_1": "3dep",
-    "3dep_13": "3dep",
-    "gefs": "weather_forecast",
-    "gfs": "weather_forecast",
-}
-"""Product -> its reader in `vadose.products.PRODUCTS`, where that has another name; folders are named after it."""
+READERS = {source: name for name, product in PRODUCTS.items() for source in product.sources}
+"""Source -> its product in `vadose.products.PRODUCTS`, whose reader reads it; folders are named after it."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from vadose.errors import VadoseError
 from vadose.grid import Grid, ease_grid
+from vadose.products.product import Product
 from vadose.variables import VARIABLES, describe
 
 FILL = -9999.0
@@ -190,3 +191,12 @@ def _lattice(path: Path, latlon: NDArray[np.float64]) -> tuple[Grid, NDArray[np.
         slice(int(row.min()), int(row.max()) + 1, step), slice(int(column.min()), int(column.max()) + 1, step)
     )
     return part, (row - row.min()) // step, (column - column.min()) // step
+
+
+PRODUCT = Product(
+    "hydroDL CSV database: SMAP L3 and NLDAS-2 at every fourth 36 km cell of CONUS",
+    "database",
+    "10.1002/2017GL075619",
+    read_conusv4f1,
+    is_conusv4f1,
+)

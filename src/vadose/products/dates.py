@@ -1,6 +1,8 @@
 """Dates of names, headers and messages: real ones, of the time that measurements and models cover."""
 
+import re
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 import pandas as pd
@@ -8,6 +10,19 @@ import pandas as pd
 from vadose.errors import VadoseError
 
 FIRST_YEAR, LAST_YEAR = 1900, 2100
+_DATES = (
+    (re.compile(r"\.A(\d{8})\.(\d{4})\."), "%Y%m%d%H%M"),  # NLDAS
+    (re.compile(r"\.A(\d{7})\."), "%Y%j"),  # MODIS
+    (re.compile(r"\.(\d{7}T\d{6})\.v"), "%Y%jT%H%M%S"),  # HLS
+    (re.compile(r"[._](\d{8})-S(\d{6})"), "%Y%m%d%H%M%S"),  # IMERG
+    (re.compile(r"_(\d{8}T\d{6})"), "%Y%m%dT%H%M%S"),
+    (re.compile(r"_(\d{8})(?=[_.])"), "%Y%m%d"),
+)
+_YEAR = re.compile(r"_(\d{4})\.nc$")
+_MONTH = re.compile(r"_(\d{4})-(\d{2})\.nc$")
+
+Days = tuple[pd.Timestamp | None, pd.Timestamp | None]
+"""The first and the last day of a granule."""
 
 
 def moment(text: str, form: str, place: Path | str, what: str) -> pd.Timestamp:
@@ -57,3 +72,35 @@ def after(epoch: pd.Timestamp, seconds: float, place: Path | str, what: str) -> 
             f"{place}: {what} is {seconds:g} seconds after {epoch}, outside the years {FIRST_YEAR} to {LAST_YEAR}"
         )
     return epoch + pd.Timedelta(seconds=round(seconds))
+
+
+def days_in_name(name: str, hours_back: int = 0) -> Days:
+    """First and last day that a name tells: a day or time, else a month or year of netCDF; None where it tells none.
+
+    Parameters
+    ----------
+    hours_back
+        Taken off times: 1 where a stamp is the end of its hour.
+
+    Raises
+    ------
+    ValueError
+        When the date in it cannot be.
+
+    Examples
+    --------
+    >>> days_in_name("SMAP_L3_SM_P_E_20190701_R18290_001.h5")[0]
+    Timestamp('2019-07-01 00:00:00')
+    >>> [str(day.date()) for day in days_in_name("tmmx_2019.nc")]
+    ['2019-01-01', '2019-12-31']
+    """
+    for pattern, form in _DATES:
+        if found := pattern.search(name):
+            time = pd.Timestamp(datetime.strptime("".join(found.groups()), form)) - pd.Timedelta(hours=hours_back)
+            return time.normalize(), time.normalize()
+    if found := _MONTH.search(name):
+        month = pd.Period(f"{found[1]}-{found[2]}")
+        return month.start_time, month.end_time.normalize()
+    if found := _YEAR.search(name):
+        return pd.Timestamp(int(found[1]), 1, 1), pd.Timestamp(int(found[1]), 12, 31)
+    return None, None

@@ -26,6 +26,7 @@ from xarray import Dataset
 
 from vadose.errors import VadoseError
 from vadose.products.containers import BBox, as_float, container_of, simulated_mark
+from vadose.products.product import Product
 from vadose.products.ranges import within
 from vadose.products.rasters import RASTERS, Lattice, expect_lattice, expect_place, lattice_of, open_raster
 from vadose.products.tiles import Decode, read_tiles
@@ -281,3 +282,26 @@ def _is_srtm_lattice(file: DatasetReader, path: Path) -> bool:
 def _is_3dep_lattice(file: DatasetReader, path: Path) -> bool:
     metres = file.dtypes[0] == "float32" and file.crs is not None and file.crs.to_epsg() == 4269
     return metres and any(abs(file.transform.a - step) < 1e-3 * step for step in _3DEP_STEPS.values())
+
+
+PRODUCT_SRTM = Product(
+    "SRTM v4.1 elevation of CGIAR",
+    "grid",
+    "10.1080/13658810601169899",
+    read_srtm,
+    is_srtm,
+    SRTM_FILE_NAME,
+    fixed=True,
+    sources=("srtm",),
+)
+PRODUCT_3DEP = Product(
+    "USGS 3DEP elevation",
+    "grid",
+    "10.5066/F7DF6PQS",
+    read_3dep,
+    is_3dep,
+    USGS_3DEP_FILE_NAME,
+    fixed=True,
+    version=re.compile(r"_(?P<z>\d{8})(?=\.tif$)"),
+    sources=("3dep_1", "3dep_13"),
+)

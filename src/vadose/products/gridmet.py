@@ -22,6 +22,7 @@ from vadose.errors import OutsideError, VadoseError
 from vadose.products.containers import BBox, choose, container_of, open_netcdf, simulated_mark
 from vadose.products.dates import after, moment
 from vadose.products.lattice import on_lattice
+from vadose.products.product import Product
 from vadose.products.ranges import Counted, within
 from vadose.products.stored import check_calendar, check_size, scale_of
 from vadose.variables import describe
@@ -316,3 +317,16 @@ def _status(attributes: dict[str, Any], days: pd.DatetimeIndex) -> str:
     # Slices are counted in the year's file, also where only a part of it was kept.
     last = [pd.Timestamp(days[0].year, 1, 1) + pd.Timedelta(days=int(float(str(mark))) - 1) for mark in marks]
     return f"permanent to {last[0]:%Y-%m-%d}, provisional to {last[1]:%Y-%m-%d}, early after it"
+
+
+PRODUCT = Product(
+    "gridMET surface meteorology, daily, 1/24 degree",
+    "grid",
+    "10.1002/joc.3413",
+    read_gridmet,
+    is_gridmet,
+    FILE_NAME,
+    "1 to 2 days, provisional for some months",
+    day_means=True,
+    sources=("gridmet",),
+)

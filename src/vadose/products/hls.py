@@ -18,6 +18,7 @@ from vadose.errors import VadoseError
 from vadose.grid import mgrs_square
 from vadose.products.containers import BBox, choose, container_of
 from vadose.products.dates import moment
+from vadose.products.product import Product
 from vadose.products.rasters import lattice_of, open_raster
 from vadose.products.scenes import Packing, unpack
 from vadose.variables import describe
@@ -138,3 +139,16 @@ def _expect_tile(path: Path, tile: str) -> None:
             f"{path}: its transform places it at x {left:.0f} to {right:.0f}, y {bottom:.0f} to {top:.0f}, in square "
             f"{mgrs_square(int(zone), x, y)}, its name in {tile[3:]} (T{tile}); one of them is wrong"
         )
+
+
+PRODUCT = Product(
+    "Harmonized Landsat Sentinel-2 reflectance v2.0, 30 m",
+    "grid",
+    "10.5067/HLS/HLSL30.002",
+    read_hls,
+    is_hls,
+    FILE_NAME,
+    "2 to 4 days",
+    version=re.compile(r"\.v(?P<a>\d+)\.(?P<b>\d+)"),
+    scene=(FILE_NAME,),
+)

@@ -22,6 +22,7 @@ from vadose.errors import VadoseError
 from vadose.products.containers import BBox, as_float, choose, container_of, open_hdf5, simulated_mark
 from vadose.products.dates import after, moment
 from vadose.products.lattice import on_lattice
+from vadose.products.product import Product
 from vadose.products.ranges import COUNTED, within
 from vadose.products.stored import check_size, scale_of
 from vadose.variables import describe
@@ -352,3 +353,18 @@ def _is_month(path: Path, file: Any, group: Any) -> bool:
 def _text(value: Any) -> str:
     value = value.item() if isinstance(value, np.ndarray) and value.size == 1 else value
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
+PRODUCT = Product(
+    "GPM IMERG precipitation, half-hourly and daily, 0.1 degrees",
+    "grid",
+    "10.5067/GPM/IMERG/3B-HH/07",
+    read_imerg,
+    is_imerg,
+    FILE_NAME,
+    "4 hours (Early), 14 hours (Late), 3.5 months (Final)",
+    version=re.compile(r"(?<=^3B-(?:HHR|DAY))-(?P<z>[EL])|(?:\.\d{4})?\.V(?P<a>\d{2})(?P<b>[A-Z]?)\..*"),
+    daily=daily_imerg,
+    whole_day=re.compile("3B-DAY"),
+    sources=("GPM_3IMERGDF", "GPM_3IMERGHH"),
+)

@@ -20,6 +20,7 @@ import xarray as xr
 
 from vadose.errors import VadoseError
 from vadose.products.containers import container_of
+from vadose.products.product import Product
 from vadose.products.station_text import MOST_BYTES, MOST_MEMBERS, check_moisture, check_place, impossible_days
 from vadose.variables import describe
 
@@ -359,3 +360,6 @@ def _station(network: str, station: str, sensors: list[tuple[Sensor, pd.DataFram
         },
     )
     return describe(dataset)
+
+
+PRODUCT = Product("International Soil Moisture Network", "station", "10.5194/hess-25-5749-2021", read_ismn, is_ismn)

@@ -21,6 +21,7 @@ import xarray as xr
 from vadose.errors import VadoseError
 from vadose.products.containers import BBox, choose, container_of
 from vadose.products.dates import moment
+from vadose.products.product import Product
 from vadose.products.rasters import expect_place, lattice_of, open_raster
 from vadose.products.scenes import Packing, unpack
 from vadose.variables import describe
@@ -291,3 +292,17 @@ def _packing(band: str, groups: _Groups, source: Path | None) -> Packing:
             f"{packing.offset:g} as in all of Collection 2; is the MTL damaged?"
         )
     return packing
+
+
+PRODUCT = Product(
+    "Landsat Collection 2 Level 2 reflectance and surface temperature, 30 m",
+    "grid",
+    "10.5066/P9OGBGM6",
+    read_landsat,
+    is_landsat,
+    FILE_NAME,
+    "up to 26 days",
+    version=re.compile(r"(?<=_\d{8})_(?P<a>\d{8})_\d\d_(?P<b>RT|T1|T2)"),
+    scene=(FILE_NAME, MEMBER),
+    sources=("landsat",),
+)

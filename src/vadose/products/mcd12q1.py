@@ -6,6 +6,7 @@ classes of SMAP; years are not to be compared cell by cell, the labels carry too
 and those outside the globe hold 255.
 """
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ import xarray as xr
 
 from vadose.errors import VadoseError
 from vadose.products.containers import BBox, choose
-from vadose.products.modis import file_name, is_tile, open_tile, window_of
+from vadose.products.modis import VERSION, file_name, is_tile, open_tile, window_of
+from vadose.products.product import Product
 from vadose.variables import describe
 
 FILE_NAME = file_name("MCD12Q1")
@@ -121,3 +123,18 @@ def read_mcd12q1(path: Path, *, bbox: BBox | None = None, scheme: str = "igbp") 
 def is_mcd12q1(path: Path) -> bool:
     """Whether a file holds the yearly MODIS land cover of a tile."""
     return is_tile(path, {"LC_Type1", "LC_Type2", "LC_Prop1"})
+
+
+PRODUCT = Product(
+    "MODIS land cover, yearly, 500 m",
+    "grid",
+    "10.5067/MODIS/MCD12Q1.061",
+    read_mcd12q1,
+    is_mcd12q1,
+    FILE_NAME,
+    "a year or more",
+    fixed=True,
+    version=VERSION,
+    year=re.compile(r"\.A(\d{4})\d{3}\."),
+    sources=("MCD12Q1",),
+)

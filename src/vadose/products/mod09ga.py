@@ -16,7 +16,19 @@ from numpy.typing import NDArray
 
 from vadose.errors import VadoseError
 from vadose.products.containers import BBox, choose
-from vadose.products.modis import DAY_BOUNDARY, Tile, Window, factor_of, file_name, is_tile, open_tile, window_of
+from vadose.products.modis import (
+    DAY_BOUNDARY,
+    SATELLITE,
+    VERSION,
+    Tile,
+    Window,
+    factor_of,
+    file_name,
+    is_tile,
+    open_tile,
+    window_of,
+)
+from vadose.products.product import Product
 from vadose.variables import describe
 
 PRODUCTS = ("MOD09GA", "MYD09GA")
@@ -163,3 +175,17 @@ def _state(tile: Tile, window: Window) -> NDArray[np.uint16]:
     fine = state.repeat(2, axis=0).repeat(2, axis=1)
     above, before = window.rows.start % 2, window.columns.start % 2
     return fine[above:, before:][: window.coordinates.sizes["y"], : window.coordinates.sizes["x"]]
+
+
+PRODUCT = Product(
+    "MODIS surface reflectance of Terra and Aqua, daily, 500 m",
+    "grid",
+    "10.5067/MODIS/MOD09GA.061",
+    read_mod09ga,
+    is_mod09ga,
+    FILE_NAME,
+    "1 to 3 days",
+    version=VERSION,
+    satellite=SATELLITE,
+    sources=PRODUCTS,
+)

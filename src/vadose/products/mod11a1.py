@@ -14,7 +14,19 @@ from numpy.typing import NDArray
 
 from vadose.errors import VadoseError
 from vadose.products.containers import BBox, choose
-from vadose.products.modis import DAY_BOUNDARY, Tile, Window, factor_of, file_name, is_tile, open_tile, window_of
+from vadose.products.modis import (
+    DAY_BOUNDARY,
+    SATELLITE,
+    VERSION,
+    Tile,
+    Window,
+    factor_of,
+    file_name,
+    is_tile,
+    open_tile,
+    window_of,
+)
+from vadose.products.product import Product
 from vadose.products.ranges import within
 from vadose.variables import describe
 
@@ -126,3 +138,17 @@ def _scaled(
         raise VadoseError(f"{tile.path}: {name} has fill {attributes['_FillValue']}, published is {fill}")
     known = (values != fill) & (values >= valid[0]) & (values <= valid[1])
     return np.where(known, values * np.float32(factor), np.float32(np.nan))
+
+
+PRODUCT = Product(
+    "MODIS land-surface temperature of Terra and Aqua, daily, 1 km",
+    "grid",
+    "10.5067/MODIS/MOD11A1.061",
+    read_mod11a1,
+    is_mod11a1,
+    FILE_NAME,
+    "1 to 3 days",
+    version=VERSION,
+    satellite=SATELLITE,
+    sources=PRODUCTS,
+)

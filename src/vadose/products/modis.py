@@ -32,6 +32,9 @@ LEFT, TOP = -np.pi * RADIUS, np.pi * RADIUS / 2
 TILE = np.pi * RADIUS / 18
 CELLS = (TILE / 1200, TILE / 2400, TILE / 4800)
 DAY_BOUNDARY = "UTC date of overpasses near 10:30 (Terra) or 13:30 (Aqua) local solar time, and 12 h later at night"
+VERSION = re.compile(r"\.(?P<a>\d{3})\.(?P<b>\d{13})\..*")
+SATELLITE = re.compile("M[OY]D")
+"""Terra (MOD) or Aqua (MYD)."""
 _STAMP = r"\.A(?P<day>\d{7})\.h(?P<h>\d{2})v(?P<v>\d{2})\.(?P<version>\d{3})\.\d{13}\.hdf"
 
 

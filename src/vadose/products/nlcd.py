@@ -14,6 +14,7 @@ import xarray as xr
 
 from vadose.errors import VadoseError
 from vadose.products.containers import BBox, as_float, container_of, simulated_mark
+from vadose.products.product import Product
 from vadose.products.ranges import COUNTED, MOST_OUTSIDE
 from vadose.products.rasters import RASTERS, expect_place, lattice_of, open_raster, read_raster
 from vadose.variables import describe
@@ -154,3 +155,17 @@ def _named(path: Path) -> dict[str, str | int]:
         return {"product": "NLCD", "version": f"released {named['release']}", "year": int(named["epoch"])}
     years = _YEAR.findall(path.stem)
     return {"product": "NLCD", "version": "unknown"} | ({"year": int(years[0])} if len(years) == 1 else {})
+
+
+PRODUCT = Product(
+    "NLCD land cover",
+    "grid",
+    "10.5066/P94UXNTS",
+    read_nlcd,
+    is_nlcd,
+    FILE_NAME,
+    fixed=True,
+    version=re.compile(r"_(?P<a>\d{8})(?=\.)|_C(?P<b>\d+)V(?P<c>\d+)"),
+    year=re.compile(r"_(\d{4})_"),
+    sources=("nlcd",),
+)

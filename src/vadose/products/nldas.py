@@ -10,6 +10,7 @@ moisture 86, soil temperature 85), and netCDF made from GRIB names them SOILM an
 
 import re
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,15 @@ import xarray as xr
 
 from vadose.errors import VadoseError
 from vadose.products.containers import BBox
+from vadose.products.dates import days_in_name
 from vadose.products.nldas_hour import Field, holds, read_hour
+from vadose.products.product import Product
 from vadose.products.ranges import sum_counts
 from vadose.variables import describe
 
 FILE_NAME_NOAH = re.compile(r"NLDAS_NOAH0125_H\.A(\d{8})\.(\d{4})\.(002|020)\.(grb|nc).*")
 FILE_NAME_FORCING = re.compile(r"NLDAS_FORA0125_H\.A(\d{8})\.(\d{4})\.(002|020)\.(grb|nc).*")
+_VERSION = re.compile(r"\.(?P<a>002|020)\.(?:grb|nc).*")
 LAYERS = {"0_10cm": (0, 10), "10_40cm": (10, 40), "40_100cm": (40, 100), "100_200cm": (100, 200)}
 
 
@@ -241,3 +245,31 @@ def _daily(
     dataset = dataset.assign_coords(hours=("time", [len(seen[d]) for d in days]))
     dataset.attrs["granule"] = f"{sum(map(len, seen.values()))} granules from {seen[days[0]][min(seen[days[0]])]}"
     return dataset
+
+
+PRODUCT_NOAH = Product(
+    "NLDAS-2 Noah land-surface model, hourly, 0.125 degrees",
+    "grid",
+    "10.5067/T4OW83T8EXDO",
+    read_nldas_noah,
+    is_nldas_noah,
+    FILE_NAME_NOAH,
+    "about 4 days",
+    version=_VERSION,
+    daily=daily_nldas_noah,
+    sources=("NLDAS_NOAH0125_H",),
+)
+PRODUCT_FORCING = Product(
+    "NLDAS-2 forcing A, hourly, 0.125 degrees",
+    "grid",
+    "10.5067/THUF4J1RLSYG",
+    read_nldas_forcing,
+    is_nldas_forcing,
+    FILE_NAME_FORCING,
+    "about 4 days",
+    version=_VERSION,
+    # Stamps are the ends of hours: 00:00 closes the day before.
+    days=partial(days_in_name, hours_back=1),
+    daily=daily_nldas_forcing,
+    sources=("NLDAS_FORA0125_H",),
+)

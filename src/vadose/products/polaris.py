@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from vadose.errors import NeedsError, VadoseError
 from vadose.products.containers import BBox, as_float, choose, container_of, simulated_mark
+from vadose.products.product import Product
 from vadose.products.ranges import within
 from vadose.products.rasters import RASTERS, expect_lattice, expect_place, lattice_of, open_raster
 from vadose.products.tiles import read_tiles
@@ -243,3 +244,15 @@ def _decode(
 def _simulated(path: Path) -> bool:
     with open_raster(path) as file:
         return simulated_mark(file.tags()) == "true"
+
+
+PRODUCT = Product(
+    "POLARIS soil properties",
+    "grid",
+    "10.1029/2018WR022797",
+    read_polaris,
+    is_polaris,
+    FILE_NAME,
+    fixed=True,
+    sources=("polaris",),
+)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from vadose.errors import VadoseError
 from vadose.products.containers import container_of
+from vadose.products.product import Product
 from vadose.products.station_text import check_moisture, check_place, first_text, impossible_days, read_text
 from vadose.variables import describe
 
@@ -338,3 +339,13 @@ def _numbers(path: Path, label: str, texts: list[str], lines: list[int]) -> NDAr
             f"{path}: line {lines[k]}: {label!r} is {texts[k]!r}, not a number; blank and NaN are missing"
         )
     return numbers
+
+
+PRODUCT = Product(
+    "Soil Climate Analysis Network, daily",
+    "station",
+    "10.1175/2007JTECHA930.1",
+    read_scan,
+    is_scan,
+    sources=("scan",),
+)

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from vadose.errors import VadoseError
 from vadose.products.containers import BBox, as_float, choose, container_of, simulated_mark
 from vadose.products.dates import moment
+from vadose.products.product import Product
 from vadose.products.ranges import Counted, within
 from vadose.products.rasters import open_raster, read_raster
 from vadose.variables import describe
@@ -356,3 +357,16 @@ def _orbit(name: str) -> dict[str, Any]:
     if absolute and known["platform"] in _FIRST_ORBIT:
         known["relative_orbit"] = (int(absolute[1]) - _FIRST_ORBIT[known["platform"]]) % 175 + 1
     return known
+
+
+PRODUCT = Product(
+    "Sentinel-1 backscatter, geocoded",
+    "grid",
+    "10.1016/j.rse.2011.05.028",
+    read_sentinel1,
+    is_sentinel1,
+    FILE_NAME,
+    "1 to 3 days",
+    version=re.compile(r"_(?P<a>\d{8}T\d{6}Z)(?=_S1[A-D]_\d+_v)|_v(?P<b>\d+)\.(?P<c>\d+)"),
+    sources=("sentinel1",),
+)

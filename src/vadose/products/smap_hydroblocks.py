@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from vadose.errors import VadoseError
 from vadose.grid import raster_coordinates, raster_window
 from vadose.products.containers import BBox, as_float, choose, open_netcdf, simulated_mark
+from vadose.products.product import Product
 from vadose.products.ranges import within
 from vadose.products.rasters import read_raster
 from vadose.products.stored import check_calendar, check_size, scale_of
@@ -225,3 +226,14 @@ def _numbers(path: Path, bbox: BBox | None) -> tuple[NDArray[np.int64], xr.Datas
         raise VadoseError(f"{path}: projected; the archive's maps are on latitude and longitude, take one as published")
     values = as_float(stored.astype(np.float64), nodata, FILL).astype(np.float64)
     return np.where(np.isnan(values) | (values < 0), -1, values).astype(np.int64), coordinates
+
+
+PRODUCT = Product(
+    "SMAP-HydroBlocks surface soil moisture, 30 m",
+    "grid",
+    "10.5281/zenodo.5206725",
+    read_smap_hydroblocks,
+    is_smap_hydroblocks,
+    FILE_NAME,
+    sources=("smap_hydroblocks",),
+)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from vadose.errors import VadoseError
 from vadose.grid import Grid
+from vadose.products.product import Product
 from vadose.variables import describe
 
 FILL, SCALE = 65535, 65534.0
@@ -119,3 +120,12 @@ def _archive(file: Path) -> tuple[NDArray[np.uint16], NDArray[np.datetime64]]:
     if len(double := end[np.flatnonzero(pd.Index(end).duplicated())]):
         raise VadoseError(f"{file}: {double[0]} is the last day of two windows; keep one of them")
     return index, end
+
+
+PRODUCT = Product(
+    "Soil-water index of India from SMAP, daily windows of three days, 0.125 degrees",
+    "database",
+    "10.1109/JPROC.2010.2043918",  # of the mission: the archives name no source of their own
+    read_smap_india,
+    is_smap_india,
+)

@@ -20,6 +20,7 @@ from vadose.errors import OutsideError, VadoseError
 from vadose.grid import ease_grid
 from vadose.products.containers import BBox, choose, container_of, open_hdf5, simulated_mark
 from vadose.products.dates import after, moment
+from vadose.products.product import Product
 from vadose.products.ranges import Counted, within
 from vadose.products.smap import EPOCH, check_places, read_field, text
 from vadose.products.smap_l3 import QUALITY, fields_of, version_of
@@ -186,3 +187,17 @@ def _values(path: Path, group: h5py.Group, shape: tuple[int, ...], bad_bits: int
             values[(flags & bad_bits) != 0] = np.nan
         found[ours] = values, counts
     return found
+
+
+PRODUCT = Product(
+    "SMAP Level 2 radiometer soil moisture, half-orbits (SPL2SMP, SPL2SMP_E)",
+    "grid",
+    "10.5067/LPJ8F0TAK6E0",
+    read_smap_l2,
+    is_smap_l2,
+    FILE_NAME,
+    "about 1 day",
+    # The start of a half-orbit may change with the version.
+    version=re.compile(r"(?:T\d{6})_R(?P<a>\d{5})_(?P<b>\d{3}).*"),
+    sources=("SPL2SMP_E",),
+)

@@ -23,6 +23,7 @@ from vadose.errors import VadoseError
 from vadose.grid import ease_grid
 from vadose.products.containers import BBox, choose, container_of, open_hdf5, simulated_mark
 from vadose.products.dates import moment
+from vadose.products.product import Product
 from vadose.products.ranges import Counted, within
 from vadose.products.smap import (
     Window,
@@ -317,3 +318,16 @@ def version_of(path: Path, file: h5py.File) -> str:
 
 def _metadata(file: h5py.File, group: str, name: str) -> str:
     return text(file[group].attrs, name) if group in file else ""
+
+
+PRODUCT = Product(
+    "SMAP Level 3 radiometer soil moisture, 9 km and 36 km (SPL3SMP_E, SPL3SMP)",
+    "grid",
+    "10.5067/M20OXIZHY3RJ",
+    read_smap_l3,
+    is_smap_l3,
+    FILE_NAME,
+    "about 2 days",
+    version=re.compile(r"_R(?P<a>\d{5})_(?P<b>\d{3}).*"),
+    sources=("SPL3SMP_E", "SPL3SMP"),
+)

@@ -20,6 +20,7 @@ from vadose.errors import VadoseError
 from vadose.grid import ease_grid
 from vadose.products.containers import BBox, container_of, open_hdf5, simulated_mark
 from vadose.products.dates import after, moment
+from vadose.products.product import Product
 from vadose.products.ranges import sum_counts, within
 from vadose.products.smap import EPOCH, Window, check_window, place_by_axes, place_on_grid, read_field, shape_of, text
 from vadose.variables import describe
@@ -206,3 +207,17 @@ def _version(path: Path, file: h5py.File) -> str:
         if found := FILE_NAME.match(name):
             return f"{int(found['release'][1]):03d} (V{found['release']})"
     return "unknown"
+
+
+PRODUCT = Product(
+    "SMAP Level 4 soil moisture, 3-hourly, 9 km (SPL4SMGP, SPL4SMAU)",
+    "grid",
+    "10.5067/T5RUATAQREF8",
+    read_smap_l4,
+    is_smap_l4,
+    FILE_NAME,
+    "2 to 3 days",
+    version=re.compile(r"_V[a-z](?P<a>\d{4})_(?P<b>\d{3}).*"),
+    daily=daily_smap_l4,
+    sources=("SPL4SMGP",),
+)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from vadose.errors import VadoseError
 from vadose.products.containers import BBox, as_float, container_of, simulated_mark
+from vadose.products.product import Product
 from vadose.products.ranges import within
 from vadose.products.rasters import RASTERS, expect_lattice, lattice_of, open_raster, read_raster
 from vadose.variables import VARIABLES, describe, variable
@@ -201,3 +202,15 @@ def _expect_counts(path: Path, values: NDArray[np.float32], highest: float) -> N
             f"{path}: found floats {present.min():g} .. {present.max():g}, expected whole numbers to be divided by a "
             "scalar; they seem to be divided already. Take the file as published"
         )
+
+
+PRODUCT = Product(
+    "SOLUS100 soil properties",
+    "grid",
+    "10.15482/USDA.ADC/25033856",
+    read_solus,
+    is_solus,
+    FILE_NAME,
+    fixed=True,
+    sources=("solus",),
+)

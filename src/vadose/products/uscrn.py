@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from vadose.errors import VadoseError
 from vadose.products.containers import container_of
+from vadose.products.product import Product
 from vadose.products.station_text import check_moisture, check_place, first_text, impossible_days, read_text
 from vadose.variables import describe
 
@@ -304,3 +305,14 @@ def _middle(text: "pd.Series[str]") -> "pd.Series[float]":
     """Numbers of a column, the middle where it holds a range such as 1.10-1.30."""
     parts = text.str.strip().str.extract(r"^(-?\d*\.?\d+)(?:-(\d*\.?\d+))?$").astype(float)
     return parts.mean(axis=1)
+
+
+PRODUCT = Product(
+    "U.S. Climate Reference Network",
+    "station",
+    "10.7289/V5H13007",
+    read_uscrn,
+    is_uscrn,
+    NAME,
+    sources=("uscrn",),
+)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from vadose.errors import VadoseError
 from vadose.products.containers import choose, container_of
+from vadose.products.product import Product
 from vadose.products.station_text import check_moisture, first_text, impossible_days
 from vadose.products.uscrn import DEPTHS, published_name, read_lines, station_attributes, to_numbers
 from vadose.variables import describe
@@ -316,3 +317,13 @@ def _times(
             "once and in order"
         )
     return pd.DatetimeIndex(times).as_unit("ns")
+
+
+PRODUCT = Product(
+    "U.S. Climate Reference Network, hours and five minutes",
+    "station",
+    "10.7289/V5H13007",
+    read_uscrn_hourly,
+    is_uscrn_hourly,
+    FILE_NAME,
+)

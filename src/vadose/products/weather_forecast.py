@@ -23,6 +23,7 @@ import xarray as xr
 from vadose.errors import VadoseError
 from vadose.products.containers import BBox, container_of
 from vadose.products.grib import Array, messages
+from vadose.products.product import Product
 from vadose.products.weather_messages import OVER_TIME, SOIL_RULE, Fields, name_of, read_fields, with_humidity
 from vadose.variables import VARIABLES, describe
 
@@ -257,3 +258,15 @@ def _attributes(paths: list[Path], member: str, unread: Counter[str]) -> dict[st
         "day_boundary": "days of 24 h after the start of the run",
         "simulated": "true" if any((p.parent / SIMULATED_MARKER).exists() for p in paths) else "false",
     }
+
+
+PRODUCT = Product(
+    "Numerical weather forecasts GEFS and GFS",
+    "grid",
+    "10.1175/WAF-D-21-0112.1",
+    read_weather_forecast,
+    is_weather_forecast,
+    FILE_NAME,
+    "about 6 hours",
+    sources=("gefs", "gfs"),
+)

@@ -1,0 +1,93 @@
+"""What is known of a product, in one place."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vadose.products.dates import Days, days_in_name
+
+_NOTHING = re.compile(r"(?!)")
+
+
+@dataclass(frozen=True)
+class Product:
+    """What is known of a product: all that the stages ask, so that a new one is told of nowhere else.
+
+    Attributes
+    ----------
+    title
+        For people.
+    kind
+        ``'grid'`` (a granule is a part of the product), ``'database'`` (a folder is all of it) or
+        ``'station'``.
+    doi
+        Where it is published.
+    read
+        Its reader: a path and options to a dataset (stations: one or a list) in our names and units.
+    holds
+        Whether a file or folder holds this product, judged by its content.
+    file_name
+        File names as published; matches nothing where the name says nothing.
+    latency
+        How long after its day a granule can usually be had; '' where days do not matter.
+    fixed
+        Whether it does not change with the days, whatever date its names hold.
+    days
+        First and last day of a granule by its name; ValueError where the date in it cannot be.
+    daily
+        Where a day has several granules: what makes the dataset of a day of them, as `read` of several paths.
+    whole_day
+        Names of granules that hold a whole day all the same: `read` reads them, and the others of the day yield.
+    day_means
+        Whether its reader gives means or sums of days; so does ``daily``.
+    version
+        What of a name tells its version: of names that differ in nothing else the newest counts. Groups are compared
+        in order of their names; one named 'z' that is missing counts most.
+    scene
+        Names of files of which many make a granule; the first group is what they share.
+    year
+        Its first group is the year, where a cube holds one map of one year.
+    satellite
+        Part of a name that tells satellites apart which see a place both on a day: their mean is taken.
+    sources
+        Where it is fetched from, in the words of `vadose.download.SOURCES`; the first is the usual one.
+    """
+
+    title: str
+    kind: str
+    doi: str
+    read: Callable[..., Any]
+    holds: Callable[[Path], bool]
+    file_name: re.Pattern[str] = _NOTHING
+    latency: str = ""
+    fixed: bool = False
+    days: Callable[[str], Days] = days_in_name
+    daily: Callable[..., Any] | None = None
+    whole_day: re.Pattern[str] = _NOTHING
+    day_means: bool = False
+    version: re.Pattern[str] | None = None
+    scene: tuple[re.Pattern[str], ...] = ()
+    year: re.Pattern[str] | None = None
+    satellite: re.Pattern[str] = _NOTHING
+    sources: tuple[str, ...] = ()
+
+    def days_of(self, name: str) -> Days:
+        """First and last day of a granule by its published name, none of fixed products.
+
+        Raises
+        ------
+        ValueError
+            When the date in the name cannot be.
+        """
+        return (None, None) if self.fixed else self.days(name)
+
+    def satellite_of(self, name: str) -> str:
+        """Satellite of a granule by its published name; '' of products whose satellites need not be told apart."""
+        found = self.satellite.match(name)
+        return found[0] if found else ""
+
+    def many_a_day(self, name: str) -> bool:
+        """Whether a granule of this name is one of several that make a day."""
+        return self.daily is not None and not self.whole_day.match(name)
