@@ -1,6 +1,7 @@
 """All runs scored at one lead, from a store of pairs: what a worker does by itself."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,10 +33,11 @@ class OfLead(NamedTuple):
     comparisons: Rows
 
 
+@dataclass(frozen=True)
 class LeadJob:
     """Score all runs at a lead of a store of pairs; sent to workers whole.
 
-    Parameters
+    Attributes
     ----------
     pairs
         Store that `write_pairs` wrote.
@@ -55,20 +57,14 @@ class LeadJob:
         Columns that all rows share.
     """
 
-    def __init__(
-        self,
-        pairs: Path,
-        runs: Sequence[Run],
-        gaussian: Sequence[bool],
-        *,
-        references: Mapping[str, Sequence[int | None]],
-        labels: dict[str, Labels],
-        known: NDArray[np.int64],
-        min_pairs: int,
-        named: dict[str, Any],
-    ) -> None:
-        self.pairs, self.runs, self.gaussian, self.references = pairs.resolve(), runs, gaussian, references
-        self.labels, self.known, self.min_pairs, self.named = labels, known, min_pairs, named
+    pairs: Path
+    runs: Sequence[Run]
+    gaussian: Sequence[bool]
+    references: Mapping[str, Sequence[int | None]]
+    labels: dict[str, Labels]
+    known: NDArray[np.int64]
+    min_pairs: int
+    named: dict[str, Any]
 
     def __call__(self, number: int) -> OfLead:
         """Score the lead at a position."""
