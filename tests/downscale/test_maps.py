@@ -10,7 +10,6 @@ import torch
 import xarray as xr
 import zarr
 from distributed import LocalCluster
-from vadose.downscale import maps as module
 
 from vadose.artefact import provenance
 from vadose.errors import VadoseError
@@ -19,6 +18,7 @@ from vadose.grid import Grid, ease_grid, raster_coordinates
 from vadose.models.domain import domain_distance, training_domain
 from vadose.models.downscalers import DOWNSCALERS, from_checkpoint, to_checkpoint
 from vadose.models.mmnet import Features, Fine, example_fine
+from vadose.predict import maps as module
 from vadose.predict.coarse import as_coarse
 from vadose.predict.map_files import write_cog
 from vadose.predict.maps import downscale_maps

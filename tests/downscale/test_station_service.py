@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from vadose.downscale import station_service
 
 from vadose.artefact import made_from
 from vadose.errors import VadoseError
 from vadose.models.mmnet import Features
+from vadose.predict import fill_station as module
 from vadose.predict.fill_station import ORIGINS, _withheld_gaps, fill_station
 from vadose.samples.station_days import StationDays
 from vadose.training.station_days import Fitting, fit
@@ -61,9 +61,7 @@ def stand_in(patch: pytest.MonkeyPatch) -> xr.Dataset:
     """A table whose variable ``network`` is what any network estimates."""
     table = table_of()
     estimates = table.network.values
-    patch.setattr(
-        station_service, "estimate", lambda checkpoint, days, where: (np.where(where, estimates, np.nan), None)
-    )
+    patch.setattr(module, "estimate", lambda checkpoint, days, where: (np.where(where, estimates, np.nan), None))
     return table
 
 

@@ -22,7 +22,7 @@ from vadose.models.inputs import NORMAL, Channels
 from vadose.parallel.workers import Run, on_workers
 from vadose.predict.apply import Array
 from vadose.predict.issue_days import IssueDays
-from vadose.predict.members import BLOCK_DAYS, Shared, blocks, forecast_days, joined, load_run
+from vadose.predict.members import BLOCK_DAYS, Shared, blended, blocks, forecast_days, load_run
 from vadose.variables import describe
 
 LEADS = (1, 3, 7, 14, 30)
@@ -148,7 +148,7 @@ def forecast(
                 shared = Shared(do, checkpoint) if workers > 1 or scheduler else None
                 mean, std = forecast_days(issue, kept, lambda share: progress(what, share), passes, shared)
             else:
-                mean, std = joined(kept, leads, [_values_of(store, issue) for store in of_members])
+                mean, std = blended(kept, leads, [_values_of(store, issue) for store in of_members])
             absent = _absent(issue, channels, do)
         progress(what, 1.0)
         store = _dataset(issue, kept["attributes"], mean, std, absent)

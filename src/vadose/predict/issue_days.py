@@ -16,6 +16,7 @@ from vadose.door.values import Outside
 from vadose.errors import VadoseError
 from vadose.features.normals import HARMONIC, with_normals
 from vadose.models.inputs import NORMAL, Channels
+from vadose.models.mixture import leave_dropout_on
 from vadose.predict.apply import Array, Report, apply
 from vadose.samples.windows import Samples
 
@@ -51,9 +52,7 @@ class IssueDays:
         """As `forecast`, with dropout on; the number seeds it."""
         leave_dropout_on(model)
         torch.manual_seed(number)
-        mean, std = self.forecast(model, checkpoint, report)
-        # A network without a deviation of its own is told apart from its passes alone.
-        return mean, np.nan_to_num(std)
+        return self.forecast(model, checkpoint, report)
 
     def cut(self, days: slice, checkpoint: dict[str, Any]) -> "IssueDays":
         """The same of some of the days, and no more of the cube than a model looks at."""
@@ -90,14 +89,6 @@ class IssueDays:
             self.outside |= Outside(seen)
             self.kept = wanted, samples
         return self.kept[1]
-
-
-def leave_dropout_on(model: nn.Module) -> bool:
-    """Let dropout go on as in training, nothing else; whether there is any."""
-    dropouts = [m for m in model.modules() if isinstance(m, nn.Dropout | nn.Dropout2d) and m.p > 0]
-    for module in dropouts:
-        module.train()
-    return bool(dropouts)
 
 
 def _with_normals(cube: xr.Dataset, channels: Channels, checkpoint: dict[str, Any]) -> xr.Dataset:

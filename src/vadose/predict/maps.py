@@ -23,6 +23,7 @@ from vadose.models.domain import domain_distance
 from vadose.models.downscalers import from_checkpoint
 from vadose.models.folded import Folded, fold
 from vadose.models.long_memory import LongMMNet
+from vadose.models.mixture import mixture
 from vadose.models.mmnet import Downscaler, Features, Fine, MMNet
 from vadose.parallel.workers import on_workers
 from vadose.predict.map_features import MapFeatures
@@ -116,9 +117,7 @@ def downscale_maps(
 
     Notes
     -----
-    Mean and deviation of an ensemble of M: :math:`\mu = \frac{1}{M} \sum_m \mu_m`,
-    :math:`\sigma^2 = \frac{1}{M} \sum_m (\sigma_m^2 + (\mu_m - \mu)^2)`; networks without a deviation add their
-    spread alone.
+    Mean and deviation of an ensemble are those of `vadose.models.mixture.mixture`, its members draws of one network.
     """
     if precision not in PRECISIONS:
         raise VadoseError(f"maps: precision {precision!r} unknown; choose from {list(PRECISIONS)}")
@@ -277,27 +276,24 @@ class _Run:
     def estimate(self, tile: _Tile) -> dict[str, NDArray[np.float32]]:
         """Layers (row, column) of a tile."""
         everything = list(range(len(self.features.names)))
-        found = [
+        estimates = (
             network(tile.snapshot if columns == everything else tile.snapshot[:, columns], *tile.histories[span])
             for network, columns, span in zip(self.networks, self.columns, self.span_of, strict=True)
-        ]
-        values = dict(zip(("soil_moisture", "soil_moisture_std"), _mixture(found), strict=True))
+        )
+        values = dict(
+            zip(
+                ("soil_moisture", "soil_moisture_std"),
+                mixture((tuple(each.numpy()) for each in estimates), draws=True),
+                strict=True,
+            )
+        )
         if self.domain is not None:
-            values["outside_training"] = domain_distance(tile.snapshot[:, self.of_domain], self.domain)
+            values["outside_training"] = domain_distance(tile.snapshot[:, self.of_domain], self.domain).numpy()
         layers = {}
         for name in self.layers:
             layers[name] = np.full(tile.kept.shape, np.nan, np.float32)
-            layers[name][tile.kept] = values[name].numpy()
+            layers[name][tile.kept] = values[name]
         return layers
-
-
-def _mixture(found: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """Mean and deviation of the mixture of members, each (2, N)."""
-    if len(found) == 1:
-        return found[0][0], found[0][1]
-    means, deviations = torch.stack(found, dim=1)
-    mean = means.mean(0)
-    return mean, (deviations.nan_to_num(nan=0.0).square() + (means - mean).square()).mean(0).sqrt()
 
 
 def _create(path: Path, run: _Run, tile: int, attributes: dict[str, Any]) -> None:

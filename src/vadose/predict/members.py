@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from vadose.artefact import checkpoint as checkpoint_file
 from vadose.errors import VadoseError
 from vadose.models import from_checkpoint
+from vadose.models.mixture import leave_dropout_on, mixture
 from vadose.parallel.workers import Run
 from vadose.predict.apply import Array, Report
-from vadose.predict.issue_days import IssueDays, leave_dropout_on
+from vadose.predict.issue_days import IssueDays
 
 BLOCK_DAYS = 64
 """Days of issue in a chunk of the store, and in a unit of work."""
@@ -56,7 +57,7 @@ def forecast_days(
             forecast_days(issue, member, reports(k), passes, shared and shared.member(k))
             for k, member in enumerate(members)
         )
-        return joined(checkpoint, issue.leads, each)
+        return blended(checkpoint, issue.leads, each)
     model: Any = from_checkpoint(checkpoint)
     if passes and not leave_dropout_on(model):
         raise VadoseError(f"passes with dropout: {checkpoint['name']} has no dropout; forecast it without passes")
@@ -71,31 +72,17 @@ def forecast_days(
     else:
         reports = _parts(report, passes)
         each = (issue.dropout_pass(model, checkpoint, number, reports(number)) for number in range(passes))
-    equally = {"channels": checkpoint["channels"], "members": range(passes), "weights": None}
-    return joined(equally, issue.leads, each)
+    return mixture(each, draws=True)
 
 
-def joined(
-    blend: dict[str, Any], leads: tuple[int, ...], of_members: Iterable[tuple[Array, Array]]
+def blended(
+    blend: dict[str, Any], leads: tuple[int, ...], members: Iterable[tuple[Array, Array]]
 ) -> tuple[Array, Array]:
-    r"""Weighted mean of the members, and the deviation of their mixture.
-
-    :math:`\hat y_L = \sum_m w_{mL} \hat y_{mL} / \sum_m w_{mL}`; NaN where a member is.
-    """
-    known = list(blend["channels"]["leads"])
-    weights = np.array(blend["weights"] or np.ones((len(blend["members"]), len(known))), np.float32)
-    shares = (weights / weights.sum(axis=0))[:, [known.index(lead) for lead in leads], None, None]
-    first: Any = None
-    total: Any = 0.0
-    squares: Any = 0.0
-    for (mean, std), share in zip(of_members, shares, strict=True):
-        # Apart from the first: the squares of moisture itself would leave little of a small spread in single precision.
-        first = mean if first is None else first
-        apart = mean - first
-        total = total + share * apart
-        # A member of no weight at a lead has no say in the spread there.
-        squares = squares + np.where(share > 0, share * (std**2 + apart**2), np.float32(0))
-    return first + total, np.sqrt(np.maximum(squares - total**2, 0))
+    """The `mixture` of a blend's members (init_time, lead_time, y, x), with its weights of each lead."""
+    if blend["weights"] is None:
+        return mixture(members)
+    columns = [blend["channels"]["leads"].index(lead) for lead in leads]
+    return mixture(members, np.array(blend["weights"], np.float32)[:, columns, None, None])
 
 
 class _Unit(NamedTuple):

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xarray as xr
+from numpy.typing import NDArray
 
 from vadose.artefact import identity, is_current, provenance, remove, writing
 from vadose.errors import VadoseError
 from vadose.features.bucket import BUCKET
 from vadose.grid import grid_of
+from vadose.models.mixture import mixture
 from vadose.predict.map_files import create_maps
 from vadose.predict.map_notes import inputs_of
 from vadose.predict.maps import Progress, downscale_maps
@@ -36,15 +38,11 @@ def outlook_of_past_years(
     scheduler: str | None = None,
     progress: Progress = lambda what, share: None,
 ) -> Path:
-    r"""Map the valid days of a forecast once with the weather of each of several past years, and write their mixture.
+    """Map the valid days of a forecast once with the weather of each of several past years, and write their mixture.
 
     No weather forecast reaches 30 days. What the ground will be then is a matter of the weather to come, of which past
-    years tell the range: extended streamflow prediction (Day 1985) for fields of 100 m. Of M years
-
-    .. math:: \mu = \frac{1}{M} \sum_m \mu_m, \quad
-        \sigma^2 = \frac{1}{M} \sum_m (\sigma_m^2 + (\mu_m - \mu)^2)
-
-    where :math:`\sigma_m` is the network's own deviation, nothing where it has none.
+    years tell the range: extended streamflow prediction (Day 1985) for fields of 100 m. Mean and deviation are those of
+    `vadose.models.mixture.mixture`, the years draws of one network.
 
     Parameters
     ----------
@@ -187,6 +185,11 @@ def _of_year(data: xr.Dataset, issued: pd.Timestamp, year: int, last: pd.Timesta
     return with_past_weather(data, known, year, last)
 
 
+def _distribution(maps: xr.Dataset) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    mean = maps[MOISTURE].values
+    return mean, maps[DEVIATION].values if DEVIATION in maps else np.full_like(mean, np.nan)
+
+
 def _write_mixture(path: Path, members: list[Path], fine: xr.Dataset, tile: int, made_of: dict[str, Any]) -> None:
     stores = [xr.open_zarr(member, consolidated=False, chunks=None) for member in members]
     first = stores[0]
@@ -205,11 +208,7 @@ def _write_mixture(path: Path, members: list[Path], fine: xr.Dataset, tile: int,
     for day in range(len(days)):
         for row in range(0, first.sizes["y"], tile):
             band = {"time": day, "y": slice(row, row + tile)}
-            means = np.stack([store[MOISTURE].isel(band).values for store in stores])
-            spread = means.var(axis=0)
-            if DEVIATION in first:
-                spread += np.mean([store[DEVIATION].isel(band).values ** 2 for store in stores], axis=0)
-            group[MOISTURE][day, band["y"]] = means.mean(axis=0)
-            group[DEVIATION][day, band["y"]] = np.sqrt(spread)
+            parts = (_distribution(store.isel(band)) for store in stores)
+            group[MOISTURE][day, band["y"]], group[DEVIATION][day, band["y"]] = mixture(parts, draws=True)
             if OUTSIDE in first:
                 group[OUTSIDE][day, band["y"]] = np.mean([store[OUTSIDE].isel(band).values for store in stores], axis=0)

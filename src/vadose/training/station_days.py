@@ -13,12 +13,13 @@ import xarray as xr
 from lightning_fabric import Fabric
 from lightning_fabric.utilities.seed import seed_everything
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from vadose.artefact import checkpoint as checkpoint_file
 from vadose.errors import VadoseError
 from vadose.models.domain import training_domain
 from vadose.models.downscalers import DOWNSCALERS, from_checkpoint, to_checkpoint
+from vadose.models.mixture import leave_dropout_on, mixture
 from vadose.models.mmnet import Fine
 from vadose.samples.folds import rows, station_years
 from vadose.samples.station_days import StationDays
@@ -138,27 +139,21 @@ def estimate(
 ) -> tuple[Array, Array]:
     """Mean and deviation (station, time) of the station-days of a mask, NaN elsewhere.
 
-    An ensemble's are those of the mixture of its members; with ``passes`` those of so many passes with dropout
-    on. The deviation is NaN for a network without one.
+    Of an ensemble, and of ``passes`` with dropout on, they are those of `vadose.models.mixture.mixture`, as draws of
+    one network.
     """
     members = checkpoint["members"] if checkpoint["name"] == "ensemble" else [checkpoint]
-    means, variances = [], []
-    for member in members:
-        network: Any = from_checkpoint(member)
-        for number in range(passes or 1):
-            if passes:
-                torch.manual_seed(number)
-                for module in network.modules():
-                    if isinstance(module, nn.Dropout):
-                        module.train()
-            mean, std = _estimate_one(network, days, where)
-            means.append(mean)
-            variances.append(std**2)
-    mean = np.mean(means, axis=0)
-    # Of several networks without a deviation their spread is what is known.
-    own = np.mean(np.nan_to_num(variances) if len(means) > 1 else variances, axis=0)
-    std = np.sqrt(own + np.var(means, axis=0))
-    return mean.astype(np.float32), np.where(np.isfinite(mean), std, np.nan).astype(np.float32)
+
+    def each() -> Iterator[tuple[Array, Array]]:
+        for member in members:
+            network = from_checkpoint(member)
+            for number in range(passes or 1):
+                if passes:
+                    torch.manual_seed(number)
+                    leave_dropout_on(network)
+                yield _estimate_one(network, days, where)
+
+    return mixture(each(), draws=True)
 
 
 def _learnt_stations(observed: Mask, table: xr.Dataset) -> dict[str, list[str]]:
