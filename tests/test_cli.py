@@ -66,7 +66,7 @@ def test_help_comes_without_loading_torch() -> None:
             "not a day; write YYYY",
         ),
         (["evaluate", "a.zarr", "--observed", "cube.zarr", "--from", "2016-01-01"], "go together"),
-        (["evaluate", "a.zarr", "--observed", "cube.zarr"], "no cube there"),
+        (["evaluate", "a.zarr", "--observed", "cube.zarr"], "no Zarr store there"),
         (["report", "nothing"], "nothing: no evaluation there"),
         (["study", "conus", "--data", "nowhere"], "nowhere: no such file or folder"),
         (["stations"], "no station files given"),
@@ -107,7 +107,7 @@ def ended(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
         (MemoryError("Unable to allocate 15.6 GiB"), 2, "error: not enough memory (Unable to allocate 15.6 GiB); take"),
         (BrokenPipeError(32, "Broken pipe"), 2, "error: the output was closed before all was written"),
         (EOFError("Ran out of input"), 70, "internal error: RuntimeError: EOFError: Ran out of input"),
-        (KeyError("channels"), 70, "internal error: KeyError: 'channels' (forecasting.py:"),
+        (KeyError("channels"), 70, "internal error: KeyError: 'channels' (api.py:"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )

@@ -1,1 +1,56 @@
-"""Soil-moisture forecasts and maps, with honest uncertainty."""
+"""Soil-moisture forecasts and maps from satellite, weather, soil and terrain data, with honest uncertainty.
+
+Each function is the command of the same name; stores come back as `xarray` data sets, opened lazily:
+
+>>> import vadose as vd
+>>> vd.open, vd.forecast  # doctest: +ELLIPSIS
+(<function open at ...>, <function forecast at ...>)
+
+``MODELS``, ``METRICS`` and ``PRODUCTS`` are the registries; one of your own is a line: ``vd.MODELS["mine"] = Mine``.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vadose.api import build, evaluate, fetch, forecast, open, read, report, train
+    from vadose.errors import VadoseError
+    from vadose.evaluation import METRICS, Scores
+    from vadose.models import MODELS
+    from vadose.products import PRODUCTS
+
+_FROM = {
+    **dict.fromkeys(("build", "evaluate", "fetch", "forecast", "open", "read", "report", "train"), "vadose.api"),
+    "METRICS": "vadose.evaluation",
+    "MODELS": "vadose.models",
+    "PRODUCTS": "vadose.products",
+    "Scores": "vadose.evaluation",
+    "VadoseError": "vadose.errors",
+}
+
+__all__ = [
+    "METRICS",
+    "MODELS",
+    "PRODUCTS",
+    "Scores",
+    "VadoseError",
+    "build",
+    "evaluate",
+    "fetch",
+    "forecast",
+    "open",
+    "read",
+    "report",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """What is public, imported when it is first asked for: torch takes seconds."""
+    if name not in _FROM:
+        raise AttributeError(f"module 'vadose' has no attribute {name!r}; it has {__all__}")
+    return getattr(import_module(_FROM[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -12,9 +12,7 @@ from vadose.cli.terminal import (
     Out,
     app,
     box_of,
-    cores,
     day_of,
-    open_store,
     progress_bars,
     say,
 )
@@ -47,8 +45,8 @@ def fetch(
 
     Example: `vadose fetch gridmet --bbox=-100,38,-95,42 --from 2019-01-01 --to 2019-12-31 --variable pr`
     """
+    from vadose import api
     from vadose.download import READERS, plan_fetch
-    from vadose.download import fetch as fetch_files
 
     box = box_of(bbox) if bbox else None
     begin, end = (day_of(text, option) if text else None for text, option in ((first, "--from"), (last, "--to")))
@@ -58,7 +56,7 @@ def fetch(
         return
     folder = out or Path("data") / READERS.get(plan.product, plan.product)
     with progress_bars() as tell:
-        paths = fetch_files(plan, folder, tell, workers, verify=verify)
+        paths = api.fetch(plan, out=folder, workers=workers, verify=verify, progress=tell)
     say(f"{folder}: {len(paths)} files")
 
 
@@ -97,13 +95,19 @@ def inspect(
 @app.command()
 def build(
     source: Annotated[Path, typer.Argument(help="Folder of the data as published.")],
-    out: Out = Path("cube.zarr"),
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Where to write; cube.zarr, with --at at_stations.zarr.")
+    ] = None,
     recipe: Annotated[
         str | None,
         typer.Option(help="What the cube is made of: a file (YAML) or a built-in one. SOURCE has a folder a product."),
     ] = None,
     product: Annotated[
         str | None, typer.Option(help="Without a recipe: the database the folder holds; found out when left out.")
+    ] = None,
+    at: Annotated[
+        Path | None,
+        typer.Option(help="Station store: write what the granules hold at its stations on the recipe's days instead."),
     ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes here; all cores if not given.")] = None,
     scheduler: Annotated[str | None, typer.Option(help="A Dask scheduler to work on: tcp://host:8786.")] = None,
@@ -114,23 +118,20 @@ def build(
     later last day or with new or changed granules, only the days of these are read and written; with an earlier last
     day the cube is cut back. granules.csv in the cube lists all it was made of.
 
-    Examples: `vadose build granules --recipe demo --out cube.zarr` · `vadose build data/conusv4f1`
+    Examples: `vadose build granules --recipe demo --out cube.zarr` · `vadose build data/conusv4f1` ·
+    `vadose build granules --recipe demo --at stations.zarr`
     """
-    from vadose.cube import build_cube, build_from_granules, open_cube
-    from vadose.experiments import load_cube
+    from vadose import api
 
     with progress_bars() as tell:
-        if recipe is None:
-            tell("building the cube", 0.0)
-            build_cube(source, out, product)
-            tell("building the cube", 1.0)
-        else:
-            build_from_granules(
-                source, out, load_cube(recipe), workers=workers or cores(), scheduler=scheduler, progress=tell
-            )
-    cube = open_cube(out)
-    _say_left_out({key: json.loads(cube.attrs.get(key, "{}")) for key in _LEFT_OUT})
-    say(f"{out}: {dict(cube.sizes)}")
+        made = api.build(
+            source, recipe, out=out, at=at, product=product, workers=workers, scheduler=scheduler, progress=tell
+        )
+    _say_left_out({key: json.loads(made.attrs.get(key, "{}")) for key in _LEFT_OUT})
+    for key in ("absent", "unread"):
+        for name, reason in json.loads(made.attrs.get(key, "{}")).items():
+            say(f"{key} {name}: {reason}")
+    say(f"{out or ('at_stations.zarr' if at else 'cube.zarr')}: {dict(made.sizes)}")
 
 
 _LEFT_OUT = ("broken_granules", "superseded_granules", "files_beside_granules", "days_without_granule")
@@ -190,6 +191,7 @@ def match(
     """
     from vadose.artefact import writing
     from vadose.cube import open_cube
+    from vadose.door import open_store
     from vadose.stations.matchups import count_stations, match_stations, plot_stations
 
     grid = open_cube(cube)
@@ -217,6 +219,7 @@ def twin(
 
     Example: `vadose twin --from 2019-01-01 --to 2019-12-31 --out world`
     """
+    from vadose.parallel.workers import cores
     from vadose.twin.world import build_granule_world
 
     with progress_bars() as tell:
@@ -245,6 +248,7 @@ def stations(
 
     Example: `vadose stations --uscrn data/uscrn_daily01 --metadata data/station_meta --out stations.zarr`
     """
+    from vadose.door import open_store
     from vadose.stations.store import COUNTS, build_stations
 
     with progress_bars() as tell:

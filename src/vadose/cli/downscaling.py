@@ -10,7 +10,6 @@ from vadose.cli.terminal import (
     app,
     box_of,
     day_of,
-    open_store,
     progress_bars,
     say,
     say_done,
@@ -66,7 +65,7 @@ def downscale(
     import pandas as pd
 
     from vadose.artefact import identity
-    from vadose.door import as_cube
+    from vadose.door import as_cube, open_store
     from vadose.predict.coarse import as_coarse, part_of
     from vadose.predict.map_files import write_cog
     from vadose.predict.maps import downscale_maps
@@ -132,6 +131,7 @@ def fill_station(
     Example: `vadose fill-station study/table.zarr USCRN:NC_Durham_11_W --out durham`
     """
     from vadose.artefact import identity
+    from vadose.door import open_store
     from vadose.experiments.downscaling import load_downscaling
     from vadose.predict.fill_station import fill_station as fill
     from vadose.samples.station_days import StationDays
@@ -186,6 +186,7 @@ def downscaling_study(
 ) -> None:
     """What 'vadose study' does with an experiment of downscaling."""
     from vadose.cube.station_table import build_features, build_station_table
+    from vadose.door import open_store
     from vadose.experiments.downscaling import load_downscaling, quick_downscaling
     from vadose.experiments.studies import study_downscaling
     from vadose.stations.store import build_stations, folders_of

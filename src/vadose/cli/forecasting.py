@@ -2,7 +2,6 @@
 
 import os
 from datetime import date
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,9 +15,7 @@ from vadose.cli.terminal import (
     Out,
     app,
     console,
-    cores,
     day_of,
-    open_store,
     progress_bars,
     say,
     say_age,
@@ -48,13 +45,13 @@ def train(
 
     Example: `vadose train cube.zarr --experiment conus --run lstm --out runs`
     """
+    from vadose import api
     from vadose.experiments import load_experiment
-    from vadose.experiments.studies import train_all
 
     console.quiet = os.environ.get("RANK", "0") != "0"
     chosen = load_experiment(experiment)
     with progress_bars() as tell:
-        folders = train_all(chosen, cube, out, names=run, progress=tell)
+        folders = api.train(cube, chosen, run=run, out=out, progress=tell)
     if console.quiet:
         return
     say_former_keys(chosen)
@@ -101,11 +98,9 @@ def forecast(
 
     Example: `vadose forecast runs/lstm cube.zarr --from 2016-02-01 --to 2016-03-01 --out lstm.zarr`
     """
-    from vadose.artefact import identity
-    from vadose.cube import open_identified, with_weather_ahead
-    from vadose.predict.forecast import forecast as forecast_run
-    from vadose.predict.forecast import latest_day, weather_ahead
-    from vadose.predict.outlook import check_drawable, check_hindsight, draw_outlook, with_outlook
+    from vadose import api
+    from vadose.cube import open_cube
+    from vadose.predict.outlook import check_drawable, draw_outlook
 
     if (init is None) == (first is None and last is None) or (first is None) != (last is None):
         raise VadoseError("give the days of issue: --from and --to, or --init DAY, or --init latest")
@@ -116,42 +111,30 @@ def forecast(
             "--map draws percentiles: give the days of the local climatology too, --climatology FIRST..LAST"
         )
     span = span_of(climatology) if climatology else None
-    checkpoint = run if run.suffix == ".pt" else run / "final.pt"
-    issue = day_of(init, "--init") if init not in (None, "latest") else None
-    begin, end = (
-        (day_of(first, "--from"), day_of(str(last), "--to")) if first is not None else (issue or "", issue or "")
-    )
-    opened, of_cube = open_identified(cube)
-    made_of: dict[str, object] = {"cube": of_cube}
-    if weather:
-        opened = with_weather_ahead(opened, weather, weather_ahead(checkpoint), init=issue, member=member)
-        begin = end = opened.attrs["day_of_issue"]
-        made_of |= {"weather": identity(*weather), "member": member}
-    elif init == "latest":
-        begin = end = latest_day(checkpoint, opened)
-        say_age(begin, date.today())
-    finish = None
-    if span is not None:
-        check_hindsight(span[1], begin, hindsight)
-        made_of |= {"climatology": span, "hindsight": hindsight}
-        finish = partial(with_outlook, cube=opened, first=span[0], last=span[1], hindsight=hindsight)
+    issued: str | tuple[str, str] = "latest"
+    if init is None:
+        issued = day_of(str(first), "--from"), day_of(str(last), "--to")
+    elif init != "latest":
+        issued = day_of(init, "--init")
     if picture is not None:
-        check_drawable(opened)
+        check_drawable(open_cube(cube))
     with progress_bars() as tell:
-        forecast_run(
-            checkpoint,
-            opened,
-            out,
-            first=begin,
-            last=end,
+        store = api.forecast(
+            run,
+            cube,
+            init=issued,
+            out=out,
+            weather=weather,
+            member=member,
             above=stores_above(above or []),
-            made_of=made_of,
-            finish=finish,
+            climatology=span,
+            hindsight=hindsight,
             workers=workers,
             scheduler=scheduler,
             progress=tell,
         )
-    store = open_store(out)
+    if init == "latest" and not weather:
+        say_age(f"{store.indexes['init_time'][-1]:%Y-%m-%d}", date.today())
     if picture is not None:
         draw_outlook(store, picture, [int(lead) for lead in store.lead_time.dt.days.values])
     missing = store.inputs_missing.any("init_time")
@@ -228,22 +211,19 @@ def evaluate(
 
     Example: `vadose evaluate lstm.zarr persistence.zarr climatology.zarr --observed cube.zarr`
     """
-    from vadose.cube import open_cube
-    from vadose.evaluation import evaluate as evaluate_stores
+    from vadose import api
 
-    period = None
+    days = None
     if first or last:
         if not (first and last):
             raise VadoseError("--from and --to go together: give both or neither")
-        period = (day_of(first, "--from"), day_of(last, "--to"))
-    is_store = observed.is_file() or (observed / "station").exists()
-    truth = open_store(observed) if is_store else open_cube(observed)
+        days = (day_of(first, "--from"), day_of(last, "--to"))
     with progress_bars() as tell:
-        evaluate_stores(
-            [open_store(store) for store in forecasts],
-            truth,
+        api.evaluate(
+            forecasts,
+            observed,
             out=out,
-            period=period,
+            days=days,
             min_pairs=min_pairs,
             allow_learnt_days=allow_learnt_days,
             workers=workers,
@@ -263,9 +243,9 @@ def report(
 
     Example: `vadose report evaluation --out report.html`
     """
-    from vadose.reports.page import build_report
+    from vadose import api
 
-    say(str(build_report(evaluations, out, title=title)))
+    say(str(api.report(evaluations, out, title=title)))
 
 
 @app.command()
@@ -341,6 +321,7 @@ def demo(
     # Models this small are slower on several threads; libraries read it when they are imported.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from vadose.experiments import load_cube, load_experiment
+    from vadose.parallel.workers import cores
     from vadose.stations.store import build_stations
     from vadose.twin.world import MORE, build_granule_world
 
@@ -385,6 +366,7 @@ def _do_study(
 ) -> None:
     from vadose.cube import build_cube, build_from_granules, build_station_cube
     from vadose.experiments.studies import study as run_study
+    from vadose.parallel.workers import cores
     from vadose.stations.store import build_stations, folders_of
 
     with progress_bars() as tell:

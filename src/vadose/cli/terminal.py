@@ -1,6 +1,5 @@
 """What all commands share: options, how they are read, and what is told while they run."""
 
-import os
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -17,8 +16,6 @@ from vadose.cli.faults import Commands
 from vadose.errors import VadoseError
 
 if TYPE_CHECKING:
-    import xarray as xr
-
     from vadose.experiments.section import ExperimentFile
 
 app = typer.Typer(
@@ -72,38 +69,15 @@ def say_former_keys(experiment: "ExperimentFile") -> None:
         say("replicates: a key of earlier versions, which does nothing; intervals need none")
 
 
-def open_store(store: Path) -> "xr.Dataset":
-    """A Zarr store of one group, or a NetCDF file, opened lazily."""
-    import xarray as xr
-
-    if store.is_file():
-        try:
-            return xr.open_dataset(store, chunks={})
-        except (OSError, ValueError) as error:
-            raise VadoseError(f"{store}: cannot be read as NetCDF ({str(error).splitlines()[0]})") from error
-    if not any((store / name).exists() for name in ("zarr.json", ".zgroup")):
-        raise VadoseError(f"{store}: no Zarr store there; make one with 'vadose forecast' or 'vadose stations'")
-    from vadose.artefact import check_chunks
-
-    check_chunks(store)
-    dataset: xr.Dataset = xr.open_zarr(store, consolidated=False)
-    return dataset
-
-
-def cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def stores_above(above: list[str]) -> "dict[str, xr.Dataset]":
-    """Stores of 'LAYER=STORE' by the layers' names."""
-    found = {}
+def stores_above(above: list[str]) -> dict[str, Path]:
+    """Places of stores of 'LAYER=STORE' by the layers' names."""
+    places = {}
     for text in above:
         layer, _, store = text.partition("=")
         if not store:
             raise VadoseError(f"--above {text!r}: write LAYER=STORE, as '0-10 cm=surface.zarr'")
-        found[layer] = open_store(Path(store))
-    return found
+        places[layer] = Path(store)
+    return places
 
 
 def span_of(text: str) -> tuple[str, str]:

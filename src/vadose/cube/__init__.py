@@ -4,7 +4,7 @@ from vadose.cube.ahead import with_weather_ahead
 from vadose.cube.build import build_from_granules
 from vadose.cube.database import build_cube, build_station_cube, with_antecedents
 from vadose.cube.recipe import Filling, Recipe, Source
-from vadose.cube.store import open_cube, open_identified
+from vadose.cube.store import is_cube, open_cube, open_identified
 
 __all__ = [
     "Filling",
@@ -13,6 +13,7 @@ __all__ = [
     "build_cube",
     "build_from_granules",
     "build_station_cube",
+    "is_cube",
     "open_cube",
     "open_identified",
     "with_antecedents",

@@ -258,6 +258,12 @@ def _described(name: str) -> dict[str, Any]:
     return known.attributes() if known else {}
 
 
+def is_cube(path: Path) -> bool:
+    """Whether there is a cube, complete or being built: a store with the place and the mask of its cells."""
+    folders = [folder for folder in (journal.building(path), complete(path), path) if folder.is_dir()]
+    return any((folder / group / "mask").exists() for folder in folders for group in groups_of(*folders))
+
+
 def open_cube(path: Path, group: str | None = None) -> xr.Dataset:
     """Open a grid of a cube lazily; ``group`` may be left out when there is only one.
 

@@ -12,6 +12,7 @@ from vadose.door.datasets import (
     require,
     with_grid,
 )
+from vadose.door.stores import open_store
 
 __all__ = [
     "CUBE",
@@ -22,6 +23,7 @@ __all__ = [
     "as_forecasts",
     "as_stations",
     "on_common_cells",
+    "open_store",
     "require",
     "with_grid",
 ]

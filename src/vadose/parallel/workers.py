@@ -1,5 +1,6 @@
 """Units of work done here, by several processes, or by the workers of a Dask cluster."""
 
+import os
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -129,3 +130,8 @@ def _check_size(job: Any) -> None:
             "data sets opened lazily from their stores (vadose.cube.open_cube, xarray.open_zarr), or work without "
             "workers"
         )
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -10,7 +10,7 @@ import xarray as xr
 
 from vadose.artefact import identity, writing
 from vadose.cube import open_identified
-from vadose.door import as_forecasts
+from vadose.door import CUBE, as_cube, as_forecasts
 from vadose.door.days import Period, lead_days
 from vadose.door.place import Place, forecasts_at
 from vadose.errors import VadoseError
@@ -133,7 +133,7 @@ def study(
 
 def train_all(
     experiment: Experiment,
-    cube_path: Path,
+    cube: Path | xr.Dataset,
     out: Path,
     *,
     names: Sequence[str] | None = None,
@@ -146,7 +146,7 @@ def train_all(
     known = [*experiment.runs, *experiment.blends]
     if unknown := [name for name in names or () if name not in known]:
         raise VadoseError(f"unknown run {unknown}; the experiment has {known}")
-    road = _Road(experiment, cube_path, out, out / ".above", progress)
+    road = _Road(experiment, cube, out, out / ".above", progress)
     return [folder for layer in road.layers for folder in road.train(layer, names)]
 
 
@@ -165,40 +165,43 @@ class _Road:
     def __init__(
         self,
         experiment: Experiment,
-        cube_path: Path,
+        given: Path | xr.Dataset,
         runs: Path,
         forecasts: Path,
         progress: Progress,
         stations: Path | None = None,
     ) -> None:
         self.experiment, self.runs, self.forecasts, self.progress = experiment, runs, forecasts, progress
-        cube, of_cube = open_identified(cube_path)
+        self.place = str(given) if isinstance(given, Path) else "the cube"
+        if isinstance(given, Path):
+            cube, of_cube = open_identified(given)
+        else:
+            cube, of_cube = as_cube(given, self.place, CUBE), identity(given)
         self.made_of = {"cube": of_cube}
         if needy := [name for name, run in experiment.runs.items() if run.stations and stations is None]:
             raise VadoseError(f"runs {needy} learn from stations too: give a store of them, --stations STORE")
         self.taught = stations
         self.stations = xr.open_zarr(stations, consolidated=False) if stations else xr.Dataset()
-        self.place = cube_path
         if fits(cube.nbytes):
             cube = cube.load()
         if experiment.learn_from is not None:
             if "station" not in cube.coords:
-                raise VadoseError(f"{cube_path}: 'learn_from' names stations, but its cells are none")
+                raise VadoseError(f"{self.place}: 'learn_from' names stations, but its cells are none")
             learnt = np.array([str(name) in experiment.learn_from for name in cube.station.values])
             cube["learnt"] = ("y", "x"), learnt[:, None]
         self.cube = cube
-        given = experiment.layers or {
+        layers = experiment.layers or {
             cube.attrs["layer"]: LayerConfig(observed=cube.attrs.get("observed", "soil_moisture"))
         }
-        if missing := [layer.observed for layer in given.values() if layer.observed not in cube]:
+        if missing := [layer.observed for layer in layers.values() if layer.observed not in cube]:
             raise VadoseError(
-                f"{cube_path}: no variable {missing} to forecast; found {sorted(map(str, cube.data_vars))}"
+                f"{self.place}: no variable {missing} to forecast; found {sorted(map(str, cube.data_vars))}"
             )
-        several = len(given) > 1
-        self.layers = [_Layer(n, c, n.replace(" ", "") if several else "") for n, c in given.items()]
+        several = len(layers) > 1
+        self.layers = [_Layer(n, c, n.replace(" ", "") if several else "") for n, c in layers.items()]
         self.sources = {run.above for run in experiment.runs.values() if run.above} if several else set()
         self.sources |= {m for name in self.sources & experiment.blends.keys() for m in experiment.blends[name].members}
-        self.allowed = allowed_overlap(experiment, cube, [layer.config for layer in self.layers], str(cube_path))
+        self.allowed = allowed_overlap(experiment, cube, [layer.config for layer in self.layers], self.place)
 
     def phases(self) -> dict[str, Period]:
         """Phases of which the cube holds observations, and their periods."""
