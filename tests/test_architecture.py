@@ -47,6 +47,7 @@ KNOW_NOTHING_OF_US = {"models"}
 ONLY_IN = {
     "torch": {"artefact/checkpoint", "gapfill", "models", "samples", "training", "predict", "experiments"},
     "pydantic": {"experiments"},
+    "matplotlib": {"stations", "cube", "predict", "reports"},
     "typer": {"cli"},
 }
 FILES = sorted(PACKAGE.rglob("*.py"))

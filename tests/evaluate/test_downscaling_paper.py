@@ -9,7 +9,7 @@ from matplotlib.image import imread
 
 from vadose.errors import VadoseError
 from vadose.evaluation.station_series import evaluate_series
-from vadose.reports.xu_2025 import downscaling_tables
+from vadose.reports.xu_2025 import FineMaps, downscaling_tables
 
 ERRORS = {"mmnet": 0.02, "mlp_full": 0.03, "soil_moisture_smap_l4": 0.06}
 FOLDS = {"on-site": ["2019", "2020"], "off-site": ["1", "2", "3"]}
@@ -109,8 +109,7 @@ def made(
         folder / "out",
         table=features(predictions["on-site"]),
         importances=folder / "importances.csv",
-        maps=maps(),
-        coarse=maps().soil_moisture.coarsen(y=10, x=10).mean(),
+        maps=FineMaps(maps(), maps().soil_moisture.coarsen(y=10, x=10).mean()),
     )
     return out, pd.read_csv(out / "index.csv", keep_default_na=False).set_index("file")
 
@@ -207,5 +206,5 @@ def test_wrong_wishes_are_refused(predictions: dict[str, xr.Dataset], evaluation
     with pytest.raises(VadoseError, match="no model 'cru' is scored in every scenario; those are"):
         downscaling_tables(evaluation, predictions, out, run="cru")
     with pytest.raises(VadoseError, match="the maps have no 2021-05-01; they are of 4 days from 2020-05-01"):
-        downscaling_tables(evaluation, predictions, out, maps=maps(), days=("2020-05-02", "2021-05-01"))
+        downscaling_tables(evaluation, predictions, out, maps=FineMaps(maps(), days=("2020-05-02", "2021-05-01")))
     assert not out.exists()

@@ -5,15 +5,11 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 import xarray as xr
-from matplotlib.figure import Figure
 
 from vadose.door import as_cube, as_forecasts
 from vadose.evaluation.county import score_county
 
 MIN_DAYS = 30
-COLOURS = ("#0072B2", "#56B4E9", "#D55E00", "#999999", "#009E73", "#CC79A7", "#E69F00")
-_PANELS = (("time", "pearson_r"), ("time", "rmse"), ("space", "pearson_r"), ("space", "ubrmse"))
-_TITLES = {"pearson_r": "R", "rmse": "RMSE", "ubrmse": "ubRMSE"}
 
 
 def score_outlooks(
@@ -72,26 +68,6 @@ def score_outlooks(
             tables.append(kept.assign(lead_days=int(lead / np.timedelta64(1, "D"))))
     table = pd.concat(tables, ignore_index=True).drop(columns="share_better")
     return table[["lead_days", *(name for name in table if name != "lead_days")]]
-
-
-def plot_outlooks(scores: pd.DataFrame, simulated: bool) -> Figure:
-    """R and errors of `score_outlooks` by lead time, in time and in space, with their intervals."""
-    names = scores.estimate.unique()
-    figure = Figure(figsize=(13, 3.6), layout="constrained")
-    for axis, (over, metric) in zip(figure.subplots(1, len(_PANELS)), _PANELS, strict=True):
-        for name, colour in zip(names, COLOURS, strict=False):
-            of = scores[(scores.estimate == name) & (scores.over == over) & (scores.metric == metric)]
-            if of.value.notna().any():
-                axis.plot(of.lead_days, of.value, "o-", color=colour, label=name)
-                axis.fill_between(of.lead_days, of.lower, of.upper, color=colour, alpha=0.15, lw=0)
-        axis.set(xlabel="days ahead", title=f"{_TITLES[metric]} in {over}")
-        if metric != "pearson_r":
-            axis.set_ylabel("[m³ m⁻³]")
-            axis.set_ylim(bottom=0)
-    axis.legend(fontsize=8)
-    if simulated:
-        figure.suptitle("SIMULATED")
-    return figure
 
 
 def _at(values: xr.Dataset, issued: np.ndarray, lead: np.timedelta64) -> xr.Dataset:

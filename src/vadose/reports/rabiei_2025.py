@@ -1,9 +1,8 @@
 """The tables and figures of Rabiei et al. (2025) from evaluations of the same layers."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,22 +10,19 @@ import xarray as xr
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from vadose.artefact import identity, is_current, note_inputs, writing
+from vadose.artefact import identity
 from vadose.errors import VadoseError
 from vadose.evaluation.collocate import observed_variable
 from vadose.evaluation.strata import strata_of
 from vadose.features.classes import IGBP_GROUPS, TEXTURE_GROUPS
 from vadose.reports import figures
+from vadose.reports.contents import Absent, Content, write_contents
 
 BASELINES = ("persistence", "damped_persistence", "climatology")
 _METRICS = ("pearson_r", "ubrmse", "bias")
 _RUN = ["model", "weather", "scenario"]
 _STATISTICS = ["metric", "q25", "median", "q75", "lower", "upper", "n_sites", "n_pairs"]
 _GROUP_OF = {texture: group for group, textures in TEXTURE_GROUPS.items() for texture in textures}
-
-
-class _Absent(Exception):
-    """Why a table or figure cannot be made of what is there."""
 
 
 def paper_tables(
@@ -81,31 +77,13 @@ def paper_tables(
     networks = _networks(layers)
     of_day = _day(forecasts or {}, day)
     shown = _rows(layers, forecasts or {}, cube, of_day)
-    index = []
     inputs = {
         "evaluations": {layer: identity(of.folder) for layer, of in layers.items()},
         "run": run,
         "day": str(of_day),
-        "maps": shown if isinstance(shown, _Absent) else identity(*_fields(shown)),
+        "maps": shown if isinstance(shown, Absent) else identity(*_fields(shown)),
     }
-    if is_current(out, **inputs):
-        return out
-    with writing(out) as scratch:
-        scratch.mkdir()
-        note_inputs(scratch, **inputs)
-        for file, shows, make in _contents(layers, run, chosen, networks, forecasts or {}, shown, of_day):
-            row = {"file": file, "shows": shows, "absent_because": ""}
-            try:
-                made = make()
-                if isinstance(made, Figure):
-                    made.savefig(scratch / file, dpi=150)
-                else:
-                    made.to_csv(scratch / file, index=False, float_format="%.6g")
-            except _Absent as reason:
-                row["absent_because"] = str(reason)
-            index.append(row)
-        pd.DataFrame(index).to_csv(scratch / "index.csv", index=False)
-    return out
+    return write_contents(_contents(layers, run, chosen, networks, forecasts or {}, shown, of_day), out, inputs)
 
 
 class _Layer:
@@ -146,10 +124,9 @@ def _contents(
     chosen: str,
     networks: list[str],
     forecasts: Mapping[str, xr.Dataset],
-    shown: "list[_Row] | _Absent",
+    shown: "list[_Row] | Absent",
     day: np.datetime64 | None,
-) -> Iterator[tuple[str, str, Callable[[], Any]]]:
-    """File, what it shows, and how it is made."""
+) -> Iterator[Content]:
     first = networks[0] if networks else None
     second = networks[1] if len(networks) > 1 else "second network"
     where = first or f"all {next(iter(layers.values())).sites_are}"
@@ -174,7 +151,7 @@ def _contents(
 def _table1(layers: dict[str, _Layer]) -> pd.DataFrame:
     with_products = [layer for layer in layers if (layers[layer].folder / "products.csv").exists()]
     if not with_products:
-        raise _Absent("no evaluation was given products")
+        raise Absent("no evaluation was given products")
     table = pd.concat([layers[layer].table("products") for layer in with_products])
     both = table["class"].str.split(" / ", expand=True).reindex(columns=[0, 1])
     kind, name = table["kind"], table["class"]
@@ -226,7 +203,7 @@ def _sites(layers: dict[str, _Layer], *kinds: str) -> pd.DataFrame:
     frame = pd.concat(parts)
     frame = frame[(frame[list(kinds)] != "").all(axis=1)].replace({"network": {"": "all"}})
     if frame.empty:
-        raise _Absent(f"no site has a class of {' and '.join(kinds)}")
+        raise Absent(f"no site has a class of {' and '.join(kinds)}")
     return frame
 
 
@@ -238,7 +215,7 @@ def _density(layers: dict[str, _Layer], run: str, network: str | None) -> Figure
     at = {layer: of.of_network(network) for layer, of in layers.items()}
     shown = {layer: layers[layer].pairs.sel(run=run).isel(site=of).load() for layer, of in at.items() if of.any()}
     if not shown:
-        raise _Absent(f"no site is of a {network}")
+        raise Absent(f"no site is of a {network}")
     return figures.density(shown)
 
 
@@ -250,7 +227,7 @@ def _boxes(layers: dict[str, _Layer], run: str, kind: str, network: str | None) 
         if at.any():
             shown[layer] = of.scores.value.sel(run=run, metric=list(_METRICS)).isel(site=at), of.labels(kind)[at]
     if not shown:
-        raise _Absent(f"no site{f' of {network}' if network else ''} has a class of {kind}")
+        raise Absent(f"no site{f' of {network}' if network else ''} has a class of {kind}")
     return figures.class_boxes(shown, order)
 
 
@@ -260,15 +237,15 @@ _Row = tuple[str, NDArray[np.object_] | None, xr.DataArray, dict[int, xr.DataArr
 
 def _rows(
     layers: dict[str, _Layer], forecasts: Mapping[str, xr.Dataset], cube: xr.Dataset | None, day: np.datetime64 | None
-) -> list[_Row] | _Absent:
+) -> list[_Row] | Absent:
     """What the maps of a day show, or why there are none."""
     stores = {layer: forecasts[layer] for layer in layers if layer in forecasts}
     if not stores or cube is None:
-        return _Absent("no forecast stores and cube were given")
+        return Absent("no forecast stores and cube were given")
     if "station" in cube.coords or min(cube.sizes["y"], cube.sizes["x"]) < 2:
-        return _Absent("the cells are stations, not a map")
+        return Absent("the cells are stations, not a map")
     if day is None:
-        return _Absent("no day is forecast at every lead")
+        return Absent("no day is forecast at every lead")
     rows: list[_Row] = []
     for layer, store in stores.items():
         valid = {
@@ -285,8 +262,8 @@ def _fields(rows: list[_Row]) -> Iterator[xr.DataArray]:
         yield from (observed, *valid.values(), *([] if texture is None else [xr.DataArray(texture)]))
 
 
-def _maps(shown: list[_Row] | _Absent, day: np.datetime64 | None) -> Figure:
-    if isinstance(shown, _Absent):
+def _maps(shown: list[_Row] | Absent, day: np.datetime64 | None) -> Figure:
+    if isinstance(shown, Absent):
         raise shown
     return figures.forecast_maps(shown, str(day)[:10], list(TEXTURE_GROUPS))
 

@@ -1,4 +1,4 @@
-"""Figures of the downscaling study: scatter, series, maps and boxes of scores, importances, fine maps."""
+"""Figures of the downscaling study: scatter, series, maps and boxes of scores, importances."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xarray as xr
+from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -81,7 +82,7 @@ def scatter(panels: Mapping[str, Mapping[str, tuple[NDArray[Any], NDArray[Any]]]
     norm = LogNorm(1, max(2.0, *(of.max() for of in counts.values())))
     for place, of_bin in counts.items():
         drawn = axes[place].pcolormesh(edges, edges, np.where(of_bin > 0, of_bin, np.nan), norm=norm, cmap="viridis")
-    _bar(figure, drawn, axes, "pairs in a bin")
+    colour_bar(figure, drawn, axes, "pairs in a bin")
     return figure
 
 
@@ -101,7 +102,7 @@ def station_overview(stations: pd.DataFrame, chosen: Mapping[str, str]) -> Figur
         edgecolors="0.3",
         linewidths=0.3,
     )
-    _bar(figure, drawn, place, "mean soil moisture [m³ m⁻³]")
+    colour_bar(figure, drawn, place, "mean soil moisture [m³ m⁻³]")
     marked = stations.set_index("station").loc[list(chosen)]
     place.scatter(marked.lon, marked.lat, s=110, facecolors="none", edgecolors="#D55E00", linewidths=1.6)
     for number, (lon, lat) in enumerate(zip(marked.lon, marked.lat, strict=True), 1):
@@ -177,18 +178,21 @@ def station_series(
         axis.grid(alpha=0.3)
         axis.set_xlim(days[0], days[-1])
         if rain is not None and station in rain.station.values:
-            above = axis.twinx()
-            of_station = rain.sel(station=station).reindex(time=at.time)
-            above.vlines(at.time, 0, np.nan_to_num(of_station), color="#56B4E9", alpha=0.7, linewidth=0.6)
-            above.set_ylim(3.0 * max(float(np.nanmax(np.append(of_station, 1.0))), 1.0), 0)
-            above.tick_params(labelsize=6, colors="#3a87b0")
-            above.set_ylabel("[mm d⁻¹]", fontsize=7, color="#3a87b0")
+            _rain_from_above(axis, rain.sel(station=station).reindex(time=at.time))
     handles, labels = axes[0].get_legend_handles_labels()
     if rain is not None:
         handles.append(Patch(facecolor="#56B4E9", alpha=0.7))
         labels.append("precipitation")
     figure.legend(handles, labels, loc="outside upper center", ncols=min(len(handles), 8), fontsize=8, frameon=False)
     return figure
+
+
+def _rain_from_above(axis: Axes, rain: xr.DataArray) -> None:
+    above = axis.twinx()
+    above.vlines(rain.time, 0, np.nan_to_num(rain), color="#56B4E9", alpha=0.7, linewidth=0.6)
+    above.set_ylim(3.0 * max(float(np.nanmax(np.append(rain, 1.0))), 1.0), 0)
+    above.tick_params(labelsize=6, colors="#3a87b0")
+    above.set_ylabel("[mm d⁻¹]", fontsize=7, color="#3a87b0")
 
 
 def score_maps(stations: pd.DataFrame, models: Sequence[str]) -> Figure:
@@ -220,7 +224,7 @@ def score_maps(stations: pd.DataFrame, models: Sequence[str]) -> Figure:
                 f"{name_of(model)}: median {_short(metric)} {part['value'].median():.3f}, n {len(part)}", fontsize=8
             )
         axes[row, 0].set_ylabel("latitude [°]", fontsize=8)
-        _bar(figure, drawn, axes[row], plots.NAMES[metric], extend="both")
+        colour_bar(figure, drawn, axes[row], plots.NAMES[metric], extend="both")
     for axis in axes[-1]:
         axis.set_xlabel("longitude [°]", fontsize=8)
     return figure
@@ -328,36 +332,6 @@ def importances(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def fine_maps(rows: Mapping[str, Sequence[xr.DataArray]], titles: Sequence[str]) -> Figure:
-    """Maps of some days, a row for each source (such as coarse and fine), all on one scale.
-
-    ``rows``: source -> a map (y, x) for each day, with coordinates [m] of one projection.
-    """
-    every = np.concatenate([of.values.ravel() for maps in rows.values() for of in maps])
-    low, high = np.nanpercentile(every, [1, 99])
-    fine = list(rows.values())[-1][0]
-    extent = _extent(fine)
-    panel = 4.2
-    height = panel * abs((extent[3] - extent[2]) / (extent[1] - extent[0]))
-    figure = Figure(figsize=(panel * len(titles) + 1.4, (height + 0.2) * len(rows) + 0.4), layout="compressed")
-    axes = figure.subplots(len(rows), len(titles), squeeze=False, sharex=True, sharey=True)
-    for row, (source, maps) in enumerate(rows.items()):
-        for axis, values, title in zip(axes[row], maps, titles, strict=True):
-            drawn = axis.imshow(
-                values.values, extent=_extent(values), cmap="viridis_r", vmin=low, vmax=high, interpolation="nearest"
-            )
-            if row == 0:
-                axis.set_title(title, fontsize=9)
-            axis.tick_params(labelsize=7)
-        axes[row, 0].set_ylabel(f"{source}\ny [km]", fontsize=8)
-    axes[0, 0].set_xlim(extent[:2])
-    axes[0, 0].set_ylim(extent[2:])
-    for axis in axes[-1]:
-        axis.set_xlabel("x [km]", fontsize=8)
-    _bar(figure, drawn, axes, "soil moisture [m³ m⁻³]", extend="both")
-    return figure
-
-
 def name_of(model: str) -> str:
     """Model as a reader knows it.
 
@@ -383,7 +357,8 @@ def _legend(figure: Figure, models: Sequence[str]) -> None:
     figure.legend(handles=handles, loc="outside upper center", ncols=len(models), fontsize=8, frameon=False)
 
 
-def _bar(figure: Figure, drawn: Any, axes: Any, label: str, **options: Any) -> None:
+def colour_bar(figure: Figure, drawn: Any, axes: Any, label: str, **options: Any) -> None:
+    """Add the bar of what is drawn in colours, with small numbers."""
     bar = figure.colorbar(drawn, ax=axes, shrink=0.85, pad=0.01, **options)
     bar.set_label(label, fontsize=8)
     bar.ax.tick_params(labelsize=7)
@@ -408,51 +383,3 @@ def _size(stations: int) -> float:
 
 def _short(metric: str) -> str:
     return plots.NAMES[metric].split(" [")[0]
-
-
-def _extent(values: xr.DataArray) -> tuple[float, float, float, float]:
-    """West, east, south, north [km] of a map whose rows go from north to south."""
-    half = [abs(float(values[axis][1] - values[axis][0])) / 2 for axis in ("x", "y")]
-    x, y = values.x.values, values.y.values
-    edges = x[0] - half[0], x[-1] + half[0], y[-1] - half[1], y[0] + half[1]
-    west, east, south, north = (float(edge) / 1000 for edge in edges)
-    return west, east, south, north
-
-
-def plot_county(
-    truth: xr.Dataset, coarse: xr.DataArray, maps: Mapping[str, xr.Dataset], days: Sequence[pd.Timestamp]
-) -> Figure:
-    """True moisture of a county on some days, beside the coarse field and the maps made from it.
-
-    Parameters
-    ----------
-    truth
-        ``soil_moisture`` (time, y, x).
-    coarse
-        (time, y, x) on a coarser grid of the same projection.
-    maps
-        Name -> ``soil_moisture`` (time, y, x).
-    days
-        A row of panels each.
-    """
-    x, y = truth.x.values, truth.y.values
-    panels = {
-        "truth": truth.soil_moisture,
-        "coarse": coarse.sel(x=x, y=y, method="nearest"),
-        **{name: of.soil_moisture for name, of in maps.items()},
-    }
-    shown = {name: of.sel(time=list(days)).transpose("time", "y", "x").values for name, of in panels.items()}
-    low, high = np.nanpercentile(np.concatenate([of.ravel() for of in shown.values()]), [1, 99])
-    figure = Figure(figsize=(3.1 * len(panels) + 1, 3.2 * len(days)), layout="constrained")
-    axes = figure.subplots(len(days), len(panels), squeeze=False)
-    for row, day in zip(range(len(days)), days, strict=True):
-        for axis, (name, of) in zip(axes[row], shown.items(), strict=True):
-            image = axis.imshow(of[row], vmin=low, vmax=high, cmap="YlGnBu")
-            axis.set(xticks=[], yticks=[])
-            if row == 0:
-                axis.set_title(name)
-        axes[row, 0].set_ylabel(f"{day:%Y-%m-%d}")
-    figure.colorbar(image, ax=axes, label="soil moisture [m³ m⁻³]", shrink=0.8)
-    if truth.attrs.get("simulated") == "true":
-        figure.suptitle("SIMULATED")
-    return figure

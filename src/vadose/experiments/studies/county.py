@@ -9,7 +9,7 @@ import xarray as xr
 from vadose.artefact import identity, writing
 from vadose.door.days import Period
 from vadose.evaluation.county import score_county
-from vadose.evaluation.outlooks import plot_outlooks, score_outlooks
+from vadose.evaluation.outlooks import score_outlooks
 from vadose.experiments.downscaling import Downscaling
 from vadose.experiments.studies.downscaling import study_downscaling
 from vadose.gapfill import carry_forward
@@ -18,8 +18,8 @@ from vadose.predict.coarse import as_coarse
 from vadose.predict.forecast import LEADS, forecast
 from vadose.predict.maps import downscale_maps
 from vadose.predict.past_years import outlook_of_past_years
+from vadose.reports.map_plots import plot_county, plot_outlooks
 from vadose.reports.page import build_tables_report
-from vadose.reports.series_plots import plot_county
 from vadose.samples.windows import Samples
 from vadose.training.loop import Optimisation, Progress, train
 from vadose.twin.county import build_county, open_county

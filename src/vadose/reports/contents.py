@@ -1,0 +1,45 @@
+"""Tables and figures written into a folder, with an index of what each shows and why one is left out."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from vadose.artefact import is_current, note_inputs, writing
+
+Content = tuple[str, str, Callable[[], pd.DataFrame | Figure]]
+"""File, what it shows, and how it is made."""
+
+
+class Absent(Exception):
+    """Why a table or figure cannot be made of what is there."""
+
+
+def write_contents(contents: Iterable[Content], out: Path, inputs: dict[str, Any], *, simulated: bool = False) -> Path:
+    """Write tables as CSV, figures as PNG and ``index.csv`` (file, shows, absent_because) into a folder.
+
+    The folder is left alone when it was made from the same inputs.
+    """
+    if is_current(out, **inputs):
+        return out
+    index = []
+    with writing(out) as scratch:
+        scratch.mkdir()
+        note_inputs(scratch, **inputs)
+        for file, shows, make in contents:
+            row = {"file": file, "shows": shows + ("; simulated data" if simulated else ""), "absent_because": ""}
+            try:
+                made = make()
+                if isinstance(made, Figure):
+                    if simulated:
+                        made.supxlabel("simulated data", x=0.995, ha="right", fontsize=7)
+                    made.savefig(scratch / file, dpi=150)
+                else:
+                    made.to_csv(scratch / file, index=False, float_format="%.6g")
+            except Absent as reason:
+                row["absent_because"] = str(reason)
+            index.append(row)
+        pd.DataFrame(index).to_csv(scratch / "index.csv", index=False)
+    return out
