@@ -277,6 +277,7 @@ def test_damaged_files_are_refused(folder: Path, tmp_path: Path) -> None:
     refuses(lambda raw: raw.rename({name: "burning_index_g"}), "an index of fire danger, which is not read")
     refuses(lambda raw: raw.rename(lat="latitude"), r"no variable \['lat'\]")
     refuses(lambda raw: raw.rename(day="date"), "no variable 'day'")
+    refuses(lambda raw: raw.isel(day=[0, 2, 1]), "day goes from .* to .* days; expected every day once and in order")
     refuses(lambda raw: raw.assign_coords(lat=raw.lat * 1.5), "not spaced by 0.04167 degree")
     with pytest.raises(OutsideError, match="lies outside the file"):
         read_gridmet(source, bbox=(10, 40, 11, 41))

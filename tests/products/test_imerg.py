@@ -256,6 +256,29 @@ def test_damaged_granules_are_refused(granules: dict[str, list[Path]], tmp_path:
         read_imerg(source, bbox=(200, 0, 201, 1))
 
 
+@pytest.mark.parametrize(
+    ("name", "shape", "message"),
+    [
+        ("precipitation", (1, 3700, 1900), r"is \(1, 3700, 1900\); expected \(1, 3600, 1800\) of time, lon, lat"),
+        ("randomError", (1, 3500, 1800), r"is \(1, 3500, 1800\); expected \(1, 3600, 1800\) of time, lon, lat"),
+        ("lat", (1 << 40,), "values of lat take .* GB of memory, more than is free; is the file as published?"),
+        ("time", (1 << 40,), "values of time take .* GB of memory"),
+    ],
+)
+def test_fields_that_do_not_fit_their_axes_or_memory_are_refused(
+    granules: dict[str, list[Path]], tmp_path: Path, name: str, shape: tuple[int, ...], message: str
+) -> None:
+    path = copied(granules["07 half"][0], tmp_path)
+    with h5py.File(path, "a") as file:
+        old = file["Grid"][name]
+        attributes, dtype = {k: v for k, v in old.attrs.items() if k not in ("DIMENSION_LIST", "CLASS")}, old.dtype
+        del file["Grid"][name]
+        file["Grid"].create_dataset(name, shape, dtype, chunks=tuple(min(n, 1000) for n in shape))
+        file["Grid"][name].attrs.update(attributes)
+    with pytest.raises(VadoseError, match=message):
+        read_imerg(path, bbox=(-100.2, 39.8, -99.9, 40.1))
+
+
 def test_a_real_cut(real_data: Path) -> None:
     path = next((real_data / "granules/imerg").glob("*V06B.HDF5"))
     assert identify(path) == "imerg"

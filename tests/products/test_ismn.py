@@ -94,6 +94,11 @@ def test_underscores_in_names_and_where_the_station_is(archive: Path) -> None:
     assert attrs["day_boundary"].startswith("UTC")
 
 
+def test_a_network_or_a_station_alone_is_an_archive_too(archive: Path) -> None:
+    for part in (archive, archive / "PBO_H2O", archive / "PBO_H2O" / "Hill_Top"):
+        assert {(s.attrs["network"], s.attrs["station"]) for s in read_ismn(part)} == {("PBO_H2O", "Hill_Top")}
+
+
 def test_a_zip_reads_the_same_and_nothing_is_written(archive: Path, tmp_path: Path) -> None:
     packed = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", archive))
     before = sorted(tmp_path.rglob("*"))

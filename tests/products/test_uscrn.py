@@ -107,11 +107,13 @@ def test_days_of_another_age_are_refused(file: Path) -> None:
 
 def test_coordinates_refined_within_a_year_are_the_last_ones(file: Path) -> None:
     _line(4, lambda s: s.replace("31.62", "31.63"))(file)
-    assert read_uscrn(file).attrs["lat"] == 31.63
+    attrs = read_uscrn(file).attrs
+    assert (attrs["lat"], attrs["place_note"]) == (31.63, "the last of those in the file (LATITUDE 31.62, 31.63)")
 
 
 def test_lines_of_nul_bytes_and_empty_ones_are_left_out_and_counted(file: Path) -> None:
     expected = read_uscrn(file)
+    assert "place_note" not in expected.attrs
     lines = file.read_text().splitlines()
     file.write_bytes("\r\n".join(["\0" * 40, lines[0], "", lines[1], "\0\0" + lines[1], *lines[2:], ""]).encode())
     assert is_uscrn(file)

@@ -20,6 +20,7 @@ from rasterio.errors import CRSError
 
 from vadose.errors import VadoseError
 from vadose.grid import proj_hint
+from vadose.products.stored import check_size
 
 BBox = tuple[float, float, float, float]
 """West, south, east, north [degree]."""
@@ -157,6 +158,9 @@ def open_netcdf(path: Path) -> Iterator[xr.Dataset]:
             cache=False,
         )
         with raw as dataset:
+            for name, variable in dataset.variables.items():
+                if variable.ndim <= 1:
+                    check_size(path, str(name), variable.shape, "is the file as published?")
             yield dataset
 
 

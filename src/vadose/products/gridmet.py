@@ -243,8 +243,14 @@ def _days(path: Path, axis: xr.DataArray) -> pd.DatetimeIndex:
         raise VadoseError(f"{path}: {axis.name} is in {units!r}; published is 'days since 1900-01-01 00:00:00'")
     check_calendar(path, str(axis.name), axis.attrs)
     numbers = np.atleast_1d(axis.values).astype(float) / (24 if since[1] == "hours" else 1)
-    if not numbers.size or not np.isfinite(numbers).all() or (np.diff(numbers) <= 0).any():
-        raise VadoseError(f"{path}: {axis.name} holds no days, or days out of order; is the file complete?")
+    if not numbers.size or not np.isfinite(numbers).all():
+        raise VadoseError(f"{path}: {axis.name} holds no days, or gaps among its {numbers.size}; is the file complete?")
+    if (back := np.diff(numbers) <= 0).any():
+        k = int(back.argmax())
+        raise VadoseError(
+            f"{path}: {axis.name} goes from {numbers[k]:g} to {numbers[k + 1]:g} days; expected every day once and in "
+            "order; is it pieced together?"
+        )
     epoch = moment(since[2], "%Y-%m-%d", path, f"the epoch of {axis.name}")
     for number in (numbers[0], numbers[-1]):
         after(epoch, 86400 * float(number), path, str(axis.name))

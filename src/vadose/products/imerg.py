@@ -24,7 +24,7 @@ from vadose.products.dates import after, moment
 from vadose.products.lattice import on_lattice
 from vadose.products.product import Product
 from vadose.products.ranges import COUNTED, within
-from vadose.products.stored import check_size, scale_of
+from vadose.products.stored import check_size, read_whole, scale_of
 from vadose.variables import describe
 
 FILE_NAME = re.compile(
@@ -90,11 +90,12 @@ def read_imerg(path: Path, *, bbox: BBox | None = None, quality: str = "recommen
             )
         if _is_month(path, file, group):
             raise VadoseError(f"{path}: means of a month (3IMERGM); only half hours and days are read, fetch those")
-        lat, lon = (np.round(group[axis][:].astype(float), 2) for axis in ("lat", "lon"))
+        lat, lon = (np.round(read_whole(path, group[axis]).astype(float), 2) for axis in ("lat", "lon"))
         rows, columns, south_first, dataset = on_lattice(path, lat, lon, bbox, _STEP, _EXTENT)
         daily, factor, units = _unit(path, group[name])
         time, time_note = _time(path, group, daily)
         dataset = dataset.assign_coords(time=time)
+        sizes = {"time": len(time), "lat": len(lat), "lon": len(lon)}
         found = {
             "precipitation": name,
             "precipitation_error": "randomError",
@@ -103,7 +104,7 @@ def read_imerg(path: Path, *, bbox: BBox | None = None, quality: str = "recommen
         }
         for ours, theirs in found.items():
             if theirs in group:
-                values = _window(path, group[theirs], rows, columns, len(time))
+                values = _window(path, group[theirs], rows, columns, sizes)
                 scale = factor if ours in ("precipitation", "precipitation_error") else 1.0
                 values = (values[:, ::-1] if south_first else values) * np.float32(scale)
                 values, counts = within(values, ours, path)
@@ -271,7 +272,7 @@ def _time(path: Path, group: Any, daily: bool) -> tuple[pd.DatetimeIndex, dict[s
     if not (since := _EPOCH.match(units)):
         raise VadoseError(f"{path}: time is in {units!r}; expected 'seconds since 1980-01-06 00:00:00 UTC' or the like")
     epoch = moment(f"{since[2]} {since[3] or '00:00'}", "ISO8601", path, "the epoch of its time")
-    seconds = np.atleast_1d(group["time"][()]).astype(float) * _SECONDS[since[1]]
+    seconds = np.atleast_1d(read_whole(path, group["time"])).astype(float) * _SECONDS[since[1]]
     for second in seconds:
         after(epoch, float(second), path, "'time'")
     time = pd.DatetimeIndex(epoch + pd.to_timedelta(seconds, unit="s"), name="time").round("min").as_unit("ns")
@@ -281,7 +282,7 @@ def _time(path: Path, group: Any, daily: bool) -> tuple[pd.DatetimeIndex, dict[s
     return time, {}
 
 
-def _window(path: Path, dataset: Any, rows: slice, columns: slice, times: int) -> NDArray[np.float32]:
+def _window(path: Path, dataset: Any, rows: slice, columns: slice, sizes: dict[str, int]) -> NDArray[np.float32]:
     """Values (time, lat, lon) of a window in the order of the file's rows, NaN where missing."""
     axes = [dim[0].name.rsplit("/", 1)[-1] if len(dim) else "" for dim in dataset.dims]
     # One time, cut out with a library, may have lost its axis.
@@ -290,10 +291,13 @@ def _window(path: Path, dataset: Any, rows: slice, columns: slice, times: int) -
         axes = _text(dataset.attrs.get("DimensionNames", "time,lon,lat")).split(",")
     if sorted(axes) not in known or dataset.ndim != len(axes):
         raise VadoseError(f"{path}: {dataset.name} {dataset.shape} has axes {axes}; published as time, lon, lat")
-    if (dataset.shape[axes.index("time")] if "time" in axes else 1) != times:
-        raise VadoseError(f"{path}: {dataset.name} {dataset.shape} does not fit {times} times; is the file complete?")
+    if dataset.shape != (fit := tuple(sizes[axis] for axis in axes)) or ("time" not in axes and sizes["time"] != 1):
+        raise VadoseError(
+            f"{path}: {dataset.name} is {dataset.shape}; expected {fit} of {', '.join(axes)} and {sizes['time']} "
+            "times; is the file complete?"
+        )
     cut = {"time": slice(None), "lat": rows, "lon": columns}
-    check_size(path, dataset.name, (times, rows.stop - rows.start, columns.stop - columns.start))
+    check_size(path, dataset.name, (sizes["time"], rows.stop - rows.start, columns.stop - columns.start))
     scale, offset = scale_of(path, dataset.name, dataset.dtype, dataset.attrs)
     if dataset.name.endswith("_cnt") and (scale, offset) != (1.0, 0.0):
         raise VadoseError(
@@ -302,8 +306,6 @@ def _window(path: Path, dataset: Any, rows: slice, columns: slice, times: int) -
     raw = dataset[tuple(cut[axis] for axis in axes)]
     raw, axes = (raw, axes) if "time" in axes else (raw[None], ["time", *axes])
     raw = raw.transpose([axes.index(axis) for axis in ("time", "lat", "lon")])
-    if raw.shape[1:] != (rows.stop - rows.start, columns.stop - columns.start):
-        raise VadoseError(f"{path}: {dataset.name} {dataset.shape} is smaller than its axes; is the file complete?")
     declared = dataset.attrs.get("_FillValue")
     values = as_float(raw, *_FILLS, None if declared is None else float(np.ravel(declared)[0]))
     return values if (scale, offset) == (1.0, 0.0) else values * np.float32(scale) + np.float32(offset)

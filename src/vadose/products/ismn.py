@@ -203,7 +203,7 @@ def _sensors(
             with _noting(broken, str(name)):
                 _check_member(name, sizes[name])
                 _check_start(root, name)
-                sensor = _sensor(name)
+                sensor = _sensor(root.path / name)
                 if sensor.variable in READ:
                     file = DataFile(root, name, temp_root=scratch)
                     days = _daily(file.read_data(), sensor.variable)
@@ -257,21 +257,15 @@ def _place(metadata: Any, sensor: Sensor) -> dict[str, float]:
 
 
 def _sensor(name: PurePath) -> Sensor:
-    """Read a file's name: CSE_network_station_variable_from_to_sensor_first_last.stm."""
-    network, rest = "", ""
-    for folder in name.parts[:-1]:
-        if f"_{folder}_" in name.name:
-            network, rest = folder, name.name.split(f"_{folder}_", 1)[1]
-            break
-    if not network:
-        _, _, rest = name.name.partition("_")
-        network, _, rest = rest.partition("_")
-    match = REST.fullmatch(rest)
-    if not match:
-        raise VadoseError("not the name of an ISMN file; keep names as published")
-    parts = match.groupdict()
-    depths = float(parts["depth_from"]), float(parts["depth_to"])
-    return Sensor(network, parts["station"], parts["variable"], *depths, parts["sensor"])
+    """Read a file's name, CSE_network_station_variable_from_to_sensor_first_last.stm, by the folders it lies in."""
+    # A file in no folder of its network tells this by the second word alone.
+    for network in (*name.parts[-3:-1], *name.name.split("_")[1:2]):
+        _, _, rest = name.name.partition(f"_{network}_")
+        if match := REST.fullmatch(rest):
+            parts = match.groupdict()
+            depths = float(parts["depth_from"]), float(parts["depth_to"])
+            return Sensor(network, parts["station"], parts["variable"], *depths, parts["sensor"])
+    raise VadoseError("not the name of an ISMN file; keep names as published")
 
 
 def _daily(hours: pd.DataFrame, variable: str) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from vadose.errors import VadoseError
 from vadose.grid import Grid, ease_grid, raster_coordinates, raster_window
 from vadose.products.containers import BBox
-from vadose.products.stored import check_size, check_stored
+from vadose.products.stored import check_size, check_stored, read_whole
 
 FILL = -9999.0
 EPOCH = pd.Timestamp("2000-01-01 12:00")
@@ -109,7 +109,7 @@ def place_by_axes(path: Path, file: h5py.File, shape: tuple[int, ...], bbox: BBo
     VadoseError
         When they do not fit the arrays or no such grid.
     """
-    x, y = file["x"][:].astype(float), file["y"][:].astype(float)
+    x, y = (read_whole(path, file[axis]).astype(float) for axis in ("x", "y"))
     if (len(y), len(x)) != shape:
         raise VadoseError(f"{path}: {len(y)} 'y' and {len(x)} 'x' for {shape} cells; is the file damaged?")
     if min(shape) < 2 or not (np.diff(y) < 0).all() or not (np.diff(x) > 0).all():

@@ -24,6 +24,7 @@ from vadose.products.product import Product
 from vadose.products.ranges import Counted, within
 from vadose.products.smap import EPOCH, check_places, read_field, text
 from vadose.products.smap_l3 import QUALITY, fields_of, version_of
+from vadose.products.stored import read_whole
 from vadose.variables import describe
 
 FILE_NAME = re.compile(
@@ -168,7 +169,7 @@ def _as_named(path: Path, first: pd.Timestamp) -> pd.Timestamp:
 def _list(path: Path, group: h5py.Group, name: str) -> NDArray[np.float64]:
     if name not in group:
         raise VadoseError(f"{path}: no dataset '{name}' in group '{GROUP}'; is it a subset? Fetch the whole file")
-    return np.asarray(group[name][:], float)
+    return read_whole(path, group[name]).astype(float)
 
 
 def _values(path: Path, group: h5py.Group, shape: tuple[int, ...], bad_bits: int, version: str) -> dict[str, Counted]:

@@ -35,6 +35,7 @@ from vadose.products.smap import (
     shape_of,
     text,
 )
+from vadose.products.stored import read_whole
 from vadose.variables import describe
 
 # Services that cut subsets add a word to the name (``..._001_HEGOUT.h5``) or an ending (``.h5.dap.nc4``).
@@ -235,7 +236,9 @@ def _is_enhanced(path: Path, file: h5py.File) -> bool:
 def _first(path: Path, groups: dict[str, h5py.Group], name: str) -> int:
     """Row or column of the grid that a crop begins with, as the cells that were seen say."""
     for overpass, group in groups.items():
-        index = _dataset(path, group, name + OVERPASSES[overpass])[:].astype(int)
+        data = _dataset(path, group, name + OVERPASSES[overpass])
+        check_shape(path, data, shape_of(group))
+        index = read_whole(path, data).astype(int)
         own = np.arange(index.shape[0])[:, None] if "row" in name else np.arange(index.shape[1])[None]
         begins = np.unique((index - own)[index < NOT_SEEN])
         if len(begins) == 1 and begins[0] >= 0:

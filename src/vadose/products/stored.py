@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vadose.errors import VadoseError
 from vadose.parallel.memory import fits
@@ -63,10 +64,21 @@ def check_calendar(path: Path, name: str, attributes: Mapping[str, Any]) -> None
         )
 
 
-def check_size(path: Path, name: str, shape: tuple[int, ...]) -> None:
+def check_size(
+    path: Path,
+    name: str,
+    shape: tuple[int, ...],
+    advice: str = "give a (smaller) area with --bbox west,south,east,north or bbox=",
+) -> None:
     """Raise before memory is asked for if so many values do not fit in it."""
     if not fits(need := 12 * math.prod(shape)):
         raise VadoseError(
             f"{path}: {' x '.join(map(str, shape))} values of {name} take {need / 1e9:.3g} GB of memory, more than is "
-            "free; give a (smaller) area with --bbox west,south,east,north or bbox="
+            f"free; {advice}"
         )
+
+
+def read_whole(path: Path, data: Any) -> NDArray[Any]:
+    """All values of an axis, or of another array that no box makes smaller; its size is asked before memory."""
+    check_size(path, str(data.name).rsplit("/", 1)[-1], data.shape, "is the file as published?")
+    return np.asarray(data[()])

@@ -287,6 +287,8 @@ def station_attributes(
             )
     lat, lon = (float(values[-1]) for values in at.values())
     check_place(lat, lon, str(path))
+    kept = {name: list(dict.fromkeys(table[name].tolist())) for name in at}
+    refined = "; ".join(f"{name} {', '.join(texts)}" for name, texts in kept.items() if len(texts) > 1)
     if lat < 0:
         raise VadoseError(f"{path}: latitude {lat:g}, longitude {lon:g}: no station of USCRN lies south of the equator")
     wban = str(table["WBANNO"][0])
@@ -298,7 +300,7 @@ def station_attributes(
         "wban": wban,
         "lat": lat,
         "lon": lon,
-    }
+    } | ({"place_note": f"the last of those in the file ({refined})"} if refined else {})
 
 
 def _middle(text: "pd.Series[str]") -> "pd.Series[float]":
