@@ -57,7 +57,7 @@ def forecasts_of_fold(
             hyper=run.hyper,
             training=span,
             validation=None,
-            optimisation=training.optimisation(),
+            optimisation=training,
             attributes={"scenario": "all"},
         )
         forecast(folder / "final.pt", cube, out / "forecasts" / name, leads=experiment.leads, **issued)

@@ -158,7 +158,7 @@ def fill_station(
                     training,
                     model=how.model,
                     hyper=how.hyper,
-                    fitting=how.fitting.fitting(),
+                    fitting=how.fitting,
                     what=run,
                     progress=tell,
                 )[0]

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from dataclasses import field as default
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
 
 import pandas as pd
+from annotated_types import MinLen
 
 from vadose.errors import VadoseError
 from vadose.gapfill import Mode
@@ -55,8 +56,10 @@ class Filling:
     of every day and ``static`` fixed ones that the filler is told; ``options`` are the filler's own.
     """
 
-    variables: tuple[str, ...]
-    method: str = "cru"
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    variables: Annotated[tuple[str, ...], MinLen(1)]
+    method: Literal["cru", "climatology_ar1", "linear", "last_value", "dct_pls"] = "cru"
     mode: Mode = "causal"
     covariates: tuple[str, ...] = ()
     static: tuple[str, ...] = ()

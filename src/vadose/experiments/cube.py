@@ -1,7 +1,7 @@
 """Cube files: what a cube is made of."""
 
 from datetime import UTC, date, datetime
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
@@ -9,7 +9,6 @@ from vadose.cube import Filling, Recipe, Source
 from vadose.cube.recipe import Overlap
 from vadose.errors import VadoseError
 from vadose.experiments.section import PeriodConfig, Section, load
-from vadose.gapfill import Mode
 
 
 class SourceConfig(Section):
@@ -24,17 +23,6 @@ class SourceConfig(Section):
     @classmethod
     def _same_names(cls, value: Any) -> Any:
         return {name: name for name in value} if isinstance(value, list) else value
-
-
-class FillingConfig(Section):
-    """How the gaps of variables are filled, see `vadose.cube.Filling`."""
-
-    variables: tuple[str, ...] = Field(min_length=1)
-    method: Literal["cru", "climatology_ar1", "linear", "last_value", "dct_pls"] = "cru"
-    mode: Mode = "causal"
-    covariates: tuple[str, ...] = ()
-    static: tuple[str, ...] = ()
-    options: dict[str, Any] = Field(default_factory=dict)
 
 
 class CubeConfig(Section):
@@ -52,7 +40,7 @@ class CubeConfig(Section):
     products: dict[str, SourceConfig] = Field(min_length=1)
     training: PeriodConfig | None = None
     exact: bool = False
-    filling: list[FillingConfig] = Field(default_factory=list)
+    filling: tuple[Filling, ...] = ()
 
     def recipe(self) -> Recipe:
         """As the builder takes it."""
@@ -62,8 +50,7 @@ class CubeConfig(Section):
         )
         training = (self.training.first.isoformat(), self.training.last.isoformat()) if self.training else None
         first, last = self.first.isoformat(), self.last.isoformat()
-        filling = tuple(Filling(**dict(how)) for how in self.filling)
-        return Recipe(self.resolution, self.bbox, first, last, sources, training, self.exact, filling)
+        return Recipe(self.resolution, self.bbox, first, last, sources, training, self.exact, self.filling)
 
     @field_validator("last", mode="before")
     @classmethod

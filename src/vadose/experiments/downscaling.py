@@ -1,6 +1,7 @@
 """Experiment files of downscaling at stations."""
 
 import inspect
+from dataclasses import replace
 from datetime import date
 from functools import partial
 from typing import Any, Literal
@@ -13,29 +14,6 @@ from vadose.models.downscalers import DOWNSCALERS
 from vadose.models.mmnet import Features
 from vadose.training.station_days import Fitting
 from vadose.training.trees import fit_trees
-
-
-class FittingConfig(Section):
-    """See `vadose.training.station_days.Fitting`."""
-
-    epochs: int = Field(100, ge=1)
-    patience: int | None = Field(None, ge=1)
-    batch_size: int = Field(512, ge=1)
-    rows_per_epoch: int | None = Field(None, ge=1)
-    learning_rate: float = Field(1e-2, gt=0)
-    weight_decay: float = Field(5e-4, ge=0)
-    optimiser: Literal["adam", "adamw"] = "adam"
-    form: Literal["mse", "crps"] = "mse"
-    validation: Literal["station_years", "rows"] = "station_years"
-    share: float = Field(0.1, gt=0, lt=1)
-    sequence: int = Field(365, ge=1)
-    seeds: tuple[int, ...] = Field((0,), min_length=1)
-    precision: str = "32-true"
-    clip: float = Field(1.0, gt=0)
-
-    def fitting(self) -> Fitting:
-        """As the training loop takes it."""
-        return Fitting(**self.model_dump())
 
 
 class DownscalingRun(Section):
@@ -59,7 +37,7 @@ class DownscalingRun(Section):
     dropout_passes: int | None = Field(None, ge=2)
     align: Literal["coral", "mmd", "adversarial"] | None = None
     align_weight: float = Field(1.0, gt=0)
-    fitting: FittingConfig = FittingConfig()
+    fitting: Fitting = Fitting()
 
     def features(self, more: tuple[str, ...] = ()) -> Features:
         """As models take them, with more features of the day."""
@@ -198,9 +176,7 @@ def quick_downscaling(experiment: Downscaling) -> Downscaling:
     """
     runs = {}
     for name, run in experiment.runs.items():
-        few = {"epochs": 1, "rows_per_epoch": 4096, "seeds": run.fitting.seeds[:1]}
+        fitting = replace(run.fitting, epochs=1, rows_per_epoch=4096, seeds=run.fitting.seeds[:1])
         hyper = run.hyper | ({"iterations": 5} if run.model == "trees" else {})
-        runs[name] = run.model_copy(
-            update={"fitting": run.fitting.model_copy(update=few), "hyper": hyper, "limit": 4096}
-        )
+        runs[name] = run.model_copy(update={"fitting": fitting, "hyper": hyper, "limit": 4096})
     return experiment.model_copy(update={"runs": runs})

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from itertools import combinations
 from typing import Annotated, Any, Literal
@@ -34,28 +35,6 @@ class SplitConfig(Section):
                     "other, for what is learnt from days that are scored tells nothing of other days"
                 )
         return self
-
-
-class TrainingConfig(Section):
-    """See `vadose.training.loop.Optimisation`."""
-
-    epochs: int = Field(100, ge=1)
-    patience: int | None = Field(20, ge=1)
-    batch_size: int = Field(32, ge=1)
-    samples_per_epoch: int | None = Field(None, ge=1)
-    learning_rate: float = Field(1e-3, gt=0)
-    weight_decay: float = Field(0.0, ge=0)
-    alpha: float = Field(0.5, ge=0)
-    beta: float = Field(0.5, ge=0)
-    form: Literal["corrected", "printed", "crps"] = "corrected"
-    clip: float = Field(1.0, gt=0)
-    precision: str = "32-true"
-    seeds: tuple[int, ...] = Field((0,), min_length=1)
-    compile: bool = False
-
-    def optimisation(self) -> Optimisation:
-        """As the training loop takes it."""
-        return Optimisation(**self.model_dump())
 
 
 class LayerConfig(Section):
@@ -102,7 +81,7 @@ class RunConfig(Section):
     stations: float = Field(0.0, ge=0, le=1)
     scenario: str = "all"
     only: tuple[str, ...] | None = None
-    training: TrainingConfig = TrainingConfig()
+    training: Optimisation = Optimisation()
     refit: bool = True
 
     def channels(self, layer: LayerConfig, above: Sequence[str] = ()) -> Channels:
@@ -284,9 +263,7 @@ def quick(experiment: Experiment) -> Experiment:
     """
     runs = {}
     for name, run in experiment.runs.items():
-        training = run.training.model_copy(
-            update={"epochs": 1, "samples_per_epoch": 256, "seeds": run.training.seeds[:1]}
-        )
+        training = replace(run.training, epochs=1, samples_per_epoch=256, seeds=run.training.seeds[:1])
         hyper = run.hyper | ({"iterations": 5} if run.model == "trees" else {})
         side_by_side = run.window if isinstance(run.window, int) else run.forecast_stride
         update = {"training": training, "hyper": hyper, "forecast_stride": side_by_side}

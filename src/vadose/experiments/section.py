@@ -1,6 +1,7 @@
 """What experiment files of every kind share: sections that refuse unknown keys, periods, and how files are read."""
 
 import difflib
+from dataclasses import fields, is_dataclass
 from datetime import date
 from importlib.resources import files
 from pathlib import Path
@@ -106,7 +107,7 @@ def _without_shared(values: Any) -> Any:
 
 def _told(error: Any, top: type[BaseModel]) -> str:
     place = ".".join(str(part) for part in error["loc"])
-    if error["type"] == "extra_forbidden":
+    if error["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         return f"unknown key '{place}'{nearest(str(error['loc'][-1]), _keys_at(error['loc'][:-1], top))}"
     if error["type"] == "missing":
         return f"key '{place}' is missing"
@@ -118,18 +119,19 @@ def _keys_at(place: tuple[Any, ...], top: type[BaseModel]) -> list[str]:
     """Keys allowed at a place of a file."""
     kind: Any = top
     for part in place:
-        section = _section(kind)
-        kind = section.model_fields[str(part)].annotation if section else get_args(kind)[-1]
-    found = _section(kind)
-    return list(found.model_fields) if found else []
+        keys = _keys(kind)
+        kind = keys[str(part)] if keys else get_args(kind)[-1 if not isinstance(part, int) else 0]
+    return list(_keys(kind))
 
 
-def _section(kind: Any) -> type[BaseModel] | None:
-    """The section that a key's type is, alone or as one of several; none where it is a table of sections."""
+def _keys(kind: Any) -> dict[str, Any]:
+    """Keys of a section with their types, alone or as one of several; none where it is a table of sections."""
     for one in (kind, *(get_args(kind) if get_origin(kind) in (Union, UnionType) else ())):
         if isinstance(one, type) and issubclass(one, BaseModel):
-            return one
-    return None
+            return {name: field.annotation for name, field in one.model_fields.items()}
+        if is_dataclass(one):
+            return {field.name: field.type for field in fields(one)}
+    return {}
 
 
 def nearest(word: str, known: list[str]) -> str:

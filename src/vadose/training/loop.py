@@ -13,10 +13,11 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
+from annotated_types import Ge, Gt, MinLen
 from lightning_fabric import Fabric
 from lightning_fabric.utilities.seed import seed_everything
 from torch import Tensor, nn
@@ -67,18 +68,20 @@ class Optimisation:
         says so and goes on without. Of the same inputs as without it: a run is not made anew for it.
     """
 
-    epochs: int = 100
-    patience: int | None = 20
-    batch_size: int = 32
-    samples_per_epoch: int | None = None
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.0
-    alpha: float = 0.5
-    beta: float = 0.5
-    form: str = "corrected"
-    clip: float = 1.0
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    epochs: Annotated[int, Ge(1)] = 100
+    patience: Annotated[int, Ge(1)] | None = 20
+    batch_size: Annotated[int, Ge(1)] = 32
+    samples_per_epoch: Annotated[int, Ge(1)] | None = None
+    learning_rate: Annotated[float, Gt(0)] = 1e-3
+    weight_decay: Annotated[float, Ge(0)] = 0.0
+    alpha: Annotated[float, Ge(0)] = 0.5
+    beta: Annotated[float, Ge(0)] = 0.5
+    form: Literal["corrected", "printed", "crps"] = "corrected"
+    clip: Annotated[float, Gt(0)] = 1.0
     precision: str = "32-true"
-    seeds: tuple[int, ...] = (0,)
+    seeds: Annotated[tuple[int, ...], MinLen(1)] = (0,)
     compile: bool = False
 
 

@@ -5,11 +5,12 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
 import xarray as xr
+from annotated_types import Ge, Gt, Lt, MinLen
 from lightning_fabric import Fabric
 from lightning_fabric.utilities.seed import seed_everything
 from numpy.typing import NDArray
@@ -61,20 +62,22 @@ class Fitting:
         As `vadose.training.loop.Optimisation`.
     """
 
-    epochs: int = 100
-    patience: int | None = None
-    batch_size: int = 512
-    rows_per_epoch: int | None = None
-    learning_rate: float = 1e-2
-    weight_decay: float = 5e-4
-    optimiser: str = "adam"
-    form: str = "mse"
-    validation: str = "station_years"
-    share: float = 0.1
-    sequence: int = 365
-    seeds: tuple[int, ...] = (0,)
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    epochs: Annotated[int, Ge(1)] = 100
+    patience: Annotated[int, Ge(1)] | None = None
+    batch_size: Annotated[int, Ge(1)] = 512
+    rows_per_epoch: Annotated[int, Ge(1)] | None = None
+    learning_rate: Annotated[float, Gt(0)] = 1e-2
+    weight_decay: Annotated[float, Ge(0)] = 5e-4
+    optimiser: Literal["adam", "adamw"] = "adam"
+    form: Literal["mse", "crps"] = "mse"
+    validation: Literal["station_years", "rows"] = "station_years"
+    share: Annotated[float, Gt(0), Lt(1)] = 0.1
+    sequence: Annotated[int, Ge(1)] = 365
+    seeds: Annotated[tuple[int, ...], MinLen(1)] = (0,)
     precision: str = "32-true"
-    clip: float = 1.0
+    clip: Annotated[float, Gt(0)] = 1.0
 
 
 def fit(

@@ -276,7 +276,7 @@ def _run(
             fold.training,
             model=run.model,
             hyper=hyper,
-            fitting=run.fitting.fitting(),
+            fitting=run.fitting,
             what=what,
             progress=progress,
         )

@@ -250,7 +250,7 @@ class _Road:
                 hyper=run.hyper,
                 training=training,
                 validation=split.validation.period(),
-                optimisation=run.training.optimisation(),
+                optimisation=run.training,
                 refit=run.refit and again,
                 attributes={"scenario": run.scenario, "layer": layer.name} | self.allowed,
                 made_of=self._beside(layer, run) | self.allowed,
