@@ -2,13 +2,16 @@
 
 import errno
 import os
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
+import h5py
 import pytest
 from rasterio.errors import CRSError, RasterioIOError
 
 from vadose.errors import VadoseError
-from vadose.products.containers import container_of, naming
+from vadose.products.containers import container_of, naming, open_hdf5, open_netcdf
 
 
 @pytest.mark.parametrize(
@@ -62,3 +65,16 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
 def test_only_what_was_found_is_said(error: Exception, message: str) -> None:
     with pytest.raises(VadoseError, match=f"^here: .*{message}"), naming(Path("here")):
         raise error
+
+
+@pytest.mark.parametrize("opened", [open_hdf5, open_netcdf])
+@pytest.mark.parametrize("zeroed", [0, 32, 48])
+def test_zeros_among_the_texts_of_a_file_end_its_reading(tmp_path: Path, opened: Any, zeroed: int) -> None:
+    path = tmp_path / "day.nc4"
+    with h5py.File(path, "w") as file:
+        file.attrs["title"] = "a text of some length"
+    content = path.read_bytes()
+    start = content.find(b"GCOL") + 16
+    path.write_bytes(content[:start] + bytes(zeroed) + content[start + zeroed :])
+    with pytest.raises(VadoseError, match="damaged") if zeroed else nullcontext(), opened(path) as found:
+        assert found.attrs["title"] == "a text of some length"

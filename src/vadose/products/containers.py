@@ -2,12 +2,15 @@
 
 import codecs
 import errno
+import mmap
 import os
 import re
 import stat
+import struct
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +42,7 @@ _MAGIC = {
     b"PK\x03\x04": "zip",
     b"EHFA_HEADER_TAG": "img",
 }
+_HEAP = b"GCOL\x01\0\0\0"
 _UNPACK = "unpack it and give what is in it"
 _OTHER = "no product comes in such files"
 _NO_DATA = {
@@ -124,8 +128,28 @@ def _is_text(head: bytes) -> bool:
 def open_hdf5(path: Path) -> Iterator[h5py.File]:
     """Open an HDF5 file to read; whatever fails inside the block is told as one error."""
     expect(path, ("hdf5",), "HDF5")
+    _check_heaps(path, path.stat().st_mtime_ns)
     with naming(path), h5py.File(path, "r") as file:
         yield file
+
+
+@lru_cache(maxsize=64)
+def _check_heaps(path: Path, _changed: int) -> None:
+    """Raise where a heap of texts holds free space of no size, as zeroed bytes do: HDF5 would walk it for ever.
+
+    A heap is ``GCOL``, version, size (8 bytes); its objects are number (2 bytes, 0 is free space), 6 bytes, size (8).
+    A file is searched once for as long as it stays unchanged.
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        start = content.find(_HEAP)
+        while 0 <= start <= len(content) - 16:
+            at, end = start + 16, min(start + struct.unpack_from("<Q", content, start + 8)[0], len(content))
+            while at + 16 <= end:
+                number, size = struct.unpack_from("<H6xQ", content, at)
+                if number == size == 0:
+                    raise VadoseError(f"{path}: damaged (zeros among its texts, from byte {at} on); fetch it again")
+                at += 16 + -(-size // 8) * 8 if number else size
+            start = content.find(_HEAP, start + 16)
 
 
 @contextmanager
@@ -146,7 +170,8 @@ def open_hdf4(path: Path) -> Iterator[Any]:
 @contextmanager
 def open_netcdf(path: Path) -> Iterator[xr.Dataset]:
     """Open a netCDF-3 or netCDF-4 file as it is stored: nothing scaled, masked or decoded."""
-    expect(path, ("hdf5", "netcdf3"), "netCDF")
+    if expect(path, ("hdf5", "netcdf3"), "netCDF") == "hdf5":
+        _check_heaps(path, path.stat().st_mtime_ns)
     with naming(path):
         raw = xr.open_dataset(
             path,
