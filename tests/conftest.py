@@ -2,7 +2,9 @@
 
 import fcntl
 import os
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -118,3 +120,29 @@ def small_cube() -> xr.Dataset:
     dataset["mask"] = ("y", "x"), mask
     dataset.attrs |= {"dataset": "made up", "layer": "0-10 cm", "simulated": "true"}
     return with_antecedents(dataset)
+
+
+# The checker's table has a word where a tuple of one belongs, and asks for an attribute of each letter.
+_CHECK = """
+import sys
+from compliance_checker.cf.appendix_f import grid_mapping_dict17 as grid_mappings
+from compliance_checker.runner import CheckSuite, ComplianceChecker
+entry = grid_mappings["lambert_cylindrical_equal_area"]
+entry[0] = (entry[0],) if isinstance(entry[0], str) else entry[0]
+CheckSuite.load_all_available_checkers()
+passed, errors = ComplianceChecker.run_checker(sys.argv[1], ["cf:1.11"], 1, "strict", skip_checks=sys.argv[2:])
+sys.exit(not passed or errors)
+"""
+
+
+@pytest.fixture
+def compliance(tmp_path: Path) -> Callable[..., tuple[int, str]]:
+    """What the checker of the CF conventions says of a data set, but for the checks to skip: exit status and words."""
+
+    def check(data: xr.Dataset, *skipped: str) -> tuple[int, str]:
+        data.to_netcdf(tmp_path / "checked.nc")
+        command = [sys.executable, "-c", _CHECK, tmp_path / "checked.nc", *skipped]
+        done = subprocess.run(command, capture_output=True, text=True)
+        return done.returncode, done.stdout + done.stderr
+
+    return check

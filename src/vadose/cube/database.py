@@ -9,7 +9,8 @@ import xarray as xr
 
 from vadose import features, gapfill
 from vadose.artefact import identity, is_current, made_from, provenance, writing
-from vadose.cube.store import ANTECEDENT_DAYS, beside_arrays
+from vadose.artefact.predictions import beside_arrays
+from vadose.cube.store import ANTECEDENT_DAYS
 from vadose.door import as_stations
 from vadose.door.values import checked
 from vadose.errors import VadoseError

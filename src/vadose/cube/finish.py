@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from vadose import gapfill
 from vadose.artefact import provenance
+from vadose.artefact.predictions import CONVENTIONS
 from vadose.cube import filling as gaps
 from vadose.cube.listing import Listing
 from vadose.cube.recipe import Recipe, Source
-from vadose.cube.store import ANTECEDENT_DAYS, BLOCK_DAYS, CONVENTIONS, Store
+from vadose.cube.store import ANTECEDENT_DAYS, BLOCK_DAYS, Store
 from vadose.products import PRODUCTS
 
 DERIVED = "derived"

@@ -10,12 +10,12 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from vadose.artefact import identity, is_current, provenance, writing
+from vadose.artefact.predictions import write_predictions
 from vadose.cube.ahead import MARGIN, MEAN, PRODUCT
 from vadose.cube.listing import list_granules
 from vadose.errors import VadoseError
 from vadose.products.weather_forecast import daily_weather_forecast
 from vadose.products.weather_messages import run_of
-from vadose.variables import describe
 
 LAYERS = ("0-10 cm", "10-40 cm", "40-100 cm", "100-200 cm")
 """Of the soil of GFS and GEFS."""
@@ -143,10 +143,10 @@ def write_rival(
         }
         | provenance(**inputs),
     )
-    store.init_time.attrs = {"standard_name": "forecast_reference_time", "long_name": "last day known to the forecast"}
-    store.lead_time.attrs = {"standard_name": "forecast_period"}
     with writing(out) as scratch:
-        describe(store).chunk({"init_time": BLOCK_DAYS}).to_zarr(scratch, mode="w", zarr_format=3, consolidated=False)
+        write_predictions(
+            scratch, store, "a weather model's forecasts of soil moisture", chunks={"init_time": BLOCK_DAYS}
+        )
     progress(f"reading {out.stem}", 1.0)
     return out
 

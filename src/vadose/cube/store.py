@@ -1,9 +1,7 @@
 """The cube on disk: a Zarr v3 store of one grid, written in blocks of days by anyone, by one build at a time."""
 
 import json
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,10 +12,10 @@ import zarr
 from numcodecs import BitRound
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec
-from zarr.errors import ZarrUserWarning
 from zarr.storage import LocalStore
 
 from vadose.artefact import check_chunks, complete, identity
+from vadose.artefact.predictions import as_stored, beside_arrays
 from vadose.cube import journal
 from vadose.door import CUBE, as_cube
 from vadose.errors import VadoseError
@@ -35,7 +33,6 @@ MANTISSA_BITS = {"K": 12, "Pa": 14, "day": 23}
 values needs more."""
 OTHER_BITS = 10
 """Bits kept in other units: a rounding error of at most 0.05 %, and classes and counts up to 2048 exact."""
-CONVENTIONS = "CF-1.11"
 READ_AGAIN = 50
 """How often a cube is opened again whose build became complete meanwhile."""
 _Read = TypeVar("_Read")
@@ -57,14 +54,6 @@ def groups_of(*folders: Path) -> list[str]:
 def blocks_of(days: pd.DatetimeIndex) -> list[slice]:
     """Blocks of the days, counted from the first one."""
     return [slice(start, min(start + BLOCK_DAYS, len(days))) for start in range(0, len(days), BLOCK_DAYS)]
-
-
-@contextmanager
-def beside_arrays() -> Iterator[None]:
-    """Let Zarr be silent on files beside arrays, and on consolidated metadata, which its format 3 leaves open."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ZarrUserWarning)
-        yield
 
 
 class Store:
@@ -332,11 +321,4 @@ def _opened(path: Path, folders: list[Path], group: str | None) -> xr.Dataset:
         cube: xr.Dataset = xr.open_zarr(files, group=group, consolidated=False, chunks=None, decode_coords="all")
     if "station" not in cube:  # names of stations cannot be cut into pieces
         cube = cube.chunk("auto")  # a stored chunk is a day; pieces of memory hold many
-    for array in cube.data_vars.values():
-        # CF wants them of the array's type, JSON knows none.
-        for name in array.attrs.keys() & {"valid_range", "flag_values"}:
-            array.attrs[name] = np.array(array.attrs[name], array.dtype)
-    cube = as_cube(cube, str(path), CUBE)
-    for axis in ("y", "x"):
-        cube[axis].encoding["_FillValue"] = None
-    return cube
+    return as_stored(as_cube(as_stored(cube), str(path), CUBE))

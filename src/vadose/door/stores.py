@@ -5,6 +5,7 @@ from pathlib import Path
 import xarray as xr
 
 from vadose.artefact import check_chunks
+from vadose.artefact.predictions import as_stored
 from vadose.errors import VadoseError
 
 
@@ -24,5 +25,4 @@ def open_store(store: Path) -> xr.Dataset:
     if not any((store / name).exists() for name in ("zarr.json", ".zgroup")):
         raise VadoseError(f"{store}: no Zarr store there; make one with 'vadose forecast' or 'vadose stations'")
     check_chunks(store)
-    dataset: xr.Dataset = xr.open_zarr(store, consolidated=False)
-    return dataset
+    return as_stored(xr.open_zarr(store, consolidated=False))

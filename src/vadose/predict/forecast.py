@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from vadose.artefact import identity, is_current, provenance, writing
 from vadose.artefact.learnt import as_attributes, check_place, learnt_by_checkpoint, learnt_by_inputs, merged
+from vadose.artefact.predictions import write_predictions
 from vadose.door.days import daily, in_order
 from vadose.door.place import Place, forecasts_at
 from vadose.door.values import by_variable
@@ -23,7 +24,6 @@ from vadose.parallel.workers import Run, on_workers
 from vadose.predict.apply import Array
 from vadose.predict.issue_days import IssueDays
 from vadose.predict.members import BLOCK_DAYS, Shared, blended, blocks, forecast_days, load_run
-from vadose.variables import describe
 
 LEADS = (1, 3, 7, 14, 30)
 Progress = Callable[[str, float], None]
@@ -158,10 +158,8 @@ def forecast(
         if outside := by_variable(issue.outside):
             store.attrs["values_outside"] = json.dumps(outside)
             progress(f"{out.stem}, values outside the valid range taken as missing, {outside}", 1.0)
-        store = describe(store if finish is None else finish(store))
-        # Names of stations cannot be cut into pieces.
-        pieces = store.chunk({"init_time": BLOCK_DAYS}).assign_coords(store.coords)
-        pieces.to_zarr(scratch, mode="w", zarr_format=3, consolidated=False)
+        store = store if finish is None else finish(store)
+        write_predictions(scratch, store, "daily forecasts of soil moisture", chunks={"init_time": BLOCK_DAYS})
     return out
 
 
@@ -196,11 +194,6 @@ def _dataset(
         },
         attrs={key: cube.attrs[key] for key in kept} | {"scenario": "all", **attributes, "causal": "true"},
     )
-    store.init_time.attrs = {
-        "standard_name": "forecast_reference_time",
-        "long_name": "last day known to the forecast",
-    }
-    store.lead_time.attrs = {"standard_name": "forecast_period"}
     if np.isfinite(std).any():
         store["soil_moisture_std"] = dims, std
     return store.assign(inputs_missing=absent)
