@@ -43,7 +43,7 @@ def test_help_says_what_a_command_does_and_shows_an_example(command: str) -> Non
 
 def test_help_names_the_built_in_experiments() -> None:
     output = CliRunner().invoke(app, ["train", "--help"], env={"COLUMNS": "300"}).output
-    assert ", ".join(built_in()) in output
+    assert ", ".join(built_in(kind="forecasting")) in output
 
 
 def test_help_comes_without_loading_torch() -> None:
@@ -57,7 +57,7 @@ def test_help_comes_without_loading_torch() -> None:
         (["build", "nowhere"], "nowhere: no such file or folder"),
         (
             ["train", "cube.zarr", "--experiment", "connus"],
-            "no such experiment file, nor one of the built-in",
+            "no such file, nor one of the built-in",
         ),
         (["train", "cube.zarr", "--run", "lstmm"], "unknown run ['lstmm']; the experiment has"),
         (["forecast", "run", "cube.zarr", "--from", "2016-01-01", "--to", "2016-01-02"], "no cube there"),

@@ -8,7 +8,7 @@ import yaml
 from vadose.cube.filling import check as check_filling
 from vadose.errors import VadoseError
 from vadose.experiments import LayerConfig, built_in, load_cube, load_experiment
-from vadose.experiments.downscaling import load_downscaling
+from vadose.experiments.downscaling import load_downscaling, load_study
 
 SMALL = """
 split:
@@ -73,7 +73,7 @@ def test_weights_chosen_on_test_days_are_refused_unless_declared(tmp_path: Path)
     assert load_experiment(str(tmp_path / "mine.yaml")).blends["both"].chosen() == {"weights_from": "not stated"}
 
 
-@pytest.mark.parametrize("name", built_in())
+@pytest.mark.parametrize("name", built_in(kind="forecasting"))
 def test_every_built_in_experiment_is_valid_and_has_the_baselines(name: str) -> None:
     experiment = load_experiment(name)
     models = {run.model for run in experiment.runs.values()}
@@ -164,7 +164,7 @@ def test_a_missing_part_and_a_missing_file_are_named(tmp_path: Path) -> None:
     path.write_text(yaml.safe_dump({"runs": {}}))
     with pytest.raises(VadoseError, match="key 'split' is missing"):
         load_experiment(str(path))
-    with pytest.raises(VadoseError, match="no such experiment file, nor one of the built-in"):
+    with pytest.raises(VadoseError, match="no such file, nor one of the built-in"):
         load_experiment("connus")
 
 
@@ -239,15 +239,45 @@ def test_keys_of_anchors_may_be_given_anew(tmp_path: Path) -> None:
         load_cube(str(file))
 
 
+def test_an_experiment_is_of_the_kind_it_says_whatever_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(files("vadose.experiments.configs").joinpath("downscale-transfer.yaml").read_text())
+    assert load_study(str(path)).kind == "downscaling"
+    with pytest.raises(VadoseError, match=r"mine.yaml: its kind is 'downscaling', expected forecasting"):
+        load_experiment(str(path))
+    path = tmp_path / "downscale.yaml"
+    path.write_text(SMALL)
+    assert load_study(str(path)).kind == "forecasting"
+    path.write_text(SMALL + "kind: fourcasting\n")
+    with pytest.raises(VadoseError, match="its kind is 'fourcasting', expected forecasting or downscaling"):
+        load_study(str(path))
+
+
+@pytest.mark.parametrize(
+    ("hyper", "message"),
+    [
+        ("{hidden: many}", "'hyper.hidden' of lstm is 'many': Input should be a valid integer"),
+        ("{dropout: [0.1]}", r"'hyper.dropout' of lstm is \[0.1\]: Input should be a valid number"),
+        ("{hiden: 8}", "unknown key 'hyper.hiden' of lstm; did you mean 'hidden'"),
+    ],
+)
+def test_arguments_of_models_are_checked_by_type(hyper: str, message: str, tmp_path: Path) -> None:
+    values = yaml.safe_load(SMALL)
+    values["runs"] = {"one": {"model": "lstm", "hyper": yaml.safe_load(hyper)}}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(values | {"blends": {}}))
+    with pytest.raises(VadoseError, match=message):
+        load_experiment(str(tmp_path / "mine.yaml"))
+
+
 def test_a_key_of_earlier_versions_is_taken_and_does_nothing(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(SMALL)
     without = load_experiment(str(path))
     path.write_text(SMALL + "replicates: 50\n")
     assert load_experiment(str(path)).model_dump() == without.model_dump()
-    name = files("vadose.experiments.configs").joinpath("downscaling", "county.yaml")
+    name = files("vadose.experiments.configs").joinpath("downscale-county.yaml")
     path.write_text(name.read_text() + "replicates: 300\n")
-    assert load_downscaling(str(path)).model_dump() == load_downscaling("county").model_dump()
+    assert load_downscaling(str(path)).model_dump() == load_downscaling("downscale-county").model_dump()
     path.write_text(SMALL + "replicates: many\n")
     with pytest.raises(VadoseError, match="replicates: Input should be a valid number"):
         load_experiment(str(path))

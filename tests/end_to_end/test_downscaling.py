@@ -227,7 +227,7 @@ def test_a_forecast_becomes_an_outlook_at_100_m(
 
 
 def test_a_simulated_county_is_mapped_and_scored(tmp_path: Path) -> None:
-    few = quick_downscaling(load_downscaling("county"))
+    few = quick_downscaling(load_downscaling("downscale-county"))
     # The days of their series are fewer: the county is simulated for three months.
     runs = {name: few.runs[name].model_copy(update={"days": 10 if name == "mmnet" else 40}) for name in few.maps}
     held_out = Scenarios(network=Network(held_out=("INSIDE",)))

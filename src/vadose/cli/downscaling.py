@@ -1,7 +1,7 @@
 """Commands of downscaling."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,10 +13,12 @@ from vadose.cli.terminal import (
     progress_bars,
     say,
     say_done,
-    say_former_keys,
     years_of,
 )
 from vadose.errors import VadoseError
+
+if TYPE_CHECKING:
+    from vadose.experiments.downscaling import Downscaling
 
 TEN_DAY = "s1s2smap_uscrn"
 """Folder of the ten-day table within the data."""
@@ -144,7 +146,7 @@ def fill_station(
             network: Any = load(model)
             made_of["model"] = identity(model)
         else:
-            chosen = load_downscaling(_experiment_name(experiment))
+            chosen = load_downscaling(experiment)
             if run not in chosen.runs or chosen.runs[run].model == "trees":
                 raise VadoseError(f"--run {run}: no network of {experiment}; it has {list(chosen.runs)}")
             how = chosen.runs[run]
@@ -176,26 +178,26 @@ def fill_station(
     say(str(out))
 
 
-def _experiment_name(experiment: str) -> str:
-    """The built-in experiment 'downscale-NAME' is the file NAME.yaml of its folder."""
-    return experiment if Path(experiment).suffix else experiment.removeprefix("downscale-")
-
-
 def downscaling_study(
-    experiment: str, data: Path | None, table: Path | None, out: Path, scenarios: list[str] | None, small: bool
+    chosen: "Downscaling",
+    data: Path | None,
+    table: Path | None,
+    out: Path,
+    *,
+    title: str,
+    scenarios: list[str] | None,
+    small: bool,
 ) -> None:
     """What 'vadose study' does with an experiment of downscaling."""
     from vadose.cube.station_table import build_features, build_station_table
     from vadose.door import open_store
-    from vadose.experiments.downscaling import load_downscaling, quick_downscaling
+    from vadose.experiments.downscaling import quick_downscaling
     from vadose.experiments.studies import study_downscaling
     from vadose.stations.store import build_stations, folders_of
 
-    chosen = load_downscaling(_experiment_name(experiment))
-    say_former_keys(chosen)
     chosen = quick_downscaling(chosen) if small else chosen
     if chosen.data == "county" and data is not None:
-        raise VadoseError(f"{experiment}: a simulated county takes no data; run it with: vadose demo --county")
+        raise VadoseError(f"{title}: a simulated county takes no data; run it with: vadose demo --county")
     with progress_bars() as tell:
         if data is not None:
             uscrn, scan, metadata = folders_of(data)
@@ -209,9 +211,7 @@ def downscaling_study(
                 features = open_store(path).load()
             table = build_station_table(store, out / "table.zarr", first=first, features=features)
         assert table is not None
-        page = study_downscaling(
-            chosen, table, out, title=f"Study {Path(experiment).stem}", scenarios=scenarios, progress=tell
-        )
+        page = study_downscaling(chosen, table, out, title=title, scenarios=scenarios, progress=tell)
     say_done(out, page)
 
 
@@ -221,6 +221,6 @@ def demonstrate_county(out: Path) -> None:
     from vadose.experiments.studies.county import study_county
 
     with progress_bars() as tell:
-        page = study_county(load_downscaling("county"), out, progress=tell)
+        page = study_county(load_downscaling("downscale-county"), out, progress=tell)
     say(f"stations: {out / 'stations' / 'report.html'}")
     say(f"maps: {page.resolve()}")

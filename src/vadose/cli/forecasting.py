@@ -254,7 +254,7 @@ def study(
         str,
         typer.Argument(
             help=EXPERIMENTS
-            + " Of downscaling: downscale-stations, -ten_day, -paper, -transfer, or a file downscale*.yaml."
+            + " Of downscaling: downscale-stations, -ten_day, -paper, -transfer; files of it say 'kind: downscaling'."
         ),
     ],
     data: Annotated[Path | None, typer.Option(help="Folder of the data as published.")] = None,
@@ -282,18 +282,19 @@ def study(
 
     Example: `vadose study conus --data data/conusv4f1 --out study`
     """
-    from vadose.experiments import load_cube, load_experiment, quick
+    from vadose.experiments import load_cube, quick
+    from vadose.experiments.downscaling import load_study
     from vadose.experiments.studies import study as run_study
 
     if (data is None) == (cube is None):
         raise VadoseError("give either --data, a folder of files as published, or --cube, a cube built already")
-    if Path(experiment).stem.startswith("downscale"):
-        downscaling_study(experiment, data, cube, out, scenario, small)
+    chosen, title = load_study(experiment), f"Study {Path(experiment).stem}"
+    say_former_keys(chosen)
+    if chosen.kind == "downscaling":
+        downscaling_study(chosen, data, cube, out, title=title, scenarios=scenario, small=small)
         return
     if scenario:
         raise VadoseError("--scenario is of downscaling experiments; layers and runs are named in the experiment file")
-    chosen, title = load_experiment(experiment), f"Study {Path(experiment).stem}"
-    say_former_keys(chosen)
     chosen = quick(chosen) if small else chosen
     if data is not None:
         _do_study(chosen, data, out, stations, load_cube(recipe) if recipe else None, title=title)

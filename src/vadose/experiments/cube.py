@@ -1,7 +1,7 @@
 """Cube files: what a cube is made of."""
 
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -33,6 +33,7 @@ class CubeConfig(Section):
     keeps every bit of float32; ``filling`` says which variables' gaps are filled, and how.
     """
 
+    kind: Literal["cube"] = "cube"
     resolution: str
     bbox: tuple[float, float, float, float]
     first: date
@@ -72,7 +73,7 @@ def load_cube(name: str) -> Recipe:
     >>> load_cube("demo").resolution
     '9km'
     """
-    recipe = load(name, CubeConfig, "cubes", "cube").recipe()
+    recipe = load(name, [CubeConfig], "cubes").recipe()
     try:
         recipe.check()
     except VadoseError as error:

@@ -1,15 +1,13 @@
 """Experiment files of downscaling at stations."""
 
-import inspect
 from dataclasses import replace
 from datetime import date
-from functools import partial
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from vadose.experiments.forecasting import load_experiment
-from vadose.experiments.section import ExperimentFile, Section, load, nearest
+from vadose.experiments.forecasting import Experiment, load_experiment
+from vadose.experiments.section import ExperimentFile, Section, check_arguments, load, nearest
 from vadose.models.downscalers import DOWNSCALERS
 from vadose.models.mmnet import Features
 from vadose.training.station_days import Fitting
@@ -49,13 +47,9 @@ class DownscalingRun(Section):
         if self.model not in known:
             raise ValueError(f"unknown model '{self.model}'{nearest(self.model, known)}")
         if self.model == "trees":
-            taken = set(inspect.signature(fit_trees).parameters) - {"days", "training", "limit"}
+            check_arguments(fit_trees, self.hyper, ("days", "training", "limit"), self.model)
         else:
-            kind = DOWNSCALERS[self.model]
-            taken = set(inspect.signature(kind.func if isinstance(kind, partial) else kind).parameters) - {"features"}
-        for key in self.hyper:
-            if key not in taken:
-                raise ValueError(f"unknown key 'hyper.{key}' of {self.model}{nearest(key, sorted(taken))}")
+            check_arguments(DOWNSCALERS[self.model], self.hyper, ("self", "features"), self.model)
         if self.align and self.model not in ("mmnet", "long_mmnet"):
             raise ValueError(f"align: {self.model} fuses no two streams to align; choose mmnet or long_mmnet")
         self.features()
@@ -118,6 +112,7 @@ class Downscaling(ExperimentFile):
     whose features are weighed (SHAP, wants captum), ``maps`` the runs that map a simulated county.
     """
 
+    kind: Literal["downscaling"] = "downscaling"
     data: Literal["stations", "products", "ten_day", "county"] = "stations"
     mode: Literal["causal", "paper"] = "causal"
     first: date
@@ -160,10 +155,22 @@ def load_downscaling(name: str) -> Downscaling:
 
     Examples
     --------
-    >>> load_downscaling("stations").scenarios.on_site.training_years
+    >>> load_downscaling("downscale-stations").scenarios.on_site.training_years
     3
     """
-    return load(name, Downscaling, "downscaling", "downscaling experiment")
+    return load(name, [Downscaling])
+
+
+def load_study(name: str) -> Experiment | Downscaling:
+    """Read an experiment of either kind, as its ``kind`` says; errors as `load_experiment`.
+
+    Examples
+    --------
+    >>> load_study("downscale-transfer").kind, load_study("india").kind
+    ('downscaling', 'forecasting')
+    """
+    kinds: list[type[Experiment] | type[Downscaling]] = [Experiment, Downscaling]
+    return load(name, kinds)
 
 
 def quick_downscaling(experiment: Downscaling) -> Downscaling:
@@ -171,7 +178,7 @@ def quick_downscaling(experiment: Downscaling) -> Downscaling:
 
     Examples
     --------
-    >>> quick_downscaling(load_downscaling("stations")).runs["mmnet"].fitting.epochs
+    >>> quick_downscaling(load_downscaling("downscale-stations")).runs["mmnet"].fitting.epochs
     1
     """
     runs = {}

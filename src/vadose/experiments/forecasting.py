@@ -1,6 +1,5 @@
 """Experiment files of forecasts."""
 
-import inspect
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -9,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from vadose.experiments.section import ExperimentFile, PeriodConfig, Section, load, nearest
+from vadose.experiments.section import ExperimentFile, PeriodConfig, Section, check_arguments, load, nearest
 from vadose.models import MODELS
 from vadose.models.inputs import Channels
 from vadose.training.loop import Optimisation
@@ -99,14 +98,7 @@ class RunConfig(Section):
     def _known_model(self) -> "RunConfig":
         if self.model not in MODELS:
             raise ValueError(f"unknown model '{self.model}'{nearest(self.model, list(MODELS))}")
-        allowed = [
-            name
-            for name in inspect.signature(MODELS[self.model]).parameters
-            if name not in ("channels", "grid", "look_back")
-        ]
-        for key in self.hyper:
-            if key not in allowed:
-                raise ValueError(f"unknown key 'hyper.{key}' of {self.model}{nearest(key, allowed)}")
+        check_arguments(MODELS[self.model], self.hyper, ("self", "channels", "grid", "look_back"), self.model)
         for words in (self.history, self.static, self.future):
             for word in words:
                 try:
@@ -183,6 +175,7 @@ class Experiment(ExperimentFile):
     same; their forecasts then say so in the attribute ``allowed_overlap``.
     """
 
+    kind: Literal["forecasting"] = "forecasting"
     data: str = "conusv4f1"
     layers: dict[str, LayerConfig] = Field(default_factory=dict)
     split: SplitConfig
@@ -246,7 +239,7 @@ def load_experiment(name: str) -> Experiment:
     >>> load_experiment("conus").split.training.first
     datetime.date(2015, 4, 1)
     """
-    return load(name, Experiment, "", "experiment")
+    return load(name, [Experiment])
 
 
 def quick(experiment: Experiment) -> Experiment:

@@ -1,15 +1,18 @@
 """What experiment files of every kind share: sections that refuse unknown keys, periods, and how files are read."""
 
 import difflib
+import inspect
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import date
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from types import UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from vadose.door.days import Period
 from vadose.errors import VadoseError
@@ -48,28 +51,56 @@ class PeriodConfig(Section):
         return self
 
 
-def built_in(kind: str = "") -> list[str]:
-    """Names of the experiments that come with the package, or of the cubes with ``kind='cubes'``."""
-    folder = files("vadose.experiments.configs").joinpath(kind) if kind else files("vadose.experiments.configs")
-    return sorted(p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml"))
+def built_in(folder: str = "", kind: str = "") -> list[str]:
+    """Names of the experiments that come with the package, of one kind or all, or with ``folder='cubes'`` of cubes."""
+    place = files("vadose.experiments.configs").joinpath(folder)
+    named = {p.name.removesuffix(".yaml"): p.read_text() for p in place.iterdir() if p.name.endswith(".yaml")}
+    return sorted(name for name, text in named.items() if f"\nkind: {kind}" in text)
+
+
+def check_arguments(call: Callable[..., Any], given: Mapping[str, Any], beside: Collection[str], what: str) -> None:
+    """Check names and types of arguments from a file against the signature of what takes them.
+
+    Raises
+    ------
+    ValueError
+        For a name that is unknown, or stands ``beside`` because others give it, and a value of another type.
+    """
+    taken = call.func if isinstance(call, partial) else call
+    types = get_type_hints(taken.__init__ if isinstance(taken, type) else taken)  # type: ignore[misc]
+    known = [name for name in inspect.signature(taken).parameters if name not in beside]
+    for key, value in given.items():
+        if key not in known:
+            raise ValueError(f"unknown key 'hyper.{key}' of {what}{nearest(key, known)}")
+        try:
+            TypeAdapter(types[key]).validate_python(value)
+        except ValidationError as error:
+            raise ValueError(f"'hyper.{key}' of {what} is {value!r}: {error.errors()[0]['msg']}") from error
 
 
 Config = TypeVar("Config", bound=BaseModel)
 
 
-def load(name: str, model: type[Config], folder: str, what: str) -> Config:
-    """Read a file, or one of the built-in ones of a folder by its name.
+def load(name: str, models: Sequence[type[Config]], folder: str = "") -> Config:
+    """Read a file, or one of the built-in ones of a folder by its name, as the model that its ``kind`` names.
+
+    A file that says no kind is of the first one.
 
     Raises
     ------
     VadoseError
-        When there is none, it is no YAML, or a key or value in it is wrong; the message names the file, the key and the
-        nearest key there is.
+        When there is none, it is no YAML, of another kind, or a key or value in it is wrong; the message names the
+        file, the key and the nearest key there is.
     """
-    path = Path(name)
+    kinds = {str(model.model_fields["kind"].default): model for model in models}
+    model = models[0]
     try:
-        text = _text(path, name, folder, what)
-        return model.model_validate(_without_shared(yaml.load(text, _Loader)))
+        values = _without_shared(yaml.load(_text(Path(name), name, folder), _Loader))
+        kind = values.get("kind", next(iter(kinds))) if isinstance(values, dict) else next(iter(kinds))
+        if kind not in kinds:
+            raise VadoseError(f"{name}: its kind is {kind!r}, expected {' or '.join(kinds)}")
+        model = kinds[kind]
+        return model.model_validate(values)
     except (OSError, UnicodeDecodeError) as error:
         raise VadoseError(f"{name}: cannot be read as text ({error})") from error
     except yaml.YAMLError as error:
@@ -90,12 +121,12 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
-def _text(path: Path, name: str, folder: str, what: str) -> str:
+def _text(path: Path, name: str, folder: str) -> str:
     if not path.suffix and name in built_in(folder):
         return files("vadose.experiments.configs").joinpath(folder, f"{name}.yaml").read_text()
     if path.is_file():
         return path.read_text("utf-8")
-    raise VadoseError(f"{name}: no such {what} file, nor one of the built-in {built_in(folder)}")
+    raise VadoseError(f"{name}: no such file, nor one of the built-in {built_in(folder)}")
 
 
 def _without_shared(values: Any) -> Any:
