@@ -6,7 +6,7 @@ import pytest
 import xarray as xr
 
 from vadose.errors import VadoseError
-from vadose.features import bucket_saturation, with_buckets
+from vadose.features import bucket_saturation, derive
 
 DAYS = 400
 
@@ -72,11 +72,11 @@ def test_without_rain_known_nothing_is_told() -> None:
 def test_buckets_there_already_are_kept() -> None:
     data = weather()
     data["bucket_25mm"] = data.precipitation * 0 + 0.5
-    found = with_buckets(data, ("bucket_25mm", "bucket_60mm", "elevation"))
+    found = derive(data, ("bucket_25mm", "bucket_60mm", "elevation"), ("days",))
     assert float(found.bucket_25mm.min()) == 0.5
     assert "bucket_60mm" in found
     assert "bucket_60mm" not in data
-    assert with_buckets(data, ("elevation",)) is data
+    assert derive(data, ("elevation",), ("days",)) is data
 
 
 @pytest.mark.parametrize(

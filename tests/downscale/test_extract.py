@@ -17,9 +17,9 @@ from scipy.ndimage import gaussian_filter
 from vadose import features
 from vadose.artefact import provenance
 from vadose.cube.at_stations import RUN_UP, extract
-from vadose.cube.points import SPECKLE, despeckle
 from vadose.cube.station_table import build_features, build_station_table
 from vadose.errors import VadoseError
+from vadose.features import SPECKLE, despeckle
 from vadose.gapfill.overpasses import fill_days
 from vadose.grid import ease_grid, grid_of
 from vadose.products.dem import read_srtm

@@ -13,7 +13,7 @@ from distributed import LocalCluster
 
 from vadose.artefact import provenance
 from vadose.errors import VadoseError
-from vadose.features import with_buckets
+from vadose.features import derive
 from vadose.grid import Grid, ease_grid, raster_coordinates
 from vadose.models.domain import domain_distance, training_domain
 from vadose.models.downscalers import DOWNSCALERS, from_checkpoint, to_checkpoint
@@ -193,7 +193,10 @@ def test_buckets_are_filled_by_the_rain_of_a_coarse_field(where, fine, coarse, s
     checkpoint = made("mmnet", series=("surface_temperature", "bucket_25mm"))
     found = opened(downscale_maps(saved(checkpoint), fine, given, DAYS[:1], tmp_path / "m.zarr"))
     lat = rain["lat"] if where == "degrees" else coarse[2].lat
-    told = [with_buckets(rain, ["bucket_25mm"], lat), *given[1:]]
+    told = [
+        derive(rain.assign_coords(lat=lat), ["bucket_25mm"], ("days",)).drop_vars("lat").assign_coords(rain.coords),
+        *given[1:],
+    ]
     told = [told[0].assign_coords(lat=lat, lon=coarse[2].lon), *told[1:]] if where != "degrees" else told
     expected = plain(checkpoint, fine, told, DAYS[0])[0].numpy()
     np.testing.assert_allclose(found.soil_moisture[0].values[:50], expected[:50], atol=1e-5)

@@ -7,7 +7,7 @@ import torch
 import xarray as xr
 
 from vadose.errors import VadoseError
-from vadose.features import with_buckets
+from vadose.features import derive
 from vadose.models.mmnet import Features
 from vadose.samples.folds import blocked, cross_region, network, off_site, on_site, rows, station_years
 from vadose.samples.station_days import DEVIATION, NORMAL, StationDays
@@ -260,5 +260,5 @@ def test_buckets_are_filled_by_the_rain_of_the_table(table: xr.Dataset) -> None:
     table = table.assign(air_temperature_max=(("station", "time"), warm), air_temperature_min=table.elevation * 0 + 280)
     table["air_temperature_min"] = table.air_temperature_min.expand_dims(time=table.time).transpose("station", "time")
     days = StationDays(table, features)
-    expected = with_buckets(table, ["bucket_25mm"]).bucket_25mm.transpose("station", "time")
+    expected = derive(table, ["bucket_25mm"], ("days",)).bucket_25mm.transpose("station", "time")
     np.testing.assert_array_equal(days.series[:, days.before :, 1], expected)

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +9,10 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from vadose import features
 from vadose.artefact import provenance
-from vadose.cube.points import SPECKLE, Found, Source, despeckle, read_points
+from vadose.cube.points import Found, features_of, read_points, taken
 from vadose.errors import VadoseError
+from vadose.features.derived import derive, made_of
 from vadose.gapfill.overpasses import MODES, fill_days
 from vadose.grid import ease_grid
 from vadose.products import PRODUCTS
@@ -24,7 +23,6 @@ RUN_UP = 64
 
 Floats = NDArray[np.floating]
 Progress = Callable[[str, float], None]
-Compute = Callable[..., xr.DataArray]
 
 
 def extract(
@@ -42,7 +40,7 @@ def extract(
     overpasses of a day, such as of Terra and Aqua, are averaged. Taken are, as far as their files are there:
 
     - Landsat, or else HLS, without cloud, shadow and snow: ``ndvi``, ``evi``, ``ndwi`` (McFeeters), ``lswi``;
-    - Sentinel-1, after a Gaussian filter of linear power (`despeckle`): ``cross_ratio``, ``dpsvim``,
+    - Sentinel-1, after a Gaussian filter of linear power (`vadose.features.despeckle`): ``cross_ratio``, ``dpsvim``,
       ``polarization``;
     - MOD11A1 and MYD11A1: ``surface_temperature``, that by day;
     - gridMET: precipitation, radiation, humidity, vapour pressure deficit, wind, reference evapotranspiration;
@@ -91,101 +89,33 @@ def extract(
     own = stations.drop_dims([dim for dim in stations.dims if dim != "station"])
     table = own.set_coords(["lat", "lon"]).coords.to_dataset().assign_coords(time=days)
     table = table.assign_coords(cell_lat=("station", lat), cell_lon=("station", lon))
-    absent = {name: f"no folder '{_products_of(name)}'" for source in _SOURCES for name in source.features}
+    gives = _features_by_product()
+    absent = {name: f"no folder '{_products_of(name)}'" for features in gives.values() for name in features}
     granules: dict[str, dict[str, str]] = {}
     unread: dict[str, str] = {}
-    for source in _SOURCES:
-        if source.product not in folders or set(source.features) <= set(table.data_vars):
+    for product, features in gives.items():
+        if product not in folders or set(features) <= set(table.data_vars):
             continue
-        span = days
-        if source.overpasses:
+        span, overpasses = days, taken(product).overpasses
+        if overpasses:
             after = pd.Timedelta(days=RUN_UP if mode == "paper" else 0)
             span = pd.date_range(days[0] - pd.Timedelta(days=RUN_UP), days[-1] + after)
-        found = read_points(source, folders[source.product], lat, lon, span, progress)
-        made = _features(source, found, span)
-        for name in source.features:
+        found = read_points(product, folders[product], lat, lon, span, progress)
+        made = _features(product, found, span)
+        for name in features:
             if name not in made or made[name].isnull().all():
-                absent[name] = f"{source.product}: {_why_nothing(source, name, found)}"
+                absent[name] = f"{product}: {_why_nothing(features[name], found)}"
                 continue
-            filled = fill_days(made[name], mode).sel(time=days) if source.overpasses else made[[name]]
+            filled = fill_days(made[name], mode).sel(time=days) if overpasses else made[[name]]
             # Elevation is a coordinate of many stores, which gives way to that of the cell.
             table = table.drop_vars(name, errors="ignore").assign(filled.data_vars)
             table[name].attrs |= found.attributes
             del absent[name]
-        granules[source.product] = found.granules
-        unread |= {f"{source.product}/{name}": reason for name, reason in found.unread.items()}
+        granules[product] = found.granules
+        unread |= {f"{product}/{name}": reason for name, reason in found.unread.items()}
     if not table.data_vars:
         raise VadoseError(f"no feature at any station: {'; '.join(sorted(set(absent.values())))}")
     return _described(table, stations, mode, absent, unread, granules)
-
-
-def _filtered(dataset: xr.Dataset) -> xr.Dataset:
-    """Filtered VV and VH, under these names whether sigma0 or gamma0."""
-    held = {str(name): str(name)[-2:] for name in dataset.data_vars if str(name).endswith(("_vv", "_vh"))}
-    return dataset[list(held)].rename(held).map(despeckle, keep_attrs=True).assign_attrs(dataset.attrs)
-
-
-def _terrain(dataset: xr.Dataset) -> xr.Dataset:
-    z = dataset.elevation
-    made = dataset.assign(slope=features.slope(z), aspect=features.aspect(z))
-    return made.assign(features.aspect_components(z).data_vars)
-
-
-def _is_group(number: int, codes: xr.DataArray) -> xr.DataArray:
-    """1 where NLCD codes are of a group of MMNet's legend, else 0; water is of none."""
-    group = features.nlcd_group(codes, legend="mmnet")
-    return (group == number).astype(np.float32).where(codes.notnull())
-
-
-_Formulas = dict[str, tuple[tuple[str, ...], Compute | None]]
-_LAND_COVERS: _Formulas = {
-    f"land_cover_{name}": (("land_cover_nlcd",), partial(_is_group, number))
-    for number, name in enumerate(features.NLCD_GROUPS["mmnet"], 1)
-}
-_OPTICAL: _Formulas = {
-    "ndvi": (("reflectance_red", "reflectance_nir"), features.ndvi),
-    "evi": (("reflectance_blue", "reflectance_red", "reflectance_nir"), features.evi),
-    "ndwi": (("reflectance_green", "reflectance_nir"), features.ndwi),
-    "lswi": (("reflectance_nir", "reflectance_swir1"), features.lswi),
-}
-_RADAR: _Formulas = {
-    "cross_ratio": (("vv", "vh"), features.cross_ratio),
-    "dpsvim": (("vv", "vh"), features.dpsvim),
-    "polarization": (("vv", "vh"), features.polarization),
-}
-_WEATHER = (
-    "precipitation",
-    "shortwave_radiation",
-    "specific_humidity",
-    "vapor_pressure_deficit",
-    "wind_speed",
-    "reference_evapotranspiration",
-    "reference_evapotranspiration_alfalfa",
-)
-_TERRAIN = ("elevation", "slope", "aspect", "aspect_cosine", "aspect_sine")
-
-
-def _as_read(names: Mapping[str, str]) -> _Formulas:
-    return {ours: ((theirs,), None) for ours, theirs in names.items()}
-
-
-_SOURCES = (
-    Source("landsat", _OPTICAL, reach=100, overpasses=True),
-    Source("hls", _OPTICAL, reach=100, overpasses=True),
-    Source("sentinel1", _RADAR, reach=4 * SPECKLE, overpasses=True, prepare=_filtered),
-    Source("mod11a1", _as_read({"surface_temperature": "surface_temperature_day"}), overpasses=True),
-    Source("gridmet", _as_read({name: name for name in _WEATHER}), reach=10_000),
-    Source("smap_l4", _as_read({"soil_moisture_smap_l4": "soil_moisture"})),
-    Source("smap_hydroblocks", _as_read({"soil_moisture_smap_hydroblocks": "soil_moisture"}), reach=500),
-    Source("nlcd", _LAND_COVERS, reach=100),
-    Source(
-        "polaris",
-        _as_read({name: f"{name}_0_5cm" for name in ("clay_fraction", "sand_fraction", "bulk_density")}),
-        reach=100,
-    ),
-    Source("3dep", _as_read({name: name for name in _TERRAIN}), reach=500, prepare=_terrain),
-    Source("srtm", _as_read({name: name for name in _TERRAIN}), reach=500, prepare=_terrain),
-)
 
 
 def _check(stations: xr.Dataset, days: pd.DatetimeIndex, mode: str) -> None:
@@ -204,7 +134,7 @@ def _check(stations: xr.Dataset, days: pd.DatetimeIndex, mode: str) -> None:
 
 def _folders(data: Path | Mapping[str, Path]) -> dict[str, Path]:
     """Folder of each product that is there."""
-    known = [source.product for source in _SOURCES]
+    known = list(_features_by_product())
     if isinstance(data, Path):
         return {name: data / name for name in known if (data / name).is_dir()}
     for name, folder in data.items():
@@ -215,8 +145,13 @@ def _folders(data: Path | Mapping[str, Path]) -> dict[str, Path]:
     return dict(data)
 
 
+def _features_by_product() -> dict[str, dict[str, str]]:
+    """Features of stations by the products that give them; of several products the first counts."""
+    return {name: features for name in PRODUCTS if (features := features_of(name))}
+
+
 def _products_of(feature: str) -> str:
-    return "' or '".join(source.product for source in _SOURCES if feature in source.features)
+    return "' or '".join(product for product, features in _features_by_product().items() if feature in features)
 
 
 def _cells(stations: xr.Dataset) -> tuple[Floats, Floats]:
@@ -230,18 +165,19 @@ def _cells(stations: xr.Dataset) -> tuple[Floats, Floats]:
     return grid.latlon(row, column)
 
 
-def _features(source: Source, found: Found, days: pd.DatetimeIndex) -> xr.Dataset:
+def _features(product: str, found: Found, days: pd.DatetimeIndex) -> xr.Dataset:
     """Features of each day, or fixed ones, of the observations found."""
     made = xr.Dataset()
-    for name, (needed, formula) in source.features.items():
+    for name, theirs in features_of(product).items():
+        needed = made_of(theirs, ("pixel",))
         if any(of not in found.values for of in needed):
             continue
         seen = sorted(set.union(*(set(found.values[of]) for of in needed)), key=str)
         nothing = np.full_like(next(iter(found.values[needed[0]].values())), np.nan)
-        raw = [np.stack([found.values[of].get(key, nothing) for key in seen]) for of in needed]
-        fields = [xr.DataArray(values, dims=("pass", "station")) for values in raw]
-        feature = (formula(*fields) if formula else fields[0]).values.astype(np.float32)
-        if PRODUCTS[source.product].fixed:
+        raw = {of: np.stack([found.values[of].get(key, nothing) for key in seen]) for of in needed}
+        fields = xr.Dataset({of: (("pass", "station"), values) for of, values in raw.items()})
+        feature = derive(fields, [theirs], ("pixel",))[theirs].values.astype(np.float32)
+        if PRODUCTS[product].fixed:
             made[name] = "station", feature[0]
             continue
         observed = pd.DataFrame(feature, index=pd.DatetimeIndex([time for time, _ in seen]).normalize())
@@ -250,8 +186,8 @@ def _features(source: Source, found: Found, days: pd.DatetimeIndex) -> xr.Datase
     return made.assign_coords(time=days)
 
 
-def _why_nothing(source: Source, name: str, found: Found) -> str:
-    lacking = [of for of in source.features[name][0] if of not in found.values]
+def _why_nothing(theirs: str, found: Found) -> str:
+    lacking = [of for of in made_of(theirs, ("pixel",)) if of not in found.values]
     if not found.granules and not found.unread:
         return "no granule of these days covers a station"
     if found.granules and lacking:

@@ -11,11 +11,11 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from vadose.cube.computed import ON_PIXELS, of_cells, of_pixels
 from vadose.cube.listing import Granule
 from vadose.cube.overlaps import Cells, Combined, What, without_shared
-from vadose.cube.recipe import CLASSES, DIRECTIONS, Source
+from vadose.cube.recipe import DIRECTIONS, Source, is_class
 from vadose.errors import OutsideError, VadoseError
+from vadose.features.derived import READ, derive, made_of
 from vadose.grid import Grid
 from vadose.products import PRODUCTS
 from vadose.products.containers import BBox
@@ -88,7 +88,12 @@ def read_block(granules: list[Granule], grid: Grid, days: pd.DatetimeIndex | Non
         classes = sorted(of)
         stacked = np.stack([of[c] for c in classes])
         block.fractions[name] = np.array(classes, np.float32), np.where(np.isnan(block.fields[name]), np.nan, stacked)
-    block.fields = of_cells(block.fields, dict(source.variables), grid)
+    held = {
+        theirs: (("y", "x"), block.fields[ours]) for theirs, ours in source.variables.items() if ours in block.fields
+    }
+    of_area = derive(xr.Dataset(held, grid.coordinates().coords), source.variables, ("area",))
+    for theirs in set(map(str, of_area.data_vars)) - held.keys():
+        block.fields[source.variables[theirs]] = of_area[theirs].values.astype(np.float32)
     return block
 
 
@@ -190,7 +195,7 @@ def _read(together: list[Granule], grid: Grid, days: pd.DatetimeIndex | None, so
     read: Any = product.daily if many else product.read
     asked = signature(read).parameters
     options = {name: value for name, value in source.options.items() if name in asked}
-    needed = dict.fromkeys(name for of in source.variables for name in ON_PIXELS.get(of, ((of,), None))[0])
+    needed = dict.fromkeys(name for of in source.variables for name in made_of(of, READ))
     for option in {"variables", "bands"} & asked.keys() - options.keys():
         options[option] = list(needed)
     if "time" in asked and days is not None:
@@ -201,7 +206,7 @@ def _read(together: list[Granule], grid: Grid, days: pd.DatetimeIndex | None, so
         dataset: xr.Dataset = read(paths if many else paths[0], bbox=bbox, **options)
     except OutsideError:
         return None
-    return of_pixels(dataset, source.variables)
+    return derive(dataset, source.variables, READ)
 
 
 def _on_grid(
@@ -217,7 +222,7 @@ def _on_grid(
             continue
         field = dataset[theirs]
         # What has no mean is that of one granule.
-        one = theirs.startswith(CLASSES) or theirs in DIRECTIONS or "flag_values" in field.attrs
+        one = is_class(theirs) or theirs in DIRECTIONS or "flag_values" in field.attrs
         overlap = "nearest" if one and source.resampling != "majority" else source.overlap
         if "time" not in field.dims:
             if what == "map":

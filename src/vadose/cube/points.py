@@ -2,9 +2,9 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import lru_cache
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -14,58 +14,26 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 from pyproj import Transformer
-from scipy.ndimage import gaussian_filter
 
 from vadose.artefact import identity
 from vadose.cube.granules import KEPT
 from vadose.cube.listing import Granule, list_granules
 from vadose.errors import OutsideError, VadoseError
+from vadose.features.derived import DERIVED, READ, can_be_made, derive, made_of
+from vadose.features.radar import METRES_A_DEGREE
 from vadose.products import PRODUCTS
 from vadose.products.containers import BBox, container_of
+from vadose.products.product import AtStations
 from vadose.products.rasters import RASTERS, open_raster
 
-SPECKLE = 50.0
-"""Standard deviation [m] of the Gaussian over backscatter, half a cell of 100 m: the paper does not say its own."""
 WIDE = 0.15
 """Degrees around all stations: each has its cell of 9 km within."""
-METRES_A_DEGREE = 111_200.0
 # What HyP3 lays beside backscatter.
 _BESIDE = re.compile(r"_(?:inc_map(?:_ell)?|dem|ls_map|rgb|area)\.tif$")
 
 Floats = NDArray[np.floating]
 Places = NDArray[np.int64]
 Progress = Callable[[str, float], None]
-Compute = Callable[..., xr.DataArray]
-
-
-@dataclass(frozen=True)
-class Source:
-    """What is taken from a product.
-
-    Attributes
-    ----------
-    product
-        Name in `vadose.products.PRODUCTS`.
-    features
-        Feature -> variables it is made of, and the formula; None where it is the variable itself.
-    reach
-        Metres read around each station; 0: one window around all of them.
-    overpasses
-        Whether days without an observation are filled.
-    prepare
-        What is done to a window before the station's pixel is taken from it.
-    """
-
-    product: str
-    features: Mapping[str, tuple[tuple[str, ...], Compute | None]]
-    reach: float = 0.0
-    overpasses: bool = False
-    prepare: Callable[[xr.Dataset], xr.Dataset] = lambda dataset: dataset
-
-    @property
-    def variables(self) -> set[str]:
-        """Variables that any feature is made of."""
-        return {name for needed, _ in self.features.values() for name in needed}
 
 
 @dataclass
@@ -91,16 +59,16 @@ class Found:
 
 
 def read_points(
-    source: Source, folder: Path, lat: Floats, lon: Floats, days: pd.DatetimeIndex, progress: Progress
+    product: str, folder: Path, lat: Floats, lon: Floats, days: pd.DatetimeIndex, progress: Progress
 ) -> Found:
     """Values of a product's variables at the points, each observation by itself.
 
     Parameters
     ----------
-    source
-        What to take.
+    product
+        Name in `vadose.products.PRODUCTS`, whose ``stations`` say what is taken.
     folder
-        Holds the granules of the product, anywhere below.
+        Holds its granules, anywhere below.
     lat, lon
         Points (station,) [degree].
     days
@@ -112,50 +80,50 @@ def read_points(
         When the folder is empty, or scenes of Sentinel-1 are of sigma0 and gamma0. A granule that cannot be read is
         noted and left out.
     """
-    found = Found()
-    scenes = _scenes(source, folder, days)
+    found, wanted = Found(), picked(product)
+    scenes = _scenes(product, folder, days)
     for number, files in enumerate(scenes):
         name = files[0].path.relative_to(folder).as_posix()
         try:
-            windows = list(_windows(source, files[0].path, lat, lon))
+            windows = list(_windows(taken(product).reach, files[0].path, lat, lon))
         except VadoseError as error:
             found.unread[name] = str(error)
             continue
         used = False
         for who, bbox in windows:
             try:
-                dataset = _window(source, files, bbox, days)
-                if not source.variables & set(dataset.data_vars):
+                dataset = _window(product, files, bbox, days)
+                if not wanted & set(dataset.data_vars):
                     break
-                covers = _keep(source, found, dataset, files[0].path, who, lat, lon)
+                covers = _keep(product, found, dataset, files[0].path, who, lat, lon)
             except OutsideError:
                 continue
             except VadoseError as error:
                 found.unread.setdefault(name, str(error))
                 continue
             if covers:
-                _note(source, found, dataset, folder)
+                _note(product, found, dataset, folder)
                 used = True
         if used:
             found.granules[name] = identity(*(path for granule in files for path in granule.members))
-        progress(f"reading {source.product}", (number + 1) / len(scenes))
+        progress(f"reading {product}", (number + 1) / len(scenes))
     return found
 
 
-def _scenes(source: Source, folder: Path, days: pd.DatetimeIndex) -> list[list[Granule]]:
+def _scenes(product: str, folder: Path, days: pd.DatetimeIndex) -> list[list[Granule]]:
     """Granules of the days, together those that are read together: hours of a day."""
-    product = PRODUCTS[source.product]
+    known = PRODUCTS[product]
     scenes: dict[Any, list[Granule]] = defaultdict(list)
-    for granule in list_granules(folder, source.product).granules:
+    for granule in list_granules(folder, product).granules:
         if not granule.overlaps(days[0], days[-1]) or _BESIDE.search(granule.path.name):
             continue
-        scenes[granule.first if product.many_a_day(granule.path.name) else granule.path].append(granule)
+        scenes[granule.first if known.many_a_day(granule.path.name) else granule.path].append(granule)
     return list(scenes.values())
 
 
-def _windows(source: Source, path: Path, lat: Floats, lon: Floats) -> Iterator[tuple[Places, BBox]]:
+def _windows(reach: float, path: Path, lat: Floats, lon: Floats) -> Iterator[tuple[Places, BBox]]:
     """Stations that a file may cover, together or one by one, and the box to read for them."""
-    reach, inside = source.reach, np.ones(len(lat), bool)
+    inside = np.ones(len(lat), bool)
     if container_of(path) in RASTERS:
         with open_raster(path) as file:
             crs, bounds, pixel = file.crs, file.bounds, max(file.res)
@@ -174,25 +142,25 @@ def _windows(source: Source, path: Path, lat: Floats, lon: Floats) -> Iterator[t
         yield np.array([number]), box
 
 
-def _window(source: Source, files: list[Granule], bbox: BBox, days: pd.DatetimeIndex) -> xr.Dataset:
-    product = PRODUCTS[source.product]
-    together = product.many_a_day(files[0].path.name)
-    read: Any = product.daily if together else product.read
+def _window(product: str, files: list[Granule], bbox: BBox, days: pd.DatetimeIndex) -> xr.Dataset:
+    known = PRODUCTS[product]
+    together = known.many_a_day(files[0].path.name)
+    read: Any = known.daily if together else known.read
     options = {}
     if "time" in signature(read).parameters:
         options["time"] = (f"{days[0]:%Y-%m-%d}", f"{days[-1]:%Y-%m-%d}")
     dataset = read([granule.path for granule in files] if together else files[0].path, bbox=bbox, **options)
-    return source.prepare(dataset)
+    return derive(dataset, sorted(picked(product)), ("neighbourhood",))
 
 
-def _keep(source: Source, found: Found, dataset: xr.Dataset, path: Path, who: Places, lat: Floats, lon: Floats) -> bool:
+def _keep(product: str, found: Found, dataset: xr.Dataset, path: Path, who: Places, lat: Floats, lon: Floats) -> bool:
     """Put the values of the pixels that hold the points to those found, over those of an earlier file.
 
     Returns whether any pixel does.
     """
     row, column = _pixels(dataset, lat[who], lon[who], path)
-    satellite = PRODUCTS[source.product].satellite_of(path.name)
-    for name in sorted(source.variables & set(dataset.data_vars)):
+    satellite = PRODUCTS[product].satellite_of(path.name)
+    for name in sorted(picked(product) & set(dataset.data_vars)):
         times = dataset.indexes["time"] if "time" in dataset[name].dims else [None]
         values = np.where(row >= 0, dataset[name].values[..., row, column], np.nan)
         for time, seen in zip(times, np.atleast_2d(values), strict=True):
@@ -222,57 +190,37 @@ def _step(of: xr.Dataset | xr.DataArray, dim: str) -> float:
     return abs(float(axis[-1]) - float(axis[0])) / max(len(axis) - 1, 1)
 
 
+def taken(product: str) -> AtStations:
+    """What stations are given of a product."""
+    return PRODUCTS[product].stations or AtStations()
+
+
+def features_of(product: str) -> dict[str, str]:
+    """Features of stations that a product gives -> its variables, or derived features of the same name."""
+    at = taken(product)
+    known = {name for name, row in DERIVED.items() if row.at_stations and can_be_made(name, at.inputs, READ)}
+    return dict(at.features) | {name: name for name in sorted(known)}
+
+
+def picked(product: str) -> set[str]:
+    """Variables whose pixels are taken: those that features are made of pixel by pixel."""
+    return {one for theirs in features_of(product).values() for one in made_of(theirs, ("pixel",))}
+
+
 @lru_cache
 def _to(wkt: str) -> Transformer:
     """From longitude, latitude to a projection."""
     return Transformer.from_crs("EPSG:4326", wkt, always_xy=True)
 
 
-def _note(source: Source, found: Found, dataset: xr.Dataset, folder: Path) -> None:
+def _note(product: str, found: Found, dataset: xr.Dataset, folder: Path) -> None:
     """Add what a granule says of its product."""
     said = {key: str(dataset.attrs[key]) for key in KEPT if key in dataset.attrs}
     before = found.attributes
     products = {said.get("product", ""), *filter(None, before.get("product", "").split(", "))}
-    if source.product == "sentinel1" and len(products) > 1:
+    if taken(product).one_kind and len(products) > 1:
         raise VadoseError(
             f"{folder}: scenes of {' and of '.join(sorted(products))}, whose indices differ; keep those of one kind"
         )
     simulated = "true" in (said.get("simulated"), before.get("simulated"))
     found.attributes = said | before | {"product": ", ".join(sorted(products)), "simulated": str(simulated).lower()}
-
-
-def despeckle(backscatter: xr.DataArray) -> xr.DataArray:
-    r"""Gaussian mean of backscatter against speckle, with a standard deviation of `SPECKLE` metres.
-
-    :math:`\bar\sigma = \sum_i w_i \sigma_i / \sum_i w_i`, :math:`w_i = e^{-d_i^2 / 2 s^2}` up to
-    :math:`d = 3 s` along either axis, over the pixels that have a value; missing where they hold less than half of
-    the weight.
-
-    Parameters
-    ----------
-    backscatter
-        (..., y, x) in metres or (..., lat, lon), linear power.
-
-    Returns
-    -------
-    xarray.DataArray
-        The same, filtered.
-
-    Examples
-    --------
-    >>> metres = {"y": [200.0, 100.0, 0.0], "x": [0.0, 100.0, 200.0]}
-    >>> echo = xr.DataArray(np.pad([[1.0]], 1), coords=metres, dims=("y", "x"))
-    >>> round(float(despeckle(echo)[1, 1]), 3)
-    0.619
-    """
-    y, x = map(str, backscatter.dims[-2:])
-    metres = np.array([_step(backscatter, y), _step(backscatter, x)])
-    if y == "lat":
-        metres *= METRES_A_DEGREE * np.array([1.0, np.cos(np.radians(float(backscatter.lat.mean())))])
-    width = [0.0] * (backscatter.ndim - 2) + list(SPECKLE / metres)
-    smooth = partial(gaussian_filter, sigma=width, truncate=3.0, mode="constant")
-    known = np.isfinite(backscatter.values)
-    weight = smooth(known.astype(float))
-    total = smooth(np.where(known, backscatter.values, 0.0).astype(float))
-    enough = weight >= 0.5
-    return backscatter.copy(data=np.where(enough, total / np.where(enough, weight, 1.0), np.nan).astype(np.float32))

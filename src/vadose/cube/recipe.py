@@ -14,6 +14,7 @@ import pandas as pd
 from annotated_types import MinLen
 
 from vadose.errors import VadoseError
+from vadose.features.derived import derived
 from vadose.gapfill import Mode
 from vadose.grid import Grid, ease_grid
 from vadose.products import PRODUCTS
@@ -120,7 +121,7 @@ class Recipe:
                         f"recipe: {name!r} cannot be the name of a variable; take letters, digits and underscores, and "
                         f"none of {', '.join(RESERVED)}"
                     )
-                if theirs.startswith(CLASSES) and source.resampling not in ("majority", "nearest"):
+                if is_class(theirs) and source.resampling not in ("majority", "nearest"):
                     raise VadoseError(
                         f"recipe: {theirs!r} of {source.product} are classes, which {source.resampling!r} mixes to "
                         "other ones; take majority or nearest"
@@ -135,6 +136,11 @@ class Recipe:
                         f"recipe: {name!r} comes from {names[name]} and from {source.product}; give one another name"
                     )
                 names[name] = source.product
+
+
+def is_class(name: str) -> bool:
+    """Whether a product's variable is classes, which have no mean; whether a cell is of one class has."""
+    return name.startswith(CLASSES) and derived(name) is None
 
 
 def readers(product: str) -> list[Callable[..., Any]]:

@@ -9,6 +9,7 @@ import xarray as xr
 from vadose import features
 from vadose.artefact import identity, provenance
 from vadose.errors import VadoseError
+from vadose.features.derived import derive
 from vadose.gapfill.overpasses import fill_days
 from vadose.variables import describe
 
@@ -33,15 +34,16 @@ DEPTH = 50.0
 """Layer that the table's surface moisture [mm] is of [mm]: SMAP's, 0-5 cm."""
 SAME_SITE = 0.02
 """Degrees between a gauge and the station of its name."""
-_KINDS = {
-    "ndvi": ("B4", "B8"),
-    "evi": ("B2", "B4", "B8"),
-    "ndwi": ("B3", "B8"),
-    "lswi": ("B8", "B11"),
-    "cross_ratio": ("VV", "VH"),
-    "dpsvim": ("VV", "VH"),
-    "polarization": ("VV", "VH"),
+_BANDS = {
+    "B2": "reflectance_blue",
+    "B3": "reflectance_green",
+    "B4": "reflectance_red",
+    "B8": "reflectance_nir",
+    "B11": "reflectance_swir1",
+    "VV": "vv",
+    "VH": "vh",
 }
+_INDICES = ("ndvi", "evi", "ndwi", "lswi", "cross_ratio", "dpsvim", "polarization")
 
 
 def is_ten_day(folder: Path) -> bool:
@@ -109,7 +111,9 @@ def read_ten_day(folder: Path, stations: xr.Dataset, days: pd.DatetimeIndex, *, 
         band[name] = band[name] / 1e4
     for name in ("VV", "VH"):
         band[name] = features.from_decibel(band[name])
-    made = {name: getattr(features, name)(*(band[of] for of in inputs)) for name, inputs in _KINDS.items()}
+    bands = xr.Dataset({ours: band[theirs] for theirs, ours in _BANDS.items()})
+    indices = derive(bands, _INDICES, ("pixel",))
+    made = {name: indices[name] for name in _INDICES}
     made["soil_moisture_smap"] = (band["ssm"] / DEPTH).rename("soil_moisture_smap")
     whole = pd.date_range(min(days[0], known[0]), days[-1])
     table = xr.Dataset(coords={"station": axes["station"], "time": days})
@@ -119,9 +123,9 @@ def read_ten_day(folder: Path, stations: xr.Dataset, days: pd.DatetimeIndex, *, 
     fixed = {name: at(of_gauge[name][:, 0]) for name in ("fc", "landcover", "elevation")}
     # Means over pixels of several classes are no class.
     code = np.where(fixed["landcover"] == np.round(fixed["landcover"]), fixed["landcover"], np.nan)
-    group = features.nlcd_group(xr.DataArray(code, dims="station"), legend="mmnet").values
-    for number, name in enumerate(features.NLCD_GROUPS["mmnet"], 1):
-        table[f"land_cover_{name}"] = "station", np.where(np.isnan(code), np.nan, group == number).astype(np.float32)
+    covers = [f"land_cover_{name}" for name in features.NLCD_GROUPS["mmnet"]]
+    groups = derive(xr.Dataset({"land_cover_nlcd": ("station", code)}), covers, ("pixel",))
+    table = table.assign(groups[covers].data_vars)
     table["field_capacity"] = "station", (fixed["fc"] / 100).astype(np.float32)
     table["topographic_position"] = "station", fixed["elevation"].astype(np.float32)
     table.attrs = {"mode": mode, "simulated": "false"} | provenance(

@@ -5,7 +5,7 @@ texture and land cover, and sums over past days. All of them take and return `xa
 values that cannot be in the unit asked for are refused, on lazy data when they are computed.
 """
 
-from vadose.features.bucket import bucket_saturation, with_buckets
+from vadose.features.bucket import bucket_saturation
 from vadose.features.classes import (
     IGBP_GROUPS,
     NLCD_GROUPS,
@@ -16,17 +16,21 @@ from vadose.features.classes import (
     texture_group,
     usda_texture_class,
 )
+from vadose.features.derived import DERIVED, Derived, derive
 from vadose.features.optical import evi, lswi, ndvi, ndwi, ndwi_gao, transformed_swir
-from vadose.features.radar import FORMS, cross_ratio, dpsvim, from_decibel, polarization, to_decibel
+from vadose.features.radar import FORMS, SPECKLE, cross_ratio, despeckle, dpsvim, from_decibel, polarization, to_decibel
 from vadose.features.rain import antecedent_sum
 from vadose.features.terrain import aspect, aspect_components, aspect_cosine_mmnet, curvature, flow_accumulation, slope
 
 __all__ = [
+    "DERIVED",
     "FORMS",
     "IGBP_GROUPS",
     "NLCD_GROUPS",
+    "SPECKLE",
     "TEXTURE_GROUPS",
     "USDA_TEXTURE",
+    "Derived",
     "antecedent_sum",
     "aspect",
     "aspect_components",
@@ -34,6 +38,8 @@ __all__ = [
     "bucket_saturation",
     "cross_ratio",
     "curvature",
+    "derive",
+    "despeckle",
     "dpsvim",
     "evi",
     "flow_accumulation",
@@ -50,5 +56,4 @@ __all__ = [
     "to_decibel",
     "transformed_swir",
     "usda_texture_class",
-    "with_buckets",
 ]

@@ -1,7 +1,6 @@
 """Water balance of simple buckets from precipitation and evaporative demand: how wet weather has left the ground."""
 
 import re
-from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
@@ -98,20 +97,6 @@ def bucket_saturation(
             saturation[day] = water / capacity
         found.append(rain.copy(data=saturation).where(recent).rename(f"bucket_{capacity}mm"))
     return found
-
-
-def with_buckets(data: xr.Dataset, names: Iterable[str], latitude: xr.DataArray | None = None) -> xr.Dataset:
-    """A data set of weather with the buckets among some names of features, but for those that it holds already.
-
-    Raises
-    ------
-    VadoseError
-        As `bucket_saturation`.
-    """
-    wanted = {name: int(of[1]) for name in names if (of := BUCKET.fullmatch(name)) and name not in data}
-    if not wanted:
-        return data
-    return data.assign({str(found.name): found for found in bucket_saturation(data, tuple(wanted.values()), latitude)})
 
 
 def _celsius(weather: xr.Dataset) -> xr.DataArray:

@@ -1,12 +1,19 @@
 """Indices of radar backscatter, in the form of the literature and in that of published code."""
 
+from functools import partial
+
+import numpy as np
 import xarray as xr
+from scipy.ndimage import gaussian_filter
 
 from vadose.features.checks import named, on_one_grid, one_of, within
 
 _LINEAR_POWER = (0.0, 1e4)
 _DECIBEL = (-100.0, 100.0)
 FORMS = ("literature", "mmnet_code")
+SPECKLE = 50.0
+"""Standard deviation [m] of the Gaussian over backscatter, half a cell of 100 m: the paper does not say its own."""
+METRES_A_DEGREE = 111_200.0
 
 
 def from_decibel(decibel: xr.DataArray) -> xr.DataArray:
@@ -153,6 +160,47 @@ def polarization(vv: xr.DataArray, vh: xr.DataArray, form: str = "literature") -
     difference, total = vv - vh, vv + vh
     index = difference / total if form == "literature" else total / difference.where(difference != 0)
     return named(index, "polarization", f"normalised difference of the polarisations ({form})")
+
+
+def despeckle(backscatter: xr.DataArray) -> xr.DataArray:
+    r"""Gaussian mean of backscatter against speckle, with a standard deviation of `SPECKLE` metres.
+
+    :math:`\bar\sigma = \sum_i w_i \sigma_i / \sum_i w_i`, :math:`w_i = e^{-d_i^2 / 2 s^2}` up to
+    :math:`d = 3 s` along either axis, over the pixels that have a value; missing where they hold less than half of
+    the weight.
+
+    Parameters
+    ----------
+    backscatter
+        (..., y, x) in metres or (..., lat, lon), linear power.
+
+    Returns
+    -------
+    xarray.DataArray
+        The same, filtered.
+
+    Examples
+    --------
+    >>> metres = {"y": [200.0, 100.0, 0.0], "x": [0.0, 100.0, 200.0]}
+    >>> echo = xr.DataArray(np.pad([[1.0]], 1), coords=metres, dims=("y", "x"))
+    >>> round(float(despeckle(echo)[1, 1]), 3)
+    0.619
+    """
+    y, x = map(str, backscatter.dims[-2:])
+    metres = np.array([_step(backscatter[y]), _step(backscatter[x])])
+    if y == "lat":
+        metres *= METRES_A_DEGREE * np.array([1.0, np.cos(np.radians(float(backscatter.lat.mean())))])
+    width = [0.0] * (backscatter.ndim - 2) + list(SPECKLE / metres)
+    smooth = partial(gaussian_filter, sigma=width, truncate=3.0, mode="constant")
+    known = np.isfinite(backscatter.values)
+    weight = smooth(known.astype(float))
+    total = smooth(np.where(known, backscatter.values, 0.0).astype(float))
+    enough = weight >= 0.5
+    return backscatter.copy(data=np.where(enough, total / np.where(enough, weight, 1.0), np.nan).astype(np.float32))
+
+
+def _step(axis: xr.DataArray) -> float:
+    return abs(float(axis[-1]) - float(axis[0])) / max(len(axis) - 1, 1)
 
 
 def _backscatter(form: str, vv: xr.DataArray, vh: xr.DataArray) -> list[xr.DataArray]:

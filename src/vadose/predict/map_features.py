@@ -11,8 +11,7 @@ from pyproj import CRS
 
 from vadose.door.values import MARGIN, Outside, checked_by_day
 from vadose.errors import VadoseError
-from vadose.features import with_buckets
-from vadose.features.bucket import BUCKET, FILLED_BY
+from vadose.features.derived import can_be_made, derive, derived, made_of
 from vadose.grid import Grid, ease_grid, grid_of
 from vadose.models.mmnet import Features
 from vadose.samples.station_days import MADE, YEAR
@@ -24,12 +23,12 @@ IntArray = NDArray[np.int64]
 class MapFeatures:
     """All that networks are given on the pixels of a map, read by days and windows.
 
-    A snapshot feature comes from the first data set that holds it, the fine one before the coarse ones; the
-    series come from coarse ones alone, whose values of all days under the map are read at once and kept. Buckets
-    that no data set holds (`vadose.features.bucket_saturation`) are filled by the first with precipitation, from
-    its first day on: give it some months before the first day mapped. Of days after the issue of a forecast among
-    the coarse fields (attribute ``init_time``) daily features of ``fine`` are those of that day, grown older: what
-    satellites saw later was not known.
+    A snapshot feature comes from the first data set that holds it, or what it is derived from pixel by pixel
+    (`vadose.features.derived`), the fine one before the coarse ones; the series come from coarse ones alone, whose
+    values of all days under the map are read at once and kept. Buckets and sums of rain that no data set holds are
+    made by the first with precipitation, from its first day on: give it some months before the first day mapped. Of
+    days after the issue of a forecast among the coarse fields (attribute ``init_time``) daily features of ``fine``
+    are those of that day, grown older: what satellites saw later was not known.
     Nearest cells are found once: rows and columns apart, for every axis is of one latitude or longitude, or of
     one EASE-Grid 2.0.
 
@@ -67,15 +66,19 @@ class MapFeatures:
         self._coarse = [_under(self, data, number) for number, data in enumerate(coarse, 1)]
         issued = [pd.Timestamp(data.attrs["init_time"]) for data in coarse if "init_time" in data.attrs]
         self._seen = days.where(days <= min(issued), min(issued)) if issued else days
-        self._fill_buckets()
+        self._derive_days()
+        of_fine = [name for name in self.names if name not in MADE and can_be_made(name, fine, ("pixel",))]
+        self._inputs = {name: _inputs(name, fine) for name in of_fine}
         self._fine_day = self._day_positions()
         before = [days - pd.Timedelta(days=k) for f in wanted for k in range(f.ends, f.ends + f.days)]
         self._history = pd.DatetimeIndex(np.unique(np.concatenate(before)))
         self._series = {name: self._loaded(name, self._history, "series") for name in self.series_names}
         self._snapshot = {
-            name: self._loaded(name, days, "snapshot") for name in self.names if name not in MADE and name not in fine
+            name: self._loaded(name, days, "snapshot")
+            for name in self.names
+            if name not in MADE and name not in self._inputs
         }
-        self.own = [k for k, name in enumerate(self.names) if name not in MADE and name not in self._snapshot]
+        self.own = [k for k, name in enumerate(self.names) if name in self._inputs]
         """Positions of the snapshot features that are of the fine data set."""
 
     def snapshot(self, day: int, rows: slice, columns: slice) -> tuple[NDArray[np.float32], Outside]:
@@ -93,17 +96,22 @@ class MapFeatures:
                 of_day = field[day] if field.ndim == 3 else field
                 values[...] = of_day[np.ix_(source.rows[rows], source.columns[columns])]
             else:
-                window = self.fine[name].isel(y=rows, x=columns)
-                of_day = "time" in window.dims
-                window = window.isel(time=self._fine_day[day]) if of_day else window
-                on = [self._seen[day].toordinal() if of_day else None]
-                (values[...],), more = checked_by_day(
-                    window.transpose("y", "x").values[None], name, self._fine_place, on
-                )
-                outside |= more
-                if name.endswith("_age") and "time" in self.fine[name].dims:
-                    values += (self.days[day] - self._seen[day]).days
+                window = xr.Dataset()
+                for one in self._inputs[name]:
+                    window[one], more = self._of_fine(one, day, rows, columns)
+                    outside |= more
+                values[...] = derive(window, [name], ("pixel",))[name].values
         return found, outside
+
+    def _of_fine(self, name: str, day: int, rows: slice, columns: slice) -> tuple[xr.Variable, Outside]:
+        window = self.fine[name].isel(y=rows, x=columns)
+        daily = "time" in window.dims
+        window = window.isel(time=self._fine_day[day]) if daily else window
+        on = [self._seen[day].toordinal() if daily else None]
+        (values,), outside = checked_by_day(window.transpose("y", "x").values[None], name, self._fine_place, on)
+        if name.endswith("_age") and daily:
+            values = values + (self.days[day] - self._seen[day]).days
+        return xr.Variable(("y", "x"), values), outside
 
     def inside(self, rows: slice, columns: slice) -> NDArray[np.bool_]:
         """Whether a pixel is to be mapped (row, column), by the mask of the fine data set."""
@@ -134,26 +142,31 @@ class MapFeatures:
         which = row[:, None] * shape[3] + column
         return series.reshape(*shape[:2], -1).transpose(2, 0, 1), which
 
-    def _fill_buckets(self) -> None:
-        wanted = [name for name in (*self.names, *self.series_names) if BUCKET.fullmatch(name)]
-        wanted = [name for name in wanted if not any(name in source.data for source in self._coarse)]
-        if not wanted:
-            return
-        number = next((n for n, source in enumerate(self._coarse) if "precipitation" in source.data), None)
-        if number is None:
+    def _derive_days(self) -> None:
+        """Add to coarse fields what is made of their earlier days, and that no data set holds."""
+        held = [self.fine, *(source.data for source in self._coarse)]
+        names = [name for name in (*self.names, *self.series_names) if derived(name, ("days",))]
+        wanted = [name for name in names if not any(name in data for data in held)]
+        for number, source in enumerate(self._coarse):
+            own = [name for name in wanted if can_be_made(name, source.data, ("days",))]
+            if not own:
+                continue
+            days = pd.DatetimeIndex(source.data.time.values).normalize()
+            inputs = dict.fromkeys(one for name in own for one in _inputs(name, source.data) if one != "lat")
+            positions = _positions(source.data, pd.date_range(days.min(), days.max()), ", ".join(inputs))
+            whole = source.data.isel(time=positions)
+            given = whole[[*inputs]].transpose("time", ...).load()
+            for name, field in given.items():
+                values = self._checked(field.values, str(name), pd.DatetimeIndex(whole.time.values))
+                given[name] = field.copy(data=values)
+            given = given if "lat" in given.coords else given.assign_coords(lat=self._latitude(source))
+            self._coarse[number] = replace(source, data=whole.assign(derive(given, own, ("days",))[own].data_vars))
+            wanted = [name for name in wanted if name not in own]
+        if wanted:
             raise VadoseError(
-                f"map: the model takes '{wanted[0]}', filled by rain, and no coarse field holds "
-                "precipitation; give it daily"
+                f"map: the model takes '{wanted[0]}', made of daily {' and '.join(made_of(wanted[0], ('days',))[:1])}, "
+                "and no coarse field holds it; give it daily"
             )
-        source = self._coarse[number]
-        days = pd.DatetimeIndex(source.data.time.values).normalize()
-        rain = source.data.isel(time=_positions(source.data, pd.date_range(days.min(), days.max()), "precipitation"))
-        latitude = rain["lat"] if "lat" in rain.coords else self._latitude(source)
-        given = rain[[name for name in FILLED_BY if name in rain]].transpose("time", ...).load()
-        for name, field in given.items():
-            given[name] = field.copy(data=self._checked(field.values, str(name), pd.DatetimeIndex(rain.time.values)))
-        filled = with_buckets(given, wanted, latitude)
-        self._coarse[number] = replace(source, data=rain.assign(filled[wanted]))
 
     def _latitude(self, source: "_Coarse") -> xr.DataArray:
         """Of the rows of a coarse field on EASE-Grid 2.0, from the map's rows nearest to each."""
@@ -163,30 +176,38 @@ class MapFeatures:
         return xr.DataArray(found, dims=axis)
 
     def _day_positions(self) -> IntArray:
-        daily = [name for name in self.names if name in self.fine and "time" in self.fine[name].dims]
+        inputs = dict.fromkeys(one for names in self._inputs.values() for one in names)
+        daily = [name for name in inputs if "time" in self.fine[name].dims]
         if not daily:
             return np.zeros(len(self.days), np.int64)
         return _positions(self.fine, self._seen, f"fine features {', '.join(daily)}")
 
     def _loaded(self, name: str, days: pd.DatetimeIndex, kind: str) -> "tuple[_Coarse, NDArray[np.float32]]":
         """A coarse field under the map, of some days: where it is from, and (day, row, column) or (row, column)."""
-        source = next((source for source in self._coarse if name in source.data), None)
+        source = next((source for source in self._coarse if can_be_made(name, source.data, ("pixel",))), None)
         if source is None:
             held = [f"coarse field {n} holds {_listed(source.data)}" for n, source in enumerate(self._coarse, 1)]
             if kind == "snapshot":
                 held.insert(0, f"the fine store holds {_listed(self.fine)}")
             raise VadoseError(f"map: the model takes the {kind} feature '{name}', found nowhere; {'; '.join(held)}")
-        field = source.data[name]
-        if "time" in field.dims:
-            field = field.isel(time=_positions(source.data, days, f"coarse field '{name}' ({kind})"))
-        elif kind == "series":
-            raise VadoseError(f"map: the model takes '{name}' as a series, found without time; give it daily")
         # Forecasts may lie a little beyond what can be observed.
         margin = MARGIN if "init_time" in source.data.attrs else 0.0
-        values = field.transpose(..., *source.axes).values.astype(np.float32)
-        if "time" in field.dims:
-            return source, self._checked(values, name, days, margin)
-        return source, self._checked(values[None], name, None, margin)[0]
+        parts = xr.Dataset()
+        for one in _inputs(name, source.data):
+            field = source.data[one]
+            if "time" in field.dims:
+                field = field.isel(time=_positions(source.data, days, f"coarse field '{one}' ({kind})"))
+            elif kind == "series":
+                raise VadoseError(f"map: the model takes '{one}' as a series, found without time; give it daily")
+            values = field.transpose(..., *source.axes).values.astype(np.float32)
+            checked = (
+                self._checked(values, one, days, margin)
+                if "time" in field.dims
+                else self._checked(values[None], one, None, margin)[0]
+            )
+            parts[one] = ("time", *source.axes)[3 - values.ndim :], checked
+        made = derive(parts, [name], ("pixel",))[name].transpose(..., *source.axes)
+        return source, made.values.astype(np.float32, copy=False)
 
     def _checked(self, values: Floats, name: str, days: pd.DatetimeIndex | None, margin: float = 0.0) -> Floats:
         """Values (day, ...) of a coarse field, those outside the valid range missing and counted."""
@@ -276,6 +297,11 @@ def _under(of: MapFeatures, data: xr.Dataset, number: int) -> _Coarse:
     )
     cut = data.isel({axes[0]: slice(rows.min(), rows.max() + 1), axes[1]: slice(columns.min(), columns.max() + 1)})
     return _Coarse(cut, axes, rows - rows.min(), columns - columns.min())
+
+
+def _inputs(name: str, data: xr.Dataset) -> list[str]:
+    """Variables of a data set that a feature is, or is made of."""
+    return [name] if name in data else [one for one in made_of(name, ("pixel", "days")) if one in data]
 
 
 def _is_ease(data: xr.Dataset) -> bool:

@@ -26,7 +26,7 @@ from xarray import Dataset
 
 from vadose.errors import VadoseError
 from vadose.products.containers import BBox, as_float, container_of, simulated_mark
-from vadose.products.product import Product
+from vadose.products.product import AtStations, Product
 from vadose.products.ranges import within
 from vadose.products.rasters import RASTERS, Lattice, expect_lattice, expect_place, lattice_of, open_raster
 from vadose.products.tiles import Decode, read_tiles
@@ -284,6 +284,8 @@ def _is_3dep_lattice(file: DatasetReader, path: Path) -> bool:
     return metres and any(abs(file.transform.a - step) < 1e-3 * step for step in _3DEP_STEPS.values())
 
 
+_AT_STATIONS = AtStations({"elevation": "elevation"}, ("elevation",), reach=500)
+
 PRODUCT_SRTM = Product(
     "SRTM v4.1 elevation of CGIAR",
     "grid",
@@ -293,6 +295,7 @@ PRODUCT_SRTM = Product(
     SRTM_FILE_NAME,
     fixed=True,
     sources=("srtm",),
+    stations=_AT_STATIONS,
 )
 PRODUCT_3DEP = Product(
     "USGS 3DEP elevation",
@@ -304,4 +307,5 @@ PRODUCT_3DEP = Product(
     fixed=True,
     version=re.compile(r"_(?P<z>\d{8})(?=\.tif$)"),
     sources=("3dep_1", "3dep_13"),
+    stations=_AT_STATIONS,
 )

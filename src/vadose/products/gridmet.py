@@ -22,7 +22,7 @@ from vadose.errors import OutsideError, VadoseError
 from vadose.products.containers import BBox, choose, container_of, open_netcdf, simulated_mark
 from vadose.products.dates import after, moment
 from vadose.products.lattice import on_lattice
-from vadose.products.product import Product
+from vadose.products.product import AtStations, Product
 from vadose.products.ranges import Counted, within
 from vadose.products.stored import check_calendar, check_size, scale_of
 from vadose.variables import describe
@@ -335,4 +335,19 @@ PRODUCT = Product(
     "1 to 2 days, provisional for some months",
     day_means=True,
     sources=("gridmet",),
+    stations=AtStations(
+        {
+            name: name
+            for name in (
+                "precipitation",
+                "shortwave_radiation",
+                "specific_humidity",
+                "vapor_pressure_deficit",
+                "wind_speed",
+                "reference_evapotranspiration",
+                "reference_evapotranspiration_alfalfa",
+            )
+        },
+        reach=10_000,
+    ),
 )

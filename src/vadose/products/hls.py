@@ -18,7 +18,7 @@ from vadose.errors import VadoseError
 from vadose.grid import mgrs_square
 from vadose.products.containers import BBox, choose, container_of
 from vadose.products.dates import moment
-from vadose.products.product import Product
+from vadose.products.product import AtStations, Product
 from vadose.products.rasters import lattice_of, open_raster
 from vadose.products.scenes import Packing, unpack
 from vadose.variables import describe
@@ -151,4 +151,5 @@ PRODUCT = Product(
     "2 to 4 days",
     version=re.compile(r"\.v(?P<a>\d+)\.(?P<b>\d+)"),
     scene=(FILE_NAME,),
+    stations=AtStations(inputs=tuple(f"reflectance_{colour}" for colour in _COLOURS), reach=100, overpasses=True),
 )

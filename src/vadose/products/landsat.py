@@ -21,7 +21,7 @@ import xarray as xr
 from vadose.errors import VadoseError
 from vadose.products.containers import BBox, choose, container_of
 from vadose.products.dates import moment
-from vadose.products.product import Product
+from vadose.products.product import AtStations, Product
 from vadose.products.rasters import expect_place, lattice_of, open_raster
 from vadose.products.scenes import Packing, unpack
 from vadose.variables import describe
@@ -305,4 +305,5 @@ PRODUCT = Product(
     version=re.compile(r"(?<=_\d{8})_(?P<a>\d{8})_\d\d_(?P<b>RT|T1|T2)"),
     scene=(FILE_NAME, MEMBER),
     sources=("landsat",),
+    stations=AtStations(inputs=tuple(f"reflectance_{colour}" for colour in _COLOURS), reach=100, overpasses=True),
 )

@@ -26,7 +26,7 @@ from vadose.products.modis import (
     open_tile,
     window_of,
 )
-from vadose.products.product import Product
+from vadose.products.product import AtStations, Product
 from vadose.products.ranges import within
 from vadose.variables import describe
 
@@ -151,4 +151,5 @@ PRODUCT = Product(
     version=VERSION,
     satellite=SATELLITE,
     sources=PRODUCTS,
+    stations=AtStations({"surface_temperature": "surface_temperature_day"}, overpasses=True),
 )

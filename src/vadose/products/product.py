@@ -1,14 +1,39 @@
 """What is known of a product, in one place."""
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from vadose.products.dates import Days, days_in_name
 
 _NOTHING = re.compile(r"(?!)")
+
+
+@dataclass(frozen=True)
+class AtStations:
+    """What stations are given of a product.
+
+    Attributes
+    ----------
+    features
+        Feature -> variable of the product's reader.
+    inputs
+        Variables of which features are derived (`vadose.features.derived`).
+    reach
+        Metres read around each station; 0: one window around all of them.
+    overpasses
+        Whether days without an observation are filled.
+    one_kind
+        Whether granules whose attributes name different products, such as of sigma0 and gamma0, have no common series.
+    """
+
+    features: Mapping[str, str] = field(default_factory=dict)
+    inputs: tuple[str, ...] = ()
+    reach: float = 0.0
+    overpasses: bool = False
+    one_kind: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,6 +78,8 @@ class Product:
         Part of a name that tells satellites apart which see a place both on a day: their mean is taken.
     sources
         Where it is fetched from, in the words of `vadose.download.SOURCES`; the first is the usual one.
+    stations
+        What stations are given of it, if anything.
     """
 
     title: str
@@ -72,6 +99,7 @@ class Product:
     year: re.Pattern[str] | None = None
     satellite: re.Pattern[str] = _NOTHING
     sources: tuple[str, ...] = ()
+    stations: AtStations | None = None
 
     def days_of(self, name: str) -> Days:
         """First and last day of a granule by its published name, none of fixed products.

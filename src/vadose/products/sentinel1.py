@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from vadose.errors import VadoseError
 from vadose.products.containers import BBox, as_float, choose, container_of, simulated_mark
 from vadose.products.dates import moment
-from vadose.products.product import Product
+from vadose.products.product import AtStations, Product
 from vadose.products.ranges import Counted, within
 from vadose.products.rasters import open_raster, read_raster
 from vadose.variables import describe
@@ -369,4 +369,7 @@ PRODUCT = Product(
     "1 to 3 days",
     version=re.compile(r"_(?P<a>\d{8}T\d{6}Z)(?=_S1[A-D]_\d+_v)|_v(?P<b>\d+)\.(?P<c>\d+)"),
     sources=("sentinel1",),
+    stations=AtStations(
+        inputs=("sigma0_vv", "sigma0_vh", "gamma0_vv", "gamma0_vh"), reach=200, overpasses=True, one_kind=True
+    ),
 )

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vadose.errors import VadoseError
-from vadose.features import with_buckets
+from vadose.features.derived import KEPT, derive
 from vadose.features.normals import fit_harmonic, normal_of
 from vadose.models.mmnet import Features, Fine
 
@@ -33,8 +33,8 @@ class StationDays:
     table
         Dataset over (station, time), consecutive days; a variable for each feature, daily or fixed.
     features
-        Names of the features, among the table's variables, `MADE`, `NORMAL`, `DEVIATION` and buckets such as
-        ``bucket_25mm``, see `vadose.features.bucket_saturation`.
+        Names of the features, among the table's variables, `MADE`, `NORMAL`, `DEVIATION` and what can be
+        derived of the table's, such as ``bucket_25mm`` (`vadose.features.derived`).
     learnt
         Where moisture is learnt from (station, time), for the latter two; everywhere when left out.
 
@@ -45,7 +45,7 @@ class StationDays:
     """
 
     def __init__(self, table: xr.Dataset, features: Features, learnt: Mask | None = None) -> None:
-        table = with_buckets(table, (*features.snapshot, *features.series))
+        table = derive(table, (*features.snapshot, *features.series), KEPT)
         wanted = {*features.snapshot, *features.series} - {*MADE, NORMAL, DEVIATION}
         if missing := sorted(wanted - set(map(str, table.data_vars)) - set(map(str, table.coords))):
             raise VadoseError(f"the table has no feature {missing}; found {sorted(map(str, table.data_vars))}")
