@@ -25,4 +25,4 @@ def open_store(store: Path) -> xr.Dataset:
     if not any((store / name).exists() for name in ("zarr.json", ".zgroup")):
         raise VadoseError(f"{store}: no Zarr store there; make one with 'vadose forecast' or 'vadose stations'")
     check_chunks(store)
-    return as_stored(xr.open_zarr(store, consolidated=False))
+    return as_stored(xr.open_zarr(store, consolidated=False, decode_coords="all"))
