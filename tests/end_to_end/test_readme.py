@@ -9,11 +9,13 @@ import typer
 
 from vadose.cli import app
 
-README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
-COMMANDS = re.findall(r"^\$ (?:\S*/)?vadose (.+)$", README, flags=re.MULTILINE)
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = {name: (ROOT / name).read_text() for name in ("README.md", "docs/commands.md")}
+COMMANDS = re.findall(r"^\$ (?:\S*/)?vadose (.+)$", "\n".join(PAGES.values()), flags=re.MULTILINE)
+LINKS = [(name, link) for name, text in PAGES.items() for link in re.findall(r"\]\((?!http)([^)#]+)\)", text)]
 
 
-def test_the_readme_shows_every_step_of_the_road() -> None:
+def test_every_command_is_shown() -> None:
     shown = {shlex.split(command)[0] for command in COMMANDS}
     assert shown == {
         "fetch",
@@ -42,6 +44,6 @@ def test_each_command_is_understood(command: str) -> None:
         assert context.params
 
 
-@pytest.mark.parametrize("link", re.findall(r"\]\((?!http)([^)#]+)\)", README))
-def test_each_link_leads_somewhere(link: str) -> None:
-    assert (Path(__file__).resolve().parents[2] / link).exists()
+@pytest.mark.parametrize(("page", "link"), LINKS)
+def test_each_link_leads_somewhere(page: str, link: str) -> None:
+    assert ((ROOT / page).parent / link).exists()
