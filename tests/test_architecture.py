@@ -18,7 +18,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "features": set(),
     "gapfill": set(),
     "resample": set(),
-    "twin": {"features", "gapfill"},
+    "twin": {"products", "features", "gapfill"},
     "stations": {"products", "features"},
     "cube": {"products", "features", "gapfill", "resample"},
     "models": set(),

@@ -11,6 +11,7 @@ import xarray as xr
 
 from vadose.cube import Recipe, Source, build_from_granules, open_cube
 from vadose.cube.at_stations import extract
+from vadose.errors import VadoseError
 from vadose.features.derived import DERIVED, KEPT, Derived, derive
 from vadose.grid import ease_grid, grid_of, raster_coordinates
 from vadose.models.mmnet import Features
@@ -109,3 +110,12 @@ def test_sums_and_buckets_are_those_of_the_days_in_a_table_and_on_a_map(made: An
 def test_what_lacks_its_inputs_is_left_to_the_caller() -> None:
     data = xr.Dataset({"reflectance_red": ("x", [0.1])})
     assert derive(data, ["ndvi", "slope", "bucket_10mm", "unheard_of"], KEPT) is data
+
+
+def test_the_share_of_a_cover_has_a_mean_and_the_classes_have_none() -> None:
+    def of(name: str) -> Recipe:
+        return Recipe("9km", BOX, "2019-07-01", "2019-07-02", (Source("nlcd", {name: name}, "mean"),))
+
+    of("land_cover_forest").check()
+    with pytest.raises(VadoseError, match="'land_cover_nlcd' of nlcd are classes"):
+        of("land_cover_nlcd").check()

@@ -1,7 +1,5 @@
 """Water balance of simple buckets from precipitation and evaporative demand: how wet weather has left the ground."""
 
-import re
-
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -10,8 +8,6 @@ from numpy.typing import NDArray
 from vadose.errors import VadoseError
 
 Array = NDArray[np.floating]
-BUCKET = re.compile(r"bucket_(\d+)mm")
-"""Names of features that are saturations of a bucket of so many mm."""
 FILLED_BY = (
     "precipitation",
     "air_temperature",

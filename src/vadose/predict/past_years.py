@@ -1,6 +1,5 @@
 """Outlooks beyond the reach of weather forecasts: as many maps of a day as past years lend it their weather."""
 
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from vadose.artefact import identity, is_current, provenance, remove, writing
 from vadose.errors import VadoseError
-from vadose.features.bucket import BUCKET
+from vadose.features.derived import derived
 from vadose.grid import grid_of
 from vadose.models.mixture import mixture
 from vadose.predict.map_files import create_maps
@@ -20,7 +19,6 @@ from vadose.predict.map_notes import inputs_of
 from vadose.predict.maps import Progress, downscale_maps
 
 MOISTURE, DEVIATION, OUTSIDE = "soil_moisture", "soil_moisture_std", "outside_training"
-SUM = re.compile(r"precipitation_\d+d")
 
 
 def outlook_of_past_years(
@@ -173,7 +171,7 @@ def with_past_weather(weather: xr.Dataset, known: pd.Timestamp, year: int, last:
     own = np.flatnonzero(days <= known)
     chosen = weather.isel(time=np.concatenate([own, days.get_indexer(lent)]))
     chosen = chosen.assign_coords(time=days[own].append(ahead))
-    remembered = [name for name in map(str, weather.data_vars) if BUCKET.fullmatch(name) or SUM.fullmatch(name)]
+    remembered = [name for name in map(str, weather.data_vars) if derived(name, ("days",))]
     return chosen.drop_vars(remembered).assign_attrs(weather.attrs | {"weather": f"past year {year}"})
 
 

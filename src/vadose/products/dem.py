@@ -26,7 +26,7 @@ from xarray import Dataset
 
 from vadose.errors import VadoseError
 from vadose.products.containers import BBox, as_float, container_of, simulated_mark
-from vadose.products.product import AtStations, Product
+from vadose.products.product import AtStations, Product, Twin
 from vadose.products.ranges import within
 from vadose.products.rasters import RASTERS, Lattice, expect_lattice, expect_place, lattice_of, open_raster
 from vadose.products.tiles import Decode, read_tiles
@@ -296,6 +296,7 @@ PRODUCT_SRTM = Product(
     fixed=True,
     sources=("srtm",),
     stations=_AT_STATIONS,
+    twin=Twin("terrain.write_srtm", "once"),
 )
 PRODUCT_3DEP = Product(
     "USGS 3DEP elevation",
@@ -308,4 +309,5 @@ PRODUCT_3DEP = Product(
     version=re.compile(r"_(?P<z>\d{8})(?=\.tif$)"),
     sources=("3dep_1", "3dep_13"),
     stations=_AT_STATIONS,
+    twin=Twin("terrain.write_3dep", "county"),
 )

@@ -18,7 +18,7 @@ from vadose.errors import VadoseError
 from vadose.grid import mgrs_square
 from vadose.products.containers import BBox, choose, container_of
 from vadose.products.dates import moment
-from vadose.products.product import AtStations, Product
+from vadose.products.product import AtStations, Product, Twin
 from vadose.products.rasters import lattice_of, open_raster
 from vadose.products.scenes import Packing, unpack
 from vadose.variables import describe
@@ -152,4 +152,5 @@ PRODUCT = Product(
     version=re.compile(r"\.v(?P<a>\d+)\.(?P<b>\d+)"),
     scene=(FILE_NAME,),
     stations=AtStations(inputs=tuple(f"reflectance_{colour}" for colour in _COLOURS), reach=100, overpasses=True),
+    twin=Twin("landsat.write_hls", "county"),
 )

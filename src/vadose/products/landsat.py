@@ -21,7 +21,7 @@ import xarray as xr
 from vadose.errors import VadoseError
 from vadose.products.containers import BBox, choose, container_of
 from vadose.products.dates import moment
-from vadose.products.product import AtStations, Product
+from vadose.products.product import AtStations, Product, Twin
 from vadose.products.rasters import expect_place, lattice_of, open_raster
 from vadose.products.scenes import Packing, unpack
 from vadose.variables import describe
@@ -306,4 +306,5 @@ PRODUCT = Product(
     scene=(FILE_NAME, MEMBER),
     sources=("landsat",),
     stations=AtStations(inputs=tuple(f"reflectance_{colour}" for colour in _COLOURS), reach=100, overpasses=True),
+    twin=Twin("landsat.write_landsat", "county"),
 )

@@ -15,7 +15,7 @@ import xarray as xr
 from vadose.errors import VadoseError
 from vadose.products.containers import BBox, choose
 from vadose.products.modis import VERSION, file_name, is_tile, open_tile, window_of
-from vadose.products.product import Product
+from vadose.products.product import Product, Twin
 from vadose.variables import describe
 
 FILE_NAME = file_name("MCD12Q1")
@@ -137,4 +137,5 @@ PRODUCT = Product(
     version=VERSION,
     year=re.compile(r"\.A(\d{4})\d{3}\."),
     sources=("MCD12Q1",),
+    twin=Twin("modis.write_mcd12q1", "once"),
 )

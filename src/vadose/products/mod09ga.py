@@ -28,7 +28,7 @@ from vadose.products.modis import (
     open_tile,
     window_of,
 )
-from vadose.products.product import Product
+from vadose.products.product import Product, Twin
 from vadose.variables import describe
 
 PRODUCTS = ("MOD09GA", "MYD09GA")
@@ -188,4 +188,5 @@ PRODUCT = Product(
     version=VERSION,
     satellite=SATELLITE,
     sources=PRODUCTS,
+    twin=Twin("modis.write_mod09ga", "last day"),
 )

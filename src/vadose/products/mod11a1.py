@@ -26,7 +26,7 @@ from vadose.products.modis import (
     open_tile,
     window_of,
 )
-from vadose.products.product import AtStations, Product
+from vadose.products.product import AtStations, Product, Twin
 from vadose.products.ranges import within
 from vadose.variables import describe
 
@@ -152,4 +152,5 @@ PRODUCT = Product(
     satellite=SATELLITE,
     sources=PRODUCTS,
     stations=AtStations({"surface_temperature": "surface_temperature_day"}, overpasses=True),
+    twin=Twin("modis.write_mod11a1", "last day"),
 )

@@ -14,7 +14,7 @@ import xarray as xr
 
 from vadose.errors import VadoseError
 from vadose.products.containers import BBox, as_float, container_of, simulated_mark
-from vadose.products.product import AtStations, Product
+from vadose.products.product import AtStations, Product, Twin
 from vadose.products.ranges import COUNTED, MOST_OUTSIDE
 from vadose.products.rasters import RASTERS, expect_place, lattice_of, open_raster, read_raster
 from vadose.variables import describe
@@ -169,4 +169,5 @@ PRODUCT = Product(
     year=re.compile(r"_(\d{4})_"),
     sources=("nlcd",),
     stations=AtStations(inputs=("land_cover_nlcd",), reach=100),
+    twin=Twin("terrain.write_nlcd", "county"),
 )

@@ -22,7 +22,7 @@ from vadose.errors import VadoseError
 from vadose.products.containers import BBox
 from vadose.products.dates import days_in_name
 from vadose.products.nldas_hour import Field, holds, read_hour
-from vadose.products.product import Product
+from vadose.products.product import Product, Twin
 from vadose.products.ranges import sum_counts
 from vadose.variables import describe
 
@@ -258,6 +258,7 @@ PRODUCT_NOAH = Product(
     version=_VERSION,
     daily=daily_nldas_noah,
     sources=("NLDAS_NOAH0125_H",),
+    twin=Twin("nldas.write_nldas_noah", "last day"),
 )
 PRODUCT_FORCING = Product(
     "NLDAS-2 forcing A, hourly, 0.125 degrees",
@@ -272,4 +273,5 @@ PRODUCT_FORCING = Product(
     days=partial(days_in_name, hours_back=1),
     daily=daily_nldas_forcing,
     sources=("NLDAS_FORA0125_H",),
+    twin=Twin("nldas.write_nldas_forcing", "last day"),
 )

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from vadose.errors import NeedsError, VadoseError
 from vadose.products.containers import BBox, as_float, choose, container_of, simulated_mark
-from vadose.products.product import AtStations, Product
+from vadose.products.product import AtStations, Product, Twin
 from vadose.products.ranges import within
 from vadose.products.rasters import RASTERS, expect_lattice, expect_place, lattice_of, open_raster
 from vadose.products.tiles import read_tiles
@@ -258,4 +258,5 @@ PRODUCT = Product(
     stations=AtStations(
         {name: f"{name}_0_5cm" for name in ("clay_fraction", "sand_fraction", "bulk_density")}, reach=100
     ),
+    twin=Twin("soils.write_polaris", "county"),
 )

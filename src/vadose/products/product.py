@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from vadose.products.dates import Days, days_in_name
 
@@ -34,6 +34,22 @@ class AtStations:
     reach: float = 0.0
     overpasses: bool = False
     one_kind: bool = False
+
+
+@dataclass(frozen=True)
+class Twin:
+    """How the simulated world publishes a product.
+
+    Attributes
+    ----------
+    writer
+        Module and function of `vadose.twin.granules` that write the truth to a folder: ``'terrain.write_srtm'``.
+    when
+        ``'once'``; on the ``'last day'``, or as a ``'forecast'`` on it; of the days of a ``'county'`` of 100 m.
+    """
+
+    writer: str
+    when: Literal["once", "last day", "forecast", "county"]
 
 
 @dataclass(frozen=True)
@@ -80,6 +96,8 @@ class Product:
         Where it is fetched from, in the words of `vadose.download.SOURCES`; the first is the usual one.
     stations
         What stations are given of it, if anything.
+    twin
+        What publishes it in the simulated world, if anything does.
     """
 
     title: str
@@ -100,6 +118,7 @@ class Product:
     satellite: re.Pattern[str] = _NOTHING
     sources: tuple[str, ...] = ()
     stations: AtStations | None = None
+    twin: Twin | None = None
 
     def days_of(self, name: str) -> Days:
         """First and last day of a granule by its published name, none of fixed products.

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from vadose.errors import VadoseError
 from vadose.products.containers import BBox, as_float, choose, container_of, simulated_mark
 from vadose.products.dates import moment
-from vadose.products.product import AtStations, Product
+from vadose.products.product import AtStations, Product, Twin
 from vadose.products.ranges import Counted, within
 from vadose.products.rasters import open_raster, read_raster
 from vadose.variables import describe
@@ -372,4 +372,5 @@ PRODUCT = Product(
     stations=AtStations(
         inputs=("sigma0_vv", "sigma0_vh", "gamma0_vv", "gamma0_vh"), reach=200, overpasses=True, one_kind=True
     ),
+    twin=Twin("sentinel1.write_sentinel1", "county"),
 )

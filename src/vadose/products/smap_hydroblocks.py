@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from vadose.errors import VadoseError
 from vadose.grid import raster_coordinates, raster_window
 from vadose.products.containers import BBox, as_float, choose, open_netcdf, simulated_mark
-from vadose.products.product import AtStations, Product
+from vadose.products.product import AtStations, Product, Twin
 from vadose.products.ranges import within
 from vadose.products.rasters import read_raster
 from vadose.products.stored import check_calendar, check_size, scale_of
@@ -237,4 +237,5 @@ PRODUCT = Product(
     FILE_NAME,
     sources=("smap_hydroblocks",),
     stations=AtStations({"soil_moisture_smap_hydroblocks": "soil_moisture"}, reach=500),
+    twin=Twin("smap_hydroblocks.write_smap_hydroblocks", "county"),
 )

@@ -20,7 +20,7 @@ from vadose.errors import VadoseError
 from vadose.grid import ease_grid
 from vadose.products.containers import BBox, container_of, open_hdf5, simulated_mark
 from vadose.products.dates import after, moment
-from vadose.products.product import AtStations, Product
+from vadose.products.product import AtStations, Product, Twin
 from vadose.products.ranges import sum_counts, within
 from vadose.products.smap import EPOCH, Window, check_window, place_by_axes, place_on_grid, read_field, shape_of, text
 from vadose.variables import describe
@@ -221,4 +221,5 @@ PRODUCT = Product(
     daily=daily_smap_l4,
     sources=("SPL4SMGP",),
     stations=AtStations({"soil_moisture_smap_l4": "soil_moisture"}),
+    twin=Twin("smap_l4.write_smap_l4", "last day"),
 )

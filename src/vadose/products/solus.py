@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from vadose.errors import VadoseError
 from vadose.products.containers import BBox, as_float, container_of, simulated_mark
-from vadose.products.product import Product
+from vadose.products.product import Product, Twin
 from vadose.products.ranges import within
 from vadose.products.rasters import RASTERS, expect_lattice, lattice_of, open_raster, read_raster
 from vadose.variables import VARIABLES, describe, variable
@@ -213,4 +213,5 @@ PRODUCT = Product(
     FILE_NAME,
     fixed=True,
     sources=("solus",),
+    twin=Twin("soils.write_solus", "once"),
 )

@@ -23,7 +23,7 @@ import xarray as xr
 from vadose.errors import VadoseError
 from vadose.products.containers import BBox, container_of
 from vadose.products.grib import Array, messages
-from vadose.products.product import Product
+from vadose.products.product import Product, Twin
 from vadose.products.weather_messages import OVER_TIME, SOIL_RULE, Fields, name_of, read_fields, with_humidity
 from vadose.variables import VARIABLES, describe
 
@@ -269,4 +269,5 @@ PRODUCT = Product(
     FILE_NAME,
     "about 6 hours",
     sources=("gefs", "gfs"),
+    twin=Twin("weather_forecast.write_weather_forecast", "forecast"),
 )

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
+from importlib import import_module
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -12,17 +13,13 @@ import xarray as xr
 from vadose.artefact import note_inputs, provenance, writing
 from vadose.errors import VadoseError
 from vadose.grid import Grid, ease_grid
+from vadose.products import PRODUCTS
 from vadose.twin.granules.conusv4f1 import write_conusv4f1
 from vadose.twin.granules.gridmet import write_gridmet
 from vadose.twin.granules.imerg import write_imerg
-from vadose.twin.granules.landsat import write_hls, write_landsat
-from vadose.twin.granules.modis import write_mcd12q1, write_mod09ga, write_mod11a1
-from vadose.twin.granules.nldas import write_nldas_forcing, write_nldas_noah
-from vadose.twin.granules.sentinel1 import write_sentinel1
-from vadose.twin.granules.smap_hydroblocks import write_smap_hydroblocks
+from vadose.twin.granules.modis import write_mod09ga
+from vadose.twin.granules.nldas import write_nldas_noah
 from vadose.twin.granules.smap_l3 import write_smap_l3
-from vadose.twin.granules.smap_l4 import write_smap_l4
-from vadose.twin.granules.soils import write_polaris, write_solus
 from vadose.twin.granules.stations import (
     at_stations,
     measured,
@@ -32,8 +29,6 @@ from vadose.twin.granules.stations import (
     write_uscrn,
     write_uscrn_hourly,
 )
-from vadose.twin.granules.terrain import write_3dep, write_nlcd, write_srtm
-from vadose.twin.granules.weather_forecast import write_weather_forecast
 from vadose.twin.truth import simulate
 
 ROWS, COLUMNS = slice(71, 71 + 4 * 8, 4), slice(211, 211 + 4 * 10, 4)
@@ -125,9 +120,8 @@ def build_granule_world(
             if places is None:
                 places = place_stations(piece, stations, seed)
                 start = piece.isel(time=slice(1))
-                submit(write_solus, start, granules / "solus100")
-                submit(write_srtm, start, granules / "srtm")
-                submit(write_mcd12q1, start, granules / "mcd12q1")
+                for product, write in _writers_of("once"):
+                    submit(write, start, granules / product)
             _write_days(submit, around, piece, granules, more, absent)
             points.append(at_stations(piece, places))
             _append_truth(piece, scratch / "truth.zarr", bool(done), seed=seed, bbox=bbox, first=first, last=last)
@@ -232,14 +226,11 @@ def _write_other_products(
     end = days[-1] + pd.Timedelta(days=1)
     truth = next(simulate(grid, f"{days[-1]:%Y-%m-%d}", f"{end:%Y-%m-%d}", seed=seed))
     day = truth.isel(time=slice(1))
-    write_smap_l4(day, granules / "smap_l4")
-    if "nldas_noah" not in without:
-        write_nldas_noah(day, granules / "nldas_noah")
-    if "mod09ga" not in without:
-        write_mod09ga(day, granules / "mod09ga")
-    write_nldas_forcing(day, granules / "nldas_forcing")
-    write_mod11a1(day, granules / "mod11a1")
-    write_weather_forecast(truth, granules / "weather_forecast")
+    for product, write in _writers_of("last day"):
+        if product not in without:
+            write(day, granules / product)
+    for product, write in _writers_of("forecast"):
+        write(truth, granules / product)
 
 
 def _write_county(bbox: Box, days: pd.DatetimeIndex, granules: Path, seed: int) -> None:
@@ -251,13 +242,16 @@ def _write_county(bbox: Box, days: pd.DatetimeIndex, granules: Path, seed: int) 
     county = whole.part(slice(row - half, row + half), slice(column - half, column + half))
     first, last = (f"{day:%Y-%m-%d}" for day in (days[0], days[-1]))
     truth = next(simulate(county, first, last, seed=seed, chunk=len(days), spin_up=90))
-    write_landsat(truth, granules / "landsat")
-    write_hls(truth, granules / "hls")
-    write_sentinel1(truth, granules / "sentinel1")
-    write_smap_hydroblocks(truth, granules / "smap_hydroblocks")
-    write_polaris(truth, granules / "polaris")
-    write_3dep(truth, granules / "3dep")
-    write_nlcd(truth, granules / "nlcd", days[-1].year)
+    for product, write in _writers_of("county"):
+        write(truth, granules / product)
+
+
+def _writers_of(when: str) -> Iterator[tuple[str, Callable[..., object]]]:
+    """Products that are published then, and what writes them."""
+    for name, product in PRODUCTS.items():
+        if product.twin and product.twin.when == when:
+            module, _, writer = product.twin.writer.partition(".")
+            yield name, getattr(import_module(f"vadose.twin.granules.{module}"), writer)
 
 
 def build_database_world(out: Path, *, seed: int = 0, years: int = 3, stations: int = 12) -> Path:

@@ -49,8 +49,9 @@ def write_3dep(truth: xr.Dataset, folder: Path, resolution: str = "1") -> list[P
     return written
 
 
-def write_nlcd(truth: xr.Dataset, folder: Path, year: int = 2019) -> list[Path]:
-    """Write ``Annual_NLCD_LndCov_YEAR_CU_C1V1.tif``, cut to the truth; background is 250."""
+def write_nlcd(truth: xr.Dataset, folder: Path, year: int | None = None) -> list[Path]:
+    """Write ``Annual_NLCD_LndCov_YEAR_CU_C1V1.tif`` of its last year, cut to the truth; background is 250."""
+    year = year or int(truth.time.dt.year[-1])
     packed = layer(truth["land_cover_nlcd"], "uint8", 250)
     path = folder / f"Annual_NLCD_LndCov_{year}_CU_C1V1.tif"
     return write_rasters(truth, covered(truth, NLCD, "NLCD"), {path: packed})
