@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xarray as xr
+import zarr
 from numpy.typing import NDArray
 
 from vadose import gapfill
@@ -115,7 +116,7 @@ def finish(store: Store, recipe: Recipe, notes: list[list[dict[str, Any]]], list
     """Write what the cube says of itself, and that it is whole."""
     group = store.open()
     rows: list[dict[str, Any]] = []
-    fixed, simulated = [], False
+    simulated = False
     for source, own, listing in zip(recipe.sources, notes, listings, strict=True):
         own = [note for note in own if note]
         attributes: dict[str, Any] = next((note["attributes"] for note in own if note["attributes"]), {})
@@ -124,49 +125,12 @@ def finish(store: Store, recipe: Recipe, notes: list[list[dict[str, Any]]], list
         rows += [{"product": source.product, "granule": n, "superseded_by": by} for n, by in listing.superseded.items()]
         rows += [{"product": source.product, "granule": n, "broken": why} for n, why in listing.strangers.items()]
         simulated |= attributes.get("simulated") == "true"
-        for theirs, name in source.variables.items():
-            array = group[name]
-            array.attrs.update(
-                attributes
-                | {key: value for note in own for key, value in note["flags"].get(name, {}).items()}
-                | {
-                    "source_variable": theirs,
-                    "resampling": source.resampling,
-                    "cell_methods": _cell_methods(source, name, array.ndim == 2),
-                    "granules": len(granules),
-                    "granules_sha256": _digest(granules),
-                }
-                | ({"latency": PRODUCTS[source.product].latency} if array.ndim == 3 else {})
-            )
-            if array.ndim == 2:
-                fixed.append(np.isfinite(array[:]))
+        _describe_source(group, source, own, attributes, granules)
     _describe_derived(store, recipe)
-    if "mask" not in group:
-        group.create_array(
-            "mask",
-            shape=(store.coordinates.sizes["y"], store.coordinates.sizes["x"]),
-            dtype="bool",
-            dimension_names=("y", "x"),
-            attributes={
-                "long_name": "every fixed variable has a value",
-                "grid_mapping": "crs",
-                "coordinates": "lat lon",
-            },
-        )
-    group["mask"][:] = np.logical_and.reduce(fixed) if fixed else True
+    _write_mask(store, recipe)
     _write_statistics(store, recipe, [note for own in notes for note in own if note])
     store.write_text("granules.csv", pd.DataFrame(rows).drop(columns="state", errors="ignore").to_csv(index=False))
-    broken = {row["granule"]: row["broken"] for row in rows if "broken" in row}
-    beside = {
-        s.product: dict(listing.beside) for s, listing in zip(recipe.sources, listings, strict=True) if listing.beside
-    }
-    superseded = {row["granule"]: row["superseded_by"] for row in rows if "superseded_by" in row}
     counts = pd.Series([row["product"] for row in rows if "sha256" in row]).value_counts().to_dict()
-    absent = {
-        source.product: runs
-        for source, own in zip(recipe.sources, notes, strict=True)
-        if not PRODUCTS[source.product].fixed and (runs := _without_granule(recipe, own))
-    }
     made = provenance(recipe=recipe.identity(), last=recipe.last, granules=counts)
     products = " + ".join(source.product for source in recipe.sources)
     said = {
@@ -179,15 +143,72 @@ def finish(store: Store, recipe: Recipe, notes: list[list[dict[str, Any]]], list
         "layer_note": "SMAP L-band retrieval, representative of about 0-5 cm",
         "day_boundary": "each product's own, see the variables",
         "simulated": "true" if simulated else "false",
-        "broken_granules": json.dumps(broken),
-        "days_without_granule": json.dumps(absent),
-        "superseded_granules": json.dumps(superseded),
-        "files_beside_granules": json.dumps(beside),
+        **_left_out(recipe, notes, listings, rows),
         **made,
     }
     group.attrs.update(said)
     store.mark(**said, state="complete")
     store.consolidate()
+
+
+def _describe_source(
+    group: zarr.Group, source: Source, own: list[dict[str, Any]], attributes: dict[str, Any], granules: dict[str, Any]
+) -> None:
+    """Say with each variable of a source what it was made of."""
+    for theirs, name in source.variables.items():
+        array = group[name]
+        array.attrs.update(
+            attributes
+            | {key: value for note in own for key, value in note["flags"].get(name, {}).items()}
+            | {
+                "source_variable": theirs,
+                "resampling": source.resampling,
+                "cell_methods": _cell_methods(source, name, array.ndim == 2),
+                "granules": len(granules),
+                "granules_sha256": _digest(granules),
+            }
+            | ({"latency": PRODUCTS[source.product].latency} if array.ndim == 3 else {})
+        )
+
+
+def _write_mask(store: Store, recipe: Recipe) -> None:
+    """Mark the cells at which every fixed variable has a value."""
+    group = store.open()
+    fixed = [group[name] for source in recipe.sources for name in source.variables.values() if group[name].ndim == 2]
+    if "mask" not in group:
+        group.create_array(
+            "mask",
+            shape=(store.coordinates.sizes["y"], store.coordinates.sizes["x"]),
+            dtype="bool",
+            dimension_names=("y", "x"),
+            attributes={
+                "long_name": "every fixed variable has a value",
+                "grid_mapping": "crs",
+                "coordinates": "lat lon",
+            },
+        )
+    group["mask"][:] = np.logical_and.reduce([np.isfinite(array[:]) for array in fixed]) if fixed else True
+
+
+def _left_out(
+    recipe: Recipe, notes: list[list[dict[str, Any]]], listings: list[Listing], rows: list[dict[str, Any]]
+) -> dict[str, str]:
+    """What the cube was not made of, as JSON: granules and why, days without one, older versions, files beside."""
+    listed = zip(recipe.sources, notes, listings, strict=True)
+    absent, beside = {}, {}
+    for source, own, listing in listed:
+        if not PRODUCTS[source.product].fixed and (runs := _without_granule(recipe, own)):
+            absent[source.product] = runs
+        if listing.beside:
+            beside[source.product] = dict(listing.beside)
+    return {
+        "broken_granules": json.dumps({row["granule"]: row["broken"] for row in rows if "broken" in row}),
+        "days_without_granule": json.dumps(absent),
+        "superseded_granules": json.dumps(
+            {row["granule"]: row["superseded_by"] for row in rows if "superseded_by" in row}
+        ),
+        "files_beside_granules": json.dumps(beside),
+    }
 
 
 def _without_granule(recipe: Recipe, notes: list[dict[str, Any]]) -> list[str]:

@@ -322,61 +322,18 @@ def _sensors(station: xr.Dataset) -> str:
 
 def _store(found: dict[str, xr.Dataset], period: tuple[str, str] | None) -> xr.Dataset:
     """All stations on one axis of days."""
-    begin, end = min(s.time.values[0] for s in found.values()), max(s.time.values[-1] for s in found.values())
-    if period is not None:
-        try:
-            begin, end = max(begin, np.datetime64(period[0])), min(end, np.datetime64(period[1]))
-        except ValueError as error:
-            raise VadoseError(f"period {period[0]} .. {period[1]}: {error}; write days as YYYY-MM-DD") from error
-        if end < begin:
-            raise VadoseError(f"period {period[0]} .. {period[1]}: no station has a day in it")
-    time = pd.date_range(begin, end)
-    stations = list(found.values())
-    values: dict[str, Any] = {}
-
-    def gather(name: str, dims: tuple[str, ...], dtype: Any = np.float32, empty: float = np.nan) -> None:
-        sizes = {"time": len(time), "depth": len(DEPTHS)}
-        table = np.full((len(stations), *(sizes[d] for d in dims)), empty, dtype)
-        for k in range(len(stations)):
-            if name not in stations[k]:
-                continue
-            if "time" not in dims:
-                table[k] = stations[k][name].values
-                continue
-            place = time.get_indexer(pd.DatetimeIndex(stations[k].time.values))
-            table[k][..., place[place >= 0]] = stations[k][name].transpose(*dims).values[..., place >= 0]
-        values[name] = ("station", *dims), table
-
-    gather("soil_moisture", ("depth", "time"))
-    gather("soil_moisture_flag", ("depth", "time"), np.int32, 0)
-    gather("soil_temperature", ("depth", "time"))
-    for name in WEATHER:
-        if any(name in station for station in stations):
-            gather(name, ("time",))
-    for name in SOILS:
-        if any(name in station for station in stations):
-            gather(name, ("depth",))
+    time, stations = _days(found, period), list(found.values())
+    values = {
+        name: (("station", *dims), _gathered(stations, name, dims, time)) for name, dims in _names(stations).items()
+    }
     sensor, flag = values.pop("soil_moisture")[1], values["soil_moisture_flag"][1]
     layers = [list(DEPTHS).index(depth) for depth in LAYER_DEPTHS.values()]
-    screened = {
-        name: np.where(flag & flags, np.float32(np.nan), sensor)[:, layers]
-        for name, flags in (("soil_moisture", LEFT_OUT), ("soil_moisture_causal", LEFT_OUT_CAUSAL))
-    }
-    values |= {
-        **{name: (("station", "layer", "time"), table) for name, table in screened.items()},
-        "soil_moisture_sensor": (("station", "depth", "time"), sensor),
-    }
+    for name, flags in (("soil_moisture", LEFT_OUT), ("soil_moisture_causal", LEFT_OUT_CAUSAL)):
+        screened = np.where(flag & flags, np.float32(np.nan), sensor)[:, layers]
+        values[name] = ("station", "layer", "time"), screened
+    values["soil_moisture_sensor"] = ("station", "depth", "time"), sensor
     attrs = [station.attrs for station in stations]
-    networks = sorted({a["network"] for a in attrs})
     of = np.array([a["network"] for a in attrs])
-    flagged, outside, counts = {}, Counter[str](), Counter[str]()
-    for network in networks:
-        of_network = flag[of == network]
-        flagged[network] = {"days": int(np.isfinite(sensor[of == network]).sum())}
-        flagged[network] |= {name: int((of_network & bit > 0).sum()) for name, bit in BIT.items()}
-    for a in attrs:
-        outside.update(a["outside"])
-        counts.update({name: a.get(name, 0) for name in COUNTS})
     store = xr.Dataset(
         values,
         coords={
@@ -393,13 +350,11 @@ def _store(found: dict[str, xr.Dataset], period: tuple[str, str] | None) -> xr.D
             },
         },
         attrs={
-            "dataset": "+".join(networks),
+            "dataset": "+".join(sorted(set(of.tolist()))),
             "day_boundary": json.dumps({a["network"]: a["day_boundary"] for a in attrs}),
             "layer_depths": json.dumps(LAYER_DEPTHS),
             "left_out_flags": LEFT_OUT,
-            "flagged": json.dumps(flagged),
-            "out_of_range": json.dumps(dict(outside)),
-            **counts,
+            **_counts(attrs, of, sensor, flag),
         },
     )
     store.soil_moisture_flag.attrs = dict(stations[0].soil_moisture_flag.attrs)
@@ -407,3 +362,55 @@ def _store(found: dict[str, xr.Dataset], period: tuple[str, str] | None) -> xr.D
     for name, how in (("sensor", "as measured, not screened"), ("causal", "screened by what was known on the day")):
         store[f"soil_moisture_{name}"].attrs = store.soil_moisture.attrs | {"long_name": f"soil moisture {how}"}
     return store
+
+
+def _days(found: dict[str, xr.Dataset], period: tuple[str, str] | None) -> pd.DatetimeIndex:
+    """Days from the first to the last of any station, within the period."""
+    begin, end = min(s.time.values[0] for s in found.values()), max(s.time.values[-1] for s in found.values())
+    if period is not None:
+        try:
+            begin, end = max(begin, np.datetime64(period[0])), min(end, np.datetime64(period[1]))
+        except ValueError as error:
+            raise VadoseError(f"period {period[0]} .. {period[1]}: {error}; write days as YYYY-MM-DD") from error
+        if end < begin:
+            raise VadoseError(f"period {period[0]} .. {period[1]}: no station has a day in it")
+    return pd.date_range(begin, end)
+
+
+def _names(stations: list[xr.Dataset]) -> dict[str, tuple[str, ...]]:
+    """Variables of the store that any station has, and their dimensions."""
+    daily = dict.fromkeys(("soil_moisture", "soil_moisture_flag", "soil_temperature"), ("depth", "time"))
+    more = {**dict.fromkeys(WEATHER, ("time",)), **dict.fromkeys(SOILS, ("depth",))}
+    return daily | {name: dims for name, dims in more.items() if any(name in station for station in stations)}
+
+
+def _gathered(stations: list[xr.Dataset], name: str, dims: tuple[str, ...], time: pd.DatetimeIndex) -> NDArray[Any]:
+    """A variable of all stations (station, ...) on one axis of days; flags are 0 where a station has none."""
+    sizes = {"time": len(time), "depth": len(DEPTHS)}
+    shape = (len(stations), *(sizes[d] for d in dims))
+    of_flags = name.endswith("_flag")
+    table: NDArray[Any] = np.zeros(shape, np.int32) if of_flags else np.full(shape, np.nan, np.float32)
+    for row, station in zip(table, stations, strict=True):
+        if name not in station:
+            continue
+        if "time" not in dims:
+            row[...] = station[name].values
+            continue
+        place = time.get_indexer(pd.DatetimeIndex(station.time.values))
+        row[..., place[place >= 0]] = station[name].transpose(*dims).values[..., place >= 0]
+    return table
+
+
+def _counts(
+    attrs: list[dict[str, Any]], of: NDArray[np.str_], sensor: NDArray[np.floating], flag: NDArray[np.integer]
+) -> dict[str, Any]:
+    """Days flagged by network and flag, values out of range, and what else was left out, as attributes."""
+    flagged, outside, counts = {}, Counter[str](), Counter[str]()
+    for network in sorted(set(of.tolist())):
+        of_network = flag[of == network]
+        flagged[network] = {"days": int(np.isfinite(sensor[of == network]).sum())}
+        flagged[network] |= {name: int((of_network & bit > 0).sum()) for name, bit in BIT.items()}
+    for a in attrs:
+        outside.update(a["outside"])
+        counts.update({name: a.get(name, 0) for name in COUNTS})
+    return {"flagged": json.dumps(flagged), "out_of_range": json.dumps(dict(outside)), **counts}
