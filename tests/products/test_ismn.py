@@ -203,7 +203,12 @@ def _deeper(file: Path) -> str:
     return "depths 0.1 to 0.1 m in the header, 0.05 to 0.05 m in the name"
 
 
-@pytest.mark.parametrize("damage", [_unreadable, _empty, _cut, _renamed, _nowhere, _deeper])
+def _of_another_year(file: Path) -> str:
+    file.write_text(file.read_text().replace("2020/", "2018/"))
+    return "holds 2018-01-01 to 2018-01-03, its name says 20200101 to 20200103; renamed?"
+
+
+@pytest.mark.parametrize("damage", [_unreadable, _empty, _cut, _renamed, _nowhere, _deeper, _of_another_year])
 @pytest.mark.parametrize("packed", [False, True])
 def test_one_bad_series_is_left_out_and_named(tmp_path: Path, damage: Callable[[Path], str], packed: bool) -> None:
     root = tmp_path / "archive"

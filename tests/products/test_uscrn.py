@@ -111,6 +111,17 @@ def test_coordinates_refined_within_a_year_are_the_last_ones(file: Path) -> None
     assert (attrs["lat"], attrs["place_note"]) == (31.63, "the last of those in the file (LATITUDE 31.62, 31.63)")
 
 
+def test_codes_that_are_not_published_are_missing_and_counted(file: Path) -> None:
+    expected = read_uscrn(file)
+    moisture = file.read_text().splitlines()[0].split()[18]
+    file.write_text(file.read_text().replace(f" {moisture} ", " -999.0 ", 1))
+    found = read_uscrn(file)
+    assert "missing_codes" not in expected.attrs
+    assert found.attrs["missing_codes"] == 1
+    assert expected.soil_moisture.notnull().sum() - found.soil_moisture.notnull().sum() == 1
+    assert float(found.soil_moisture.min()) >= 0
+
+
 def test_lines_of_nul_bytes_and_empty_ones_are_left_out_and_counted(file: Path) -> None:
     expected = read_uscrn(file)
     assert "place_note" not in expected.attrs

@@ -117,8 +117,10 @@ def test_who_and_where_the_station_is(hours: Path) -> None:
         ("shortwave_radiation", "   250 0", "-99999 0", None),
         ("surface_temperature", "   27.8", "-9999.0", None),
         ("relative_humidity", "   83 0", "-9999 0", None),
-        # A degree is no code of a missing value.
-        ("air_temperature", "   20.3", "  -99.0", 174.15),
+        # Colder than anywhere on Earth, and codes of copies.
+        ("air_temperature", "   20.3", "  -99.0", None),
+        ("air_temperature", "   20.3", " -999.0", None),
+        ("air_temperature", "   20.3", "  -60.0", 213.15),
     ],
 )
 def test_codes_of_missing_values_are_by_column(

@@ -34,7 +34,7 @@ SOILS = ("saturation", "clay_fraction", "sand_fraction", "silt_fraction")
 # Depths anchor a name: networks, stations and sensors may hold underscores of their own.
 REST = re.compile(
     r"(?P<station>.+)_(?P<variable>[a-z0-9]+)_(?P<depth_from>-?\d+\.\d+)_(?P<depth_to>-?\d+\.\d+)_(?P<sensor>.+)"
-    r"_\d{8}_\d{8}\.stm"
+    r"_(?P<first>\d{8})_(?P<last>\d{8})\.stm"
 )
 
 
@@ -52,6 +52,8 @@ class Sensor(NamedTuple):
     depth_from: float
     depth_to: float
     sensor: str
+    first: str
+    last: str
 
 
 def read_ismn(path: Path, broken: dict[str, str] | None = None) -> list[xr.Dataset]:
@@ -207,6 +209,7 @@ def _sensors(
                 if sensor.variable in READ:
                     file = DataFile(root, name, temp_root=scratch)
                     days = _daily(file.read_data(), sensor.variable)
+                    _check_period(pd.DatetimeIndex(days.index), sensor)
                     place = _place(file.metadata, sensor)
                     found[sensor.network, sensor.station].append((sensor, days, (place, soils.get(name.parent))))
     finally:
@@ -243,6 +246,15 @@ def _check_start(root: Any, name: PurePath) -> None:
         raise VadoseError("a web page, not data")
 
 
+def _check_period(days: pd.DatetimeIndex, sensor: Sensor) -> None:
+    """Raise where no day of a file is of the period in its name; a file may hold more."""
+    begin, end = (pd.to_datetime(day, format="%Y%m%d", errors="coerce") for day in (sensor.first, sensor.last))
+    if len(days) and not (days[0] <= end and days[-1] >= begin):
+        raise VadoseError(
+            f"holds {days[0]:%Y-%m-%d} to {days[-1]:%Y-%m-%d}, its name says {sensor.first} to {sensor.last}; renamed?"
+        )
+
+
 def _place(metadata: Any, sensor: Sensor) -> dict[str, float]:
     """Where a file's header says that its sensor is; its depth has to be that of the name."""
     place = {key: float(metadata[key].val) for key in ("latitude", "longitude", "elevation")}
@@ -264,7 +276,8 @@ def _sensor(name: PurePath) -> Sensor:
         if match := REST.fullmatch(rest):
             parts = match.groupdict()
             depths = float(parts["depth_from"]), float(parts["depth_to"])
-            return Sensor(network, parts["station"], parts["variable"], *depths, parts["sensor"])
+            said = (parts[key] for key in ("sensor", "first", "last"))
+            return Sensor(network, parts["station"], parts["variable"], *depths, *said)
     raise VadoseError("not the name of an ISMN file; keep names as published")
 
 

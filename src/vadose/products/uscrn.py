@@ -59,8 +59,8 @@ WEATHER = {
     "SOLARAD_DAILY": ("shortwave_radiation", 1e6 / 86400, 0.0),
     "SUR_TEMP_DAILY_AVG": ("surface_temperature", 1.0, 273.15),
 }
-MISSING = -9999.0
-MISSING_MOISTURE = -99.0
+MISSING = (-99.0, -9999.0, -99999.0)
+"""Codes of missing values as published; copies have others, such as -999. No quantity of the files is so low."""
 TEXT = ("SUR_TEMP_DAILY_TYPE",)
 NAME = re.compile(r"CRND0103-(?P<year>\d{4})-(?P<station>[A-Z]{2}_.+)\.txt")
 METRES_A_FOOT = 0.3048
@@ -85,7 +85,7 @@ def read_uscrn(path: Path) -> xr.Dataset:
     -------
     xarray.Dataset
         ``soil_moisture`` [m3 m-3] and ``soil_temperature`` [K], (time, depth), and weather (time), NaN where
-        missing; depth [cm]. Nothing is screened.
+        missing; depth [cm]. Nothing is screened; the attribute ``missing_codes`` counts codes that are not published.
 
     Raises
     ------
@@ -115,6 +115,7 @@ def read_uscrn(path: Path) -> xr.Dataset:
     named = published_name(path, NAME, "CRND0103")
     table, lines, dropped = read_lines(path, COLUMNS, "daily")
     numbers = {name: to_numbers(path, name, v, lines) for name, v in table.items() if name not in TEXT}
+    numbers, codes = without_codes({name: v for name, v in numbers.items() if name not in COLUMNS[:5]})
     days = pd.to_datetime(pd.Series(table["LST_DATE"]), format="%Y%m%d", errors="coerce")
     wrong = ~(days.diff().dt.days.fillna(1) >= 1) | impossible_days(days)
     if named:
@@ -126,27 +127,21 @@ def read_uscrn(path: Path) -> xr.Dataset:
             f"{'of ' + named['year'] + ', ' if named else ''}as YYYYMMDD, each once and in order"
         )
 
-    def by_depth(kind: str, missing: tuple[float, ...], offset: float) -> NDArray[np.float64]:
-        values = np.column_stack([numbers[f"{kind}_{depth:.0f}_DAILY"] for depth in DEPTHS])
-        return np.where(np.isin(values, missing), np.nan, values + offset)
+    def by_depth(kind: str, offset: float) -> NDArray[np.float64]:
+        return np.column_stack([numbers[f"{kind}_{depth:.0f}_DAILY"] for depth in DEPTHS]) + offset
 
     dataset = xr.Dataset(
         {
-            "soil_moisture": (
-                ("time", "depth"),
-                by_depth("SOIL_MOISTURE", (MISSING_MOISTURE, MISSING), 0.0),
-            ),
-            "soil_temperature": (("time", "depth"), by_depth("SOIL_TEMP", (MISSING,), 273.15)),
-            **{
-                ours: ("time", np.where(numbers[name] == MISSING, np.nan, numbers[name] * factor + offset))
-                for name, (ours, factor, offset) in WEATHER.items()
-            },
+            "soil_moisture": (("time", "depth"), by_depth("SOIL_MOISTURE", 0.0)),
+            "soil_temperature": (("time", "depth"), by_depth("SOIL_TEMP", 273.15)),
+            **{ours: ("time", numbers[name] * factor + offset) for name, (ours, factor, offset) in WEATHER.items()},
         },
         coords={"time": pd.DatetimeIndex(days), "depth": ("depth", list(DEPTHS), {"units": "cm"})},
         attrs={
             **station_attributes(path, named, table, lines),
             "day_boundary": "local standard midnight to midnight",
             "lines_dropped": dropped,
+            **codes,
         },
     )
     check_moisture(dataset.soil_moisture, str(path))
@@ -265,6 +260,24 @@ def to_numbers(path: Path, name: str, values: NDArray[np.str_], lines: list[int]
         k = int(np.argmin(np.isfinite(numbers)))
         raise VadoseError(f"{path}: line {lines[k]}: {name} is {str(values[k])!r}, not a number")
     return numbers
+
+
+def without_codes(
+    numbers: dict[str, NDArray[np.float64]],
+) -> tuple[dict[str, NDArray[np.float64]], dict[str, int]]:
+    """Columns with NaN where codes stood, and as attribute the count ``missing_codes`` of those not published.
+
+    Examples
+    --------
+    >>> without_codes({"P_CALC": np.array([-9999.0, -999.0, 0.2])})
+    ({'P_CALC': array([nan, nan, 0.2])}, {'missing_codes': 1})
+    """
+    low = {name: values <= max(MISSING) for name, values in numbers.items()}
+    count = sum(int((low[name] & ~np.isin(values, MISSING)).sum()) for name, values in numbers.items())
+    return (
+        {name: np.where(low[name], np.nan, values) for name, values in numbers.items()},
+        {"missing_codes": count} if count else {},
+    )
 
 
 def station_attributes(

@@ -23,7 +23,7 @@ from vadose.errors import VadoseError
 from vadose.products.containers import choose, container_of
 from vadose.products.product import Product
 from vadose.products.station_text import check_moisture, first_text, impossible_days
-from vadose.products.uscrn import DEPTHS, published_name, read_lines, station_attributes, to_numbers
+from vadose.products.uscrn import DEPTHS, published_name, read_lines, station_attributes, to_numbers, without_codes
 from vadose.variables import describe
 
 FILE_NAME = re.compile(r"CRN(?:H0203|S0101-05)-(?P<year>\d{4})-(?P<station>[A-Z]{2}_.+)\.txt")
@@ -32,10 +32,6 @@ QUALITY = {
     "good": "radiation, surface temperature, humidity with flag 0; 1 (field overflow) and 3 (erroneous) are NaN",
     "all": "none: flagged values are kept",
 }
-MISSING_MOISTURE = (-99.0, -9999.0)
-MISSING_TEMPERATURE = (-9999.0,)
-# Published is -99999; the other two are found in copies, and no radiation is either.
-MISSING_RADIATION = (-99.0, -9999.0, -99999.0)
 CELSIUS = 273.15
 _STAMPS = (
     "WBANNO",
@@ -53,7 +49,7 @@ _STAMPS = (
 class _Form:
     """One of the two products: its columns, and of which ours are made.
 
-    ``weather`` is our name -> column, its flag (or none), codes of a missing value, offset into our unit.
+    ``weather`` is our name -> column, its flag (or none), offset into our unit.
     """
 
     product: str
@@ -62,7 +58,7 @@ class _Form:
     minutes: int
     depths: tuple[float, ...]
     soil: tuple[str, str]
-    weather: dict[str, tuple[str, str, tuple[float, ...], float]]
+    weather: dict[str, tuple[str, str, float]]
     columns: tuple[str, ...]
 
 
@@ -74,11 +70,11 @@ _HOURLY = _Form(
     DEPTHS,
     ("SOIL_MOISTURE", "SOIL_TEMP"),
     {
-        "precipitation": ("P_CALC", "", (-9999.0,), 0.0),
-        "air_temperature": ("T_HR_AVG", "", MISSING_TEMPERATURE, CELSIUS),
-        "shortwave_radiation": ("SOLARAD", "SOLARAD_FLAG", MISSING_RADIATION, 0.0),
-        "surface_temperature": ("SUR_TEMP", "SUR_TEMP_FLAG", MISSING_TEMPERATURE, CELSIUS),
-        "relative_humidity": ("RH_HR_AVG", "RH_HR_AVG_FLAG", (-9999.0,), 0.0),
+        "precipitation": ("P_CALC", "", 0.0),
+        "air_temperature": ("T_HR_AVG", "", CELSIUS),
+        "shortwave_radiation": ("SOLARAD", "SOLARAD_FLAG", 0.0),
+        "surface_temperature": ("SUR_TEMP", "SUR_TEMP_FLAG", CELSIUS),
+        "relative_humidity": ("RH_HR_AVG", "RH_HR_AVG_FLAG", 0.0),
     },
     (
         *_STAMPS,
@@ -113,11 +109,11 @@ _SUBHOURLY = _Form(
     (5.0,),
     ("SOIL_MOISTURE", "SOIL_TEMPERATURE"),
     {
-        "precipitation": ("PRECIPITATION", "", (-9999.0,), 0.0),
-        "air_temperature": ("AIR_TEMPERATURE", "", MISSING_TEMPERATURE, CELSIUS),
-        "shortwave_radiation": ("SOLAR_RADIATION", "SR_FLAG", MISSING_RADIATION, 0.0),
-        "surface_temperature": ("SURFACE_TEMPERATURE", "ST_FLAG", MISSING_TEMPERATURE, CELSIUS),
-        "relative_humidity": ("RELATIVE_HUMIDITY", "RH_FLAG", (-9999.0,), 0.0),
+        "precipitation": ("PRECIPITATION", "", 0.0),
+        "air_temperature": ("AIR_TEMPERATURE", "", CELSIUS),
+        "shortwave_radiation": ("SOLAR_RADIATION", "SR_FLAG", 0.0),
+        "surface_temperature": ("SURFACE_TEMPERATURE", "ST_FLAG", CELSIUS),
+        "relative_humidity": ("RELATIVE_HUMIDITY", "RH_FLAG", 0.0),
     },
     (
         *_STAMPS,
@@ -178,19 +174,18 @@ def read_uscrn_hourly(path: Path, *, quality: str = "good") -> xr.Dataset:
     named = published_name(path, FILE_NAME, form.product)
     table, lines, dropped = read_lines(path, form.columns, form.what)
 
-    def values(name: str, missing: tuple[float, ...], offset: float) -> NDArray[np.float64]:
-        numbers = to_numbers(path, name, table[name], lines)
-        return np.where(np.isin(numbers, missing), np.nan, numbers + offset)
+    used = [f"{kind}_{depth:.0f}" for kind in form.soil for depth in form.depths]
+    used += [name for name, _, _ in form.weather.values()]
+    numbers, codes = without_codes({name: to_numbers(path, name, table[name], lines) for name in used})
 
-    def by_depth(kind: str, missing: tuple[float, ...], offset: float) -> NDArray[np.float32]:
-        columns = [values(f"{kind}_{depth:.0f}", missing, offset) for depth in form.depths]
-        return np.column_stack(columns).astype(np.float32)
+    def by_depth(kind: str, offset: float) -> NDArray[np.float32]:
+        return (np.column_stack([numbers[f"{kind}_{depth:.0f}"] for depth in form.depths]) + offset).astype(np.float32)
 
     moisture, temperature = form.soil
     dataset = xr.Dataset(
         {
-            "soil_moisture": (("time", "depth"), by_depth(moisture, MISSING_MOISTURE, 0.0)),
-            "soil_temperature": (("time", "depth"), by_depth(temperature, MISSING_TEMPERATURE, CELSIUS)),
+            "soil_moisture": (("time", "depth"), by_depth(moisture, 0.0)),
+            "soil_temperature": (("time", "depth"), by_depth(temperature, CELSIUS)),
         },
         coords={
             "time": _times(path, form, named, table, lines),
@@ -206,11 +201,12 @@ def read_uscrn_hourly(path: Path, *, quality: str = "good") -> xr.Dataset:
             "before; UTC days are made by daily_uscrn_hourly",
             "minutes": form.minutes,
             "lines_dropped": dropped,
+            **codes,
             "simulated": "true" if (path.parent / SIMULATED_MARKER).exists() else "false",
         },
     )
-    for ours, (name, flag, missing, offset) in form.weather.items():
-        found = values(name, missing, offset)
+    for ours, (name, flag, offset) in form.weather.items():
+        found = numbers[name] + offset
         if flag and quality == "good":
             found = np.where(to_numbers(path, flag, table[flag], lines) == 0, found, np.nan)
         dataset[ours] = "time", found.astype(np.float32)
