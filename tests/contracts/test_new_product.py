@@ -9,10 +9,11 @@ import pytest
 import xarray as xr
 
 from vadose.cube import Recipe, Source, build_from_granules, open_cube
+from vadose.cube.at_stations import extract
 from vadose.grid import ease_grid, raster_coordinates
 from vadose.products import PRODUCTS, identify
 from vadose.products.inspection import inspect
-from vadose.products.product import Product
+from vadose.products.product import AtStations, Product
 
 BOX = (-100.2, 39.9, -99.9, 40.1)
 STEP = 0.05
@@ -45,6 +46,7 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             is_mine,
             re.compile(r"mine_\d{8}_r\d\.nc"),
             version=re.compile(r"_r(?P<a>\d)"),
+            stations=AtStations({"soil_moisture_mine": "soil_moisture"}),
         ),
     )
     (tmp_path / "mine").mkdir()
@@ -72,3 +74,12 @@ def test_it_becomes_a_cube(mine: Path) -> None:
         np.testing.assert_allclose(cube.moisture[day, :, 0], 0.01 * k + 0.005 * centre, atol=2e-4)
     assert cube.moisture.attrs["product"] == "MINE"
     assert "mine/mine_20190702_r1.nc" in (mine / "cube.zarr" / "granules.csv").read_text()
+
+
+def test_stations_are_given_it(mine: Path) -> None:
+    place = {"lat": ("station", [40.0, 40.05]), "lon": ("station", [-100.0, -100.05])}
+    stations = xr.Dataset(coords={"station": ["a", "b"], **place})
+    found = extract(mine, stations, pd.date_range("2019-07-01", periods=4)).soil_moisture_mine
+    centre = COORDINATES["lat"].sel(lat=[40.0, 40.05], method="nearest").values
+    expected = [[0.01 * k + 0.005 * lat for k in (0, 2, 3)] + [np.nan] for lat in centre]
+    np.testing.assert_allclose(found, expected, atol=3e-4)

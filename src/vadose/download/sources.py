@@ -118,17 +118,10 @@ def plan_fetch(
         raise VadoseError(f"{product}: only NASA collections have versions to choose; leave out '.{version}'")
     if subset and name not in COLLECTIONS:
         raise VadoseError(f"{name}: --subset is for NASA collections; others are cut to the box by themselves")
-    today = date.today()
     if changes and (first is None or last is None):
         raise VadoseError(f"{name}: give the days (--from and --to)")
-    request = Request(
-        _box(bbox),
-        _day(first or today, "first day"),
-        _day(last or today, "last day"),
-        tuple(variables or ()),
-        version,
-        subset,
-    )
+    days = [_day(day or date.today(), what) for day, what in ((first, "first day"), (last, "last day"))]
+    request = Request(_box(bbox), days[0], days[1], tuple(variables or ()), version, subset)
     if request.first > request.last:
         raise VadoseError(f"{name}: first day {request.first} comes after last day {request.last}")
     files = lister(client or Client(), request)

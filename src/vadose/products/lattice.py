@@ -50,24 +50,8 @@ def on_lattice(
     south_first = len(lat) > 1 and lat[1] > lat[0]
     down = lat[::-1] if south_first else lat
     west, south, east, north = extent
-    steps = []
-    for what, centres, begin, end, sign in (("latitudes", down, north, south, -1), ("longitudes", lon, west, east, 1)):
-        gaps = sign * np.diff(centres)
-        times = max(round(float(gaps[0]) / step), 1) if len(gaps) else 1
-        if len(gaps) and np.abs(gaps - times * step).max() > 0.05 * step:
-            raise VadoseError(
-                f"{path}: {what} from {centres[0]:.4f} to {centres[-1]:.4f} are not spaced by {step:.4g} "
-                "degree as published; was it regridded?"
-            )
-        cells = sign * (centres - begin) / step
-        most = sign * (end - begin) / step
-        if np.abs(cells - np.round(cells)).max() > 0.1 or cells[0] < -0.1 or cells[-1] > most + 0.1:
-            raise VadoseError(
-                f"{path}: {what} from {centres[0]:.4f} to {centres[-1]:.4f} are not the product's, every {step:.4g} "
-                f"degree from {begin:.4f} to {end:.4f}; were they shifted or swapped?"
-            )
-        steps.append(sign * float(centres[-1] - centres[0]) / len(gaps) if len(gaps) else step)
-    dy, dx = steps
+    dy = _step_of(f"{path}: latitudes", down, (north, south), step)
+    dx = _step_of(f"{path}: longitudes", lon, (west, east), step)
     left, top = float(lon[0]) - dx / 2, float(down[0]) + dy / 2
     rows, columns = raster_window("EPSG:4326", (left, top, dx, dy), (len(lat), len(lon)), bbox, path)
     corner = (left + columns.start * dx, top - rows.start * dy, dx, dy)
@@ -75,3 +59,23 @@ def on_lattice(
     if south_first:
         rows = slice(len(lat) - rows.stop, len(lat) - rows.start)
     return rows, columns, south_first, coordinates
+
+
+def _step_of(what: str, centres: NDArray[np.float64], ends: tuple[float, float], step: float) -> float:
+    """Mean step of an axis [degree], whose centres are the product's, or every second one, between its ends."""
+    (begin, end), sign = ends, 1 if ends[1] > ends[0] else -1
+    gaps = sign * np.diff(centres)
+    times = max(round(float(gaps[0]) / step), 1) if len(gaps) else 1
+    if len(gaps) and np.abs(gaps - times * step).max() > 0.05 * step:
+        raise VadoseError(
+            f"{what} from {centres[0]:.4f} to {centres[-1]:.4f} are not spaced by {step:.4g} degree as published; was "
+            "it regridded?"
+        )
+    cells = sign * (centres - begin) / step
+    most = sign * (end - begin) / step
+    if np.abs(cells - np.round(cells)).max() > 0.1 or cells[0] < -0.1 or cells[-1] > most + 0.1:
+        raise VadoseError(
+            f"{what} from {centres[0]:.4f} to {centres[-1]:.4f} are not the product's, every {step:.4g} degree from "
+            f"{begin:.4f} to {end:.4f}; were they shifted or swapped?"
+        )
+    return sign * float(centres[-1] - centres[0]) / len(gaps) if len(gaps) else step

@@ -251,7 +251,7 @@ def _temperature(today: xr.Dataset, tile: Tile, satellite: str) -> dict[str, Fie
     flags = np.where(cloudy | ~np.isfinite(mean), 0b10, flags).astype("uint8")
     observed = replace(tile, inside=tile.inside & ~cloudy.ravel()[tile.held_by])
     hours = {"terra": (10.5, 22.5), "aqua": (13.5, 1.5)}[satellite]
-    fields = {}
+    fields: dict[str, Field] = {}
     for half, sign, hour in zip(("Day", "Night"), (1, -1), hours, strict=True):
         kelvin = observed.spread(_packed(mean + sign * amplitude, 50.0, "uint16", 0), 0)
         # Outside the truth nothing was produced for reasons other than cloud.
