@@ -7,9 +7,11 @@ import pytest
 import xarray as xr
 
 from vadose.artefact import provenance
-from vadose.artefact.predictions import CONVENTIONS, write_predictions
-from vadose.door import as_forecasts, open_store
+from vadose.artefact.predictions import CONVENTIONS, consolidate, write_predictions
+from vadose.door import as_cube, as_forecasts, by_day, open_store
+from vadose.evaluation import evaluate
 from vadose.grid import ease_grid
+from vadose.predict.map_files import create_maps, place_of
 
 ATTRIBUTES = {"model": "lstm", "weather": "none", "scenario": "all", "layer": "0-10 cm", "dataset": "made up"}
 # CF recommends other axes left of time; a forecast is looked up by its day of issue first.
@@ -50,9 +52,72 @@ def test_anybody_opens_it_and_reads_what_it_is(store: Path) -> None:
     assert found.soil_moisture.attrs["grid_mapping"] == "crs"
     assert found.crs.attrs["grid_mapping_name"] == "lambert_cylindrical_equal_area"
     assert found.lead_time.values.tolist() == pd.to_timedelta([1, 3], unit="D").as_unit("us").to_numpy().tolist()
+    assert set(found.data_vars) == {"soil_moisture", "soil_moisture_std", "inputs_missing"}
     said = found.attrs
     assert said["Conventions"] == CONVENTIONS
     assert said["title"] == "daily forecasts of soil moisture"
     assert said["source"].endswith("model lstm")
     assert said["created"] in said["history"]
     assert as_forecasts(found, "f.zarr").sizes["init_time"] == 6
+
+
+PIXELS = ease_grid("100m").part(slice(14400, 14404), slice(14400, 14405))
+DAYS = pd.date_range("2020-06-01", periods=40)
+MOISTURE = np.random.default_rng(1).uniform(0.1, 0.4, (len(DAYS), *PIXELS.shape)).astype(np.float32)
+
+
+def maps_in(path: Path, **more: str) -> xr.Dataset:
+    """A store of maps, filled a day at a time as `downscale_maps` does."""
+    shares = xr.DataArray(np.zeros((len(DAYS), 1), np.float32), dims=("time", "feature"), name="missing_share")
+    beside = shares.assign_attrs(long_name="share of pixels", units="1").to_dataset()
+    beside.attrs = ATTRIBUTES | {"simulated": "true", "causal": "true"} | more
+    group = create_maps(path, PIXELS, DAYS, ("soil_moisture", "soil_moisture_std"), edge=3, beside=beside)
+    for day in range(len(DAYS)):
+        group["soil_moisture"][place_of(group["soil_moisture"], day)] = MOISTURE[day]
+        group["soil_moisture_std"][place_of(group["soil_moisture"], day)] = 0.02
+    consolidate(path)
+    return open_store(path)
+
+
+def test_a_store_of_maps_follows_the_cf_conventions(tmp_path: Path, compliance: Callable[..., tuple[int, str]]) -> None:
+    failed, said = compliance(maps_in(tmp_path / "m.zarr").load(), ORDER)
+    assert not failed, said
+
+
+@pytest.mark.parametrize(("issued", "sizes"), [(None, (40, 1)), ("2020-05-31", (1, 40))])
+def test_a_map_is_at_lead_0_or_of_a_day_ahead(issued: str | None, sizes: tuple[int, int], tmp_path: Path) -> None:
+    maps_in(tmp_path / "m.zarr", **({"init_time": issued} if issued else {}))
+    found = xr.open_zarr(tmp_path / "m.zarr")  # warnings are errors here
+    assert (found.sizes["init_time"], found.sizes["lead_time"]) == sizes
+    assert found.lead_time.values[0] == np.timedelta64(1 if issued else 0, "D")
+    assert found.soil_moisture.attrs["grid_mapping"] == "crs"
+    assert (by_day(found).indexes["time"] == DAYS).all()
+    np.testing.assert_array_equal(as_cube(found, "m.zarr").soil_moisture, MOISTURE)
+
+
+def scores_of(predictions: xr.Dataset, truth: xr.Dataset, out: Path) -> pd.DataFrame:
+    table = pd.read_csv(evaluate([predictions], truth, out=out, min_pairs=10) / "scores.csv")
+    return table.set_index("metric")[["lead_days", "median", "n_sites", "n_pairs"]]
+
+
+def test_maps_are_scored_as_forecasts_are_on_pixels_and_at_stations(tmp_path: Path) -> None:
+    maps = maps_in(tmp_path / "m.zarr")
+    truth = PIXELS.coordinates().assign_coords(time=DAYS)
+    truth["soil_moisture"] = ("time", "y", "x"), MOISTURE - 0.03
+    truth.attrs |= {"dataset": "made up", "layer": "0-10 cm", "simulated": "true"}
+    scores = scores_of(maps, truth, tmp_path / "pixels")
+    assert scores.loc["rmse"].tolist() == pytest.approx([0, 0.03, 20, 800], abs=1e-6)
+    at = {"y": xr.DataArray([1, 2], dims="station"), "x": xr.DataArray([0, 4], dims="station")}
+    stations = truth.isel(at).drop_vars(["y", "x", "crs"]).expand_dims(layer=["0-10 cm"])
+    stations = stations.assign_coords(station=["a", "b"])
+    at_stations = scores_of(maps, stations.transpose("station", "layer", "time"), tmp_path / "stations")
+    assert at_stations.loc["bias"].tolist() == pytest.approx([0, 0.03, 2, 80], abs=1e-6)
+
+
+def test_maps_of_earlier_versions_are_scored_alike(tmp_path: Path) -> None:
+    maps = maps_in(tmp_path / "m.zarr")
+    old = by_day(maps).load()
+    truth = old[["soil_moisture"]] - 0.03
+    truth = truth.assign_attrs(old.attrs)
+    found = [scores_of(of, truth, tmp_path / name) for name, of in (("new", maps), ("old", old))]
+    pd.testing.assert_frame_equal(*found)

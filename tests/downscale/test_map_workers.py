@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from vadose.artefact import provenance
 from vadose.cli.terminal import app
+from vadose.door import by_day
 from vadose.grid import ease_grid, raster_coordinates
 from vadose.models.domain import training_domain
 from vadose.models.downscalers import to_checkpoint
@@ -74,7 +75,7 @@ def maps(folder: Path, name: str, *more: str) -> xr.Dataset:
     ]
     told = CliRunner().invoke(app, words, catch_exceptions=False)
     assert told.exit_code == 0
-    made: xr.Dataset = xr.open_zarr(folder / name, consolidated=False).load()
+    made: xr.Dataset = by_day(xr.open_zarr(folder / name, consolidated=False)).load()
     return made
 
 

@@ -12,6 +12,7 @@ import zarr
 from distributed import LocalCluster
 
 from vadose.artefact import provenance
+from vadose.door import by_day
 from vadose.errors import VadoseError
 from vadose.features import derive
 from vadose.grid import Grid, ease_grid, raster_coordinates
@@ -147,7 +148,7 @@ def plain(checkpoint: dict[str, Any], fine: xr.Dataset, coarse: list[xr.Dataset]
 
 
 def opened(path: Path) -> xr.Dataset:
-    return xr.open_zarr(path, consolidated=False, decode_coords="all")
+    return by_day(xr.open_zarr(path, consolidated=False, decode_coords="all"))
 
 
 @pytest.mark.parametrize("name", ["mmnet", "long_mmnet", "mlp", "transformer_full"])
@@ -437,7 +438,7 @@ def test_large_geotiffs_have_overviews(tmp_path) -> None:
     group = create_maps(tmp_path / "m.zarr", part, DAYS[:1], ("soil_moisture",), edge=512, beside=xr.Dataset())
     values = np.random.default_rng(0).random((700, 1100), np.float32)
     values[:, :4] = np.nan
-    group["soil_moisture"][0] = values
+    group["soil_moisture"][0, 0] = values
     (path,) = write_cog(tmp_path / "m.zarr", tmp_path / "cog")
     with rasterio.open(path) as file:
         assert file.overviews(1)[0] == 2

@@ -10,6 +10,7 @@ import torch
 import xarray as xr
 
 from vadose.artefact import provenance
+from vadose.door import by_day
 from vadose.errors import VadoseError
 from vadose.grid import ease_grid, raster_coordinates
 from vadose.models.downscalers import DOWNSCALERS, to_checkpoint
@@ -75,12 +76,12 @@ def test_maps_are_the_mixture_of_years(
     checkpoint: Path, fine: xr.Dataset, coarse: list[xr.Dataset], tmp_path: Path
 ) -> None:
     store = outlook_of_past_years(checkpoint, fine, coarse, VALID, tmp_path / "o.zarr", years=[2018, 2019], tile=64)
-    found = xr.open_zarr(store, consolidated=False)
+    found = by_day(xr.open_zarr(store, consolidated=False))
     members = []
     for year in (2018, 2019):
         given = [coarse[0], with_past_weather(coarse[1], ISSUED, year, VALID[-1])]
         one = downscale_maps(checkpoint, fine, given, VALID, tmp_path / f"{year}.zarr")
-        members.append(xr.open_zarr(one, consolidated=False).soil_moisture.values)
+        members.append(by_day(xr.open_zarr(one, consolidated=False)).soil_moisture.values)
     assert np.abs(members[0] - members[1]).max() > 1e-3
     np.testing.assert_allclose(found.soil_moisture, np.mean(members, axis=0), atol=1e-6)
     np.testing.assert_allclose(found.soil_moisture_std, np.std(members, axis=0), atol=1e-6)
@@ -98,7 +99,7 @@ def test_what_came_after_the_day_of_issue_changes_nothing(
         outlook_of_past_years(checkpoint, fine, [coarse[0], data], VALID, tmp_path / f"{k}.zarr", years=[2018, 2019])
         for k, data in enumerate((coarse[1], later))
     ]
-    first, second = (xr.open_zarr(store, consolidated=False).soil_moisture.values for store in both)
+    first, second = (by_day(xr.open_zarr(store, consolidated=False)).soil_moisture.values for store in both)
     np.testing.assert_array_equal(first, second)
 
 
@@ -112,7 +113,7 @@ def test_a_weather_forecast_is_kept_as_far_as_it_goes(
         outlook_of_past_years(checkpoint, fine, [coarse[0], data], VALID, tmp_path / f"{k}.zarr", years=[2018, 2019])
         for k, data in enumerate((told, wet))
     ]
-    first, second = (xr.open_zarr(store, consolidated=False).soil_moisture.values for store in both)
+    first, second = (by_day(xr.open_zarr(store, consolidated=False)).soil_moisture.values for store in both)
     assert np.abs(first - second).max() > 1e-3
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 import xarray as xr
 
+from vadose.door import by_day
 from vadose.errors import VadoseError
 from vadose.evaluation.county import score_county
 from vadose.grid import ease_grid, grid_of
@@ -99,7 +100,7 @@ def test_a_network_maps_the_county_as_it_estimates_at_stations(
     torch.save(to_checkpoint("mmnet", {}, network), tmp_path / "selected.pt")
     _, fine, coarse, truth = open_county(folder)
     path = downscale_maps(tmp_path / "selected.pt", fine, coarse, county.truth.time.values, tmp_path / "maps.zarr")
-    maps = xr.open_zarr(path, consolidated=False)
+    maps = by_day(xr.open_zarr(path, consolidated=False))
     assert maps.attrs["simulated"] == "true"
     assert maps.attrs["mode"] == "causal"
     stations = np.flatnonzero(county.table.network.values == "INSIDE")

@@ -98,9 +98,14 @@ def _described(store: xr.Dataset) -> xr.Dataset:
     for name in map(str, store.data_vars):
         known = variable(name)
         store[name].attrs = (known.attributes() if known else {}) | store[name].attrs
-        if located and {"y", "x"} <= set(store[name].dims):
-            store[name].attrs.pop("grid_mapping", None)
-            store[name].encoding["grid_mapping"] = "crs"
+        if located:
+            # The projection is no coordinate of a variable, but one of the store, also where it is opened as it is.
+            beside = [c for c, of in store.coords.items() if of.dims and c not in store.dims]
+            of_cells = [str(c) for c in beside if set(store[c].dims) <= set(store[name].dims)]
+            store[name].encoding |= {"coordinates": " ".join(of_cells) or None}
+            if {"y", "x"} <= set(store[name].dims):
+                store[name].encoding.pop("grid_mapping", None)
+                store[name].attrs["grid_mapping"] = "crs"
     if "init_time" in store.coords:
         store.init_time.encoding = {"units": "days since 1970-01-01", "dtype": "int64"}
     return store

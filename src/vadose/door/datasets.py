@@ -64,7 +64,7 @@ def as_cube(cube: xr.Dataset, place: str, needs: Sequence[str] = ()) -> xr.Datas
     >>> cube.soil_moisture.dims, cube.y.values.tolist(), cube.soil_moisture.values[:, 0, 0].round(2).tolist()
     (('time', 'y', 'x'), [40.0, 39.9], [0.2, nan, 0.4])
     """
-    found = with_grid(_rows_and_columns(_ordered(cube, ("y", "x"), place), place))
+    found = with_grid(_rows_and_columns(_ordered(by_day(cube), ("y", "x"), place), place))
     require(found, needs, place)
     found = _located(found, place)
     if "time" in found.dims:
@@ -76,13 +76,15 @@ def as_forecasts(store: xr.Dataset, place: str, needs: Sequence[str] = FORECASTS
     """A store of forecasts in our form: (init_time, lead_time, y, x), whole days, rising.
 
     As `as_cube`, but days of issue stay those there are. A ``lead_time`` of numbers is read by its ``units``, days or
-    hours.
+    hours. Maps by their days (time, y, x) are at lead 0 of these.
 
     Raises
     ------
     VadoseError
         As `as_cube`; when a day of issue has an hour or comes twice, or a lead is negative or no whole number of days.
     """
+    if "time" in store.dims and not {"init_time", "lead_time"} & set(store.dims):
+        store = store.rename(time="init_time").expand_dims(lead_time=pd.to_timedelta([0], unit="D"))
     found = with_grid(_rows_and_columns(_ordered(store, ("init_time", "lead_time", "y", "x"), place), place))
     require(found, needs, place)
     found = _located(found, place)
@@ -96,6 +98,28 @@ def as_forecasts(store: xr.Dataset, place: str, needs: Sequence[str] = FORECASTS
     leads = pd.to_timedelta(lead_days(found, place), unit="D")
     found = issued.assign_coords(lead_time=("lead_time", leads, described)).sortby("lead_time")
     return _kept(in_units(found, place), store)
+
+
+def by_day(maps: xr.Dataset) -> xr.Dataset:
+    """A store of one map a day (init_time, lead_time, ...) by valid days (time, ...); other data sets as they are.
+
+    Examples
+    --------
+    >>> ahead = {"init_time": pd.to_datetime(["2020-06-01"]), "lead_time": pd.to_timedelta([1, 2], unit="D")}
+    >>> maps = xr.Dataset({"soil_moisture": (("init_time", "lead_time"), [[0.2, 0.3]])}, ahead)
+    >>> by_day(maps).soil_moisture.sel(time="2020-06-03").item()
+    0.3
+    """
+    axes = ("init_time", "lead_time")
+    if not set(axes) <= set(maps.coords) & set(maps.dims) or maps.lead_time.dtype.kind != "m":
+        return maps
+    of_one = [axis for axis in axes if maps.sizes[axis] == 1]
+    if not of_one:
+        return maps
+    days = (maps.init_time.values[:, None] + maps.lead_time.values).ravel()
+    (along,) = set(axes) - {of_one[-1]}
+    found = maps.isel({of_one[-1]: 0}, drop=True).rename({along: "time"})
+    return _kept(found.assign_coords(time=("time", days, {"standard_name": "time", "long_name": "day"})), maps)
 
 
 def as_stations(stations: xr.Dataset, place: str) -> xr.Dataset:

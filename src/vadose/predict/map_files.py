@@ -5,6 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import dask.array as da
 import numpy as np
 import pandas as pd
 import rasterio
@@ -16,6 +17,8 @@ from rasterio.windows import Window
 from zarr.codecs import BloscCodec
 
 from vadose.artefact import writing
+from vadose.artefact.predictions import DIMS, write_predictions
+from vadose.door import by_day
 from vadose.errors import VadoseError
 from vadose.grid import Grid, grid_of
 from vadose.variables import VARIABLES
@@ -31,14 +34,16 @@ LAYERS: dict[str, dict[str, Any]] = {
 """Maps a store may hold, and their attributes."""
 BLOCK = 512
 """Edge of a block of a GeoTIFF."""
+TITLE = "volumetric soil moisture, daily maps"
 
 
 def create_maps(
     path: Path, grid: Grid, days: pd.DatetimeIndex, names: tuple[str, ...], *, edge: int, beside: xr.Dataset
 ) -> zarr.Group:
-    """Make a Zarr v3 store of daily maps (time, y, x), all missing, to be filled tile by tile.
+    """Make a store of daily maps (init_time, lead_time, y, x), all missing, to be filled tile by tile, see `place_of`.
 
-    ``lat`` is one of y and ``lon`` one of x: on a cylindrical grid a row has one latitude, a column one
+    A map of a day is at lead 0 of the day itself; where the attributes name an ``init_time`` maps are of the days ahead
+    of that one. ``lat`` is one of y and ``lon`` one of x: on a cylindrical grid a row has one latitude, a column one
     longitude, and whole maps of them would be larger than the moisture.
 
     Parameters
@@ -48,34 +53,42 @@ def create_maps(
     edge
         Cells along the edge of a chunk, which holds a single day.
     beside
-        Variables that are no maps, and the attributes of the store.
+        Variables that are no maps (time, ...), and the attributes of the store.
     """
-    corner = grid.part(slice(0, 1), slice(0, 1)).coordinates()
-    store = beside.assign_coords(
-        {
-            "time": ("time", days, {"standard_name": "time", "long_name": "day", "axis": "T"}),
-            "y": ("y", grid.y, corner.y.attrs),
-            "x": ("x", grid.x, corner.x.attrs),
-            "lat": ("y", grid.latlon(np.arange(grid.shape[0]), 0)[0], corner.lat.attrs),
-            "lon": ("x", grid.latlon(0, np.arange(grid.shape[1]))[1], corner.lon.attrs),
-            "crs": corner.crs,
-        }
-    ).assign_attrs({**corner.attrs, "Conventions": "CF-1.11"})
-    store.time.encoding = {"units": "days since 1970-01-01", "dtype": "int64"}
-    store.to_zarr(path, mode="w", zarr_format=3, consolidated=False)
-    group = zarr.open_group(path, mode="r+")
+    issued = beside.attrs.get("init_time")
+    init = pd.DatetimeIndex([issued]) if issued else days
+    leads = days - init[0] if issued else pd.to_timedelta([0], unit="D")
+    shape, chunks = (len(init), len(leads), *grid.shape), (1, 1, *(min(edge, n) for n in grid.shape))
+    empty = da.full(shape, np.nan, np.float32, chunks=chunks)
+    along = {name: [*DIMS[:2], *of.dims[1:]] for name, of in beside.data_vars.items()}
+    store = xr.Dataset(
+        {name: (DIMS, empty, LAYERS[name]) for name in names}
+        | {name: (along[name], of.values.reshape(*shape[:2], -1), of.attrs) for name, of in beside.data_vars.items()},
+        coords={
+            "init_time": init,
+            "lead_time": leads,
+            "y": grid.y,
+            "x": grid.x,
+            "lat": ("y", grid.latlon(np.arange(grid.shape[0]), 0)[0]),
+            "lon": ("x", grid.latlon(0, np.arange(grid.shape[1]))[1]),
+            **beside.coords,
+        },
+        attrs=grid.part(slice(0, 1), slice(0, 1)).coordinates().attrs | beside.attrs,
+    )
     for name in names:
-        group.create_array(
-            name,
-            shape=(len(days), *grid.shape),
-            chunks=(1, *(min(edge, n) for n in grid.shape)),
-            dtype="float32",
-            fill_value=np.float32(np.nan),
-            dimension_names=("time", "y", "x"),
-            attributes=LAYERS[name] | {"grid_mapping": "crs", "coordinates": "lat lon"},
-            compressors=BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle"),
-        )
-    return group
+        store[name].encoding = {"compressors": (BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle"),)}
+    write_predictions(path, store, TITLE, chunks=dict(zip(DIMS, chunks, strict=True)), empty=True)
+    return open_maps(path)
+
+
+def open_maps(path: Path) -> zarr.Group:
+    """Open a store of maps to be filled; what was noted of its metadata when it was made is no longer looked at."""
+    return zarr.open_group(path, mode="r+", use_consolidated=False)
+
+
+def place_of(array: zarr.Array[Any], day: int) -> tuple[int, int]:
+    """Day of issue and lead of the map of a day, in the order of the days."""
+    return divmod(day, int(array.shape[1]))
 
 
 def write_cog(
@@ -105,7 +118,7 @@ def write_cog(
     """
     if not (store / "zarr.json").exists():
         raise VadoseError(f"{store}: no store of maps there; make one with: vadose downscale")
-    maps = xr.open_zarr(store, consolidated=False)
+    maps = by_day(xr.open_zarr(store, consolidated=False))
     names = [name for name in LAYERS if name in maps]
     if "soil_moisture" not in names:
         raise VadoseError(f"{store}: holds no 'soil_moisture' but {sorted(map(str, maps.data_vars))}; not maps")

@@ -19,9 +19,9 @@ def attributes_of(kept: dict[str, Any], fine: xr.Dataset, coarse: list[xr.Datase
     told = [data.attrs["simulated"] for data in (fine, *coarse) if "simulated" in data.attrs]
     told += [learnt["simulated"]] if "simulated" in learnt else []
     simulated = "unknown" if not told else "true" if "true" in told else "false"
-    found = {**learnt, "simulated": simulated, "title": "volumetric soil moisture, daily maps"}
-    if mode:
-        found["mode"] = mode
+    found = {"model": str(kept.get("name", "unnamed")), "weather": "none", "scenario": "all", **learnt}
+    found |= {"simulated": simulated} | ({"mode": mode} if mode else {})
+    found["causal"] = "true" if found.get("mode") == "causal" else "false"
     if issued := [data.attrs["init_time"] for data in coarse if "init_time" in data.attrs]:
         # Whatever else is given of the days ahead was not known on the day of issue, unless it is a forecast too.
         others = [data.attrs.get("weather") for data in coarse if "init_time" not in data.attrs]

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vadose.artefact import identity, is_current, provenance, remove, writing
+from vadose.artefact.predictions import consolidate
 from vadose.door.values import Outside, by_variable
 from vadose.errors import VadoseError
 from vadose.models.domain import domain_distance
@@ -27,7 +28,7 @@ from vadose.models.mixture import mixture
 from vadose.models.mmnet import Downscaler, Features, Fine, MMNet
 from vadose.parallel.workers import on_workers
 from vadose.predict.map_features import MapFeatures
-from vadose.predict.map_files import create_maps
+from vadose.predict.map_files import create_maps, open_maps, place_of
 from vadose.predict.map_notes import attributes_of, inputs_of
 from vadose.training.station_days import load
 
@@ -66,8 +67,8 @@ def downscale_maps(
     The next tile is read and the last one written while one is computed.
 
     Nothing is estimated outside of the ``mask`` of ``fine``, where no feature of ``fine`` is known, or where
-    no value of a history is. Single missing features are masked as the network learnt it; ``missing_share``
-    (time, feature) is the share of mapped pixels, of histories the share of their values too, that lacked one.
+    no value of a history is. Single missing features are masked as the network learnt it; ``missing_share`` (init_time,
+    lead_time, feature) is the share of mapped pixels, of histories the share of their values too, that lacked one.
 
     Single values outside the valid range of their feature are missing; the attribute ``values_outside`` and the
     terminal say how many.
@@ -90,9 +91,9 @@ def downscale_maps(
     days
         Days to map, rising.
     out
-        Zarr store of ``soil_moisture`` (time, y, x) [m3 m-3]; of ``soil_moisture_std`` where a network has a
-        deviation or there are several, of an ensemble that of their mixture; and of ``outside_training`` where
-        the checkpoint knows the domain of its training.
+        Zarr store of ``soil_moisture`` (init_time, lead_time, y, x) [m3 m-3], a day at lead 0; of
+        ``soil_moisture_std`` where a network has a deviation or there are several, that of their mixture; and of
+        ``outside_training`` where the checkpoint knows the domain of its training.
     tile
         Edge of the tiles that are computed at once and of the chunks of the store [cell].
     precision
@@ -144,10 +145,10 @@ def downscale_maps(
     job = _Job(checkpoint, fine, fields, when, precision, device, begun)
     run = job.run
     with writing(out) as scratch, on_workers(workers, scheduler) as do:
-        if not (is_current(begun, **inputs) and _DONE in zarr.open_group(begun, mode="r").attrs):
+        if not (is_current(begun, **inputs) and _DONE in open_maps(begun).attrs):
             remove(begun)
             _create(begun, run, tile, attributes | provenance(**inputs))
-        store = zarr.open_group(begun, mode="r+")
+        store = open_maps(begun)
         first, windows = int(store.attrs[_DONE]), _windows(run.features.grid.shape, tile)
         jobs = [(day, *window) for day in range(first, len(when)) for window in windows]
         done: Iterator[_Mapped]
@@ -165,6 +166,7 @@ def downscale_maps(
             progress(f"{out.stem}, values outside the valid range taken as missing, {found}", 1.0)
         for note in (_DONE, _OUTSIDE):
             store.attrs.pop(note, None)
+        consolidate(begun)
         begun.rename(scratch)
     return out
 
@@ -339,7 +341,7 @@ class _Job:
         return {name: value for name, value in self.__dict__.items() if name != "run"}
 
     def __call__(self, windows: list[_Window]) -> list[_Mapped]:
-        return list(_mapped(zarr.open_group(self.store, mode="r+"), self.run, windows))
+        return list(_mapped(open_maps(self.store), self.run, windows))
 
 
 def _windows(shape: tuple[int, int], tile: int) -> list[tuple[slice, slice]]:
@@ -376,8 +378,9 @@ def _written(windows: list[tuple[Future[None] | None, _Mapped]]) -> Iterator[_Ma
 
 def _noted(store: zarr.Group, done: Iterable[_Mapped], windows: int) -> Iterator[float]:
     """Note days as they are whole, and tell how far it is; workers may be done with a later one first."""
-    first, days = int(store.attrs[_DONE]), store["missing_share"].shape[0]
-    missing = np.zeros(store["missing_share"].shape)
+    shares = store["missing_share"]
+    first, days = int(store.attrs[_DONE]), shares.shape[0] * shares.shape[1]
+    missing = np.zeros((days, shares.shape[2]))
     pixels, counts = np.zeros(days, np.int64), np.zeros(days, np.int64)
     counts[:first] = windows
     outside = Outside({(name, on): n for name, on, n in store.attrs.get(_OUTSIDE, [])})
@@ -389,7 +392,7 @@ def _noted(store: zarr.Group, done: Iterable[_Mapped], windows: int) -> Iterator
         missing[day] += lacking if mapped else 0
         if counts[day] == windows:
             if pixels[day]:
-                store["missing_share"][day] = (missing[day] / pixels[day]).astype(np.float32)
+                shares[place_of(shares, day)] = (missing[day] / pixels[day]).astype(np.float32)
             outside |= of_days.pop(day)
             # Those before the first that is not whole.
             whole = int(np.cumprod(counts == windows).sum())
@@ -399,4 +402,4 @@ def _noted(store: zarr.Group, done: Iterable[_Mapped], windows: int) -> Iterator
 
 def _write(store: zarr.Group, layers: dict[str, NDArray[np.float32]], day: int, rows: slice, columns: slice) -> None:
     for name, values in layers.items():
-        store[name][day, rows, columns] = values
+        store[name][(*place_of(store[name], day), rows, columns)] = values

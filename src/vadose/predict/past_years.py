@@ -10,11 +10,13 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from vadose.artefact import identity, is_current, provenance, remove, writing
+from vadose.artefact.predictions import consolidate
+from vadose.door import by_day
 from vadose.errors import VadoseError
 from vadose.features.derived import derived
 from vadose.grid import grid_of
 from vadose.models.mixture import mixture
-from vadose.predict.map_files import create_maps
+from vadose.predict.map_files import create_maps, place_of
 from vadose.predict.map_notes import inputs_of
 from vadose.predict.maps import Progress, downscale_maps
 
@@ -51,9 +53,9 @@ def outlook_of_past_years(
         and daily fields that reach back over ``years``. The latter are kept up to the day of issue, those that say
         ``weather`` 'forecast' up to their last day; the days after are lent by the past years.
     out
-        Zarr store of ``soil_moisture`` and ``soil_moisture_std`` (time, y, x) [m3 m-3], and of ``outside_training``,
-        the mean of the years, where the checkpoint knows the domain of its training. It says ``weather`` 'past years'
-        and which.
+        Zarr store of ``soil_moisture`` and ``soil_moisture_std`` (init_time, lead_time, y, x) [m3 m-3], and of
+        ``outside_training``, the mean of the years, where the checkpoint knows the domain of its training. It says
+        ``weather`` 'past years' and which.
     years
         Two or more; their weather has to be known on the day of issue.
 
@@ -189,7 +191,7 @@ def _distribution(maps: xr.Dataset) -> tuple[NDArray[np.float32], NDArray[np.flo
 
 
 def _write_mixture(path: Path, members: list[Path], fine: xr.Dataset, tile: int, made_of: dict[str, Any]) -> None:
-    stores = [xr.open_zarr(member, consolidated=False, chunks=None) for member in members]
+    stores = [by_day(xr.open_zarr(member, consolidated=False, chunks=None)) for member in members]
     first = stores[0]
     shares = sum(store.missing_share for store in stores) / len(stores)
     attributes = first.attrs | {
@@ -207,6 +209,8 @@ def _write_mixture(path: Path, members: list[Path], fine: xr.Dataset, tile: int,
         for row in range(0, first.sizes["y"], tile):
             band = {"time": day, "y": slice(row, row + tile)}
             parts = (_distribution(store.isel(band)) for store in stores)
-            group[MOISTURE][day, band["y"]], group[DEVIATION][day, band["y"]] = mixture(parts, draws=True)
+            at = (*place_of(group[MOISTURE], day), band["y"])
+            group[MOISTURE][at], group[DEVIATION][at] = mixture(parts, draws=True)
             if OUTSIDE in first:
-                group[OUTSIDE][day, band["y"]] = np.mean([store[OUTSIDE].isel(band).values for store in stores], axis=0)
+                group[OUTSIDE][at] = np.mean([store[OUTSIDE].isel(band).values for store in stores], axis=0)
+    consolidate(path)

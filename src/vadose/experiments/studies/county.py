@@ -7,6 +7,7 @@ import pandas as pd
 import xarray as xr
 
 from vadose.artefact import identity, writing
+from vadose.door import by_day
 from vadose.door.days import Period
 from vadose.evaluation.county import score_county
 from vadose.evaluation.outlooks import score_outlooks
@@ -91,7 +92,7 @@ def study_county(
         store = downscale_maps(
             model, fine, coarse, days, out / "maps" / f"{name}.zarr", made_of=data, progress=progress
         )
-        maps[name] = xr.open_zarr(store, consolidated=False)
+        maps[name] = by_day(xr.open_zarr(store, consolidated=False))
         progress(f"scoring the maps of {name}", 0.0)
         scores = score_county(maps[name], truth, smap)
         scores.insert(0, "model", name)
@@ -181,8 +182,7 @@ def _outlooks(
             stores["outlook, past weather"] = past
         for kind, store in stores.items():
             opened = xr.open_zarr(store, consolidated=False)
-            maps = opened[[name for name in LAYERS if name in opened]].reindex(time=valid)
-            maps = maps.assign_coords(time=valid - day).rename(time="lead_time").expand_dims(init_time=[day])
+            maps = opened[[name for name in LAYERS if name in opened]].reindex(lead_time=valid - day)
             found.setdefault(kind, []).append(maps)
         progress("mapping outlooks", (number + 1) / len(issued))
     progress("mapping outlooks", 1.0)

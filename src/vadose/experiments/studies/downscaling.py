@@ -280,7 +280,8 @@ def _run(
             what=what,
             progress=progress,
         )
-        checkpoint["attributes"] = {key: table.attrs[key] for key in ("dataset", "mode", "simulated")}
+        said = ("dataset", "mode", "simulated", "layer")
+        checkpoint["attributes"] = {key: table.attrs[key] for key in said if key in table.attrs}
         mean, std = estimate(checkpoint, days, fold.test, passes=run.dropout_passes)
     with writing(folder) as scratch:
         scratch.mkdir()
