@@ -56,6 +56,33 @@ VARIABLES = {
     "rmax": ("relative_humidity", "%", "Daily Maximum Relative Humidity", 0.1, 0.0, "relative_humidity_max"),
     "rmin": ("relative_humidity", "%", "Daily Minimum Relative Humidity", 0.1, 0.0, "relative_humidity_min"),
 }
+_DAY = {
+    "description": "days since 1900-01-01",
+    "units": "days since 1900-01-01 00:00:00",
+    "long_name": "time",
+    "standard_name": "time",
+    "calendar": "gregorian",
+}
+# The first number is the centre of the first cell, as in the real files.
+_CRS = {
+    "grid_mapping_name": "latitude_longitude",
+    "longitude_of_prime_meridian": 0.0,
+    "semi_major_axis": 6378137.0,
+    "long_name": "WGS 84",
+    "inverse_flattening": 298.257223563,
+    "GeoTransform": f"{LON[0]} {1 / 24:.15f} 0  {LAT[0]:.15f} {-1 / 24:.15f} 0",
+}
+_FILE = {
+    "geospatial_bounds_crs": "EPSG:4326",
+    "Conventions": "CF-1.6",
+    "coordinate_system": "EPSG:4326",
+    "author": "vadose, simulated in the form of gridMET",
+    "note1": "The projection information for this file is: GCS WGS 1984.",
+    "note2": "Citation: Abatzoglou, J.T., 2013, DOI: 10.1002/joc.3413",
+    "note5": "Days correspond approximately to calendar days ending at midnight, Mountain Standard Time "
+    "(7 UTC the next calendar day)",
+    "simulated": MARK,
+}
 
 
 def write_gridmet(
@@ -169,27 +196,9 @@ def _lay_out(file: Any, short: str, packed: bool, order: tuple[str, ...]) -> Non
         )
         axis[:] = centres
     day = file.createVariable("day", "f8", ("day",), chunksizes=(366,))
-    day.setncatts(
-        {
-            "description": "days since 1900-01-01",
-            "units": "days since 1900-01-01 00:00:00",
-            "long_name": "time",
-            "standard_name": "time",
-            "calendar": "gregorian",
-        }
-    )
+    day.setncatts(_DAY)
     crs = file.createVariable("crs", "u2", ("crs",))
-    # The first number is the centre of the first cell, as in the real files.
-    crs.setncatts(
-        {
-            "grid_mapping_name": "latitude_longitude",
-            "longitude_of_prime_meridian": 0.0,
-            "semi_major_axis": 6378137.0,
-            "long_name": "WGS 84",
-            "inverse_flattening": 298.257223563,
-            "GeoTransform": f"{LON[0]} {1 / 24:.15f} 0  {LAT[0]:.15f} {-1 / 24:.15f} 0",
-        }
-    )
+    crs.setncatts(_CRS)
     crs[:] = 3
     variable = file.createVariable(
         internal,
@@ -215,16 +224,4 @@ def _lay_out(file: Any, short: str, packed: bool, order: tuple[str, ...]) -> Non
     )
     if packed:
         variable.setncatts({"scale_factor": scale, "add_offset": offset, "_Unsigned": "true"})
-    file.setncatts(
-        {
-            "geospatial_bounds_crs": "EPSG:4326",
-            "Conventions": "CF-1.6",
-            "coordinate_system": "EPSG:4326",
-            "author": "vadose, simulated in the form of gridMET",
-            "note1": "The projection information for this file is: GCS WGS 1984.",
-            "note2": "Citation: Abatzoglou, J.T., 2013, DOI: 10.1002/joc.3413",
-            "note5": "Days correspond approximately to calendar days ending at midnight, Mountain Standard Time "
-            "(7 UTC the next calendar day)",
-            "simulated": MARK,
-        }
-    )
+    file.setncatts(_FILE)

@@ -40,6 +40,19 @@ FORCING = {
     "SWdown": (204, 1, 0, 3, "W m-2", "Shortwave radiation flux downwards (surface)"),
 }
 
+OF_DAY = (
+    "air_temperature",
+    "air_temperature_max",
+    "air_temperature_min",
+    "specific_humidity",
+    "surface_pressure",
+    "eastward_wind",
+    "northward_wind",
+    "longwave_radiation",
+    "precipitation",
+    "shortwave_radiation",
+)
+
 
 def write_nldas_noah(
     truth: xr.Dataset, folder: Path, version: str = "2.0", hours: Iterable[int] = range(24), subset: bool = False
@@ -83,25 +96,13 @@ def write_nldas_noah(
                 layer = f"{top}_{bottom}cm"
                 fields[f"SoilM_{layer}"] = (
                     moisture[name][number] * thickness,
-                    level
-                    | {
-                        "indicatorOfParameter": 86,
-                        "units": "kg m-2",
-                        "digits": 3,
-                        "long_name": f"Soil moisture content ({top}-{bottom} cm)",
-                    },
+                    level | _described(86, "kg m-2", f"Soil moisture content ({top}-{bottom} cm)"),
                 )
                 if subset:
                     continue
                 fields[f"SoilT_{layer}"] = (
                     temperature[number] + warmer,
-                    level
-                    | {
-                        "indicatorOfParameter": 85,
-                        "units": "K",
-                        "digits": 3,
-                        "long_name": f"Soil temperature ({top}-{bottom} cm)",
-                    },
+                    level | _described(85, "K", f"Soil temperature ({top}-{bottom} cm)"),
                 )
             paths.append(_write(folder, "NLDAS_NOAH0125_H", version, day + pd.Timedelta(hours=hour), fields, axes))
     return paths
@@ -129,21 +130,7 @@ def write_nldas_forcing(
         The granules, in order of time.
     """
     lat, lon = np.meshgrid(LAT, LON, indexing="ij")
-    day_of = {
-        name: at(truth[name], lat, lon)
-        for name in (
-            "air_temperature",
-            "air_temperature_max",
-            "air_temperature_min",
-            "specific_humidity",
-            "surface_pressure",
-            "eastward_wind",
-            "northward_wind",
-            "longwave_radiation",
-            "precipitation",
-            "shortwave_radiation",
-        )
-    }
+    day_of = {name: at(truth[name], lat, lon) for name in OF_DAY}
     swing = (day_of["air_temperature_max"] - day_of["air_temperature_min"]) / 2
     # Share of the day's sunshine in each hour, by the local solar hour of its middle.
     local = np.arange(0.5, 24)[:, None] + LON / 15
@@ -167,20 +154,15 @@ def write_nldas_forcing(
             }
             fields = {}
             for name, (parameter, kind, level, step, units, long_name) in FORCING.items():
-                fields[name] = (
-                    values[name],
-                    {
-                        "indicatorOfParameter": parameter,
-                        "indicatorOfTypeOfLevel": kind,
-                        "level": level,
-                        "step": step,
-                        "units": units,
-                        "long_name": long_name,
-                        "digits": {"Qair": 6, "PSurf": 0}.get(name, 3),
-                    },
-                )
+                place = {"indicatorOfTypeOfLevel": kind, "level": level, "step": step}
+                described = _described(parameter, units, long_name, {"Qair": 6, "PSurf": 0}.get(name, 3))
+                fields[name] = values[name], place | described
             paths.append(_write(folder, "NLDAS_FORA0125_H", version, day + pd.Timedelta(hours=hour), fields))
     return paths
+
+
+def _described(parameter: int, units: str, long_name: str, digits: int = 3) -> dict[str, Any]:
+    return {"indicatorOfParameter": parameter, "units": units, "digits": digits, "long_name": long_name}
 
 
 def _reached(truth: xr.Dataset) -> tuple[Array, Array]:
@@ -228,15 +210,8 @@ def _netcdf(
         for name, size in (("time", 1), ("lat", shape[0]), ("lon", shape[1]), ("bnds", 2)):
             file.createDimension(name, size)
         time = file.createVariable("time", "f8", ("time",))
-        time.setncatts(
-            {
-                "units": "hours since 1979-01-01 00:00:00",
-                "calendar": "standard",
-                "standard_name": "time",
-                "long_name": "time",
-                "bounds": "time_bnds",
-            }
-        )
+        time.setncatts({"units": "hours since 1979-01-01 00:00:00", "calendar": "standard", "standard_name": "time"})
+        time.setncatts({"long_name": "time", "bounds": "time_bnds"})
         time[:] = hours
         file.createVariable("time_bnds", "f8", ("time", "bnds"))[:] = [[hours - 1, hours]]
         for name, centres, standard in (("lat", axes[0], "latitude"), ("lon", axes[1], "longitude")):
