@@ -9,8 +9,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import xarray as xr
+from typer.testing import CliRunner
 
 import vadose as vd
+from vadose.cli import app
 from vadose.stations.store import build_stations
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
@@ -94,6 +96,61 @@ def test_the_lines_of_the_readme_run(at_hand: Path, monkeypatch: pytest.MonkeyPa
     moister = cube.assign(soil_moisture_filled=cube.soil_moisture_filled + 0.01)
     again = vd.forecast("runs/persistence", moister, init=("2019-06-01", "2019-07-28"), out="moister.zarr")
     np.testing.assert_allclose(again.soil_moisture.values, first + 0.01, atol=1e-6)
+
+
+MINE = """
+import torch
+from torch import nn
+
+
+class Wetter(nn.Module):
+    def __init__(self, channels, by=0.01):
+        super().__init__()
+        self.channels, self.by = channels, by
+
+    def fit(self, batches):
+        for _ in batches:
+            break
+
+    def forward(self, inputs):
+        last = inputs.history[:, -1, self.channels.position(self.channels.target)]
+        return last[:, None].expand(-1, len(self.channels.leads), -1, -1) + self.by
+"""
+
+
+def test_a_model_of_ones_own_is_trained_and_forecasts(
+    at_hand: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On the command line, where workers and later commands know it by its name alone."""
+    monkeypatch.setitem(vd.MODELS, "my_models:Wetter", None)  # forgotten after the test
+    del vd.MODELS["my_models:Wetter"]
+    Path("my_models.py").write_text(MINE)
+    Path("mine.yaml").write_text(
+        EXPERIMENT.split("runs:")[0] + "runs:\n  wetter: {model: 'my_models:Wetter', hyper: {by: 0.02}}\n"
+    )
+
+    def run(*arguments: str) -> str:
+        result = CliRunner().invoke(app, list(arguments))
+        return str(result.exception) if result.exception else result.output
+
+    own = ("--model", "my_models:Wetter")
+    run("build", "world/granules", "--recipe", "recipe.yaml")
+    assert "unknown model 'my_models:Wetter'" in run("train", "cube.zarr", "-e", "mine.yaml")
+    assert "runs/wetter" in run("train", "cube.zarr", "-e", "mine.yaml", *own)
+    days = ("--from", "2019-06-01", "--to", "2019-06-05")
+    assert "f.zarr" in run("forecast", "runs/wetter", "cube.zarr", *days, "--out", "f.zarr", *own)
+    made, cube = vd.open("f.zarr"), vd.open("cube.zarr")
+    last = cube.soil_moisture_filled.sel(time=made.init_time.values).values
+    np.testing.assert_allclose(made.soil_moisture.sel(lead_time="7D").values, last + 0.02, atol=1e-6)
+    for wrong, message in (
+        ("my_models", "write MODULE:CLASS"),
+        ("mine_not:X", "cannot be imported"),
+        ("my_models:Dryer", "has no class 'Dryer'"),
+    ):
+        assert message in run("train", "cube.zarr", "-e", "mine.yaml", "--model", wrong)
+    code = "import vadose as vd; vd.forecast('runs/wetter', 'cube.zarr', init='2019-06-01')"
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert "is one of your own; name it with --model my_models:Wetter" in done.stderr
 
 
 def test_mistakes_are_told_in_a_line(at_hand: Path) -> None:

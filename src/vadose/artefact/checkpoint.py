@@ -69,6 +69,11 @@ def _check(
             build(kept)
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             reason = " ".join(str(error).split())[:200]
+            if ":" in str(kept.get("name")):
+                raise VadoseError(
+                    f"{path}: its model {kept['name']!r} is one of your own; name it with --model {kept['name']}, or "
+                    "in Python vd.MODELS[name] = the class"
+                ) from error
             raise VadoseError(
                 f"{path}: its model {kept.get('name')!r} is none of this version of vadose ({reason}); make one with: "
                 f"{made_by}"

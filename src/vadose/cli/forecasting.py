@@ -13,10 +13,12 @@ from vadose.cli.terminal import (
     Cube,
     ExperimentName,
     Out,
+    OwnModel,
     app,
     console,
     day_of,
     progress_bars,
+    register_own,
     say,
     say_age,
     say_done,
@@ -37,6 +39,7 @@ def train(
     cube: Cube,
     experiment: ExperimentName = "conus",
     run: Annotated[list[str] | None, typer.Option(help="Train only this run; may be repeated.")] = None,
+    model: OwnModel = None,
     out: Out = Path("runs"),
 ) -> None:
     """Train the runs of an experiment; an interrupted training goes on from its last epoch.
@@ -49,6 +52,7 @@ def train(
     from vadose.experiments import load_experiment
 
     console.quiet = os.environ.get("RANK", "0") != "0"
+    register_own(model)
     chosen = load_experiment(experiment)
     with progress_bars() as tell:
         folders = api.train(cube, chosen, run=run, out=out, progress=tell)
@@ -83,6 +87,7 @@ def forecast(
         bool, typer.Option("--hindsight", help="Let the climatology hold days after the first day of issue.")
     ] = False,
     picture: Annotated[Path | None, typer.Option("--map", help="Draw drought classes and percentiles here.")] = None,
+    model: OwnModel = None,
     workers: Annotated[
         int, typer.Option(min=1, help="Processes on this machine; each forecasts blocks of 64 days of issue.")
     ] = 1,
@@ -110,6 +115,7 @@ def forecast(
         raise VadoseError(
             "--map draws percentiles: give the days of the local climatology too, --climatology FIRST..LAST"
         )
+    register_own(model)
     span = span_of(climatology) if climatology else None
     issued: str | tuple[str, str] = "latest"
     if init is None:
@@ -270,6 +276,7 @@ def study(
     scenario: Annotated[
         list[str] | None, typer.Option(help="Of downscaling: on-site, off-site, cross-region, blocked; all by default.")
     ] = None,
+    model: OwnModel = None,
 ) -> None:
     """Do the whole road on a folder of data, resumable: build, train, forecast, evaluate, report.
 
@@ -288,6 +295,7 @@ def study(
 
     if (data is None) == (cube is None):
         raise VadoseError("give either --data, a folder of files as published, or --cube, a cube built already")
+    register_own(model)
     chosen, title = load_study(experiment), f"Study {Path(experiment).stem}"
     say_former_keys(chosen)
     if chosen.kind == "downscaling":

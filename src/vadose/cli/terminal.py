@@ -54,7 +54,22 @@ ExperimentName = Annotated[
         help=EXPERIMENTS,
     ),
 ]
+OwnModel = Annotated[
+    list[str] | None,
+    typer.Option("--model", help="A model of your own, MODULE:CLASS, which experiments name so; may be repeated."),
+]
 Cube = Annotated[Path, typer.Argument(help="Cube made by 'vadose build'.")]
+
+
+def register_own(models: list[str] | None) -> None:
+    """Enter models of the user's own, MODULE:CLASS, among those known."""
+    for name in models or ():
+        from vadose.models.own import register
+
+        try:
+            register(name)
+        except ValueError as error:
+            raise VadoseError(f"--{error}") from error
 
 
 def say_done(out: Path, page: Path) -> None:

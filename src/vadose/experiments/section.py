@@ -73,7 +73,7 @@ def check_arguments(call: Callable[..., Any], given: Mapping[str, Any], beside: 
         if key not in known:
             raise ValueError(f"unknown key 'hyper.{key}' of {what}{nearest(key, known)}")
         try:
-            TypeAdapter(types[key]).validate_python(value)
+            TypeAdapter(types.get(key, Any)).validate_python(value)
         except ValidationError as error:
             raise ValueError(f"'hyper.{key}' of {what} is {value!r}: {error.errors()[0]['msg']}") from error
 
