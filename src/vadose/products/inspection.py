@@ -1,5 +1,6 @@
 """What a file or folder holds: product, version, time, grid, variables, units, share of valid values."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from inspect import signature
 from pathlib import Path
@@ -63,23 +64,7 @@ def inspect(path: Path, *, product: str | None = None, bbox: BBox | None = None,
         if known.kind != "grid":
             raise VadoseError(f"{path}: {known.title} is no gridded product; leave the box away")
         options["bbox"] = bbox
-    lacking: list[str] = []
-    while True:
-        try:
-            parts = _parts(known.read(path, **options))
-            break
-        except NeedsError as error:
-            if error.instead.keys() <= options.keys():
-                raise
-            # A file alone, or the middle of a large one, is worth a look all the same; what is left out is said.
-            options |= error.instead
-            lacking.append(str(error))
-        except VadoseError as error:
-            if not lacking:
-                raise
-            raise VadoseError(
-                f"{'; '.join(lacking)}; a look without it says: {str(error).removeprefix(f'{path}: ')}"
-            ) from error
+    parts, lacking = _look(path, known.read, options)
     if not parts:
         raise VadoseError(f"{path}: {known.title} with nothing in it")
     first = parts[0]
@@ -102,6 +87,26 @@ def inspect(path: Path, *, product: str | None = None, bbox: BBox | None = None,
         there = {c.name: c.valid for c in _contents(_parts(known.read(path, quality="all", **options)))}
         contents = tuple(replace(c, there=there[c.name]) for c in contents)
     return Inspection(name, {key: text for key, text in said.items() if text}, contents)
+
+
+def _look(path: Path, read: Callable[..., Any], options: dict[str, Any]) -> tuple[list[xr.Dataset], list[str]]:
+    """What a reader gives, and what had to be left out for it, which is added to the options."""
+    lacking: list[str] = []
+    while True:
+        try:
+            return _parts(read(path, **options)), lacking
+        except NeedsError as error:
+            if error.instead.keys() <= options.keys():
+                raise
+            # A file alone, or the middle of a large one, is worth a look all the same; what is left out is said.
+            options |= error.instead
+            lacking.append(str(error))
+        except VadoseError as error:
+            if not lacking:
+                raise
+            raise VadoseError(
+                f"{'; '.join(lacking)}; a look without it says: {str(error).removeprefix(f'{path}: ')}"
+            ) from error
 
 
 def _parts(found: Any) -> list[xr.Dataset]:
