@@ -314,7 +314,7 @@ def forecast(
     first, last = (init, init) if isinstance(init, str) else init
     if weather:
         if first != last:
-            raise VadoseError("weather ahead is foretold on one day of issue: give one day as init")
+            raise VadoseError("a weather forecast is of one day of issue: give one day as init")
         granules = [Path(granule) for granule in weather]
         wanted = None if init == "latest" else first
         opened = with_weather_ahead(opened, granules, weather_ahead(checkpoint), init=wanted, member=member)

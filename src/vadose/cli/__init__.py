@@ -1,4 +1,4 @@
-"""The command line: one sub-command for each step of the road."""
+"""The command line: one sub-command for each step of the pipeline."""
 
 import os
 import sys

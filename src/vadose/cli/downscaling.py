@@ -42,7 +42,7 @@ def downscale(
     ] = "soil_moisture_smap_l4",
     past_years: Annotated[
         str | None,
-        typer.Option(help="Years whose weather is lent after the day of issue, 2015..2020; left out, the store's."),
+        typer.Option(help="Years whose weather follows the day of issue, 2015..2020; left out, the store's."),
     ] = None,
     bbox: Annotated[str | None, typer.Option(help="Part of the map: 'west,south,east,north' in degrees.")] = None,
     cog: Annotated[Path | None, typer.Option(help="Write a Cloud-Optimised GeoTIFF a day into this folder.")] = None,
@@ -59,7 +59,7 @@ def downscale(
     """Map soil moisture at 100 m, a map a day.
 
     With a forecast of `vadose forecast` as the coarse field the maps are of its valid days: a field's outlook. Its
-    store says `weather: perfect` where the weather ahead is analysed, an upper bound, `forecast` where it is foretold.
+    store says `weather: perfect` where the weather ahead is analysed, an upper bound, else `weather: forecast`.
     Where no weather forecast reaches, `--past-years` makes an outlook of the weather that past years had.
 
     Example: `vadose downscale model.pt fine.zarr --coarse weather.zarr --date 2020-06-01 --cog maps`
@@ -78,10 +78,10 @@ def downscale(
     if not len(days):
         raise VadoseError(f"--from {first} --to {last}: the last day lies before the first")
     fields = [as_coarse(open_store(path), str(path), init and day_of(init, "--init"), coarse_name) for path in coarse]
-    if foretold := [field for field in fields if "init_time" in field.attrs]:
-        days = days.intersection(pd.DatetimeIndex(foretold[0].time.values))
+    if forecast := [field for field in fields if "init_time" in field.attrs]:
+        days = days.intersection(pd.DatetimeIndex(forecast[0].time.values))
         if not len(days):
-            valid = ", ".join(f"{day:%Y-%m-%d}" for day in pd.DatetimeIndex(foretold[0].time.values))
+            valid = ", ".join(f"{day:%Y-%m-%d}" for day in pd.DatetimeIndex(forecast[0].time.values))
             raise VadoseError(f"--from {first} --to {last or first}: the forecast is valid on {valid}; map these")
     features = as_cube(open_store(fine), str(fine))
     part = part_of(features, box_of(bbox)) if bbox else features

@@ -110,7 +110,7 @@ def forecast(
     if (init is None) == (first is None and last is None) or (first is None) != (last is None):
         raise VadoseError("give the days of issue: --from and --to, or --init DAY, or --init latest")
     if weather and init is None:
-        raise VadoseError("--weather is what is foretold on one day of issue: give --init DAY, or --init latest")
+        raise VadoseError("--weather is the forecast of one day of issue: give --init DAY, or --init latest")
     if picture and not climatology:
         raise VadoseError(
             "--map draws percentiles: give the days of the local climatology too, --climatology FIRST..LAST"
@@ -167,7 +167,7 @@ def forecast_rival(
     last: Annotated[str | None, typer.Option("--to", help="Last day of issue.")] = None,
     out: Out = Path("rival.zarr"),
 ) -> None:
-    """Write the soil moisture that GEFS or GFS foretell, as a store to score beside forecasts.
+    """Write the soil moisture that GEFS or GFS forecast, as a store to score beside forecasts.
 
     It is the moisture of the weather model's own soil, not corrected: compare R and ubRMSE, not the bias.
 
@@ -278,7 +278,7 @@ def study(
     ] = None,
     model: OwnModel = None,
 ) -> None:
-    """Do the whole road on a folder of data, resumable: build, train, forecast, evaluate, report.
+    """Run the whole pipeline on a folder of data, resumable: build, train, forecast, evaluate, report.
 
     Of `conus` the data are the hydroDL database, of `india` the archives of the soil-water index, of `stations` and
     `downscale-stations` the folders `uscrn_daily01`, `scan_daily` and `station_meta`; with a recipe they are
@@ -323,7 +323,7 @@ def demo(
     ] = False,
     out: Out = Path("demo"),
 ) -> None:
-    """Show the whole road in minutes, on a simulated world where nothing is downloaded.
+    """Show the whole pipeline in minutes, on a simulated world where nothing is downloaded.
 
     Example: `vadose demo` or, on real data, `vadose demo --data data/conusv4f1`
     """

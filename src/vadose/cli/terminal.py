@@ -26,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="""Soil-moisture forecasts from satellite, weather, soil and terrain data.
 
-The road, each step a command that reads files and writes one artefact:
+The pipeline, each step a command that reads files and writes one artefact:
 
 **fetch** -> granules · **build** -> a cube · **train** -> a run · **forecast** -> a store ·
 **evaluate** -> scores · **report** -> a page

@@ -1,4 +1,4 @@
-"""A cube continued by a weather forecast: after the day of issue it holds the weather foretold, and nothing else."""
+"""A cube continued by a weather forecast: after the day of issue it holds the weather forecast, and nothing else."""
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -35,13 +35,13 @@ def with_weather_ahead(
 ) -> xr.Dataset:
     """Cut a cube at the day of issue and continue it by the days of a weather forecast.
 
-    On the days foretold the variables in ``names`` hold the forecast, interpolated bilinearly between its
+    On the days forecast the variables in ``names`` hold the forecast, interpolated bilinearly between its
     grid points at each cell's centre, or at each station; all else is NaN there, and so are cells off the
     ``mask``. What the forecast lacks is computed of its own fields where a formula is known:
     ``vapor_pressure_deficit`` and ``reference_evapotranspiration`` (of grass, and ``_alfalfa``) by the daily
     equations of ASCE, which gridMET's evapotranspiration is of too; ``wind_speed`` of the day's mean components,
     which is lower than the mean speed; and the antecedent sums ``precipitation_7d`` ... of the cube's days and
-    the foretold ones. After the last day foretold there is no day: leads beyond it stay NaN.
+    those forecast. After the last day forecast there is no day: leads beyond it stay NaN.
 
     Nothing is corrected. The forecast differs from the analysis that a model learnt from by its errors, which
     grow with the lead, and by its bias; its days are UTC days, where those of gridMET end at 07:00 UTC and those
@@ -116,7 +116,7 @@ def with_weather_ahead(
         before = known.precipitation.isel(time=slice(-length, None)).load()
         total = features.antecedent_sum(_joined(before, ahead["precipitation"]).astype(float), length)
         ahead[name] = total.sel(time=days).astype(np.float32)
-        made_of[name] = "sums of the cube's days and the foretold ones"
+        made_of[name] = "sums of the cube's days and those forecast"
     continued = _longer(known, days)
     for name in names:
         continued[name] = _joined(known[name], ahead[name]).assign_attrs(

@@ -1,4 +1,4 @@
-"""Soil moisture that a weather model foretells, as a forecast store: a rival to score beside our own forecasts."""
+"""Soil moisture that a weather model forecasts, as a store: a rival to score beside our own forecasts."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path

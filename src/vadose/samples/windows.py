@@ -129,8 +129,8 @@ class Samples:
         self.reach = max(channels.leads)
         self.outside, source = Outside(), str(cube.encoding.get("source", "the cube"))
 
-        foretold, observed = len(channels.leads) * len(channels.above), 1 + bool(correlated)
-        fields = (look_back - 1 + self.n_days) * len(channels.history) + self.n_days * foretold
+        forecast, observed = len(channels.leads) * len(channels.above), 1 + bool(correlated)
+        fields = (look_back - 1 + self.n_days) * len(channels.history) + self.n_days * forecast
         fields += (self.n_days + self.reach) * (len(channels.future) + observed)
         self._room = Arrays(4 * fields * rows * columns, on_disk)
 

@@ -100,12 +100,12 @@ def study_county(
         progress(f"scoring the maps of {name}", 1.0)
     shown_run = experiment.maps[-1]
     model = out / "stations" / "runs" / "network" / INSIDE / shown_run / "model.pt"
-    foretold = _forecast_field(smap, days, out / "outlooks", progress)
+    forecast = _forecast_field(smap, days, out / "outlooks", progress)
     years = range(experiment.first.year, days[0].year)
     data["data"] = identity(county, out / "outlooks" / "coarse.zarr")
-    ahead = _outlooks(model, fine, coarse, foretold, days[::every], years, out / "outlooks", data, progress)
+    ahead = _outlooks(model, fine, coarse, forecast, days[::every], years, out / "outlooks", data, progress)
     progress("scoring the outlooks", 0.0)
-    outlooks = score_outlooks(ahead, maps[shown_run], truth, foretold)
+    outlooks = score_outlooks(ahead, maps[shown_run], truth, forecast)
     progress("scoring the outlooks", 1.0)
     simulated = truth.attrs["simulated"] == "true"
     wettest = int(np.argmax(truth.soil_moisture.mean(("y", "x")).values))

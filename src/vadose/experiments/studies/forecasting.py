@@ -1,4 +1,4 @@
-"""The whole road in one resumable go: build, train, forecast, evaluate, report."""
+"""The whole pipeline, resumable: build, train, forecast, evaluate, report."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ def study(
     by those fitted anew on training and validation days; the latter only when the cube holds
     observations of the test period. Layers are gone through from the surface down, so that the runs below
     are given the forecasts of the layers above, never the observations. The rivals of an experiment stand in every
-    table beside its runs, at the leads they reach: there all are scored on the days the rivals foretell too, so that
+    table beside its runs, at the leads they reach: there all are scored on the days the rivals forecast too, so that
     days without one cost every run samples.
 
     Parameters
@@ -74,17 +74,17 @@ def study(
         When the cube does not hold the periods of the experiment, or any stage or `vadose.experiments.studies.checks`
         finds its input wrong.
     """
-    road = _Road(experiment, cube_path, out / "runs", out / "forecasts", progress, stations)
-    phases = road.phases()
+    pipeline = _Pipeline(experiment, cube_path, out / "runs", out / "forecasts", progress, stations)
+    phases = pipeline.phases()
     evaluations: dict[str, list[Path]] = {phase: [] for phase in phases}
-    truths: dict[str, xr.Dataset] = {"": road.scored()}
+    truths: dict[str, xr.Dataset] = {"": pipeline.scored()}
     if stations:
-        truths["-stations"] = road.stations
-    for layer in road.layers:
-        road.train(layer)
+        truths["-stations"] = pipeline.stations
+    for layer in pipeline.layers:
+        pipeline.train(layer)
         for phase, period in phases.items():
-            stores = [xr.open_zarr(store, consolidated=False) for store in road.forecast(layer, phase)]
-            stores += road.rivals(layer, stores[0])
+            stores = [xr.open_zarr(store, consolidated=False) for store in pipeline.forecast(layer, phase)]
+            stores += pipeline.rivals(layer, stores[0])
             for suffix, observed in truths.items():
                 folder = out / "evaluation" / f"{phase}{suffix}" / layer.folder
                 what = f"evaluating {phase}{suffix} {layer.folder}".rstrip()
@@ -96,8 +96,8 @@ def study(
                     period=(period.first, period.last),
                     min_pairs=min_pairs(experiment, phase),
                     allow_learnt_days=True,  # looked at by vadose.experiments.studies.checks; the tables say the rest
-                    cube=road.cube if suffix else None,
-                    products={n: road.cube[v] for n, v in layer.config.products.items()} if suffix else None,
+                    cube=pipeline.cube if suffix else None,
+                    products={n: pipeline.cube[v] for n, v in layer.config.products.items()} if suffix else None,
                 )
                 progress(what, 1.0)
                 evaluations[phase].append(folder)
@@ -105,24 +105,25 @@ def study(
     with writing(out / "scores.csv") as scratch:
         tables = [pd.read_csv(folder / "scores.csv", dtype=str, keep_default_na=False) for folder in last]
         pd.concat(tables).to_csv(scratch, index=False)
-    if len(road.layers) > 1:
+    if len(pipeline.layers) > 1:
         phase = list(phases)[-1]
         for suffix in truths:
             progress(f"drawing the paper's figures {phase}{suffix}", 0.0)
-            shown = road.shown()
+            shown = pipeline.shown()
             maps = {
-                layer.name: xr.open_zarr(road.store(layer, phase, shown), consolidated=False) for layer in road.layers
+                layer.name: xr.open_zarr(pipeline.store(layer, phase, shown), consolidated=False)
+                for layer in pipeline.layers
             }
             first = next(iter(maps.values()))
             begin, end = pd.Timestamp(phases[phase].first), pd.Timestamp(phases[phase].last)
-            middle = begin + (min(end, pd.Timestamp(road.cube.time.values[-1])) - begin) // 2
+            middle = begin + (min(end, pd.Timestamp(pipeline.cube.time.values[-1])) - begin) // 2
             paper_tables(
-                {layer.name: out / "evaluation" / f"{phase}{suffix}" / layer.folder for layer in road.layers},
+                {layer.name: out / "evaluation" / f"{phase}{suffix}" / layer.folder for layer in pipeline.layers},
                 out / f"paper{suffix}",
                 run="|".join(first.attrs[key] for key in ("model", "weather", "scenario")),
                 # Stations one below the other make no map.
-                forecasts=maps if road.cube.attrs["grid_crs"] else None,
-                cube=road.cube,
+                forecasts=maps if pipeline.cube.attrs["grid_crs"] else None,
+                cube=pipeline.cube,
                 day=f"{middle:%Y-%m-%d}",
             )
             progress(f"drawing the paper's figures {phase}{suffix}", 1.0)
@@ -146,8 +147,8 @@ def train_all(
     known = [*experiment.runs, *experiment.blends]
     if unknown := [name for name in names or () if name not in known]:
         raise VadoseError(f"unknown run {unknown}; the experiment has {known}")
-    road = _Road(experiment, cube, out, out / ".above", progress)
-    return [folder for layer in road.layers for folder in road.train(layer, names)]
+    pipeline = _Pipeline(experiment, cube, out, out / ".above", progress)
+    return [folder for layer in pipeline.layers for folder in pipeline.train(layer, names)]
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,7 @@ class _Layer:
     folder: str
 
 
-class _Road:
+class _Pipeline:
     """What all stages of a study share: the cube, loaded once, and where things lie."""
 
     def __init__(

@@ -45,7 +45,7 @@ def write_weather_forecast(
 ) -> list[Path]:
     """Write the granules of one run that starts at the end of the truth's first day.
 
-    The run foretells the days after the first as they come: its leads reach the end of the truth. Within
+    The run forecasts the days after the first as they come: its leads reach the end of the truth. Within
     a day rain falls in some of its 3-hour parts, the sun follows the local hour and the temperature swings
     between its extremes; over each day rain sums and states average to the truth.
 
