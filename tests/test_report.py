@@ -1,5 +1,5 @@
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,11 @@ import xarray as xr
 
 from vadose.errors import VadoseError
 from vadose.evaluation import evaluate
+from vadose.evaluation.metrics import METRICS, PP, QQ, Metric, N
+from vadose.evaluation.metrics import metric as metric_of
 from vadose.models import MODELS
 from vadose.reports.page import build_report, build_tables_report
-from vadose.reports.plots import COLOURS, OTHER_COLOURS, colours_of
+from vadose.reports.plots import COLOURS, OTHER_COLOURS, colours_of, plot_by_lead
 
 LEADS = (1, 3, 7)
 
@@ -194,3 +196,25 @@ def test_a_page_of_tables_says_why_a_score_has_no_interval(tmp_path: Path) -> No
     assert "0.9 –" in page
     assert "0.8 [0.7, 0.85]" in page
     assert "the record is shorter than 120 days" in page
+
+
+def amplitude(m: np.ndarray) -> np.ndarray:
+    """How much more the predictions vary than the observations."""
+    return (m[..., PP] / m[..., N]) ** 0.5 / (m[..., QQ] / m[..., N]) ** 0.5 - 1
+
+
+@pytest.mark.parametrize("metric", [amplitude, Metric(amplitude, "excess amplitude")])
+def test_a_new_metric_is_a_line_and_stands_in_tables_report_and_plots(
+    metric: Callable[[np.ndarray], np.ndarray],
+    small_cube: xr.Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(METRICS, "amplitude", metric)
+    folder = evaluation(small_cube, tmp_path / "e", runs=RUNS[:3])
+    tables = {name: pd.read_csv(folder / f"{name}.csv") for name in ("scores", "comparisons")}
+    assert all("amplitude" in set(table.metric) for table in tables.values())
+    page = build_report([folder], tmp_path / "report.html", title="mine").read_text()
+    assert f">{metric_of('amplitude').title}</td>" in page
+    drawn = [axis.get_ylabel() for axis in plot_by_lead(tables["scores"]).axes]
+    assert f"median {metric_of('amplitude').title}" in drawn

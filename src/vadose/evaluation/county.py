@@ -12,7 +12,8 @@ from vadose.door import as_cube
 from vadose.door.values import MARGIN, checked
 from vadose.errors import VadoseError
 from vadose.evaluation import intervals
-from vadose.evaluation.metrics import BETTER, METRICS, moments
+from vadose.evaluation.metrics import METRICS, moments
+from vadose.evaluation.metrics import metric as metric_of
 from vadose.evaluation.paired import score
 from vadose.grid import grid_of
 
@@ -138,8 +139,9 @@ def _in_space(estimates: Array, actual: Array) -> Iterator[dict[str, Any]]:
         for name, daily in (*zip(ESTIMATES, (maps, coarse), strict=True), (DIFFERENCE, maps - coarse)):
             seen = np.isfinite(daily)
             row = _row(name, "space", metric, *_mean_of_days(daily[:, None]))
-            if name == DIFFERENCE and seen.any():
-                gain = BETTER[metric](maps[seen]) - BETTER[metric](coarse[seen])
+            better = metric_of(metric).better
+            if name == DIFFERENCE and better and seen.any():
+                gain = better(maps[seen]) - better(coarse[seen])
                 row["share_better"] = float(np.mean(gain > 0))
             yield row
 

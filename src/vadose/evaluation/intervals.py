@@ -14,7 +14,7 @@ than 16 days are not looked at:
 what is faster (noise of a sensor, single missing days) is seen as a floor. The quantile is that of Student's t with
 a quarter as many degrees of freedom as there are independent days, :math:`T \tanh(\lambda / 2)`, and no fewer than
 four: squared errors are skewed, and their variance is known less well than that of Gaussian values. An interval is
-made on a scale on which errors are nearly Gaussian (`vadose.evaluation.metrics.scale_of`), and is longer by twice the
+made on a scale on which errors are nearly Gaussian (`vadose.evaluation.metrics.Metric`), and is longer by twice the
 bias of the score, known to second order, on the side the truth lies on.
 
 Equal-weighted cosines: Mueller (2004), Lazarus et al. (2018), doi:10.1080/07350015.2018.1506926. Influence values of

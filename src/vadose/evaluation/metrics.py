@@ -10,6 +10,7 @@ Of forecasts that are distributions, also the mean CRPS (`gaussian_crps`) and th
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -131,31 +132,6 @@ def skill(m: Array, reference: Array) -> Array:
     return 1.0 - _quiet(mean_square(m), mean_square(reference))
 
 
-METRICS: dict[str, Callable[[Array], Array]] = {
-    "pearson_r": pearson_r,
-    "rmse": rmse,
-    "bias": bias,
-    "ubrmse": ubrmse,
-}
-"""Name in score tables -> function of moments (..., 6)."""
-
-DISTRIBUTION_METRICS: dict[str, Callable[[Array], Array]] = {
-    "crps": lambda m: _quiet(m[..., CRPS], m[..., N]),
-    "coverage_50": lambda m: _quiet(m[..., IN_50], m[..., N]),
-    "coverage_90": lambda m: _quiet(m[..., IN_90], m[..., N]),
-}
-"""Name in score tables -> function of moments (..., 9); only where a forecast is a distribution."""
-
-BETTER: dict[str, Callable[[Array], Array]] = {
-    "pearson_r": lambda v: v,
-    "rmse": lambda v: -v,
-    "bias": lambda v: -np.abs(v),
-    "ubrmse": lambda v: -v,
-    "crps": lambda v: -v,
-}
-"""Name -> function of the score that grows as the score gets better; runs are compared by these."""
-
-
 class Scale(NamedTuple):
     """Rising function of a score whose sampling error is nearly normal and alike at all sites; inverse, derivative."""
 
@@ -170,26 +146,73 @@ FISHER = Scale(np.arctanh, np.tanh, lambda v: 1 / (1 - v * v))
 LOGIT = Scale(lambda v: np.log(v / (1 - v)), lambda z: 1 / (1 + np.exp(-z)), lambda v: 1 / (v * (1 - v)))
 SKILL = Scale(lambda v: -np.log1p(-v), lambda z: -np.expm1(-z), lambda v: 1 / (1 - v))
 
-SCALES: dict[str, Scale] = {
-    "pearson_r": FISHER,
-    "rmse": LOG,
-    "ubrmse": LOG,
-    "crps": LOG,
-    "coverage_50": LOGIT,
-    "coverage_90": LOGIT,
+
+def _rising(value: Array) -> Array:
+    return value
+
+
+def _falling(value: Array) -> Array:
+    return -value
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A score, and all that tables, reports and plots ask of it.
+
+    Attributes
+    ----------
+    of
+        Function of moments (..., 6), or (..., 9) of a metric of distributions.
+    title
+        What readers know it as, with its unit; its name in the registry when left out.
+    better
+        Function of the score that grows as the score gets better, by which runs are compared; None where they are not.
+    scale
+        On which its intervals are made.
+    drawn
+        Whether it is drawn by lead time.
+    """
+
+    of: Callable[[Array], Array]
+    title: str = ""
+    better: Callable[[Array], Array] | None = _falling
+    scale: Scale = PLAIN
+    drawn: bool = True
+
+    def __call__(self, moments: Array) -> Array:
+        """The score of moments."""
+        return self.of(moments)
+
+
+METRICS: dict[str, Callable[[Array], Array]] = {
+    "pearson_r": Metric(pearson_r, "R", _rising, FISHER),
+    "rmse": Metric(rmse, "RMSE [m³ m⁻³]", scale=LOG, drawn=False),
+    "bias": Metric(bias, "bias [m³ m⁻³]", lambda v: -np.abs(v), drawn=False),
+    "ubrmse": Metric(ubrmse, "ubRMSE [m³ m⁻³]", scale=LOG),
 }
-"""Name -> scale its intervals are made on; skill scores take `SKILL`, others `PLAIN`."""
+"""Name in score tables -> `Metric`, or a function of moments (..., 6), an error that is the better the smaller."""
+
+DISTRIBUTION_METRICS: dict[str, Callable[[Array], Array]] = {
+    "crps": Metric(lambda m: _quiet(m[..., CRPS], m[..., N]), "CRPS [m³ m⁻³]", scale=LOG),
+    "coverage_50": Metric(lambda m: _quiet(m[..., IN_50], m[..., N]), "coverage of the central 50 %", None, LOGIT),
+    "coverage_90": Metric(lambda m: _quiet(m[..., IN_90], m[..., N]), "coverage of the central 90 %", None, LOGIT),
+}
+"""Name in score tables -> function of moments (..., 9); only where a forecast is a distribution."""
 
 
-def scale_of(metric: str) -> Scale:
-    """Scale of a metric's intervals.
+def metric(name: str) -> Metric:
+    """The metric of a name; skill scores are compared by none.
 
     Examples
     --------
-    >>> round(float(scale_of("pearson_r").to(np.array(0.9))), 3)
-    1.472
+    >>> round(float(metric("pearson_r").scale.to(np.array(0.9))), 3), metric("skill_persistence").title
+    (1.472, 'skill_persistence')
     """
-    return SCALES.get(metric, SKILL if metric.startswith("skill_") else PLAIN)
+    if name.startswith("skill_"):
+        return Metric(mean_square, name, None, SKILL)
+    found = METRICS.get(name) or DISTRIBUTION_METRICS[name]
+    found = found if isinstance(found, Metric) else Metric(found)
+    return found if found.title else replace(found, title=name)
 
 
 def _quiet(a: Array, b: Array) -> Array:

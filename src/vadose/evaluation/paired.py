@@ -9,15 +9,14 @@ from numpy.typing import NDArray
 
 from vadose.evaluation import intervals
 from vadose.evaluation.metrics import (
-    BETTER,
     DISTRIBUTION_METRICS,
     METRICS,
     N,
     distribution_moments,
     moments,
-    scale_of,
     skill,
 )
+from vadose.evaluation.metrics import metric as metric_of
 
 Array = NDArray[np.floating]
 Sites = NDArray[np.int64]
@@ -39,7 +38,7 @@ class Scored:
         (run, site, metric): a score and its 95 % interval; NaN at sites that do not count.
     slopes, bias
         (run, wave, site, metric) and (run, site, metric): see `vadose.evaluation.intervals.Spread`, on the scales of
-        `vadose.evaluation.metrics.scale_of`.
+        `vadose.evaluation.metrics.Metric`.
     """
 
     metrics: tuple[str, ...]
@@ -92,8 +91,8 @@ class Scored:
                 difference, slopes[a] - slopes[b], bias[a] - bias[b], self.days, drawn=drawn
             ).interval(median)
             for m, metric in enumerate(self.metrics):
-                if metric in BETTER:
-                    gain = BETTER[metric](value[a, :, m]) - BETTER[metric](value[b, :, m])
+                if better := metric_of(metric).better:
+                    gain = better(value[a, :, m]) - better(value[b, :, m])
                     gain = gain[np.isfinite(gain)]
                     share = float(np.mean(gain > 0)) if len(gain) else np.nan
                     yield a, b, _row(metric, median[m], lower[m], upper[m]) | {"share_better": share}
@@ -175,7 +174,9 @@ def _scores(m: Sequence[Array], run: int, references: Sequence[int | None], plai
 def _scaled(metrics: Sequence[str], way: Literal["to", "back", "rate"], values: Array) -> Array:
     """Values (..., metric) through one of the functions of the scale of each metric."""
     with np.errstate(divide="ignore", invalid="ignore"):  # a perfect score lies at infinity, and has no interval
-        return np.stack([getattr(scale_of(name), way)(values[..., m]) for m, name in enumerate(metrics)], axis=-1)
+        return np.stack(
+            [getattr(metric_of(name).scale, way)(values[..., m]) for m, name in enumerate(metrics)], axis=-1
+        )
 
 
 def _ends(metrics: Sequence[str], value: Array, interval: tuple[Array, Array]) -> tuple[Array, Array]:

@@ -20,10 +20,11 @@ from vadose.artefact import identity, provenance, writing
 from vadose.errors import VadoseError
 from vadose.evaluation.intervals import FEWEST_DAYS, FEWEST_PAIRS
 from vadose.evaluation.left_out import told
+from vadose.evaluation.metrics import METRICS
+from vadose.evaluation.metrics import metric as metric_of
 from vadose.reports.figures import density
 from vadose.reports.plots import (
     BASELINES,
-    NAMES,
     plot_boxes,
     plot_by_lead,
     plot_maps,
@@ -32,7 +33,6 @@ from vadose.reports.plots import (
     weather_name,
 )
 
-LOWER_IS_BETTER = ("rmse", "ubrmse", "bias", "crps")
 KINDS = {
     "network": "network",
     "land_cover": "land cover",
@@ -221,6 +221,7 @@ def _section(e: _Evaluation, number: int) -> dict[str, Any]:
     counted = e.table[e.table.metric == "pearson_r"].groupby("lead_days")[["n_sites", "n_pairs"]].first()
     pairs = ", ".join(f"{n:,} at {lead} d" for lead, n in counted.n_pairs.items()).replace(",", " ", 0)
     shown = [e.leads[0], e.leads[-1]]
+    errors = sorted((name for name in METRICS if name != "pearson_r"), key=lambda name: not metric_of(name).drawn)
     return {
         "anchor": f"e{number}",
         "heading": e.heading,
@@ -238,7 +239,7 @@ def _section(e: _Evaluation, number: int) -> dict[str, Any]:
         "best": e.label(e.best),
         "leads_shown": " and ".join(map(str, shown)),
         "headline": _score_table(e, ["pearson_r"]),
-        "errors": _score_table(e, ["ubrmse", "rmse", "bias", "skill_persistence", "skill_climatology"]),
+        "errors": _score_table(e, [*errors, "skill_persistence", "skill_climatology"]),
         "uncertainty": _score_table(e, ["crps", "coverage_50", "coverage_90"]) if "crps" in set(e.table.metric) else "",
         "strata": _strata_table(e),
         "products": _product_table(e),
@@ -281,10 +282,9 @@ def _best_by_lead(rows: pd.DataFrame, metric: str) -> dict[int, tuple[str, str]]
     size = rows["median"]
     if metric.startswith("coverage_"):
         size = (size - int(metric.removeprefix("coverage_")) / 100).abs()
-    elif metric in LOWER_IS_BETTER:
-        size = size.abs()
     else:
-        size = -size
+        better = metric_of(metric).better
+        size = -size if better is None else pd.Series(-better(size.to_numpy()), size.index)
     at = size.dropna().groupby(rows.lead_days).idxmin()
     return {int(rows.lead_days[i]): (rows.model[i], rows.scenario[i]) for i in at}
 
@@ -356,7 +356,7 @@ def _with_interval(row: Any, metric: str) -> str:
 def _metric_name(metric: str) -> str:
     if metric.startswith("skill_"):
         return f"skill against {metric.removeprefix('skill_')}"
-    return NAMES[metric].split(" [")[0]
+    return metric_of(metric).title.split(" [")[0]
 
 
 def _name(model: Any, scenario: Any = "all") -> str:

@@ -9,6 +9,9 @@ import pandas as pd
 import xarray as xr
 from matplotlib.figure import Figure
 
+from vadose.evaluation.metrics import METRICS
+from vadose.evaluation.metrics import metric as metric_of
+
 BASELINES = {"persistence": ":", "damped_persistence": "-.", "climatology": "--"}
 # Colours of Okabe and Ito, then of Tol, told apart by colour-blind readers; baselines are greys.
 COLOURS = {
@@ -32,25 +35,17 @@ WEATHER = {
     "forecast": "forecast weather",
     "analysis": "analysis, no forecast",
 }
-NAMES = {
-    "pearson_r": "R",
-    "rmse": "RMSE [m³ m⁻³]",
-    "ubrmse": "ubRMSE [m³ m⁻³]",
-    "bias": "bias [m³ m⁻³]",
-    "crps": "CRPS [m³ m⁻³]",
-    "coverage_50": "coverage of the central 50 %",
-    "coverage_90": "coverage of the central 90 %",
-}
 
 
 def plot_by_lead(table: pd.DataFrame) -> Figure:
-    """R and ubRMSE by lead time with intervals, one column of panels for each weather."""
+    """R, ubRMSE and what else is drawn by lead time, with intervals; one column of panels for each weather."""
+    metrics = [name for name in METRICS if metric_of(name).drawn and (table.metric == name).any()]
     weathers = list(dict.fromkeys(table.weather))
-    figure = Figure(figsize=(5.4 * len(weathers) + 1.2, 6.4), layout="constrained")
-    axes = figure.subplots(2, len(weathers), squeeze=False, sharex=True, sharey="row")
+    figure = Figure(figsize=(5.4 * len(weathers) + 1.2, 3.2 * len(metrics)), layout="constrained")
+    axes = figure.subplots(len(metrics), len(weathers), squeeze=False, sharex=True, sharey="row")
     leads = sorted(table.lead_days.unique())
     colours, scenarios = colours_of(table.model), sorted(set(table.scenario))
-    for row, metric in enumerate(("pearson_r", "ubrmse")):
+    for row, metric in enumerate(metrics):
         for column, weather in enumerate(weathers):
             axis = axes[row, column]
             part = table[(table.metric == metric) & ((table.weather == weather) | table.model.isin(BASELINES))]
@@ -79,10 +74,10 @@ def plot_by_lead(table: pd.DataFrame) -> Figure:
             if row == 0:
                 axis.set_title(weather_name(weather))
                 axis.legend(fontsize=8, ncols=2, loc="lower left")
-            else:
+            if row == len(metrics) - 1:
                 axis.set_xlabel("lead time [d]")
             if column == 0:
-                axis.set_ylabel(f"median {NAMES[metric]}")
+                axis.set_ylabel(f"median {metric_of(metric).title}")
     return figure
 
 

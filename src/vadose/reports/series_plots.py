@@ -14,6 +14,7 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from vadose.evaluation.metrics import bias, moments, pearson_r, rmse, ubrmse
+from vadose.evaluation.metrics import metric as metric_of
 from vadose.reports import plots
 
 MODELS = {
@@ -224,7 +225,7 @@ def score_maps(stations: pd.DataFrame, models: Sequence[str]) -> Figure:
                 f"{name_of(model)}: median {_short(metric)} {part['value'].median():.3f}, n {len(part)}", fontsize=8
             )
         axes[row, 0].set_ylabel("latitude [°]", fontsize=8)
-        colour_bar(figure, drawn, axes[row], plots.NAMES[metric], extend="both")
+        colour_bar(figure, drawn, axes[row], metric_of(metric).title, extend="both")
     for axis in axes[-1]:
         axis.set_xlabel("longitude [°]", fontsize=8)
     return figure
@@ -250,7 +251,7 @@ def score_boxes(stations: pd.DataFrame, models: Sequence[str]) -> Figure:
             box.set_facecolor(colours[model])
         if metric == "bias":
             axis.axvline(0.0, color="0.4", linewidth=0.7, zorder=0)
-        axis.set_xlabel(plots.NAMES[metric], fontsize=9)
+        axis.set_xlabel(metric_of(metric).title, fontsize=9)
         axis.tick_params(labelsize=8)
         axis.grid(axis="x", alpha=0.3)
     axes[0].set_yticks(range(1, len(models) + 1), [name_of(model) for model in models])
@@ -296,7 +297,7 @@ def class_boxes(stations: pd.DataFrame, models: Sequence[str], labels: Mapping[s
             axis.grid(axis="y", alpha=0.3)
             axis.tick_params(labelsize=7)
             if column == 0:
-                axis.set_ylabel(plots.NAMES[metric], fontsize=9)
+                axis.set_ylabel(metric_of(metric).title, fontsize=9)
         counted = classed.drop_duplicates("station")["of"].value_counts()
         ticks = [f"{name}\n({counted.get(name, 0)})" for name in names]
         axes[-1, column].set_xticks(range(len(names)), ticks)
@@ -382,4 +383,4 @@ def _size(stations: int) -> float:
 
 
 def _short(metric: str) -> str:
-    return plots.NAMES[metric].split(" [")[0]
+    return metric_of(metric).title.split(" [")[0]
