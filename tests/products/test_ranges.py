@@ -1,5 +1,7 @@
 """Values out of their range: single ones are missing and counted, many refuse the file."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 
@@ -32,3 +34,22 @@ def test_a_product_may_have_a_range_of_its_own() -> None:
     assert np.isnan(values[1])
     assert counts == {"outside_range": 1}
     assert within(np.array([1e20], np.float32), "not_of_the_vocabulary", "day.h5")[1] == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "highest", "refused"),
+    [
+        ("relative_humidity_max", 0.98, True),
+        ("relative_humidity_min", 3.0, False),
+        ("soil_moisture_0_10cm", 0.003, True),
+        ("soil_moisture", 0.02, False),
+        ("longwave_radiation", 0.0, True),
+        ("precipitation", 0.0, False),
+        ("shortwave_radiation", 0.0, False),
+    ],
+)
+def test_values_all_too_low_for_their_unit_are_refused(name: str, highest: float, refused: bool) -> None:
+    values = np.linspace(0, highest, 20, dtype=np.float32)
+    assert within(values[-1:], name, "day.nc")[0] == pytest.approx(highest), "one value tells nothing"
+    with pytest.raises(VadoseError, match="the highest of 20 values") if refused else nullcontext():
+        within(values, name, "day.nc")

@@ -81,6 +81,14 @@ def test_another_reader_finds_the_same(file: Path) -> None:
     np.testing.assert_allclose(dataset.lon, north_up.lon, atol=1e-10)
 
 
+def test_longitudes_that_run_to_360_are_those_of_the_west(file: Path, tmp_path: Path) -> None:
+    path = tmp_path / "turned.nc"
+    with xr.open_dataset(file, mask_and_scale=False, decode_times=False) as raw:
+        turned = raw.load().assign_coords(lon=("lon", raw.lon.values % 360, raw.lon.attrs))
+    turned.to_netcdf(path)
+    np.testing.assert_allclose(read_smap_hydroblocks(path).lon, read_smap_hydroblocks(file).lon)
+
+
 def test_north_first_files_and_boxes_are_placed_alike(file: Path, tmp_path: Path) -> None:
     whole = read_smap_hydroblocks(file)
     north_first = tmp_path / "north.nc"

@@ -17,6 +17,9 @@ from vadose.variables import variable
 
 MOST_OUTSIDE = 0.01
 """Largest share of the values present that may lie outside the range; one value always may."""
+LEAST_HIGHEST = {"soil_moisture": 0.005, "relative_humidity": 1.0, "longwave_radiation": 30.0}
+"""What some value of a file exceeds, in our units, if it has `FEWEST` or more: all lower are of another unit."""
+FEWEST = 20
 COUNTED = "outside_range"
 """Attribute of a variable: how many values of its file lay outside the range and were set missing."""
 _ROUNDING = 1e-6
@@ -54,7 +57,8 @@ def within(
     Raises
     ------
     VadoseError
-        When more than one value and more than `MOST_OUTSIDE` of those present lie outside.
+        When more than one value and more than `MOST_OUTSIDE` of those present lie outside, or all are too low to be
+        of the unit (`LEAST_HIGHEST`): a fraction instead of percent, kg m-2 instead of a share of volume.
 
     Examples
     --------
@@ -75,7 +79,17 @@ def within(
             "Is it another unit or scale?"
         )
     values[outside] = np.nan
+    _check_highest(values[~np.isnan(values)], name, place, known.units if known else "")
     return np.clip(values, low, high, out=values), {COUNTED: count} if count else {}
+
+
+def _check_highest(present: NDArray[np.float32], name: str, place: Path | str, units: str) -> None:
+    least = next((least for of, least in LEAST_HIGHEST.items() if name.startswith(of)), -np.inf)
+    if present.size >= FEWEST and (highest := float(present.max())) <= least:
+        raise VadoseError(
+            f"{place}: the highest of {present.size} values of {name} is {highest:g} {units}; expected more than "
+            f"{least:g}. Is it another unit or scale?"
+        )
 
 
 def outside_counts(parts: Iterable[xr.Dataset]) -> dict[str, int]:

@@ -153,6 +153,7 @@ def _values(stored: xr.DataArray, path: Path) -> NDArray[np.float32]:
 def _maps(raw: xr.Dataset, bbox: BBox | None, path: Path) -> tuple[xr.Dataset, NDArray[np.float32]]:
     """The part of the maps within the box, north up."""
     lat, lon = (np.asarray(raw[name].values, np.float64) for name in ("lat", "lon"))
+    lon = np.where(lon > 180, lon - 360, lon)
     south_up = bool(lat[0] < lat[-1])
     lat = lat[::-1] if south_up else lat
     shape = len(lat), len(lon)
