@@ -102,9 +102,11 @@ def derived(name: str, needs: Container[Needs] = (*READ, *KEPT, "area")) -> Deri
     >>> derived("ndvi").inputs, derived("precipitation_7d").needs, derived("elevation")
     (('reflectance_red', 'reflectance_nir'), 'days', None)
     """
+    if row := DERIVED.get(name):
+        return row if row.needs in needs else None
     for pattern, row in DERIVED.items():
-        if row.needs in needs and (found := re.fullmatch(pattern, name)):
-            return replace(row, formula=partial(row.formula, *map(int, found.groups()))) if found.groups() else row
+        if "(" in pattern and row.needs in needs and (found := re.fullmatch(pattern, name)):
+            return replace(row, formula=partial(row.formula, *map(int, found.groups())))
     return None
 
 
