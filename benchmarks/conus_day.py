@@ -49,7 +49,6 @@ from vadose.grid import ease_grid
 from vadose.models import from_checkpoint, to_checkpoint
 from vadose.models.convlstm import ConvLSTM
 from vadose.models.inputs import Channels
-from vadose.models.tiles import reach
 from vadose.predict.forecast import forecast
 from vadose.samples.windows import Samples
 
@@ -133,7 +132,7 @@ def measured(folder: Path, way: str, tile: int, precision: str, compiled: bool) 
     day = str(cube.time.values[-1])[:10]
     checkpoint = folder / ("windows.pt" if way == "windows" else "maps.pt")
     model = from_checkpoint(torch.load(checkpoint, weights_only=True))
-    piece = tile + 2 * (reach(model, LOOK_BACK) or 0) + 1
+    piece = tile + 2 * (model.reach(LOOK_BACK) or 0) + 1
     vadose.predict.apply.TILE = tile if way == "tiles" else 1 << 30
     if compiled:
         model.compile()

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from vadose.artefact import provenance
 from vadose.grid import Grid, ease_grid, raster_coordinates
-from vadose.models.downscalers import to_checkpoint
+from vadose.models import to_checkpoint
 from vadose.models.folded import fold
 from vadose.models.mmnet import Features, Fine, MMNet
 from vadose.predict.map_features import MapFeatures

@@ -35,7 +35,7 @@ from torch.nn import functional
 from vadose.models.convlstm import ConvLSTM
 from vadose.models.inputs import Channels, Inputs
 from vadose.models.simvp import SimVP
-from vadose.models.tiles import predict_tiles, reach
+from vadose.models.tiles import predict_tiles
 
 CONUS = (282, 627)
 TRAINED_AT_MOST = 25_000
@@ -204,7 +204,7 @@ def main() -> None:
     )
     for network, build in NETWORKS.items():
         model = settle(build(), inputs)
-        halo = reach(model, DAYS)
+        halo = model.reach(DAYS)
         assert halo is not None
         with torch.no_grad():
             reference = model(inputs)

@@ -27,7 +27,7 @@ import xarray as xr
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vadose.models.downscalers import DOWNSCALERS
+from vadose.models import MODELS
 from vadose.models.mmnet import Features, Fine
 from vadose.samples.station_days import StationDays
 from vadose.training.losses import crps
@@ -163,7 +163,7 @@ def main() -> None:
         days = StationDays(table, case.features)
         steps = options.steps if case.days == 1 else max(1, options.steps // 4)
         torch.manual_seed(0)
-        network = DOWNSCALERS[case.name](case.features, **case.hyper)
+        network = MODELS[case.name](case.features, **case.hyper)
         network.fit_normalisation(
             [(Fine(*(part.cpu() for part in fine)), observed.cpu()) for fine, observed in resident(days, case, 1)]
         )

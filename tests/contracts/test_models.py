@@ -1,18 +1,25 @@
-"""What holds for every model of MODELS: a new one is tested by being there."""
+"""What holds for every model of MODELS, forecasters and downscaling networks: a new one is tested by being there."""
 
-import io
-from typing import Any
+import inspect
+from pathlib import Path
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
 import xarray as xr
 
+from vadose.artefact import checkpoint
 from vadose.door.days import Period
-from vadose.models import MODELS, from_checkpoint, to_checkpoint
+from vadose.errors import VadoseError
+from vadose.models import MODELS, forecaster_names, from_checkpoint, to_checkpoint
+from vadose.models.contract import Forecaster, Learns, Takes
 from vadose.models.inputs import Channels, Inputs, example_inputs
+from vadose.models.mmnet import Features, example_fine
+from vadose.predict.forecast import forecast
 from vadose.samples.windows import Samples
-from vadose.training.loop import Batches
+from vadose.training.loop import Batches, Optimisation, train
+from vadose.training.station_days import load
 
 HISTORY = (
     "soil_moisture_filled",
@@ -59,22 +66,22 @@ def built(name: str, weather: str, grid: tuple[int, int] = (8, 9)) -> tuple[torc
 def trained(small_cube: xr.Dataset) -> dict[tuple[str, str], tuple[torch.nn.Module, dict[str, Any]]]:
     """Every model with and without weather, fitted or with its statistics set."""
     models = {}
-    for name in MODELS:
+    for name in forecaster_names():
         for weather in WEATHERS:
             model, hyper = built(name, weather)
             batches = Batches(samples_of(small_cube, weather), ALL, 2048)
-            model.fit(batches) if hasattr(model, "fit") else model.fit_normalisation(batches)
+            model.fit(batches) if model.learns == "at_once" else model.fit_normalisation(batches)
             models[name, weather] = model.eval(), hyper
     return models
 
 
-every = pytest.mark.parametrize(("name", "weather"), [(n, w) for n in MODELS for w in WEATHERS])
+every = pytest.mark.parametrize(("name", "weather"), [(n, w) for n in forecaster_names() for w in WEATHERS])
 # Without a last observation persistence is undefined: NaN, as documented.
 always_defined = pytest.mark.parametrize(
-    ("name", "weather"), [(n, w) for n in MODELS for w in WEATHERS if "persistence" not in n]
+    ("name", "weather"), [(n, w) for n in forecaster_names() for w in WEATHERS if "persistence" not in n]
 )
 networks = pytest.mark.parametrize(
-    ("name", "weather"), [(n, w) for n in MODELS for w in WEATHERS if not hasattr(MODELS[n], "fit")]
+    ("name", "weather"), [(n, w) for n in forecaster_names() for w in WEATHERS if MODELS[n].learns == "steps"]
 )
 
 
@@ -86,7 +93,7 @@ def test_shape_and_range(name: str, weather: str, trained: Any, small_cube: xr.D
         predicted = model(samples.inputs(samples.all_windows(100)))
     assert predicted.shape == (8 * 9 - 2, 3, 1, 1)
     assert predicted.dtype == torch.float32
-    if hasattr(MODELS[name], "fit"):
+    if MODELS[name].learns == "at_once":
         assert predicted.min() > 0
         assert predicted.max() < 0.6
 
@@ -113,17 +120,109 @@ def test_unknown_predictors_leave_forecasts_finite(
         assert torch.isfinite(model(inputs._replace(history=history))).all()
 
 
-@every
-def test_saved_and_loaded_it_forecasts_the_same(name: str, weather: str, trained: Any, small_cube: xr.Dataset) -> None:
-    model, hyper = trained[name, weather]
-    stream = io.BytesIO()
-    torch.save(to_checkpoint(name, hyper, model), stream)
-    stream.seek(0)
-    again = from_checkpoint(torch.load(stream, weights_only=True))
-    samples = samples_of(small_cube, weather)
-    inputs = samples.inputs(samples.all_windows(80))
+ROWS = Features(("ndvi", "clay_fraction"), ("precipitation",), days=LOOK_BACK)
+
+
+def example_of(name: str, **more: Any) -> tuple[Any, dict[str, Any], Any]:
+    """A model of MODELS that has seen a batch, its settings, and the batch."""
+    kind, hyper = MODELS[name], SMALL.get(name, {}) | more
+    if kind.names is Features:
+        names, given, observed = ROWS, example_fine(ROWS, batch=16), 0.1 + 0.3 * torch.rand(16)
+    else:
+        names = channels_for("perfect")
+        given = example_inputs(names, look_back=LOOK_BACK, size=4, batch=3)
+        observed = 0.1 + 0.3 * torch.rand(3, 3, 4, 4)
+        if "grid" in inspect.signature(kind).parameters:
+            hyper = hyper | {"grid": (4, 4)}
+    torch.manual_seed(0)
+    model = kind(names, **hyper)
+    (model.fit if model.learns == "at_once" else model.fit_normalisation)([(given, observed)])
+    return model.eval(), hyper, given
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_says_what_it_is_and_gives_it(name: str) -> None:
+    model, _, given = example_of(name)
+    assert model.learns in get_args(Learns)
+    assert model.takes in get_args(Takes)
+    assert (model.takes == "series") == hasattr(model, "of_days")
+    assert model.inputs == type(model).names.from_dict(model.inputs.to_dict())
     with torch.no_grad():
-        assert torch.equal(again(inputs), model(inputs))
+        mean, std = model.distribution(given)
+        torch.testing.assert_close(model(given), mean, equal_nan=True)
+    assert mean.shape == std.shape
+    assert mean.dtype == std.dtype == torch.float32
+    assert torch.isfinite(std).all() if model.has_deviation else torch.isnan(std).all()
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("gaussian", [False, True])
+def test_saved_and_loaded_it_gives_the_same(name: str, gaussian: bool, tmp_path: Path) -> None:
+    if gaussian and "gaussian" not in inspect.signature(MODELS[name]).parameters:
+        pytest.skip("it has no deviation to choose")
+    model, hyper, given = example_of(name, **{"gaussian": True} if gaussian else {})
+    assert model.has_deviation or not gaussian
+    kept = to_checkpoint(name, hyper, model)
+    # The form of today, and the two of earlier versions.
+    old = {{"inputs": "features" if kept["inputs"] == ROWS.to_dict() else "channels"}.get(k, k): kept[k] for k in kept}
+    for number, form in enumerate((kept, old)):
+        checkpoint.save(form, tmp_path / f"{number}.pt")
+        read = checkpoint.load(tmp_path / f"{number}.pt", needs=("name", "inputs"), made_by="x", build=from_checkpoint)
+        assert read.keys() == kept.keys()
+        with torch.no_grad():
+            for before, after in zip(model.distribution(given), from_checkpoint(read).distribution(given), strict=True):
+                torch.testing.assert_close(after, before, rtol=0, atol=0, equal_nan=True)
+
+
+def test_an_ensemble_of_an_earlier_version_is_a_blend(tmp_path: Path) -> None:
+    model, hyper, _ = example_of("mlp")
+    member = {"features" if k == "inputs" else k: v for k, v in to_checkpoint("mlp", hyper, model).items()}
+    checkpoint.save({"name": "ensemble", "members": [member] * 2, "features": ROWS.to_dict()}, tmp_path / "old.pt")
+    kept = load(tmp_path / "old.pt")
+    assert (kept["name"], kept["weights"], kept["inputs"]) == ("blend", None, ROWS.to_dict())
+    assert [m["inputs"] for m in kept["members"]] == [ROWS.to_dict()] * 2
+    model, hyper, _ = example_of("lstm")
+    checkpoint.save(to_checkpoint("lstm", hyper, model), tmp_path / "other.pt")
+    with pytest.raises(VadoseError, match=r"other.pt: lstm forecasts a cube; expected a downscaling network"):
+        load(tmp_path / "other.pt")
+
+
+class Mine(Forecaster):
+    """The last value times a factor that is learnt."""
+
+    def __init__(self, channels: Channels, start: float = 0.5) -> None:
+        super().__init__(channels)
+        self.factor = torch.nn.Parameter(torch.tensor(start))
+
+    def fit_normalisation(self, batches: Any) -> None:
+        """Nothing to standardise."""
+
+    def forward(self, inputs: Inputs) -> torch.Tensor:
+        """Soil moisture [m3 m-3] at each lead (B, L, H, W)."""
+        last = inputs.history[:, -1:, self.channels.position(self.channels.target)].nan_to_num(0.2)
+        return (self.factor * last).repeat(1, len(self.channels.leads), 1, 1)
+
+
+def test_a_model_of_ones_own_is_one_class_and_one_line(
+    small_cube: xr.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(MODELS, "mine", Mine)
+    assert "mine" in forecaster_names()
+    run = train(
+        samples_of(small_cube, "none"),
+        tmp_path / "mine",
+        model="mine",
+        hyper={"start": 0.3},
+        training=Period("2015-04-20", "2015-07-20"),
+        validation=Period("2015-07-21", "2015-08-20"),
+        optimisation=Optimisation(epochs=3, batch_size=64, samples_per_epoch=640, learning_rate=0.05),
+    )
+    mine = from_checkpoint(checkpoint.load(run / "final.pt", needs=("state",), made_by="vadose train"))
+    assert mine.factor.item() > 0.6
+    out = forecast(run / "final.pt", small_cube, tmp_path / "f.zarr", first="2015-08-01", last="2015-08-03")
+    store = xr.open_zarr(out, consolidated=False)
+    assert store.attrs["model"] == "mine"
+    assert np.isfinite(store.soil_moisture.values[..., small_cube.mask.values]).all()
 
 
 @networks
@@ -214,7 +313,7 @@ def test_nothing_after_t0_reaches_a_forecast(name: str, weather: str, trained: A
             assert not torch.equal(before, model(changed_on_t0.inputs(changed_on_t0.all_windows(80))))
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", forecaster_names())
 def test_no_weather_after_the_valid_day_reaches_a_forecast(name: str, trained: Any, small_cube: xr.Dataset) -> None:
     weather = "perfect"
     model, _ = trained[name, weather]

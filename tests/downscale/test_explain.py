@@ -9,7 +9,7 @@ import torch
 import xarray as xr
 
 from vadose.errors import VadoseError
-from vadose.models.downscalers import DOWNSCALERS, to_checkpoint
+from vadose.models import MODELS, to_checkpoint
 from vadose.models.mmnet import Features
 from vadose.predict.explain import _values, importances
 from vadose.samples.station_days import StationDays
@@ -41,7 +41,7 @@ def table_of(stations: int = 8, days: int = 120, seed: int = 0) -> xr.Dataset:
 
 def linear(days: StationDays, weights: dict[str, float]) -> dict[str, Any]:
     """An MLP that is linear in the features of the day and the weather of the last day of the series."""
-    network: Any = DOWNSCALERS["mlp"](days.features)
+    network: Any = MODELS["mlp"](days.features)
     everywhere = np.ones(days.shape, bool)
     network.fit_normalisation(days.batches(everywhere, size=4096))
     names = [*days.features.snapshot, *days.features.series]
@@ -51,7 +51,7 @@ def linear(days: StationDays, weights: dict[str, float]) -> dict[str, Any]:
             return x @ torch.tensor([[weights.get(name, 0.0)] for name in names])
 
     network.encoder, network.head = Linear(), torch.nn.Identity()
-    return {"network": network, "name": "mlp", "features": days.features.to_dict()}
+    return {"network": network, "name": "mlp", "inputs": days.features.to_dict()}
 
 
 def shares(table: pd.DataFrame) -> dict[str, float]:
@@ -100,8 +100,8 @@ def test_values_add_up_to_what_the_estimate_departs_from_the_background(model: s
     days = StationDays(table, features, learnt)
     hyper = {"hidden": 8, "width": 16, "aggregates": (1, 5), "local": names} if model == "long_mmnet" else {}
     torch.manual_seed(0)
-    network = DOWNSCALERS[model](features, **hyper)
-    batches = days.sequences(learnt, size=8, days=30) if network.sequences else days.batches(learnt, size=256)
+    network = MODELS[model](features, **hyper)
+    batches = days.sequences(learnt, size=8, days=30) if network.takes == "series" else days.batches(learnt, size=256)
     network.fit_normalisation(batches)
     torch.nn.init.normal_(network.head[-1].weight, std=30.0)
     network.eval()
@@ -126,24 +126,24 @@ def test_an_ensemble_has_the_mean_of_its_members_and_the_seed_settles_it() -> No
     members = []
     for seed in range(2):
         torch.manual_seed(seed)
-        network = DOWNSCALERS["mlp"](FEATURES)
+        network = MODELS["mlp"](FEATURES)
         network.fit_normalisation(days.batches(np.ones(days.shape, bool), size=4096))
         members.append(to_checkpoint("mlp", {}, network))
-    ensemble = {"name": "ensemble", "members": members, "features": FEATURES.to_dict()}
+    ensemble = {"name": "blend", "members": members, "inputs": FEATURES.to_dict()}
     mask = np.ones(days.shape, bool)
     options: dict[str, Any] = {"n_samples": 40, "n_background": 40, "draws": 20}
     found = importances(ensemble, days, mask, **options)
     pd.testing.assert_frame_equal(found, importances(ensemble, days, mask, **options))
     alone = shares(importances(members[0], days, mask, **options))
     assert shares(found) != pytest.approx(alone, abs=0.1)
-    twice = {"name": "ensemble", "members": [members[0]] * 2, "features": FEATURES.to_dict()}
+    twice = {"name": "blend", "members": [members[0]] * 2, "inputs": FEATURES.to_dict()}
     assert shares(importances(twice, days, mask, **options)) == pytest.approx(alone, abs=1e-3)
 
 
 def test_says_what_is_wrong() -> None:
     table = table_of()
     days = StationDays(table, FEATURES)
-    network = DOWNSCALERS["mlp"](FEATURES)
+    network = MODELS["mlp"](FEATURES)
     network.fit_normalisation(days.batches(np.ones(days.shape, bool), size=4096))
     checkpoint = to_checkpoint("mlp", {}, network)
     one = np.zeros(days.shape, bool)

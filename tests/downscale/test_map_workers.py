@@ -13,8 +13,8 @@ from vadose.artefact import provenance
 from vadose.cli.terminal import app
 from vadose.door import by_day
 from vadose.grid import ease_grid, raster_coordinates
+from vadose.models import to_checkpoint
 from vadose.models.domain import training_domain
-from vadose.models.downscalers import to_checkpoint
 from vadose.models.mmnet import Features, MMNet, example_fine
 
 FEATURES = Features(("ndvi", "elevation", "season_sine"), ("precipitation", "shortwave_radiation"), days=4)

@@ -16,8 +16,8 @@ from vadose.door import by_day
 from vadose.errors import VadoseError
 from vadose.features import derive
 from vadose.grid import Grid, ease_grid, raster_coordinates
+from vadose.models import MODELS, from_checkpoint, to_checkpoint
 from vadose.models.domain import domain_distance, training_domain
-from vadose.models.downscalers import DOWNSCALERS, from_checkpoint, to_checkpoint
 from vadose.models.mmnet import Features, Fine, example_fine
 from vadose.predict import maps as module
 from vadose.predict.coarse import as_coarse
@@ -89,7 +89,7 @@ def made(
     """A network that has seen some data, as its checkpoint."""
     torch.manual_seed(seed)
     features = Features(snapshot, series, days=days)
-    model = DOWNSCALERS[name](features, **hyper)
+    model = MODELS[name](features, **hyper)
     columns = [SNAPSHOT.index(feature) for feature in snapshot]
     scale = torch.tensor([1.0, 100.0, 1.0, 0.1, 1.0, 1.0, 1.0])[columns]
     shift = torch.tensor([0.0, 450.0, 0.0, 0.15, 39.0, -98.0, 0.0])[columns]

@@ -13,7 +13,7 @@ from vadose.artefact import provenance
 from vadose.door import by_day
 from vadose.errors import VadoseError
 from vadose.grid import ease_grid, raster_coordinates
-from vadose.models.downscalers import DOWNSCALERS, to_checkpoint
+from vadose.models import MODELS, to_checkpoint
 from vadose.models.mmnet import Features, Fine, example_fine
 from vadose.predict.maps import downscale_maps
 from vadose.predict.past_years import outlook_of_past_years, with_past_weather
@@ -48,7 +48,7 @@ def coarse(fine: xr.Dataset) -> list[xr.Dataset]:
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
     torch.manual_seed(0)
-    model = DOWNSCALERS["mmnet"](Features(("elevation", "moisture"), ("precipitation",), days=4, ends=0))
+    model = MODELS["mmnet"](Features(("elevation", "moisture"), ("precipitation",), days=4, ends=0))
     example = example_fine(model.features, batch=64)
     model.fit_normalisation([(Fine(example.snapshot, example.series * 10), torch.rand(64))])
     torch.save(

@@ -222,7 +222,7 @@ def test_seeds_and_passes_spread(table: xr.Dataset) -> None:
     how = Fitting(epochs=1, batch_size=256, seeds=(0, 1))
     checkpoint, _ = fit(days, table, fold.training, model="mlp", hyper={"dropout": 0.3}, fitting=how)
     mean, std = estimate(checkpoint, days, fold.test)
-    assert checkpoint["name"] == "ensemble"
+    assert checkpoint["name"] == "blend"
     assert (std[fold.test] > 0).all()
     assert checkpoint["domain"]["scale"] > 0
     one = checkpoint["members"][0]

@@ -18,7 +18,7 @@ from vadose.training.station_days import Fitting, fit
 
 FEATURES = Features(("clay_fraction", "season_sine", "season_cosine"), ("precipitation",), days=10)
 DAYS = 1500
-NETWORK: dict[str, Any] = {"name": "mlp", "features": FEATURES.to_dict()}
+NETWORK: dict[str, Any] = {"name": "mlp", "inputs": FEATURES.to_dict()}
 GONE = np.zeros(DAYS, bool)
 GONE[:100] = GONE[1300:] = True
 for begin in range(150, 1250, 110):

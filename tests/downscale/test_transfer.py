@@ -9,7 +9,7 @@ import torch
 import xarray as xr
 
 from vadose.errors import VadoseError
-from vadose.models.downscalers import DOWNSCALERS, from_checkpoint
+from vadose.models import MODELS, from_checkpoint
 from vadose.models.mmnet import Features, example_fine
 from vadose.samples.station_days import StationDays
 from vadose.training.alignment import Adversary, coral, fit_aligned, mmd, representation, reverse_gradient
@@ -111,12 +111,12 @@ def test_the_reversed_gradient_fools_an_adversary_that_learns() -> None:
 
 @pytest.mark.parametrize("model", ["mmnet", "long_mmnet"])
 def test_the_representation_is_what_the_head_reads(model: str) -> None:
-    network: Any = DOWNSCALERS[model](FEATURES).eval()
+    network: Any = MODELS[model](FEATURES).eval()
     fine = example_fine(FEATURES, batch=6)
     fused = representation(network, fine)
     torch.testing.assert_close(network.physical(network.head(fused))[0], network(fine))
     assert not network.fusion._forward_hooks
-    if network.sequences:
+    if network.takes == "series":
         assert representation(network, example_fine(FEATURES, batch=2, days=7)).shape == (14, 128)
 
 

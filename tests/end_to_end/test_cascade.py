@@ -124,8 +124,8 @@ def test_every_layer_has_its_table_and_the_layers_above_as_predictors(done: Path
     assert set(table[table.layer == "40-100 cm"].scenario) == {"all", "S1"}
     assert set(table[table.layer == "0-10 cm"].scenario) == {"all"}
     for layer, above in (("0-10cm", []), ("10-40cm", ["0-10 cm"]), ("40-100cm", ["0-10 cm", "10-40 cm"])):
-        assert list(checkpoint_of(done, layer, "surrogate")["channels"]["above"]) == above
-        assert list(checkpoint_of(done, layer, "blend")["channels"]["above"]) == above
+        assert list(checkpoint_of(done, layer, "surrogate")["inputs"]["above"]) == above
+        assert list(checkpoint_of(done, layer, "blend")["inputs"]["above"]) == above
     assert (done / "paper" / "index.csv").exists()
     assert "<h2>Grid cells: test, 40-100 cm</h2>" in (done / "report.html").read_text()
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from vadose.models.downscalers import DOWNSCALERS
+from vadose.models import MODELS
 from vadose.models.folded import fold
 from vadose.models.long_memory import LongMMNet
 from vadose.models.mmnet import Downscaler, Features, Fine, example_fine
@@ -13,7 +13,7 @@ FEATURES = Features(("ndvi", "clay_fraction", "slope"), ("precipitation", "surfa
 def trained(name: str, **hyper: object) -> Downscaler:
     """A network after some steps, so that batch normalisation and biases are not those of the start."""
     torch.manual_seed(0)
-    model: Downscaler = DOWNSCALERS[name](FEATURES, **hyper)
+    model: Downscaler = MODELS[name](FEATURES, **hyper)
     fine = example_fine(FEATURES, batch=32)
     observed = 0.1 + 0.2 * fine.snapshot[:, 0] + 0.1 * fine.series[:, -3:, 0].mean(1)
     model.fit_normalisation([(fine, observed)])

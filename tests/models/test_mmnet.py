@@ -1,4 +1,3 @@
-import io
 import math
 
 import numpy as np
@@ -7,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vadose.models.downscalers import DOWNSCALERS, MLP, Transformer, from_checkpoint, to_checkpoint
+from vadose.models import MODELS, downscaler_names
+from vadose.models.downscalers import MLP, Transformer
 from vadose.models.mmnet import Downscaler, Features, Fine, MMNet, SeriesEncoder, example_fine, positions
 
 PAPER = Features(
@@ -20,7 +20,7 @@ SMALL = Features(("ndvi", "clay_fraction", "soil_moisture_smap_l4"), ("precipita
 
 def model_of(name: str, features: Features = SMALL, batch: int = 32, **hyper: object) -> tuple[Downscaler, Fine]:
     torch.manual_seed(0)
-    model: Downscaler = DOWNSCALERS[name](features, **hyper)
+    model: Downscaler = MODELS[name](features, **hyper)
     fine = example_fine(features, batch=batch)
     model.fit_normalisation([(fine, 0.1 + 0.3 * torch.rand(batch))])
     model.train()
@@ -51,14 +51,14 @@ def test_mmnet_has_the_layers_of_the_paper() -> None:
     ],
 )
 def test_rivals_have_the_inputs_of_the_paper(name: str, hyper: dict[str, object], width: int, parameters: int) -> None:
-    model = DOWNSCALERS[name](PAPER, **hyper)
+    model = MODELS[name](PAPER, **hyper)
     layers = model.encoder.embed if isinstance(model.encoder, SeriesEncoder) else model.encoder
     assert layers[0].in_features == width
     assert sum(p.numel() for p in model.parameters()) == parameters
 
 
 @pytest.mark.parametrize("missing", [False, True])
-@pytest.mark.parametrize("name", DOWNSCALERS)
+@pytest.mark.parametrize("name", downscaler_names())
 def test_every_network_estimates_with_values_missing_and_learns_in_every_layer(name: str, missing: bool) -> None:
     hyper = {"repeated": ("clay_fraction",)} if name in ("transformer", "long_mmnet") else {}
     model, fine = model_of(name, missing=missing, gaussian=True, **hyper)
@@ -76,7 +76,7 @@ def test_every_network_estimates_with_values_missing_and_learns_in_every_layer(n
         assert parameter.grad.abs().sum() > 0, part
 
 
-@pytest.mark.parametrize("name", DOWNSCALERS)
+@pytest.mark.parametrize("name", downscaler_names())
 def test_a_missing_value_is_the_training_mean_unless_indicated(name: str) -> None:
     model, fine = model_of(name, missing=False)
     told, _ = model_of(name, missing=True)
@@ -92,19 +92,6 @@ def test_a_missing_value_is_the_training_mean_unless_indicated(name: str) -> Non
         assert not torch.allclose(
             told(fine._replace(snapshot=gap)), told(fine._replace(snapshot=mean)), atol=1e-5, rtol=0
         )
-
-
-@pytest.mark.parametrize("name", DOWNSCALERS)
-def test_a_checkpoint_gives_the_same_network(name: str) -> None:
-    model, fine = model_of(name, gaussian=True)
-    file = io.BytesIO()
-    torch.save(to_checkpoint(name, {"gaussian": True}, model), file)
-    file.seek(0)
-    again = from_checkpoint(torch.load(file, weights_only=True))
-    assert again.features == model.features
-    with torch.no_grad():
-        for before, after in zip(model.distribution(fine), again.distribution(fine), strict=True):
-            assert torch.equal(before, after)
 
 
 def test_moisture_is_the_training_mean_and_deviation_where_the_head_says_nothing() -> None:

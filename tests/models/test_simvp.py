@@ -167,8 +167,8 @@ def test_every_day_season_and_static_field_counts() -> None:
 def test_the_halo_is_exactly_how_far_a_cell_is_seen(depth: int) -> None:
     channels = KINDS["bare"]
     model = learnt(channels, depth=depth)
-    assert model.halo == 4 + depth * GatedBlock.reach
-    size = 2 * model.halo + 5
+    assert model.reach(1) == 4 + depth * GatedBlock.reach
+    size = 2 * model.reach(1) + 5
     inputs = example_inputs(channels, size=size, batch=1)
     history = inputs.history.double().requires_grad_()
     centre = size // 2
@@ -177,7 +177,7 @@ def test_the_halo_is_exactly_how_far_a_cell_is_seen(depth: int) -> None:
     seen = history.grad[0].abs().sum(dim=(0, 1)) > 0
     rows, columns = torch.nonzero(seen, as_tuple=True)
     for positions in (rows, columns):
-        assert (positions.min().item(), positions.max().item()) == (centre - model.halo, centre + model.halo)
+        assert (positions.min().item(), positions.max().item()) == (centre - model.reach(1), centre + model.reach(1))
 
 
 def test_the_block_is_its_equations_written_out() -> None:

@@ -4,12 +4,13 @@ import pytest
 import torch
 from torch import nn
 
-from vadose.models import MODELS
+from vadose.models import MODELS, forecaster_names
 from vadose.models.baselines import DampedPersistence, Persistence
+from vadose.models.contract import Forecaster
 from vadose.models.convlstm import ConvLSTM
 from vadose.models.inputs import Channels, Inputs, example_inputs
 from vadose.models.simvp import SimVP
-from vadose.models.tiles import OF_EACH_CELL, predict_tiles, reach
+from vadose.models.tiles import predict_tiles
 
 TARGET = "soil_moisture_filled"
 CHANNELS = Channels((TARGET, "precipitation"), ("clay",), ("precipitation",), (1, 3), TARGET)
@@ -49,7 +50,7 @@ def test_tiles_equal_the_whole(kind: type[nn.Module], size: tuple[int, int], til
     if tile == 1:
         inputs = Inputs(*(None if t is None else t[:1] for t in inputs))
         inputs = inputs._replace(**{n: getattr(inputs, n)[..., :12, :11] for n in ("history", "static", "future")})
-    halo = reach(model, look_back=3)
+    halo = model.reach(look_back=3)
     assert halo is not None
     whole = model(inputs)
     assert whole.std() > 1e-3
@@ -65,7 +66,7 @@ def test_a_halo_of_one_cell_less_leaves_seams(kind: type[nn.Module]) -> None:
         if isinstance(layer, nn.Conv2d):
             layer.weight.abs_()  # no chance cancelling on the one way that is left
     inputs = Inputs(*(t.double() if t is not None and t.is_floating_point() else t for t in of_size(40, 53)))
-    halo = reach(model, look_back=3)
+    halo = model.reach(look_back=3)
     assert halo is not None
     whole = model(inputs)
     assert torch.allclose(predict_tiles(model, inputs, tile=16, halo=halo), whole, atol=1e-5)
@@ -82,7 +83,7 @@ def test_the_reach_of_a_convlstm_is_how_far_a_cell_is_seen(layers: int, look_bac
     model = network(ConvLSTM, channels, filters=(3,) * layers, kernel=kernel).double()
     for weight in model.parameters():
         weight.data.abs_()  # no chance cancelling, no dead unit
-    found = reach(model, look_back)
+    found = model.reach(look_back)
     assert found == kernel // 2 * (layers + look_back - 1)
     size = 2 * found + 5
     inputs = example_inputs(channels, look_back=look_back, size=size, batch=1)
@@ -93,18 +94,16 @@ def test_the_reach_of_a_convlstm_is_how_far_a_cell_is_seen(layers: int, look_bac
     assert (rows.min().item(), rows.max().item()) == (size // 2 - found, size // 2 + found)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", forecaster_names())
 def test_every_model_says_how_far_it_sees(name: str) -> None:
-    kind = MODELS[name]
-    model = kind(CHANNELS, **({"grid": (2, 2)} if name in ("climatology", "damped_persistence") else {}))
-    assert (reach(model, 3) == 0) == isinstance(model, OF_EACH_CELL)
+    model = MODELS[name](CHANNELS, **({"grid": (3, 3)} if name in ("climatology", "damped_persistence") else {}))
+    assert (model.reach(3) == 0) == model.of_each_cell == (name not in ("convlstm", "simvp"))
 
 
 def test_what_cannot_be_tiled_or_is_not_known() -> None:
-    assert reach(network(ConvLSTM, peephole="position", positions=(24, 24)), 3) is None
-    assert reach(network(ConvLSTM, peephole="none"), 3) == 4
-    with pytest.raises(ValueError, match="how far Linear sees is not known"):
-        reach(nn.Linear(1, 1), 3)
+    assert network(ConvLSTM, peephole="position", positions=(24, 24)).reach(3) is None
+    assert network(ConvLSTM, peephole="none").reach(3) == 4
+    assert Forecaster(CHANNELS).reach(3) is None
 
 
 @torch.no_grad()
@@ -131,7 +130,7 @@ def test_unknown_stays_where_it_is() -> None:
 def test_with_the_layers_above_and_a_deviation() -> None:
     channels = Channels((TARGET,), ("clay",), leads=(1, 3), target=TARGET, above=("0-10 cm",))
     model, inputs = network(SimVP, channels, gaussian=True), of_size(30, 41, channels)
-    both = predict_tiles(lambda i: torch.stack(model.distribution(i), dim=1), inputs, tile=12, halo=model.halo)
+    both = predict_tiles(lambda i: torch.stack(model.distribution(i), dim=1), inputs, tile=12, halo=model.reach(1))
     assert both.shape == (2, 2, 2, 30, 41)
     for found, expected in zip(both.unbind(1), model.distribution(inputs), strict=True):
         assert torch.allclose(found, expected, atol=1e-5)

@@ -112,4 +112,4 @@ def test_a_deviation_wants_days_to_hold_out() -> None:
     channels, inputs = series(weather=False)
     with pytest.raises(ValueError, match="two days at least"):
         Trees(channels, gaussian=True).fit([(inputs, torch.full((1, 2, 1, 1), 0.2))])
-    assert Trees(channels).gaussian is False
+    assert Trees(channels).has_deviation is False

@@ -19,7 +19,7 @@ from vadose.evaluation import evaluate
 from vadose.evaluation.station_series import score_series
 from vadose.experiments import load_cube
 from vadose.grid import ease_grid, raster_coordinates
-from vadose.models.downscalers import DOWNSCALERS, to_checkpoint
+from vadose.models import MODELS, to_checkpoint
 from vadose.models.inputs import Channels
 from vadose.models.mmnet import Features, Fine, example_fine
 from vadose.predict.forecast import forecast
@@ -145,7 +145,7 @@ def _network(folder: Path) -> Path:
     torch.manual_seed(0)
     features = Features(("ndvi", "elevation", "latitude", "season_sine"), ("precipitation",), days=10)
     hyper: dict[str, Any] = {"gaussian": True}
-    model = DOWNSCALERS["mmnet"](features, **hyper)
+    model = MODELS["mmnet"](features, **hyper)
     example = example_fine(features, batch=256)
     scale, shift = torch.tensor([1.0, 90.0, 1.0, 1.0]), torch.tensor([0.0, 500.0, 39.0, 0.0])
     example = Fine(example.snapshot * scale + shift, example.series * 10)

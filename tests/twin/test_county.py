@@ -13,7 +13,7 @@ from vadose.door import by_day
 from vadose.errors import VadoseError
 from vadose.evaluation.county import score_county
 from vadose.grid import ease_grid, grid_of
-from vadose.models.downscalers import DOWNSCALERS, to_checkpoint
+from vadose.models import MODELS, to_checkpoint
 from vadose.models.mmnet import Features, example_fine
 from vadose.predict.maps import downscale_maps
 from vadose.samples.station_days import StationDays
@@ -90,7 +90,7 @@ def test_a_network_maps_the_county_as_it_estimates_at_stations(
     snapshot = ("soil_moisture_smap_l4", "ndvi", "cross_ratio", "elevation", "clay_fraction", "latitude", "season_sine")
     features = Features(snapshot, ("precipitation", "wind_speed", "surface_temperature"), days=6)
     torch.manual_seed(0)
-    network = DOWNSCALERS["mmnet"](features)
+    network = MODELS["mmnet"](features)
     days = StationDays(county.table, features)
     index = np.argwhere(np.isfinite(days.observed))
     observed = torch.from_numpy(days.observed[index[:, 0], index[:, 1]])

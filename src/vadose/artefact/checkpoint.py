@@ -47,8 +47,22 @@ def load(
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise VadoseError(f"{path}: not a checkpoint of vadose ({reason}); make one with: {made_by}") from error
+    kept = _current(kept)
     _check(kept, path, needs, made_by, build)
     return dict(kept)
+
+
+def _current(kept: Any) -> Any:
+    """A checkpoint of an earlier version in the form of today: ``inputs``, whatever names them, and ``blend``."""
+    if not isinstance(kept, dict):
+        return kept
+    kept = {"inputs" if key in ("channels", "features") else key: value for key, value in kept.items()}
+    if "members" in kept:
+        kept["members"] = [_current(member) for member in kept["members"]]
+    if kept.get("name") == "ensemble":
+        kept |= {"name": "blend", "weights": None}
+        kept.setdefault("inputs", kept["members"][0].get("inputs"))
+    return kept
 
 
 def _check(

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from vadose.experiments.forecasting import Experiment, load_experiment
 from vadose.experiments.section import ExperimentFile, Section, check_arguments, load, nearest
-from vadose.models.downscalers import DOWNSCALERS
+from vadose.models import MODELS, downscaler_names
 from vadose.models.mmnet import Features
 from vadose.training.station_days import Fitting
 from vadose.training.trees import fit_trees
@@ -17,7 +17,7 @@ from vadose.training.trees import fit_trees
 class DownscalingRun(Section):
     """One model: its features, the days of its series, how it is fitted.
 
-    ``model`` is a name in `vadose.models.downscalers.DOWNSCALERS`, or ``trees``. With ``local`` the run is also
+    ``model`` is one of `vadose.models.downscaler_names`, or ``trees``. With ``local`` the run is also
     given, where a station's own past is known (on-site), its normal of the day and its deviation from it. With
     ``align`` the representations of the regions learnt from and tested are drawn together, see
     `vadose.training.alignment`. ``limit`` is the most station-days trees learn from. With ``dropout_passes``
@@ -43,13 +43,13 @@ class DownscalingRun(Section):
 
     @model_validator(mode="after")
     def _known(self) -> "DownscalingRun":
-        known = ["trees", *DOWNSCALERS]
+        known = ["trees", *downscaler_names()]
         if self.model not in known:
             raise ValueError(f"unknown model '{self.model}'{nearest(self.model, known)}")
         if self.model == "trees":
             check_arguments(fit_trees, self.hyper, ("days", "training", "limit"), self.model)
         else:
-            check_arguments(DOWNSCALERS[self.model], self.hyper, ("self", "features"), self.model)
+            check_arguments(MODELS[self.model], self.hyper, ("self", "features"), self.model)
         if self.align and self.model not in ("mmnet", "long_mmnet"):
             raise ValueError(f"align: {self.model} fuses no two streams to align; choose mmnet or long_mmnet")
         self.features()

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from vadose.experiments.section import ExperimentFile, PeriodConfig, Section, check_arguments, load, nearest
-from vadose.models import MODELS
+from vadose.models import MODELS, forecaster_names
 from vadose.models.inputs import Channels
 from vadose.training.loop import Optimisation
 
@@ -96,8 +96,8 @@ class RunConfig(Section):
 
     @model_validator(mode="after")
     def _known_model(self) -> "RunConfig":
-        if self.model not in MODELS:
-            raise ValueError(f"unknown model '{self.model}'{nearest(self.model, list(MODELS))}")
+        if self.model not in forecaster_names():
+            raise ValueError(f"unknown model '{self.model}'{nearest(self.model, forecaster_names())}")
         check_arguments(MODELS[self.model], self.hyper, ("self", "channels", "grid", "look_back"), self.model)
         for words in (self.history, self.static, self.future):
             for word in words:
@@ -105,7 +105,7 @@ class RunConfig(Section):
                     word.format(observed="", part="", depth="")
                 except (KeyError, ValueError, IndexError) as error:
                     raise ValueError(f"{word!r}: braces stand for observed, part or depth alone") from error
-        needy = hasattr(MODELS[self.model], "fit") or self.model == "lstm"
+        needy = MODELS[self.model].learns == "at_once" or self.model == "lstm"
         if needy and not {"{observed}_filled", "soil_moisture_filled"} & set(self.history):
             raise ValueError(f"history of {self.model} has to hold '{{observed}}_filled', the last value known")
         if not self.leads or min(self.leads) < 1 or list(self.leads) != sorted(set(self.leads)):

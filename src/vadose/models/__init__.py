@@ -1,13 +1,15 @@
-"""Forecasting models: each a torch module that takes `Inputs` and gives physical units."""
+"""The models: each a torch module that takes plain tensors in physical units and gives soil moisture in m3 m-3."""
 
 from typing import Any
 
-from torch import nn
-
 from vadose.models.baselines import Climatology, DampedPersistence, Persistence
+from vadose.models.contract import Model
 from vadose.models.convlstm import ConvLSTM
+from vadose.models.downscalers import MLP, LSTMSeries, MLPFull, Transformer, TransformerFull
 from vadose.models.inputs import Channels
+from vadose.models.long_memory import LongMMNet
 from vadose.models.lstm import LSTM
+from vadose.models.mmnet import Features, MMNet
 from vadose.models.simvp import SimVP
 from vadose.models.surrogate import Surrogate
 from vadose.models.trees import Trees
@@ -21,19 +23,40 @@ MODELS: dict[str, Any] = {
     "convlstm": ConvLSTM,
     "simvp": SimVP,
     "surrogate": Surrogate,
+    "mmnet": MMNet,
+    "mlp": MLP,
+    "transformer": Transformer,
+    "mlp_full": MLPFull,
+    "transformer_full": TransformerFull,
+    "lstm_series": LSTMSeries,
+    "long_mmnet": LongMMNet,
 }
-"""Name in configurations and stores -> class, built as ``MODELS[name](channels, **hyper)``."""
+"""Name in configurations and stores -> class, a `vadose.models.contract.Model`; a model of one's own is added here."""
 
 
-def to_checkpoint(name: str, hyper: dict[str, Any], model: nn.Module) -> dict[str, Any]:
+def forecaster_names() -> list[str]:
+    """Names of the models of a cube's windows."""
+    return [name for name, kind in MODELS.items() if kind.names is Channels]
+
+
+def downscaler_names() -> list[str]:
+    """Names of the models of station-days."""
+    return [name for name, kind in MODELS.items() if kind.names is Features]
+
+
+def to_checkpoint(name: str, hyper: dict[str, Any], model: Model) -> dict[str, Any]:
     """A model as plain values and tensors, for ``torch.save``."""
-    channels: Any = model.channels
-    kept = {"name": name, "hyper": hyper, "channels": channels.to_dict(), "state": model.state_dict()}
-    return kept | {"keeps_cells": bool(getattr(model, "keeps_cells", False))}
+    return {
+        "name": name,
+        "hyper": hyper,
+        "inputs": model.inputs.to_dict(),
+        "state": model.state_dict(),
+        "keeps_cells": model.keeps_cells,
+    }
 
 
-def from_checkpoint(checkpoint: dict[str, Any]) -> nn.Module:
-    """The model of `to_checkpoint`, ready to forecast.
+def from_checkpoint(checkpoint: dict[str, Any]) -> Any:
+    """The model of `to_checkpoint`, ready to predict.
 
     Examples
     --------
@@ -42,7 +65,7 @@ def from_checkpoint(checkpoint: dict[str, Any]) -> nn.Module:
     >>> type(from_checkpoint(to_checkpoint("climatology", {"grid": (2, 2)}, model))).__name__
     'Climatology'
     """
-    channels = Channels.from_dict(checkpoint["channels"])
-    model: nn.Module = MODELS[checkpoint["name"]](channels, **checkpoint["hyper"])
+    kind = MODELS[checkpoint["name"]]
+    model = kind(kind.names.from_dict(checkpoint["inputs"]), **checkpoint["hyper"])
     model.load_state_dict(checkpoint["state"])
     return model.eval()

@@ -5,12 +5,13 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from vadose.models.contract import Forecaster
 from vadose.models.inputs import Channels, Inputs
 
 Batches = Iterable[tuple[Inputs, Tensor]]
 
 
-class Persistence(nn.Module):
+class Persistence(Forecaster):
     r"""The last known value, :math:`\hat y(t_0 + L) = y(t_0)`; NaN before the first observation.
 
     Examples
@@ -22,9 +23,8 @@ class Persistence(nn.Module):
     True
     """
 
-    def __init__(self, channels: Channels) -> None:
-        super().__init__()
-        self.channels = channels
+    learns = "at_once"
+    of_each_cell = True
 
     def fit(self, batches: Batches) -> None:
         """Nothing to learn."""
@@ -35,7 +35,7 @@ class Persistence(nn.Module):
         return last[:, None].repeat(1, len(self.channels.leads), 1, 1)
 
 
-class Climatology(nn.Module):
+class Climatology(Forecaster):
     r"""Mean and first annual harmonic of each cell's training observations.
 
     .. math:: \hat y(d) = a + b \sin(2 \pi d / 365.2425) + c \cos(2 \pi d / 365.2425)
@@ -65,13 +65,14 @@ class Climatology(nn.Module):
     [0.25, 0.25]
     """
 
-    keeps_cells = True
+    learns = "at_once"
+    has_deviation = keeps_cells = of_each_cell = True
     coefficients: Tensor
     spread: Tensor
 
     def __init__(self, channels: Channels, grid: tuple[int, int], prior: float = 10.0) -> None:
-        super().__init__()
-        self.channels, self.prior = channels, prior
+        super().__init__(channels)
+        self.prior = prior
         self.register_buffer("coefficients", torch.full((*grid, 3), torch.nan, dtype=torch.float64))
         self.register_buffer("spread", torch.full((*grid, len(channels.leads)), torch.nan, dtype=torch.float64))
 
@@ -109,7 +110,7 @@ class Climatology(nn.Module):
         return self(inputs), _of_cells(self.spread, inputs)
 
 
-class DampedPersistence(nn.Module):
+class DampedPersistence(Forecaster):
     r"""Climatology plus the last anomaly, damped by a factor for each lead and cell.
 
     .. math:: \hat y(t_0 + L) = c(t_0 + L) + \rho_L \, (y(t_0) - c(t_0))
@@ -128,13 +129,14 @@ class DampedPersistence(nn.Module):
         Weight of all cells' factor in a cell's own, in pairs.
     """
 
-    keeps_cells = True
+    learns = "at_once"
+    has_deviation = keeps_cells = of_each_cell = True
     factor: Tensor
     spread: Tensor
 
     def __init__(self, channels: Channels, grid: tuple[int, int], prior: float = 30.0) -> None:
-        super().__init__()
-        self.channels, self.prior = channels, prior
+        super().__init__(channels)
+        self.prior = prior
         self.climatology = Climatology(channels, grid)
         self.register_buffer("factor", torch.zeros(*grid, len(channels.leads), dtype=torch.float64))
         self.register_buffer("spread", torch.full_like(self.factor, torch.nan))

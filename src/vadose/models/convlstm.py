@@ -3,12 +3,14 @@
 import math
 from collections.abc import Iterable
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from vadose.models.anchor import Anchor
+from vadose.models.contract import Forecaster
 from vadose.models.inputs import Channels, Inputs, season
 from vadose.models.normalise import Normalise
 
@@ -94,7 +96,7 @@ class ConvLSTMCell(nn.Module):
         return torch.stack(states, dim=1)
 
 
-class ConvLSTM(nn.Module):
+class ConvLSTM(Forecaster):
     r"""Stacked convolutional LSTM layers and a 1 x 1 convolution on the last hidden state.
 
     .. math:: Y = W_y * H_T + b_y \quad (7)
@@ -145,8 +147,8 @@ class ConvLSTM(nn.Module):
         departure: bool = False,
         gaussian: bool = False,
     ) -> None:
-        super().__init__()
-        self.channels, self.gaussian = channels, gaussian
+        super().__init__(channels)
+        self.has_deviation = gaussian
         self.history = Normalise(len(channels.history), axis=2)
         self.static = Normalise(len(channels.static), axis=1)
         self.future = Normalise(len(channels.future), axis=2)
@@ -184,9 +186,24 @@ class ConvLSTM(nn.Module):
         """Mean and standard deviation [m3 m-3] at each lead, (B, L, H, W) each; NaN without ``gaussian``."""
         read = self._read(inputs)
         mean: Tensor = self.anchor(inputs) + self.anchor.scale * read[:, :, 0]
-        if not self.gaussian:
+        if not self.has_deviation:
             return mean, torch.full_like(mean, torch.nan)
         return mean, self.anchor.scale * (functional.softplus(read[:, :, 1]) + 1e-3)
+
+    def reach(self, look_back: int) -> int | None:
+        r"""Every way from a cell of the first day to a forecast passes one convolution of inputs in each layer and one
+        of states in each step of time, :math:`\lfloor k / 2 \rfloor \, (\text{layers} + \text{days} - 1)`: 8 for the
+        six layers and three days of the paper. None with peepholes of each position, which fit windows of one size.
+
+        Examples
+        --------
+        >>> ConvLSTM(Channels(("soil_moisture",)), filters=(4, 8, 8, 8, 8, 8)).reach(look_back=3)
+        8
+        """
+        cells: list[Any] = list(self.layers)
+        if any(cell.peephole is not None and cell.peephole.shape[-2:].numel() > 1 for cell in cells):
+            return None
+        return int(cells[0].from_input.kernel_size[0] // 2) * (len(cells) + look_back - 1)
 
     def _read(self, inputs: Inputs) -> Tensor:
         """What the head gives, in standard deviations: (B, L, 1 or 2, H, W)."""

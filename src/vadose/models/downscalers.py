@@ -1,13 +1,9 @@
-"""The downscaling networks by name: MMNet, the paper's rivals of one stream, and networks of long memory."""
-
-from functools import partial
-from typing import Any
+"""The rivals of one stream of the paper that MMNet is from."""
 
 import torch
 from torch import Tensor, nn
 
-from vadose.models.long_memory import LongMMNet
-from vadose.models.mmnet import Downscaler, Features, MMNet, SeriesEncoder, perceptron
+from vadose.models.mmnet import Downscaler, Features, SeriesEncoder, perceptron
 
 
 class MLP(Downscaler):
@@ -59,6 +55,13 @@ class MLP(Downscaler):
         """Standardised moisture from standardised features."""
         encoded = self.encoder(torch.cat([snapshot, series[:, -self.days :].flatten(1)], dim=-1))
         return self.head(self.dropout(encoded))  # type: ignore[no-any-return]
+
+
+class MLPFull(MLP):
+    """MLP_full of the paper: the flattened series beside the snapshot."""
+
+    def __init__(self, features: Features, gaussian: bool = False, dropout: float = 0.0, missing: bool = False) -> None:
+        super().__init__(features, gaussian, dropout, missing, full=True)
 
 
 class Transformer(Downscaler):
@@ -115,6 +118,13 @@ class Transformer(Downscaler):
         return self.head(self.dropout(encoded))  # type: ignore[no-any-return]
 
 
+class TransformerFull(Transformer):
+    """Transformer_full of the paper: all snapshot features beside the weather of every day."""
+
+    def __init__(self, features: Features, gaussian: bool = False, dropout: float = 0.0, missing: bool = False) -> None:
+        super().__init__(features, gaussian, dropout, missing, full=True)
+
+
 class LSTMSeries(Downscaler):
     """An LSTM over the series, the snapshot beside the weather of every day, read from its last state.
 
@@ -165,35 +175,3 @@ class LSTMSeries(Downscaler):
 def _appended(series: Tensor, snapshot: Tensor) -> Tensor:
     """The snapshot beside every day of the series: (N, T, C + S)."""
     return torch.cat([series, snapshot[:, None].expand(-1, series.shape[1], -1)], dim=-1)
-
-
-DOWNSCALERS: dict[str, Any] = {
-    "mmnet": MMNet,
-    "mlp": MLP,
-    "transformer": Transformer,
-    "mlp_full": partial(MLP, full=True),
-    "transformer_full": partial(Transformer, full=True),
-    "lstm_series": LSTMSeries,
-    "long_mmnet": LongMMNet,
-}
-"""Name in configurations and stores -> network, built as ``DOWNSCALERS[name](features, **hyper)``."""
-
-
-def to_checkpoint(name: str, hyper: dict[str, Any], model: Downscaler) -> dict[str, Any]:
-    """A network as plain values and tensors, for ``torch.save``."""
-    return {"name": name, "hyper": hyper, "features": model.features.to_dict(), "state": model.state_dict()}
-
-
-def from_checkpoint(checkpoint: dict[str, Any]) -> Downscaler:
-    """The network of `to_checkpoint`, ready to estimate.
-
-    Examples
-    --------
-    >>> features = Features(("ndvi",), ("precipitation",), days=10)
-    >>> type(from_checkpoint(to_checkpoint("mlp_full", {}, MLP(features, full=True)))).__name__
-    'MLP'
-    """
-    features = Features.from_dict(checkpoint["features"])
-    model: Downscaler = DOWNSCALERS[checkpoint["name"]](features, **checkpoint["hyper"])
-    model.load_state_dict(checkpoint["state"])
-    return model.eval()

@@ -64,7 +64,7 @@ class LongMMNet(Downscaler):
     (torch.Size([4]), torch.Size([4, 30]))
     """
 
-    sequences = True
+    takes = "series"
 
     def __init__(
         self,
@@ -80,6 +80,7 @@ class LongMMNet(Downscaler):
     ) -> None:
         super().__init__(features, gaussian, missing, skewed=True)
         self.repeated = self.columns(tuple(repeated))
+        self.folds = not self.repeated
         self.local = features.positions(tuple(local))
         self.windows = tuple(aggregates)
         self.means = Normalise(len(self.windows) * len(features.series), axis=-1)
@@ -94,6 +95,10 @@ class LongMMNet(Downscaler):
         for bias in (self.lstm.bias_ih_l0, self.lstm.bias_hh_l0):
             assert isinstance(bias, Tensor)
             bias.data[hidden : 2 * hidden].fill_(1.5)  # remember for weeks, to begin with
+
+    def normalisations(self) -> list[Normalise]:
+        """As of all, and of the means."""
+        return [*super().normalisations(), self.means]
 
     def fit_normalisation(self, batches: Iterable[tuple[Fine, Tensor]]) -> None:
         """Learn means and standard deviations from training batches, of single days or of sequences."""

@@ -6,11 +6,12 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from vadose.models.contract import Forecaster
 from vadose.models.inputs import Channels, Inputs, season
 from vadose.models.normalise import Normalise
 
 
-class LSTM(nn.Module):
+class LSTM(Forecaster):
     r"""One LSTM for all cells, over the look-back and, with weather, on to the last lead.
 
     Each day's input is its weather, the last known moisture, whether and how long ago it was
@@ -43,9 +44,10 @@ class LSTM(nn.Module):
     torch.Size([2, 5, 1, 1])
     """
 
+    of_each_cell = True
+
     def __init__(self, channels: Channels, hidden: int = 128, dropout: float = 0.3) -> None:
-        super().__init__()
-        self.channels = channels
+        super().__init__(channels)
         self.history = Normalise(len(channels.history), axis=2)
         self.static = Normalise(len(channels.static), axis=1)
         width = len(channels.history) + len(channels.static) + 2

@@ -1,16 +1,17 @@
 """Downscaling network of two streams: features of the day, and the weather of the days before it."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from vadose.models.anchor import logarithmic
+from vadose.models.contract import Learns, Takes
 from vadose.models.normalise import Normalise
 
 
@@ -91,17 +92,32 @@ class Downscaler(nn.Module):
         Whether precipitation and ages enter as log(1 + x).
     """
 
-    sequences = False
-    """Whether the network learns from, and estimates, all days of a sequence at once."""
+    names: ClassVar[Any] = Features
+    learns: ClassVar[Learns] = "steps"
+    takes: ClassVar[Takes] = "rows"
+    keeps_cells = False
+    folds = False
+    """Whether pixels can share the code of a history, see `vadose.models.folded`."""
+    local: Sequence[int] = ()
+    """Snapshot features, where there are any: a place's own normal of the day and the deviation of its moisture."""
 
     def __init__(self, features: Features, gaussian: bool = False, missing: bool = False, skewed: bool = False) -> None:
         super().__init__()
-        self.features, self.gaussian, self.missing, self.skewed = features, gaussian, missing, skewed
+        self.features, self.has_deviation, self.missing, self.skewed = features, gaussian, missing, skewed
         self.snapshot = Normalise(len(features.snapshot), axis=-1)
         self.series = Normalise(len(features.series), axis=-1)
         self.moisture = Normalise(1, axis=0)
         self.snapshot_width = len(features.snapshot) * (1 + missing)
         self.series_width = len(features.series) * (1 + missing)
+
+    @property
+    def inputs(self) -> Features:
+        """Names of the inputs."""
+        return self.features
+
+    def normalisations(self) -> list[Normalise]:
+        """Layers that standardise the features: of the snapshot, of the series, and others of the series' features."""
+        return [self.snapshot, self.series]
 
     def fit_normalisation(self, batches: Iterable[tuple[Fine, Tensor]]) -> None:
         """Learn the means and standard deviations of features and moisture from training batches."""
@@ -149,7 +165,7 @@ class Downscaler(nn.Module):
         )
         read = read.float()
         mean = centre + scale * read[..., 0]
-        if not self.gaussian:
+        if not self.has_deviation:
             return mean, torch.full_like(mean, torch.nan)
         return mean, scale * (functional.softplus(read[..., 1]) + 1e-3)
 
@@ -201,6 +217,8 @@ class MMNet(Downscaler):
     >>> MMNet(features)(example_fine(features, batch=4)).shape
     torch.Size([4])
     """
+
+    folds = True
 
     def __init__(self, features: Features, gaussian: bool = False, dropout: float = 0.0, missing: bool = False) -> None:
         super().__init__(features, gaussian, missing)

@@ -7,12 +7,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vadose.models.anchor import Anchor, logarithmic
+from vadose.models.contract import Forecaster
 from vadose.models.convlstm import WEATHER_MEANS
 from vadose.models.inputs import Channels, Inputs, season
 from vadose.models.normalise import Normalise
 
 
-class SimVP(nn.Module):
+class SimVP(Forecaster):
     r"""Encode each day's map, mix days and channels by gated convolutions, decode a map for each lead.
 
     .. math::
@@ -56,7 +57,7 @@ class SimVP(nn.Module):
     >>> channels = Channels(("soil_moisture_filled", "precipitation"), target="soil_moisture_filled")
     >>> model = SimVP(channels, hidden=4, width=8, depth=2, gaussian=True)
     >>> mean, std = model.distribution(example_inputs(channels, look_back=3, size=9))
-    >>> mean.shape, bool((std > 0).all()), model.halo
+    >>> mean.shape, bool((std > 0).all()), model.reach(look_back=3)
     (torch.Size([2, 5, 9, 9]), True, 14)
     """
 
@@ -70,12 +71,12 @@ class SimVP(nn.Module):
         look_back: int = 3,
         gaussian: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(channels)
         if min(hidden, width, depth, look_back) < 1:
             raise ValueError(
                 f"hidden {hidden}, width {width}, depth {depth}, look_back {look_back}: each has to be 1 at least"
             )
-        self.channels, self.look_back, self.gaussian = channels, look_back, gaussian
+        self.look_back, self.has_deviation = look_back, gaussian
         self.history = Normalise(len(channels.history), axis=2)
         self.static = Normalise(len(channels.static), axis=1)
         self.future = Normalise(len(channels.future), axis=2)
@@ -92,8 +93,7 @@ class SimVP(nn.Module):
         self.decode = nn.Sequential(_convolution(2 * hidden + known_ahead, hidden), _convolution(hidden, hidden))
         self.head = nn.Conv2d(hidden, 1 + gaussian, 1)
 
-    @property
-    def halo(self) -> int:
+    def reach(self, look_back: int) -> int:
         """Cells from the border of a map or tile as far as which the border changes the forecast."""
         blocks = sum(isinstance(layer, GatedBlock) for layer in self.translate)
         return 4 + blocks * GatedBlock.reach
@@ -118,7 +118,7 @@ class SimVP(nn.Module):
         """Mean and standard deviation [m3 m-3] at each lead, (B, L, H, W) each; without ``gaussian`` it is NaN."""
         found = self._departure(inputs)
         mean: Tensor = self.anchor(inputs) + self.anchor.scale * found[:, :, 0]
-        if not self.gaussian:
+        if not self.has_deviation:
             return mean, torch.full_like(mean, torch.nan)
         return mean, self.anchor.scale * (functional.softplus(found[:, :, 1]) + 1e-3)
 

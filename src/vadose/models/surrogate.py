@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vadose.models.anchor import Anchor, logarithmic
+from vadose.models.contract import Forecaster
 from vadose.models.inputs import Channels, Inputs, season
 from vadose.models.normalise import Normalise
 
@@ -14,7 +15,7 @@ MOISTURE = "soil_moisture"
 """Channels whose names begin so tell of the state of the soil; the others drive it."""
 
 
-class Surrogate(nn.Module):
+class Surrogate(Forecaster):
     r"""Two recurrent networks for each cell: one simulates, one learns from the observations.
 
     .. math::
@@ -59,14 +60,14 @@ class Surrogate(nn.Module):
     (torch.Size([2, 5, 1, 1]), torch.Size([2, 10, 5, 1, 1]))
     """
 
-    sequences = True
-    """Learns from, and forecasts, all days of a sequence at once."""
+    takes = "series"
+    of_each_cell = True
 
     def __init__(
         self, channels: Channels, hidden: int = 64, width: int = 64, dropout: float = 0.2, gaussian: bool = False
     ) -> None:
-        super().__init__()
-        self.channels, self.gaussian = channels, gaussian
+        super().__init__(channels)
+        self.has_deviation = gaussian
         names = channels.history
         ahead = channels.weather == "perfect"
         driving = [n for n in names if not n.startswith(MOISTURE) and (not ahead or n in channels.future)]
@@ -149,7 +150,7 @@ class Surrogate(nn.Module):
         read = self.head(found).float()
         read = read.reshape(batch, height, width, *read.shape[1:]).permute(0, 3, 4, 5, 1, 2)
         mean = self.anchor.of_days(inputs, first) + self.anchor.scale * read[:, :, :, 0]
-        if not self.gaussian:
+        if not self.has_deviation:
             return mean, torch.full_like(mean, torch.nan)
         return mean, self.anchor.scale * (functional.softplus(read[:, :, :, 1]) + 1e-3)
 

@@ -1,21 +1,11 @@
 """Whole maps forecast in tiles that overlap by as far as a network sees, so that no seam is left."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from vadose.models.baselines import Climatology, DampedPersistence, Persistence
-from vadose.models.convlstm import ConvLSTM
 from vadose.models.inputs import Inputs
-from vadose.models.lstm import LSTM
-from vadose.models.simvp import SimVP
-from vadose.models.surrogate import Surrogate
-from vadose.models.trees import Trees
-
-OF_EACH_CELL = (Persistence, DampedPersistence, Climatology, Trees, LSTM, Surrogate)
-"""Models whose forecast of a cell depends on that cell alone."""
 
 
 @torch.no_grad()
@@ -25,7 +15,7 @@ def predict_tiles(model: Callable[[Inputs], Tensor], inputs: Inputs, *, tile: in
     Each piece is a tile and ``halo`` cells around it, of which the tile is kept. At the border of the map a piece
     ends where the map does and reaches further inward instead: it meets the network's own padding as the whole map
     would, and all pieces are of one size, so that a compiled network is compiled once. Where the halo is the
-    network's `reach` or more, tiles differ from the whole by rounding only.
+    network's ``reach`` or more, tiles differ from the whole by rounding only.
 
     Parameters
     ----------
@@ -47,6 +37,7 @@ def predict_tiles(model: Callable[[Inputs], Tensor], inputs: Inputs, *, tile: in
 
     Examples
     --------
+    >>> from vadose.models.convlstm import ConvLSTM
     >>> from vadose.models.inputs import Channels, example_inputs
     >>> channels = Channels(("soil_moisture_filled",), target="soil_moisture_filled")
     >>> model, inputs = ConvLSTM(channels, filters=(4,)).eval(), example_inputs(channels, size=20)
@@ -70,49 +61,6 @@ def predict_tiles(model: Callable[[Inputs], Tensor], inputs: Inputs, *, tile: in
             out[..., to_rows, to_columns] = piece[..., of_rows, of_columns]
     assert out is not None
     return out
-
-
-def reach(model: nn.Module, look_back: int) -> int | None:
-    r"""Cells as far as which a model sees: the halo that makes its tiles equal to the whole map.
-
-    0 for models of each cell by itself, and for a `SimVP` its ``halo``. In a `ConvLSTM` every way from a cell of the
-    first day to a forecast passes one convolution of inputs in each layer and one of states in each step of time,
-    :math:`\lfloor k / 2 \rfloor \, (\text{layers} + \text{days} - 1)`: 8 for the six layers and three days of the
-    paper.
-
-    Parameters
-    ----------
-    model
-        A forecasting model.
-    look_back
-        Days of history it is given.
-
-    Returns
-    -------
-    int or None
-        None where no halo will do: peepholes of each position fit windows of one size, not maps.
-
-    Raises
-    ------
-    ValueError
-        For a model of which nothing is known here.
-
-    Examples
-    --------
-    >>> from vadose.models.inputs import Channels
-    >>> reach(ConvLSTM(Channels(("soil_moisture",)), filters=(4, 8, 8, 8, 8, 8)), look_back=3)
-    8
-    """
-    if isinstance(model, OF_EACH_CELL):
-        return 0
-    if isinstance(model, ConvLSTM):
-        cells: list[Any] = list(model.layers)
-        if any(cell.peephole is not None and cell.peephole.shape[-2:].numel() > 1 for cell in cells):
-            return None
-        return int(cells[0].from_input.kernel_size[0] // 2) * (len(cells) + look_back - 1)
-    if isinstance(model, SimVP):
-        return model.halo
-    raise ValueError(f"how far {type(model).__name__} sees is not known; state it in vadose.models.tiles.reach")
 
 
 def _pieces(cells: int, tile: int, halo: int) -> Iterator[tuple[slice, slice, slice]]:

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingRegressor
-from torch import Tensor, nn
+from torch import Tensor
 
 from vadose.models.anchor import Anchor
+from vadose.models.contract import Forecaster
 from vadose.models.inputs import NORMAL, Channels, Inputs
 
 Array = NDArray[np.float32]
@@ -38,7 +39,7 @@ HELD_OUT_DAYS = 30
 SMALLEST_VARIANCE = 1e-8
 
 
-class Trees(nn.Module):
+class Trees(Forecaster):
     r"""Histogram gradient boosting, a regressor for each lead, on predictors made from the inputs.
 
     Predictors: the last known moisture, its age and its means over past windows, also of other filled
@@ -79,6 +80,9 @@ class Trees(nn.Module):
     [0.25, 0.25]
     """
 
+    learns = "at_once"
+    of_each_cell = True
+
     def __init__(
         self,
         channels: Channels,
@@ -92,8 +96,8 @@ class Trees(nn.Module):
         place: bool = True,
         gaussian: bool = False,
     ) -> None:
-        super().__init__()
-        self.channels, self.gaussian = channels, gaussian
+        super().__init__(channels)
+        self.has_deviation = gaussian
         self.settings: dict[str, Any] = {
             "max_iter": iterations,
             "learning_rate": learning_rate,
@@ -130,7 +134,7 @@ class Trees(nn.Module):
             together, observed = np.concatenate(parts), np.concatenate(parts_observed)
             # A predictor that is never known, as a mean over days ahead of what is not known ahead.
             together[:, np.isnan(together).all(axis=0)] = 0.0
-            if self.gaussian:
+            if self.has_deviation:
                 self.variances.append(self._variance(together, observed, np.concatenate(parts_day)))
             self.regressors.append(HistGradientBoostingRegressor(**self.settings).fit(together, observed))
 
@@ -162,7 +166,7 @@ class Trees(nn.Module):
         mean = self._predicted(self.regressors, inputs, predictors)
         if self.anchor is not None:
             mean = self.anchor(inputs) + mean
-        if not self.gaussian:
+        if not self.has_deviation:
             return mean, torch.full_like(mean, torch.nan)
         return mean, self._predicted(self.variances, inputs, predictors).sqrt()
 

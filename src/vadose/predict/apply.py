@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from vadose.models.inputs import Inputs
-from vadose.models.tiles import predict_tiles, reach
+from vadose.models.tiles import predict_tiles
 from vadose.samples.windows import Samples
 
 TILE = 112
@@ -40,7 +39,7 @@ def apply(
         Of the cells in the mask those to forecast, of a model that takes sequences.
     """
     mean, std = np.full((2, len(days), len(columns), *samples.shape), np.nan, np.float32)
-    if hasattr(model, "of_days"):
+    if model.takes == "series":
         pieces = _by_sequence(model, samples, days, columns, cells)
     elif samples.size == (1, 1):
         pieces = _by_cell(model, samples, days, columns)
@@ -86,13 +85,13 @@ def _by_day(model: Any, samples: Samples, days: Days, columns: list[int]) -> Ite
 def _from_map(model: Any, samples: Samples, day: int, columns: list[int]) -> tuple[Array, Array]:
     """Mean and deviation (L, y, x) of one day from the whole map, in tiles where it is large."""
     inputs = samples.inputs(samples.all_windows(day))
-    halo = reach(model, samples.look_back)
+    halo = model.reach(samples.look_back)
     # Channels dropped in one tile and not in the next would leave seams.
     dropping = any(module.training for module in model.modules())
     if halo is None or dropping or max(samples.shape) <= TILE + 2 * halo:
         mean, std = _predicted(model, inputs, columns)
     else:
-        both = predict_tiles(lambda part: torch.stack(_distribution(model, part), dim=1), inputs, tile=TILE, halo=halo)
+        both = predict_tiles(lambda part: torch.stack(model.distribution(part), dim=1), inputs, tile=TILE, halo=halo)
         mean, std = both[:, 0, columns].float().numpy(), both[:, 1, columns].float().numpy()
     return np.where(samples.mask, mean[0], np.float32(np.nan)), np.where(samples.mask, std[0], np.float32(np.nan))
 
@@ -117,16 +116,8 @@ def _from_windows(model: Any, samples: Samples, day: int, columns: list[int], we
 
 def _predicted(model: Any, inputs: Inputs, columns: list[int]) -> tuple[Array, Array]:
     """Mean and deviation (B, L, H, W) of some leads, the latter NaN where the model has none."""
-    first, second = (part[:, columns].float().numpy() for part in _distribution(model, inputs))
+    first, second = (part[:, columns].float().numpy() for part in model.distribution(inputs))
     return first, second
-
-
-def _distribution(model: Any, inputs: Inputs) -> tuple[Tensor, Tensor]:
-    if hasattr(model, "distribution"):
-        both: tuple[Tensor, Tensor] = model.distribution(inputs)
-        return both
-    mean: Tensor = model(inputs)
-    return mean, torch.full_like(mean, torch.nan)
 
 
 def _window_weight(size: tuple[int, int]) -> Array:

@@ -11,8 +11,9 @@ from lightning_fabric.utilities.seed import seed_everything
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from vadose.artefact.learnt import single_models
 from vadose.errors import VadoseError
-from vadose.models.downscalers import from_checkpoint
+from vadose.models import from_checkpoint
 from vadose.models.mmnet import Features, Fine
 from vadose.samples.station_days import StationDays
 
@@ -78,9 +79,9 @@ def importances(
     features: Jullum et al. (2021), arXiv:2106.12228.
     """
     features = days.features
-    if Features.from_dict(checkpoint["features"]) != features:
+    if Features.from_dict(checkpoint["inputs"]) != features:
         raise VadoseError(
-            f"importances: the days have {features}, the network {checkpoint['features']}; make the days with the "
+            f"importances: the days have {features}, the network {checkpoint['inputs']}; make the days with the "
             "features of the checkpoint"
         )
     index = np.random.default_rng(seed).permutation(np.argwhere(mask))
@@ -88,8 +89,7 @@ def importances(
     stations, of_station = np.unique(samples[:, 0], return_inverse=True)
     if len(stations) < 2:
         raise VadoseError(f"importances: the mask has days of {len(stations)} stations; give those of two at least")
-    members = checkpoint["members"] if checkpoint["name"] == "ensemble" else [checkpoint]
-    each = [_values(from_checkpoint(member), days, samples, background, draws, seed) for member in members]
+    each = [_values(from_checkpoint(m), days, samples, background, draws, seed) for m in single_models(checkpoint)]
     values = np.mean(each, axis=0)
     by_station = np.zeros((len(stations), values.shape[1]))
     np.add.at(by_station, of_station, np.abs(values))
@@ -126,8 +126,7 @@ def _values(
     except ImportError:
         raise VadoseError("importances need captum; install it with: pip install 'vadose[explain]'") from None
     seed_everything(seed, verbose=False)
-    layers = [network.snapshot, network.series, *([network.means] if hasattr(network, "means") else [])]
-    local = getattr(network, "local", [])
+    layers, local = network.normalisations(), list(network.local)
     width = len(days.features.series)
 
     def estimate(*values: Tensor) -> Tensor:

@@ -128,7 +128,7 @@ def fill_station(
     training = known.copy()
     training[here] &= gaps < 0
     checkpoint = network(training) if callable(network) else network
-    days = StationDays(table, Features.from_dict(checkpoint["features"]), training)
+    days = StationDays(table, Features.from_dict(checkpoint["inputs"]), training)
     predicted = _estimated(checkpoint, days, here)
     series, told = _joined(days.observed[here].astype(float), predicted, gaps, days.days, level, mode, station)
     told["network_learnt"] = learnt

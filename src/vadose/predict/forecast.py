@@ -106,7 +106,7 @@ def forecast(
         memory. Leads beyond the weather of the cube are NaN.
     """
     kept = load_run(checkpoint)
-    channels = Channels.from_dict(kept["channels"])
+    channels = Channels.from_dict(kept["inputs"])
     leads = leads or tuple(lead for lead in LEADS if lead in channels.leads) or channels.leads
     if missing := sorted(set(leads) - set(channels.leads)):
         raise VadoseError(f"{checkpoint}: does not forecast leads {missing} days; it has {list(channels.leads)}")
@@ -165,7 +165,7 @@ def forecast(
 
 def weather_ahead(checkpoint: Path) -> tuple[str, ...]:
     """Variables that a run is given of the days ahead, but for normals, which are known of any day."""
-    future = Channels.from_dict(load_run(checkpoint)["channels"]).future
+    future = Channels.from_dict(load_run(checkpoint)["inputs"]).future
     return tuple(name for name in future if not name.endswith(NORMAL))
 
 
@@ -174,7 +174,7 @@ def latest_day(checkpoint: Path, cube: xr.Dataset) -> str:
 
     The weather of the days ahead is then that of the cube, analysed; see `vadose.cube.with_weather_ahead` for foretold.
     """
-    channels = Channels.from_dict(load_run(checkpoint)["channels"])
+    channels = Channels.from_dict(load_run(checkpoint)["inputs"])
     ahead = min(channels.leads) if channels.weather == "perfect" else 0
     return f"{daily(cube).indexes['time'][-1] - pd.Timedelta(days=ahead):%Y-%m-%d}"
 

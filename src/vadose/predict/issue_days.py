@@ -37,7 +37,7 @@ class IssueDays:
         self, model: nn.Module, checkpoint: dict[str, Any], report: Report, cells: slice = slice(None)
     ) -> tuple[Array, Array]:
         """As `vadose.predict.apply.apply`; NaN where the weather is not known up to the valid day."""
-        channels = Channels.from_dict(checkpoint["channels"])
+        channels = Channels.from_dict(checkpoint["inputs"])
         samples = self._samples(channels, checkpoint)
         columns = [channels.leads.index(lead) for lead in self.leads]
         mean, std = apply(model, samples, self.days, columns, report, cells)
@@ -56,14 +56,14 @@ class IssueDays:
 
     def cut(self, days: slice, checkpoint: dict[str, Any]) -> "IssueDays":
         """The same of some of the days, and no more of the cube than a model looks at."""
-        chosen, ahead = self.days[days], max(checkpoint["channels"]["leads"])
+        chosen, ahead = self.days[days], max(checkpoint["inputs"]["leads"])
         first = max(int(chosen[0]) - checkpoint["look_back"] + 1, 0)
         cube = self.cube.isel(time=slice(first, int(chosen[-1]) + ahead + 1))
         return IssueDays(cube, chosen - first, self.leads, self.stride, self.above)
 
     def for_workers(self, checkpoint: dict[str, Any]) -> "IssueDays":
         """The same with what one model takes, normals among it: they are of other days than a worker reads."""
-        channels = Channels.from_dict(checkpoint["channels"])
+        channels = Channels.from_dict(checkpoint["inputs"])
         above = {name: self.above[name] for name in channels.above}
         cube = _with_normals(self.cube, channels, checkpoint)
         return replace(self, cube=cube, above=above).cut(slice(None), checkpoint)

@@ -17,15 +17,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vadose.artefact import identity, is_current, provenance, remove, writing
+from vadose.artefact.learnt import single_models
 from vadose.artefact.predictions import consolidate
 from vadose.door.values import Outside, by_variable
 from vadose.errors import VadoseError
+from vadose.models import from_checkpoint
 from vadose.models.domain import domain_distance
-from vadose.models.downscalers import from_checkpoint
 from vadose.models.folded import Folded, fold
-from vadose.models.long_memory import LongMMNet
 from vadose.models.mixture import mixture
-from vadose.models.mmnet import Downscaler, Features, Fine, MMNet
+from vadose.models.mmnet import Downscaler, Features, Fine
 from vadose.parallel.workers import on_workers
 from vadose.predict.map_features import MapFeatures
 from vadose.predict.map_files import create_maps, open_maps, place_of
@@ -80,9 +80,8 @@ def downscale_maps(
     Parameters
     ----------
     checkpoint
-        A dictionary saved by torch: ``name``, ``hyper``, ``features``, ``state`` of a network (see
-        `vadose.models.downscalers`), and where known ``domain`` (`vadose.models.domain`) and ``attributes``;
-        or ``name`` 'ensemble' and ``members``, a list of such.
+        Of a network as `vadose.models.to_checkpoint` makes it, and where known ``domain`` (`vadose.models.domain`) and
+        ``attributes``; or of a blend, with ``members``, a list of such.
     fine
         Features (y, x) and (time, y, x) on a part of ``ease_grid('100m')``, or another of the nested grids.
     coarse
@@ -184,7 +183,7 @@ class _Network:
         self.device = device
         self.folded: Folded | None = None
         self.at_once = PIXELS_AT_ONCE if device == "cpu" else DAYS_AT_ONCE
-        if isinstance(self.model, MMNet) or (isinstance(self.model, LongMMNet) and not self.model.repeated):
+        if self.model.folds:
             self.folded = fold(self.model, dtype)
         else:
             # Such a network is handed the whole history of each pixel.
@@ -238,14 +237,14 @@ class _Run:
         self.networks, self.features = networks, features
         names = features.names
         self.domain: dict[str, Tensor] | None = trained.get("domain")
-        self.of_domain = [names.index(name) for name in trained["features"]["snapshot"]]
+        self.of_domain = [names.index(name) for name in trained["inputs"]["snapshot"]]
         self.columns = [[names.index(name) for name in network.features.snapshot] for network in networks]
         # Members that take the same series share its histories.
         spans = [(n.features.series, n.features.days, n.features.ends) for n in networks]
         self.spans = list(dict.fromkeys(spans))
         self.span_of = [self.spans.index(span) for span in spans]
         self.layers: tuple[str, ...] = ("soil_moisture",)
-        if len(networks) > 1 or networks[0].model.gaussian:
+        if len(networks) > 1 or networks[0].model.has_deviation:
             self.layers += ("soil_moisture_std",)
         if self.domain is not None:
             self.layers += ("outside_training",)
@@ -308,7 +307,7 @@ def _create(path: Path, run: _Run, tile: int, attributes: dict[str, Any]) -> Non
     )
     group = create_maps(path, grid, days, run.layers, edge=tile, beside=shares)
     if "soil_moisture_std" in run.layers:
-        several, own = len(run.networks) > 1, all(network.model.gaussian for network in run.networks)
+        several, own = len(run.networks) > 1, all(network.model.has_deviation for network in run.networks)
         kind = ("mixture of members" if own else "spread of members alone") if several else "of the network"
         group["soil_moisture_std"].attrs["comment"] = f"standard deviation: {kind}"
 
@@ -332,7 +331,7 @@ class _Job:
     @cached_property
     def run(self) -> _Run:
         kept = load(self.checkpoint)
-        members = kept["members"] if kept["name"] == "ensemble" else [kept]
+        members = list(single_models(kept))
         networks = [_Network(member, PRECISIONS[self.precision], self.device) for member in members]
         features = MapFeatures(self.fine, self.coarse, [network.features for network in networks], self.days)
         return _Run(networks, features, kept if kept.get("domain") is not None else members[0])

@@ -36,7 +36,7 @@ class Shared(NamedTuple):
 
 def load_run(path: Path) -> dict[str, Any]:
     """The checkpoint of a run."""
-    needs = ("name", "channels", "look_back", "window", "attributes")
+    needs = ("name", "inputs", "look_back", "window", "attributes")
     return checkpoint_file.load(path, needs=needs, made_by="vadose train", build=from_checkpoint)
 
 
@@ -58,11 +58,11 @@ def forecast_days(
             for k, member in enumerate(members)
         )
         return blended(checkpoint, issue.leads, each)
-    model: Any = from_checkpoint(checkpoint)
+    model = from_checkpoint(checkpoint)
     if passes and not leave_dropout_on(model):
         raise VadoseError(f"passes with dropout: {checkpoint['name']} has no dropout; forecast it without passes")
     if shared is not None:
-        units = _units(len(issue.days), passes, int(issue.cube.mask.sum()) if hasattr(model, "of_days") else None)
+        units = _units(len(issue.days), passes, int(issue.cube.mask.sum()) if model.takes == "series" else None)
         parts = _on_workers(issue, shared, checkpoint, units, report)
         if not passes:
             return _together(issue, parts)
@@ -81,7 +81,7 @@ def blended(
     """The `mixture` of a blend's members (init_time, lead_time, y, x), with its weights of each lead."""
     if blend["weights"] is None:
         return mixture(members)
-    columns = [blend["channels"]["leads"].index(lead) for lead in leads]
+    columns = [blend["inputs"]["leads"].index(lead) for lead in leads]
     return mixture(members, np.array(blend["weights"], np.float32)[:, columns, None, None])
 
 

@@ -16,8 +16,8 @@ from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
 from vadose.errors import VadoseError
+from vadose.models import MODELS, to_checkpoint
 from vadose.models.domain import training_domain
-from vadose.models.downscalers import DOWNSCALERS, to_checkpoint
 from vadose.models.mmnet import Fine
 from vadose.samples.folds import station_years
 from vadose.samples.station_days import StationDays
@@ -87,9 +87,9 @@ def fit_aligned(
     seed = fitting.seeds[0]
     learnt, held = station_years(observed, table, fitting.share, seed)
     seed_everything(seed, verbose=False)
-    network = DOWNSCALERS[model](days.features, **hyper)
+    network = MODELS[model](days.features, **hyper)
     measure = _measure(align, _fusion(network).out_features)
-    if network.sequences:
+    if network.takes == "series":
         network.fit_normalisation(days.sequences(learnt, size=64, days=fitting.sequence))
     else:
         generator = np.random.default_rng([seed, 0])
@@ -278,7 +278,7 @@ def _unlabelled(
     """Features of station-days of the target drawn at random, or of sequences of ``length`` that end with them."""
     index = np.argwhere(target)
     index = index[generator.integers(0, len(index), size)]
-    return days.sequence(index[:, 0], index[:, 1], length) if network.sequences else days.fine(index)
+    return days.sequence(index[:, 0], index[:, 1], length) if network.takes == "series" else days.fine(index)
 
 
 def _standard(source: Tensor, target: Tensor, generator: np.random.Generator) -> tuple[Tensor, Tensor]:

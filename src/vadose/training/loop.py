@@ -27,6 +27,7 @@ from vadose.artefact.checkpoint import load, save
 from vadose.door.days import Period
 from vadose.errors import VadoseError
 from vadose.models import MODELS, to_checkpoint
+from vadose.models.contract import Model
 from vadose.models.inputs import Channels, Inputs
 from vadose.samples.windows import Samples
 from vadose.training.losses import crps, rmse_correlation
@@ -187,7 +188,7 @@ def train(
     first = fabric.is_global_zero
     progress = progress if first else silent
     common: dict[str, Any] = {
-        "channels": samples.channels.to_dict(),
+        "inputs": samples.channels.to_dict(),
         "look_back": samples.look_back,
         "window": samples.window,
         "place": samples.place.to_dict(),
@@ -211,7 +212,7 @@ def train(
 
         of_all = samples
         members: list[list[dict[str, Any]]] = [[]]
-        if not hasattr(MODELS[model], "fit"):
+        if MODELS[model].learns == "steps":
             epochs = {}
             for seed in optimisation.seeds:
                 place, what = resume / f"{seed}.pt", f"{label}, seed {seed}"
@@ -301,24 +302,22 @@ def _blend(
     with writing(out) as scratch:
         scratch.mkdir()
         for name in ("selected.pt", "final.pt"):
-            members = [
-                load(run / name, needs=("name", "channels", "attributes"), made_by="vadose train") for run in runs
-            ]
+            members = [load(run / name, needs=("name", "inputs", "attributes"), made_by="vadose train") for run in runs]
             if len({member["attributes"]["weather"] for member in members}) > 1:
                 raise VadoseError(f"{out.name}: some of its members take weather and some do not; blend alike ones")
             channels = Channels(
-                history=_union(m["channels"]["history"] for m in members),
-                static=_union(m["channels"]["static"] for m in members),
-                future=_union(m["channels"]["future"] for m in members),
+                history=_union(m["inputs"]["history"] for m in members),
+                static=_union(m["inputs"]["static"] for m in members),
+                future=_union(m["inputs"]["future"] for m in members),
                 leads=leads,
-                target=members[0]["channels"]["target"],
-                above=_union(m["channels"]["above"] for m in members),
+                target=members[0]["inputs"]["target"],
+                above=_union(m["inputs"]["above"] for m in members),
             )
             checkpoint = {
                 "name": "blend",
                 "members": members,
                 "weights": weights,
-                "channels": channels.to_dict(),
+                "inputs": channels.to_dict(),
                 "learnt": inputs["learnt"],
                 "look_back": max(m["look_back"] for m in members),
                 "window": max(m["window"] or 0 for m in members),
@@ -384,13 +383,12 @@ def _optimise(
         optimiser, lambda epoch: 0.1 + 0.45 * (1 + math.cos(math.pi * min(epoch / how.epochs, 1.0)))
     )
     shadow, wrapped_optimiser = fabric.setup(network, optimiser)
-    for method in ("of_days", "distribution"):
-        if hasattr(network, method):
-            shadow.mark_forward_method(method)
+    for method in ("of_days", "distribution") if network.takes == "series" else ("distribution",):
+        shadow.mark_forward_method(method)
     if how.compile:
         _compile(network, _method(network, how), lambda why: progress(f"{label} goes on uncompiled, {why}", 1.0))
     draw: Callable[..., Iterator[tuple[Inputs, Tensor]]] = samples.sequences
-    if not hasattr(network, "sequences"):
+    if network.takes != "series":
         draw = partial(samples.batches, correlated=True)
     best, best_epoch, best_loss, first = copy.deepcopy(network.state_dict()), 0, math.inf, 1
     own_log: list[dict[str, Any]] = []
@@ -472,9 +470,9 @@ def _epoch(
 
 
 @torch.no_grad()
-def _validate(fabric: Fabric, network: nn.Module, samples: Samples, period: Period, how: Optimisation) -> float:
+def _validate(fabric: Fabric, network: Any, samples: Samples, period: Period, how: Optimisation) -> float:
     """Mean loss over the samples of a period, at most as many as an epoch of training takes."""
-    if hasattr(network, "sequences"):
+    if network.takes == "series":
         batches = samples.sequences(period, size=how.batch_size, limit=how.samples_per_epoch, learnt=True)
     else:
         height, width = samples.size
@@ -515,9 +513,9 @@ def _loss(fabric: Fabric, network: Any, inputs: Inputs, observed: Tensor, how: O
     return rmse_correlation(mean, observed, correlated=correlated, alpha=how.alpha, beta=how.beta, form=how.form)
 
 
-def _method(network: nn.Module, how: Optimisation) -> str:
+def _method(network: Model, how: Optimisation) -> str:
     """What of a network is called in training."""
-    if hasattr(network, "sequences"):
+    if network.takes == "series":
         return "of_days"
     return "distribution" if how.form == "crps" else "forward"
 

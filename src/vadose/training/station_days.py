@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vadose.artefact import checkpoint as checkpoint_file
+from vadose.artefact.learnt import single_models
 from vadose.errors import VadoseError
+from vadose.models import MODELS, downscaler_names, from_checkpoint, to_checkpoint
 from vadose.models.domain import training_domain
-from vadose.models.downscalers import DOWNSCALERS, from_checkpoint, to_checkpoint
 from vadose.models.mixture import leave_dropout_on, mixture
 from vadose.models.mmnet import Fine
 from vadose.samples.folds import rows, station_years
@@ -117,7 +118,7 @@ def fit(
     noted = {"domain": domain, "stations": _learnt_stations(observed, table)}
     if len(members) == 1:
         return members[0] | noted, log
-    return {"name": "ensemble", "members": members, "features": days.features.to_dict(), **noted}, log
+    return {"name": "blend", "members": members, "weights": None, "inputs": days.features.to_dict(), **noted}, log
 
 
 def save(checkpoint: dict[str, Any], path: Path) -> None:
@@ -134,7 +135,10 @@ def load(path: Path) -> dict[str, Any]:
         When there is none, or it is damaged or something else.
     """
     made_by = "vadose study downscale-stations"
-    return checkpoint_file.load(path, needs=("name",), made_by=made_by, build=from_checkpoint)
+    kept = checkpoint_file.load(path, needs=("name", "inputs"), made_by=made_by, build=from_checkpoint)
+    if others := sorted({model["name"] for model in single_models(kept)} - set(downscaler_names())):
+        raise VadoseError(f"{path}: {', '.join(others)} forecasts a cube; expected a downscaling network: {made_by}")
+    return kept
 
 
 def estimate(
@@ -142,13 +146,12 @@ def estimate(
 ) -> tuple[Array, Array]:
     """Mean and deviation (station, time) of the station-days of a mask, NaN elsewhere.
 
-    Of an ensemble, and of ``passes`` with dropout on, they are those of `vadose.models.mixture.mixture`, as draws of
+    Of a blend, and of ``passes`` with dropout on, they are those of `vadose.models.mixture.mixture`, as draws of
     one network.
     """
-    members = checkpoint["members"] if checkpoint["name"] == "ensemble" else [checkpoint]
 
     def each() -> Iterator[tuple[Array, Array]]:
-        for member in members:
+        for member in single_models(checkpoint):
             network = from_checkpoint(member)
             for number in range(passes or 1):
                 if passes:
@@ -180,9 +183,9 @@ def _fit_one(
     """Train one network; its checkpoint at the lowest validation loss, and the losses."""
     fabric = Fabric(precision=how.precision)  # type: ignore[arg-type]
     seed_everything(seed, verbose=False)
-    network = DOWNSCALERS[model](days.features, **hyper)
+    network = MODELS[model](days.features, **hyper)
     generator = np.random.default_rng([seed, 0])
-    if network.sequences:
+    if network.takes == "series":
         network.fit_normalisation(days.sequences(learnt, size=64, days=how.sequence))
     else:
         network.fit_normalisation(days.batches(learnt, size=4096, limit=STATISTICS, generator=generator))
@@ -193,9 +196,8 @@ def _fit_one(
         optimiser, lambda epoch: 0.1 + 0.45 * (1 + math.cos(math.pi * min(epoch / how.epochs, 1.0))) if falling else 1.0
     )
     shadow, wrapped = fabric.setup(network, optimiser)
-    for method in ("of_days", "distribution"):
-        if hasattr(network, method):
-            shadow.mark_forward_method(method)
+    for method in ("of_days", "distribution") if network.takes == "series" else ("distribution",):
+        shadow.mark_forward_method(method)
     best, best_epoch, best_loss, log = copy.deepcopy(network.state_dict()), 0, math.inf, []
     for epoch in range(1, how.epochs + 1):
         if how.patience is not None and epoch - 1 - best_epoch >= how.patience:
@@ -236,7 +238,7 @@ def _fit_one(
 def _batches(
     network: Any, days: StationDays, of: Mask, how: Fitting, generator: np.random.Generator | None
 ) -> Iterator[tuple[Fine, Tensor]]:
-    if network.sequences:
+    if network.takes == "series":
         limit = how.rows_per_epoch and max(1, how.rows_per_epoch // how.sequence)
         return days.sequences(of, size=how.batch_size, days=how.sequence, limit=limit, generator=generator)
     size = how.batch_size if generator is not None else DAYS_AT_ONCE
@@ -257,7 +259,7 @@ def _validate(network: Any, days: StationDays, held: Mask, how: Fitting, device:
 def _loss(network: Any, fine: Fine, observed: Tensor, how: Fitting, device: torch.device) -> Tensor:
     """Loss over the days observed: in units of the moisture's variance, or the CRPS [m3 m-3]."""
     fine, observed = Fine(*(part.to(device) for part in fine)), observed.to(device)
-    mean, std = network.of_days(*fine) if network.sequences else network.distribution(fine)
+    mean, std = network.of_days(*fine) if network.takes == "series" else network.distribution(fine)
     if how.form == "crps":
         return crps(mean, std, observed)
     known = torch.isfinite(observed)
@@ -269,7 +271,7 @@ def _loss(network: Any, fine: Fine, observed: Tensor, how: Fitting, device: torc
 @torch.no_grad()
 def _estimate_one(network: Any, days: StationDays, where: Mask) -> tuple[Array, Array]:
     mean, std = np.full((2, *days.shape), np.nan, np.float32)
-    if not network.sequences:
+    if network.takes != "series":
         index = np.argwhere(where)
         for start in range(0, len(index), DAYS_AT_ONCE):
             part = index[start : start + DAYS_AT_ONCE]
