@@ -9,7 +9,8 @@ import xarray as xr
 from scipy.stats import norm
 
 from vadose.errors import VadoseError
-from vadose.evaluation.station_series import common_samples, evaluate_series, score_series
+from vadose.evaluation.station_samples import common_samples
+from vadose.evaluation.station_series import evaluate_series, score_series
 from vadose.evaluation.station_strata import strata_of_table
 
 ERRORS = {"mmnet": 0.02, "mlp": 0.03, "soil_moisture_smap_l4": 0.06}

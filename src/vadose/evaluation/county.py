@@ -1,4 +1,22 @@
-"""Maps scored pixel by pixel against a truth that is known everywhere, beside the coarse field they come from."""
+r"""Maps scored pixel by pixel against a truth that is known everywhere, beside the coarse field they come from.
+
+A pixel-day counts where maps, truth and coarse field are all known, so that both estimates are scored on the
+same samples; single values outside the valid range are not known.
+Scores (see `vadose.evaluation.metrics`) come in two kinds:
+
+- over ``'time'``: of a pixel's series, the median over pixels with at least ``min_days`` days;
+- over ``'space'``: of a day's map, the mean over days, such as the spatial correlation
+  :math:`\frac{1}{D} \sum_d R_d`. R of a day on which an estimate does not vary in space is not known; where
+  coarse cells are larger than the maps that is every day.
+
+With ``soil_moisture_std`` in the maps there are also CRPS and coverage over ``'time'``; for the coarse field,
+which has no deviation, CRPS is the mean absolute error.
+
+Intervals (95 %) are of days alone, see `vadose.evaluation.intervals`; fewer than 120 days have none. Pixels are all
+there are: the interval says how far the scores would be others in other weather.
+
+Entekhabi et al. (2010), doi:10.1175/2010JHM1223.1.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,7 +32,7 @@ from vadose.errors import VadoseError
 from vadose.evaluation import intervals
 from vadose.evaluation.metrics import METRICS, moments
 from vadose.evaluation.metrics import metric as metric_of
-from vadose.evaluation.paired import score
+from vadose.evaluation.paired import score, shared_samples
 from vadose.grid import grid_of
 
 ESTIMATES = ("maps", "coarse")
@@ -22,6 +40,7 @@ DIFFERENCE = "maps minus coarse"
 COLUMNS = ["estimate", "over", "metric", "value", "lower", "upper", "share_better", "n_days", "n_pixels"]
 
 Array = NDArray[np.floating]
+Mask = NDArray[np.bool_]
 
 
 def score_county(
@@ -32,52 +51,28 @@ def score_county(
     field: str = "soil_moisture_smap_l4",
     min_days: int = 30,
 ) -> pd.DataFrame:
-    r"""Score daily maps against the truth in time and in space, and the coarse field repeated on their pixels.
-
-    A pixel-day counts where maps, truth and coarse field are all known, so that both estimates are scored on the
-    same samples; single values outside the valid range are not known.
-    Scores (see `vadose.evaluation.metrics`) come in two kinds:
-
-    - over ``'time'``: of a pixel's series, the median over pixels with at least ``min_days`` days;
-    - over ``'space'``: of a day's map, the mean over days, such as the spatial correlation
-      :math:`\frac{1}{D} \sum_d R_d`. R of a day on which an estimate does not vary in space is not known; where
-      coarse cells are larger than the maps that is every day.
-
-    With ``soil_moisture_std`` in the maps there are also CRPS and coverage over ``'time'``; for the coarse field,
-    which has no deviation, CRPS is the mean absolute error.
-
-    Intervals (95 %) are of days alone, see `vadose.evaluation.intervals`; fewer than 120 days have none. Pixels are all
-    there are: the interval says how far the scores would be others in other weather.
+    """Score daily maps against the truth in time and in space, and the coarse field repeated on their pixels.
 
     Parameters
     ----------
     maps
-        ``soil_moisture`` (time, y, x) [m3 m-3], as `vadose.predict.maps.downscale_maps` writes it.
+        Store of `vadose.predict.maps.downscale_maps`, or ``soil_moisture`` (time, y, x) [m3 m-3].
     truth
         ``soil_moisture`` (time, y, x) on the same pixels, with ``lat`` and ``lon`` (y, x).
     coarse
         What the maps were made from, on a coarser grid (see `vadose.grid.Grid.coordinates`) that holds all pixels.
-    field
-        Its variable.
-    min_days
-        Days a pixel needs.
+    field, min_days
+        Its variable; days a pixel needs.
 
     Returns
     -------
     pandas.DataFrame
-        A row for each estimate (``'maps'``, ``'coarse'``, ``'maps minus coarse'``), ``over`` and ``metric``, with
-        ``value``, ``lower``, ``upper`` and the samples behind it. Of a difference ``share_better`` is the share
-        of pixels, or days, where the maps are better than the coarse field.
+        `COLUMNS`, with a row for each estimate, ``over`` and metric; ``share_better`` is of pixels, or days.
 
     Raises
     ------
     VadoseError
-        When a variable is missing, pixels differ, the coarse field does not cover them, too few days are common, or
-        values lie outside their valid range (`vadose.door.values.checked`).
-
-    References
-    ----------
-    Entekhabi et al. (2010), doi:10.1175/2010JHM1223.1.
+        When a variable is missing, pixels differ, too few days are common, or values lie outside their valid range.
 
     Examples
     --------
@@ -90,32 +85,32 @@ def score_county(
     >>> cell = ease_grid("9km").part(slice(160, 161), slice(160, 161)).coordinates()
     >>> coarse = cell.assign(soil_moisture_smap_l4=rising.expand_dims(y=1, x=1))
     >>> scores = score_county(truth, truth, coarse).set_index(["over", "estimate", "metric"]).value
-    >>> scores["space", :, "rmse"].round(3).to_dict()
-    {'maps': 0.0, 'coarse': 0.065, 'maps minus coarse': -0.065}
+    >>> scores["space", :, "rmse"].round(3).tolist()
+    [0.0, 0.065, -0.065]
     """
-    maps, truth, coarse = (
-        as_cube(data, place) for data, place in ((maps, "maps"), (truth, "truth"), (coarse, "coarse field"))
-    )
+    maps, truth, coarse = as_cube(maps, "maps"), as_cube(truth, "truth"), as_cube(coarse, "coarse field")
     _check(maps, truth, coarse, field)
     days = _common(maps, truth, coarse)
-    actual = _values(truth.soil_moisture, days, "truth")
-    estimates = np.stack([_values(maps.soil_moisture, days, "maps"), _repeated(coarse, field, truth, days)])
+    actual, mapped = _values(truth.soil_moisture, days, "truth"), _values(maps.soil_moisture, days, "maps")
     spread = _values(maps.soil_moisture_std, days, "maps") if "soil_moisture_std" in maps else None
-    known = np.isfinite(estimates).all(axis=0) & np.isfinite(actual)
-    if spread is not None:
-        known &= spread >= 0
-    actual = np.where(known, actual, np.nan)
+    estimates = np.stack([mapped, _repeated(coarse, field, truth, days)])
+    known, _ = shared_samples(estimates, [spread, None], actual, 0)
     counts = known.sum(axis=0) >= min_days
     if not counts.any():
         raise VadoseError(
             f"maps, truth and coarse field are all known on {int(known.sum(axis=0).max())} days of a pixel at most, "
             f"{min_days} are needed; map more days or lower min_days"
         )
+    size = {"n_days": int(known.any(axis=1).sum()), "n_pixels": int(counts.sum())}
+    return _table(estimates, np.where(known, actual, np.nan), spread, counts).assign(**size)[COLUMNS]
+
+
+def _table(estimates: Array, actual: Array, spread: Array | None, counts: Mask) -> pd.DataFrame:
+    """Scores of the pixels that count, in time and in space."""
     estimates, actual = estimates[..., counts], actual[:, counts]
     spread = None if spread is None else spread[:, counts]
     rows = [*_in_time(estimates, actual, spread), *_in_space(estimates, actual)]
-    size = {"n_days": int(known.any(axis=1).sum()), "n_pixels": int(counts.sum())}
-    return pd.DataFrame([row | size for row in rows], columns=COLUMNS)
+    return pd.DataFrame(rows, columns=COLUMNS[:-2])
 
 
 def _in_time(estimates: Array, actual: Array, spread: Array | None) -> Iterator[dict[str, Any]]:

@@ -20,6 +20,7 @@ from vadose.evaluation.metrics import metric as metric_of
 
 Array = NDArray[np.floating]
 Sites = NDArray[np.int64]
+Mask = NDArray[np.bool_]
 _MOMENTS_AT_ONCE = 1_000_000
 """Values of one run's reweighted moments held at once: 8 MB."""
 
@@ -96,6 +97,29 @@ class Scored:
                     gain = gain[np.isfinite(gain)]
                     share = float(np.mean(gain > 0)) if len(gain) else np.nan
                     yield a, b, _row(metric, median[m], lower[m], upper[m]) | {"share_better": share}
+
+
+def shared_samples(
+    predicted: Array, spreads: Sequence[Array | None], truth: Array, fewest: int
+) -> tuple[Mask, NDArray[np.int64]]:
+    """Samples (day, site) that count for all runs (run, day, site), and the most that each has by itself at a site.
+
+    A run with fewer than ``fewest`` at every site takes no samples from the others, unless all are such. Where a run
+    has a deviation it has to be known too.
+
+    Examples
+    --------
+    >>> predicted = np.array([[[0.1], [0.2], [0.3]], [[0.1], [np.nan], [0.3]], [[np.nan], [np.nan], [0.3]]])
+    >>> common, most = shared_samples(predicted, [None] * 3, np.full((3, 1), 0.2), 2)
+    >>> common[:, 0].tolist(), most.tolist()
+    ([True, False, True], [3, 2, 1])
+    """
+    known = np.isfinite(predicted) & np.isfinite(truth)
+    for of_run, spread in zip(known, spreads, strict=True):
+        of_run &= True if spread is None else spread >= 0
+    most = known.sum(axis=1).max(axis=1)
+    enough = most >= fewest
+    return known[enough if enough.any() else ~enough].all(axis=0), most
 
 
 def score(

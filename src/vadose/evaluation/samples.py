@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from vadose.errors import VadoseError
 from vadose.evaluation.collocate import VARIABLE, Sites, by_valid_day, sites_of
 from vadose.evaluation.leads import Run
+from vadose.evaluation.paired import shared_samples
 from vadose.evaluation.together import SPREAD, Together, learnt_days
 
 Array = NDArray[np.floating]
@@ -83,7 +84,7 @@ def samples_of(together: Together, asked: Asked) -> tuple[Samples, xr.Dataset]:
     common, most = np.empty((len(leads), *truth.shape), bool), np.empty((len(stores), len(leads)), np.int64)
     for k in range(len(leads)):
         of_lead = [None if spread is None else spread[k] for spread in spreads]
-        common[k], most[:, k] = common_samples(predicted[:, k], of_lead, truth, asked.min_pairs)
+        common[k], most[:, k] = shared_samples(predicted[:, k], of_lead, truth, asked.min_pairs)
     days = _days(stores, leads, sites.observed, asked.period, most >= asked.min_pairs)
     these = every.slice_indexer(days[0], days[-1])
     pairs = common[:, these].sum(axis=1)
@@ -99,29 +100,6 @@ def samples_of(together: Together, asked: Asked) -> tuple[Samples, xr.Dataset]:
     series = _series(predicted[:, :, these], spreads, truth[these], counts)
     gaussian = [spread is not None for spread in spreads]
     return Samples(days, leads, sites, pairs, most, gaussian, [sites.values_outside, *outside], learnt), series
-
-
-def common_samples(
-    predicted: Array, spreads: Sequence[Array | None], truth: Array, fewest: int
-) -> tuple[Mask, NDArray[np.int64]]:
-    """Samples (day, site) that count for all runs (run, day, site), and the most that each has by itself at a site.
-
-    A run with fewer than ``fewest`` at every site takes no samples from the others, unless all are such. Where a run
-    has a deviation it has to be known too.
-
-    Examples
-    --------
-    >>> predicted = np.array([[[0.1], [0.2], [0.3]], [[0.1], [np.nan], [0.3]], [[np.nan], [np.nan], [0.3]]])
-    >>> common, most = common_samples(predicted, [None] * 3, np.full((3, 1), 0.2), 2)
-    >>> common[:, 0].tolist(), most.tolist()
-    ([True, False, True], [3, 2, 1])
-    """
-    known = np.isfinite(predicted) & np.isfinite(truth)
-    for of_run, spread in zip(known, spreads, strict=True):
-        of_run &= True if spread is None else spread >= 0
-    most = known.sum(axis=1).max(axis=1)
-    enough = most >= fewest
-    return known[enough if enough.any() else ~enough].all(axis=0), most
 
 
 def _read(

@@ -1,6 +1,21 @@
-"""Daily predictions at stations, withheld fold by fold, to tables of scores with intervals."""
+"""Daily predictions at stations, withheld fold by fold, to tables of scores with intervals.
 
-import json
+Samples are those of `vadose.evaluation.station_samples.common_samples`; in a fold, a station counts with at least
+``min_pairs`` of them. A model known nowhere in a fold has no row there. ``n_pairs`` are the samples scored,
+``n_observed`` the station-days of the test part that were observed at all: their difference is what some model lacks,
+or lies at stations with too few pairs. Medians over stations come in four aggregations:
+
+- ``fold``: of the stations of one fold;
+- ``mean_of_folds``, ``median_of_folds``: of the medians of the folds, NaN where a fold has none;
+- ``station_record``: of stations scored over their days of all folds at once.
+
+The latter three stand under the fold 'all', for models known in every fold.
+
+Intervals (95 %) are those of `vadose.evaluation.intervals`. Over folds, errors of those that share days, and of
+those that share stations, count as equal, others as independent; the interval of a median of folds is that of
+the fold, or the two, in the middle.
+"""
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +31,10 @@ from vadose.artefact import identity, is_current, note_inputs, writing
 from vadose.errors import VadoseError
 from vadose.evaluation.metrics import METRICS
 from vadose.evaluation.paired import Scored, score
+from vadose.evaluation.station_samples import WHOLE, folds_of, samples_of, spreads_of, values_of
 from vadose.evaluation.station_strata import strata_of_table
 from vadose.evaluation.strata import Labels, classes
 
-WHOLE = "all"
-"""Fold under which stand the scores of whole records: the days of all folds together."""
 _STATISTICS = ["metric", "median", "lower", "upper", "n_sites", "n_pairs", "n_observed", "q25", "q75"]
 SCORE_COLUMNS = ["fold", "aggregation", "model", *_STATISTICS]
 STATION_COLUMNS = [
@@ -46,8 +60,6 @@ COMPARED_COLUMNS = [
     "share_better",
 ]
 STRATA_COLUMNS = ["kind", "class", *SCORE_COLUMNS]
-SPREAD = "predicted_std"
-_DIMS = ("station", "time")
 Array = NDArray[np.floating]
 Mask = NDArray[np.bool_]
 
@@ -119,21 +131,6 @@ def score_series(
 ) -> SeriesTables:
     """Score predictions station by station, then take medians over stations, all models on identical samples.
 
-    Samples are those of `common_samples`; in a fold, a station counts with at least ``min_pairs`` of them. A model
-    known nowhere in a fold has no row there. ``n_pairs`` are the samples scored, ``n_observed`` the station-days of
-    the test part that were observed at all: their difference is what some model lacks, or lies at stations with
-    too few pairs. Medians over stations come in four aggregations:
-
-    - ``fold``: of the stations of one fold;
-    - ``mean_of_folds``, ``median_of_folds``: of the medians of the folds, NaN where a fold has none;
-    - ``station_record``: of stations scored over their days of all folds at once.
-
-    The latter three stand under the fold 'all', for models known in every fold.
-
-    Intervals (95 %) are those of `vadose.evaluation.intervals`. Over folds, errors of those that share days, and of
-    those that share stations, count as equal, others as independent; the interval of a median of folds is that of
-    the fold, or the two, in the middle.
-
     Parameters
     ----------
     predictions
@@ -155,14 +152,12 @@ def score_series(
     ------
     VadoseError
         When variables, folds or labels do not fit, a fold is predicted by no model, or no station has pairs enough.
-
     """
-    folds = _folds(predictions)
-    samples, known = _samples(predictions, folds)
-    observed, fold = _values(predictions, "observed"), _values(predictions, "fold")
+    folds = folds_of(predictions)
+    samples, known = samples_of(predictions, folds)
+    observed, fold = values_of(predictions, "observed"), values_of(predictions, "fold")
     tested = np.isfinite(observed) & (fold >= 0)
-    predicted = _values(predictions, "predicted")
-    spreads = _values(predictions, SPREAD) if SPREAD in predictions else np.full_like(predicted, np.nan)
+    predicted, spreads = values_of(predictions, "predicted"), spreads_of(predictions)
     models = [str(name) for name in predictions.model.values]
 
     def part(name: str, inside: Mask, chosen: NDArray[np.int64]) -> _Part:
@@ -171,7 +166,7 @@ def score_series(
             name,
             [models[m] for m in chosen],
             predicted[chosen],
-            spreads[chosen],
+            [spreads[m] for m in chosen],
             pairs,
             (tested & inside).sum(axis=0),
             min_pairs=min_pairs,
@@ -179,13 +174,8 @@ def score_series(
 
     parts = [part(name, np.asarray(fold == k, bool), np.flatnonzero(known[k])) for k, name in enumerate(folds)]
     whole = part(WHOLE, np.asarray(fold >= 0, bool), np.flatnonzero(known.all(axis=0)))
-    if not any(of.counts.any() for of in [*parts, whole]):
-        most = max(int(of.pairs.max(initial=0)) for of in [*parts, whole])
-        raise VadoseError(
-            f"no station has {min_pairs} pairs in any of the folds {folds}: the most found is {most}; a sample counts "
-            f"where it was observed and all of {models} know it; lower min_pairs or leave out a model"
-        )
     of_all = [*parts, whole]
+    _check_pairs(of_all, folds, models, min_pairs)
     scores = [row for of in of_all for row in _score_rows(of)] + _rows_over_folds(parts)
     return SeriesTables(
         pd.DataFrame(scores, columns=SCORE_COLUMNS),
@@ -193,30 +183,6 @@ def score_series(
         pd.DataFrame([row for of in of_all for row in _comparison_rows(of)], columns=COMPARED_COLUMNS),
         pd.DataFrame(_strata_rows(whole, _labels(strata or {}, samples.shape[1])), columns=STRATA_COLUMNS),
     )
-
-
-def common_samples(predictions: xr.Dataset) -> xr.DataArray:
-    """Station-days on which all models can be compared: (station, time).
-
-    A station-day of a fold's test part counts when it was observed and every model that knows any observed day of
-    that fold has a prediction, with its standard deviation where the model gives those.
-
-    Examples
-    --------
-    >>> predictions = xr.Dataset(
-    ...     {
-    ...         "predicted": (("model", "station", "time"), [[[0.2, np.nan, 0.3]], [[0.1, 0.1, 0.2]]]),
-    ...         "observed": (("station", "time"), [[0.2, 0.2, 0.2]]),
-    ...         "fold": (("station", "time"), [[0, 0, -1]]),
-    ...     },
-    ...     coords={"model": ["mmnet", "mlp"], "station": ["a"], "time": [0, 1, 2]},
-    ...     attrs={"folds": '["2019"]'},
-    ... )
-    >>> common_samples(predictions).values.tolist()
-    [[True, False, False]]
-    """
-    samples, _ = _samples(predictions, _folds(predictions))
-    return xr.DataArray(samples.T, dims=_DIMS, coords={name: predictions[name] for name in _DIMS})
 
 
 @dataclass(frozen=True)
@@ -267,7 +233,7 @@ def _score(
     fold: str,
     models: list[str],
     predicted: Array,
-    spreads: Array,
+    spreads: Sequence[Array | None],
     truth: Array,
     observed: NDArray[np.int64],
     *,
@@ -283,11 +249,20 @@ def _score(
         scored = score(
             predicted[..., at],
             np.where(counts, truth[:, at], np.nan),
-            [of[:, at] if np.isfinite(of[known]).any() else None for of in spreads],
+            [None if of is None or not np.isfinite(of[known]).any() else of[:, at] for of in spreads],
             references={},
             counts=counts,
         )
     return _Part(fold, models, at, np.asarray(known.any(axis=1)), pairs, counts, observed, scored)
+
+
+def _check_pairs(parts: Sequence[_Part], folds: Sequence[str], models: Sequence[str], min_pairs: int) -> None:
+    if not any(of.counts.any() for of in parts):
+        most = max(int(of.pairs.max(initial=0)) for of in parts)
+        raise VadoseError(
+            f"no station has {min_pairs} pairs in any of the folds {folds}: the most found is {most}; a sample counts "
+            f"where it was observed and all of {models} know it; lower min_pairs or leave out a model"
+        )
 
 
 def _score_rows(part: _Part) -> list[dict[str, Any]]:
@@ -390,55 +365,6 @@ def _station_rows(part: _Part, predictions: xr.Dataset) -> pd.DataFrame:
 
 def _size(pairs: NDArray[np.int64], observed: NDArray[np.int64]) -> dict[str, int]:
     return {"n_sites": len(pairs), "n_pairs": int(pairs.sum()), "n_observed": int(observed.sum())}
-
-
-def _folds(predictions: xr.Dataset) -> list[str]:
-    """Names of the folds, refused when the predictions are none."""
-    needed = {"predicted": {"model", *_DIMS}, "observed": {*_DIMS}, "fold": {*_DIMS}}
-    if SPREAD in predictions:
-        needed[SPREAD] = needed["predicted"]
-    for name, dims in needed.items():
-        if name not in predictions or set(predictions[name].dims) != dims:
-            found = {str(of): predictions[of].dims for of in predictions.data_vars}
-            raise VadoseError(f"predictions lack {name} over {sorted(dims)}; found {found}")
-    if not predictions.sizes["model"]:
-        raise VadoseError("predictions of no model: give at least one along 'model'")
-    folds = [str(name) for name in json.loads(predictions.attrs.get("folds", "[]"))]
-    numbers = predictions.fold.values
-    if not folds or len(set(folds)) < len(folds) or WHOLE in folds or numbers.min() < -1 or numbers.max() >= len(folds):
-        raise VadoseError(
-            f"attribute folds: {folds}, with numbers from {numbers.min()} to {numbers.max()} in 'fold'; give a JSON "
-            f"list of different names, none of them {WHOLE!r}, one for each number from 0, and -1 for no fold"
-        )
-    return folds
-
-
-def _samples(predictions: xr.Dataset, folds: Sequence[str]) -> tuple[Mask, Mask]:
-    """Whether a station-day counts (time, station), and whether a fold knows a model (fold, model)."""
-    fold = _values(predictions, "fold")
-    observed = np.isfinite(_values(predictions, "observed"))
-    given = np.isfinite(_values(predictions, "predicted"))
-    if SPREAD in predictions:
-        spread = _values(predictions, SPREAD)
-        probable = np.isfinite(spread).any(axis=(1, 2), keepdims=True)
-        given &= (spread >= 0) | ~probable
-    samples = np.zeros(fold.shape, bool)
-    known = np.ones((len(folds), len(given)), bool)
-    for number, name in enumerate(folds):
-        tested = observed & (fold == number)
-        if not tested.any():
-            continue
-        known[number] = given[:, tested].any(axis=1)
-        if not known[number].any():
-            raise VadoseError(f"fold {name}: no model predicts any of its {int(tested.sum())} observed station-days")
-        samples |= tested & given[known[number]].all(axis=0)
-    return samples, known
-
-
-def _values(predictions: xr.Dataset, name: str) -> Array:
-    """Values over (..., time, station)."""
-    values: Array = predictions[name].transpose(..., "time", "station").values
-    return values
 
 
 def _labels(strata: Mapping[str, Sequence[str] | Labels], stations: int) -> dict[str, Labels]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from vadose.artefact import identity
 from vadose.errors import VadoseError
-from vadose.evaluation.station_series import WHOLE, common_samples
+from vadose.evaluation.station_samples import WHOLE, common_samples
 from vadose.evaluation.station_strata import class_order, strata_of_table
 from vadose.reports import map_plots, series_plots
 from vadose.reports import xu_2025_tables as tables

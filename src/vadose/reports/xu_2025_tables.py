@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from vadose.evaluation.station_series import WHOLE
+from vadose.evaluation.station_samples import WHOLE
 from vadose.reports.contents import Absent
 
 RIVALS = ("soil_moisture_smap_l4", "soil_moisture_smap_hydroblocks")
