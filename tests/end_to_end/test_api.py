@@ -100,13 +100,15 @@ def test_the_lines_of_the_readme_run(at_hand: Path, monkeypatch: pytest.MonkeyPa
 
 MINE = """
 import torch
-from torch import nn
+from vadose.models.contract import Forecaster
 
 
-class Wetter(nn.Module):
+class Wetter(Forecaster):
+    learns = "at_once"
+
     def __init__(self, channels, by=0.01):
-        super().__init__()
-        self.channels, self.by = channels, by
+        super().__init__(channels)
+        self.by = by
 
     def fit(self, batches):
         for _ in batches:
@@ -146,6 +148,7 @@ def test_a_model_of_ones_own_is_trained_and_forecasts(
         ("my_models", "write MODULE:CLASS"),
         ("mine_not:X", "cannot be imported"),
         ("my_models:Dryer", "has no class 'Dryer'"),
+        ("pathlib:Path", "expected a subclass of vadose.models.contract.Forecaster"),
     ):
         assert message in run("train", "cube.zarr", "-e", "mine.yaml", "--model", wrong)
     code = "import vadose as vd; vd.forecast('runs/wetter', 'cube.zarr', init='2019-06-01')"

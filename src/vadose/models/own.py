@@ -5,6 +5,8 @@ from importlib import import_module
 from pathlib import Path
 
 from vadose.models import MODELS
+from vadose.models.contract import Forecaster
+from vadose.models.mmnet import Downscaler
 
 
 def register(name: str) -> None:
@@ -22,7 +24,8 @@ def register(name: str) -> None:
     Raises
     ------
     ValueError
-        When the name is not of this form, there is no such module, or no such class in it.
+        When the name is not of this form, there is no such module, no such class in it, or it is no
+        `vadose.models.contract.Forecaster`.
     """
     module, colon, kind = name.partition(":")
     if not (colon and module and kind.isidentifier()):
@@ -37,4 +40,8 @@ def register(name: str) -> None:
         sys.path.remove(here)
     if not isinstance(found, type):
         raise ValueError(f"model {name!r}: {module} has no class {kind!r}")
+    if not issubclass(found, Forecaster | Downscaler):
+        raise ValueError(
+            f"model {name!r}: expected a subclass of vadose.models.contract.Forecaster, found another class"
+        )
     MODELS[name] = found
