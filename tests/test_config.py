@@ -248,6 +248,11 @@ def test_an_experiment_is_of_the_kind_it_says_whatever_its_name(tmp_path: Path) 
     path = tmp_path / "downscale.yaml"
     path.write_text(SMALL)
     assert load_study(str(path)).kind == "forecasting"
+    path.write_text("first: 2015-01-01\n")
+    with pytest.raises(
+        VadoseError, match="read as forecasting, for it names no 'kind'; there are forecasting and down"
+    ):
+        load_study(str(path))
     path.write_text(SMALL + "kind: fourcasting\n")
     with pytest.raises(VadoseError, match="its kind is 'fourcasting', expected forecasting or downscaling"):
         load_study(str(path))

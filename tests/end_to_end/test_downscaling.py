@@ -20,6 +20,7 @@ from vadose.grid import ease_grid
 N, DAYS = 10, 1200
 TIME = pd.date_range("2018-01-01", periods=DAYS)
 EXPERIMENT = """
+kind: downscaling
 first: 2018-01-01
 last: 2029-12-31
 scenarios:
@@ -77,14 +78,14 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         attrs={"mode": "causal", "simulated": "true", "dataset": "made up"} | provenance(seed=0),
     )
     table.to_zarr(folder / "table.zarr", zarr_format=3, consolidated=False)
-    (folder / "downscale_tiny.yaml").write_text(EXPERIMENT)
+    (folder / "tiny.yaml").write_text(EXPERIMENT)
     return folder
 
 
 @pytest.fixture(scope="module")
 def study(place: Path) -> Path:
     with pytest.MonkeyPatch.context() as patch:
-        command = ("study", place / "downscale_tiny.yaml", "--cube", place / "table.zarr", "--out", place / "out")
+        command = ("study", place / "tiny.yaml", "--cube", place / "table.zarr", "--out", place / "out")
         assert vadose(patch, *command) == 0
     return place / "out"
 
@@ -115,7 +116,7 @@ def test_a_study_goes_on_where_it_stopped(study: Path, place: Path, monkeypatch:
     predictions = xr.open_zarr(study / "predictions" / "off-site.zarr", consolidated=False).predicted.load()
     shutil.rmtree(lost)
     shutil.rmtree(study / "predictions" / "off-site.zarr")
-    command = ("study", place / "downscale_tiny.yaml", "--cube", place / "table.zarr", "--out", study)
+    command = ("study", place / "tiny.yaml", "--cube", place / "table.zarr", "--out", study)
     assert vadose(monkeypatch, *command) == 0
     assert (kept / "model.pt").stat().st_mtime_ns == before
     assert (lost / "estimates.npz").exists()
@@ -144,7 +145,7 @@ def test_a_mistake_is_one_message(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    wrong = tmp_path / "downscale_wrong.yaml"
+    wrong = tmp_path / "wrong.yaml"
     wrong.write_text(EXPERIMENT.replace(*change))
     command = ("study", wrong, "--cube", place / "table.zarr", "--out", tmp_path / "out", *more)
     assert vadose(monkeypatch, *command) == 2

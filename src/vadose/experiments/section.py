@@ -106,7 +106,9 @@ def load(name: str, models: Sequence[type[Config]], folder: str = "") -> Config:
     except yaml.YAMLError as error:
         raise VadoseError(f"{name}: not YAML: {' '.join(str(error).split())}") from error
     except ValidationError as error:
-        raise VadoseError("\n".join(f"{name}: {_told(e, model)}" for e in error.errors())) from error
+        unsaid = f" (read as {next(iter(kinds))}, for it names no 'kind'; there are {' and '.join(kinds)})"
+        more = unsaid if len(kinds) > 1 and isinstance(values, dict) and "kind" not in values else ""
+        raise VadoseError("\n".join(f"{name}: {_told(e, model)}{more}" for e in error.errors())) from error
 
 
 class _Loader(yaml.SafeLoader):
