@@ -13,6 +13,7 @@ import xarray as xr
 
 from vadose.artefact import provenance
 from vadose.cli import main
+from vadose.door.datasets import by_day
 from vadose.experiments.downscaling import Network, Scenarios, load_downscaling, quick_downscaling
 from vadose.experiments.studies.county import study_county
 from vadose.grid import ease_grid
@@ -190,7 +191,7 @@ def test_a_forecast_becomes_an_outlook_at_100_m(
     when = ("--from", "2020-06-01", "--to", "2020-06-05")
     box = ("--bbox", "-97.97,38.98,-97.95,38.995")
     assert vadose(monkeypatch, *command, *when, "--init", "2020-06-01", *box, "--cog", "maps", "--out", "a.zarr") == 0
-    maps = xr.open_zarr("a.zarr", consolidated=False)
+    maps = by_day(xr.open_zarr("a.zarr", consolidated=False))
     assert [str(day)[:10] for day in maps.time.values] == ["2020-06-02", "2020-06-04"]
     assert maps.attrs["simulated"] == "true"
     # Rain after the day of issue is analysed here: no forecast that could have been issued.
@@ -201,11 +202,11 @@ def test_a_forecast_becomes_an_outlook_at_100_m(
     with rasterio.open(next(Path("maps").glob("*2020-06-02*.tif"))) as raster:
         np.testing.assert_allclose(raster.read(1), maps.soil_moisture[0], atol=1e-6)
     assert vadose(monkeypatch, *command, *when, "--init", "2020-06-02", *box, "--out", "b.zarr") == 0
-    wetter = xr.open_zarr("b.zarr", consolidated=False)
+    wetter = by_day(xr.open_zarr("b.zarr", consolidated=False))
     assert [str(day)[:10] for day in wetter.time.values] == ["2020-06-03", "2020-06-05"]
     past = ("--init", "2020-06-01", *box, "--past-years")
     assert vadose(monkeypatch, *command, *when, *past, "2018..2019", "--out", "past.zarr") == 0
-    lent = xr.open_zarr("past.zarr", consolidated=False)
+    lent = by_day(xr.open_zarr("past.zarr", consolidated=False))
     assert lent.attrs["weather"] == "past years 2018, 2019"
     # Of the first valid day rain is not known yet; this network's history ends the day before.
     np.testing.assert_allclose(lent.soil_moisture[0], maps.soil_moisture[0], atol=1e-6)
