@@ -141,3 +141,57 @@ def test_a_wrong_import_would_be_seen(tmp_path: Path, monkeypatch: pytest.Monkey
         wrong.parent.mkdir()
         wrong.write_text("import torch\nfrom vadose.errors import VadoseError\nfrom vadose.models import MODELS\n")
         assert sorted(violations(wrong)) == expected
+
+
+# Longer than they should be; each that is shortened leaves the list, and none is added.
+LONG_FUNCTIONS = {
+    "api:forecast",
+    "cli/downscaling:downscale",
+    "cli/downscaling:fill_station",
+    "cli/forecasting:forecast",
+    "cube/rival:write_rival",
+    "experiments/studies/county:study_county",
+    "experiments/studies/downscaling:_predict",
+    "experiments/studies/forecasting:study",
+    "predict/forecast:forecast",
+    "predict/maps:downscale_maps",
+    "predict/past_years:outlook_of_past_years",
+    "products/imerg:daily_imerg",
+    "samples/windows:__init__",
+    "training/alignment:fit_aligned",
+    "training/loop:_optimise",
+    "training/loop:train",
+    "training/station_days:_fit_one",
+    "twin/world:build_granule_world",
+}
+LONG_FILES = {
+    "api",
+    "cube/doctor/findings",
+    "experiments/studies/forecasting",
+    "predict/maps",
+    "samples/windows",
+    "stations/matchups",
+    "stations/store",
+    "training/loop",
+}
+LINES_OF_A_FUNCTION, LINES_OF_A_FILE = 60, 400
+
+
+def lines_of(function: ast.FunctionDef) -> int:
+    """Lines of a function without its docstring."""
+    documented = ast.get_docstring(function, clean=False)
+    return (function.end_lineno or 0) - function.lineno + 1 - (documented.count("\n") + 1 if documented else 0)
+
+
+def test_functions_and_files_fit_a_screen_or_are_known_not_to() -> None:
+    trees = {name_of(path): ast.parse(path.read_text()) for path in FILES}
+    functions = {
+        f"{name}:{node.name}": lines_of(node)
+        for name, tree in trees.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef)
+    }
+    assert {name for name, lines in functions.items() if lines > LINES_OF_A_FUNCTION} == LONG_FUNCTIONS
+    long = {name_of(path) for path in FILES if path.read_text().count("\n") > LINES_OF_A_FILE}
+    assert long == LONG_FILES
+    assert not [path for path in FILES if "fmt: skip" in path.read_text()]
