@@ -12,7 +12,7 @@ from vadose.errors import VadoseError
 from vadose.evaluation import evaluate
 from vadose.evaluation.metrics import METRICS, PP, QQ, Metric, N
 from vadose.evaluation.metrics import metric as metric_of
-from vadose.models import MODELS
+from vadose.models import forecaster_names
 from vadose.reports.page import build_report, build_tables_report
 from vadose.reports.plots import COLOURS, OTHER_COLOURS, colours_of, plot_by_lead
 
@@ -181,7 +181,7 @@ def test_distributions_classes_and_products_show_where_there_are_any(layered: st
 
 
 def test_every_model_has_a_colour_of_its_own() -> None:
-    assert set(MODELS) <= set(COLOURS)
+    assert set(forecaster_names()) <= set(COLOURS)
     colours = [*COLOURS.values(), *OTHER_COLOURS]
     assert len(set(colours)) == len(colours)
     unknown = colours_of(["b", "a", "lstm"])

@@ -118,7 +118,13 @@ def test_the_command_takes_a_scheduler(
     stores: list[xr.Dataset], observed: xr.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: dict[str, Any] = {}
-    monkeypatch.setattr("vadose.evaluation.evaluate", lambda stores, truth, **how: asked.update(how))
+
+    def evaluate(stores: list[xr.Dataset], truth: xr.Dataset, **how: Any) -> None:
+        asked.update(how)
+        how["out"].mkdir()
+        (how["out"] / "scores.csv").touch()
+
+    monkeypatch.setattr("vadose.evaluation.evaluate", evaluate)
     stores[0].to_zarr(tmp_path / "f.zarr", zarr_format=3, consolidated=False)
     observed.to_zarr(tmp_path / "cube.zarr", group="ease2_36km", zarr_format=3, consolidated=False)
     words = [

@@ -208,7 +208,7 @@ def metric(name: str) -> Metric:
     >>> round(float(metric("pearson_r").scale.to(np.array(0.9))), 3), metric("skill_persistence").title
     (1.472, 'skill_persistence')
     """
-    if name.startswith("skill_"):
+    if name.startswith("skill"):
         return Metric(mean_square, name, None, SKILL)
     found = METRICS.get(name) or DISTRIBUTION_METRICS[name]
     found = found if isinstance(found, Metric) else Metric(found)
