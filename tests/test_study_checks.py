@@ -11,7 +11,7 @@ from vadose.errors import VadoseError
 from vadose.experiments import Experiment, LayerConfig
 from vadose.experiments.studies import study
 from vadose.experiments.studies.checks import allowed_overlap, check_pairs, min_pairs
-from vadose.training.loop import silent
+from vadose.parallel.progress import silent
 
 SPLIT = {
     "training": {"first": "2015-04-10", "last": "2015-05-31"},

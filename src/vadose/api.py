@@ -1,7 +1,7 @@
 """The commands as functions: plain arguments in, data sets out. The stages are imported where they are called."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, overload
 import xarray as xr
 
 from vadose.errors import VadoseError
+from vadose.parallel.progress import Progress, silent
 
 if TYPE_CHECKING:
     from vadose.cube import Recipe
@@ -19,12 +20,6 @@ if TYPE_CHECKING:
 PathLike = str | os.PathLike[str]
 Days = tuple[str, str]
 BBox = tuple[float, float, float, float]
-Progress = Callable[[str, float], None]
-"""Told what is being done and how far it has come, from 0 to 1."""
-
-
-def silent(what: str, share: float) -> None:
-    """Show no progress."""
 
 
 def fetch(

@@ -1,7 +1,7 @@
 """Features at stations, read from the files of many products."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from vadose.errors import VadoseError
 from vadose.features.derived import derive, made_of
 from vadose.gapfill.overpasses import MODES, fill_days
 from vadose.grid import ease_grid
+from vadose.parallel.progress import Progress
 from vadose.products import PRODUCTS
 from vadose.variables import describe
 
@@ -22,7 +23,6 @@ RUN_UP = 64
 """Days before the first one, in ``'paper'`` mode also after the last, whose overpasses are read to fill gaps."""
 
 Floats = NDArray[np.floating]
-Progress = Callable[[str, float], None]
 
 
 def extract(

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from vadose.artefact import locked, remove
 from vadose.cube import filling as gaps
 from vadose.cube import journal
-from vadose.cube.finish import DERIVED, Progress, derive, fill, finish, statistics
+from vadose.cube.finish import DERIVED, derive, fill, finish, statistics
 from vadose.cube.granules import read_block
 from vadose.cube.listing import Granule, Listing, for_a_cube
 from vadose.cube.recipe import Recipe
 from vadose.cube.store import BLOCK_DAYS, NOTES, Store, blocks_of
 from vadose.errors import VadoseError
+from vadose.parallel.progress import Progress
 from vadose.parallel.workers import on_workers
 from vadose.products import PRODUCTS
 

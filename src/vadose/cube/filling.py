@@ -16,6 +16,7 @@ from vadose.cube.recipe import Filling, Recipe, check_options
 from vadose.cube.store import NOTES, Store
 from vadose.errors import VadoseError
 from vadose.gapfill import ClimatologyAR1, Filler, Interpolation, Series, fill, series_of
+from vadose.parallel.progress import Progress
 
 FILL_DAYS = 128
 """Days filled at once."""
@@ -29,7 +30,6 @@ MIN_OBSERVED = 30
 """Training days with an observation that such a cell has."""
 
 Floats = NDArray[np.float32]
-Progress = Callable[[str, float], None]
 
 
 def note_name(filling: Filling) -> str:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,13 +17,12 @@ from vadose.cube import filling as gaps
 from vadose.cube.listing import Listing
 from vadose.cube.recipe import Recipe, Source
 from vadose.cube.store import ANTECEDENT_DAYS, BLOCK_DAYS, Store
+from vadose.parallel.progress import Progress
 from vadose.products import PRODUCTS
 
 DERIVED = "derived"
 """The note that says how many days of what is derived are done."""
 _OF_SPACE = {"mean": "area: mean", "majority": "area: mode"}
-
-Progress = Callable[[str, float], None]
 
 
 def derive(store: Store, recipe: Recipe, progress: Progress) -> None:

@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from inspect import signature
@@ -21,6 +21,7 @@ from vadose.cube.listing import Granule, list_granules
 from vadose.errors import OutsideError, VadoseError
 from vadose.features.derived import DERIVED, READ, can_be_made, derive, made_of
 from vadose.features.radar import METRES_A_DEGREE
+from vadose.parallel.progress import Progress
 from vadose.products import PRODUCTS
 from vadose.products.containers import BBox, container_of
 from vadose.products.product import AtStations
@@ -33,7 +34,6 @@ _BESIDE = re.compile(r"_(?:inc_map(?:_ell)?|dem|ls_map|rgb|area)\.tif$")
 
 Floats = NDArray[np.floating]
 Places = NDArray[np.int64]
-Progress = Callable[[str, float], None]
 
 
 @dataclass

@@ -1,7 +1,6 @@
 """Stations and what is known at them each day, as one table."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +11,9 @@ from vadose.artefact import identity, is_current, made_from, provenance, writing
 from vadose.cube.at_stations import extract
 from vadose.cube.ten_day import is_ten_day, read_ten_day
 from vadose.errors import VadoseError
+from vadose.parallel.progress import Progress
 from vadose.variables import describe
 
-Progress = Callable[[str, float], None]
 SOILS = ("sand_fraction", "clay_fraction", "bulk_density")
 
 

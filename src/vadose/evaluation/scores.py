@@ -55,6 +55,7 @@ from vadose.evaluation.paired import score
 from vadose.evaluation.samples import Asked, Samples, samples_of
 from vadose.evaluation.strata import Labels, classes, crossed
 from vadose.evaluation.together import Together, analyses_at, brought_together, labels_of
+from vadose.parallel.progress import Progress
 from vadose.parallel.workers import Run as Do
 from vadose.parallel.workers import on_workers
 
@@ -84,7 +85,6 @@ COMPARED_COLUMNS = [
     "remarks",
 ]
 Array = NDArray[np.floating]
-Progress = Callable[[str, float], None]
 
 
 def evaluate(

@@ -20,13 +20,13 @@ from vadose.door.values import by_variable
 from vadose.errors import VadoseError
 from vadose.features.normals import HARMONIC
 from vadose.models.inputs import NORMAL, Channels
+from vadose.parallel.progress import Progress
 from vadose.parallel.workers import Run, on_workers
 from vadose.predict.apply import Array
 from vadose.predict.issue_days import IssueDays
 from vadose.predict.members import BLOCK_DAYS, Shared, blended, blocks, forecast_days, load_run
 
 LEADS = (1, 3, 7, 14, 30)
-Progress = Callable[[str, float], None]
 
 
 def forecast(

@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -26,13 +26,13 @@ from vadose.models.domain import domain_distance
 from vadose.models.folded import Folded, fold
 from vadose.models.mixture import mixture
 from vadose.models.mmnet import Downscaler, Features, Fine
+from vadose.parallel.progress import Progress
 from vadose.parallel.workers import on_workers
 from vadose.predict.map_features import MapFeatures
 from vadose.predict.map_files import create_maps, open_maps, place_of
 from vadose.predict.map_notes import attributes_of, inputs_of
 from vadose.training.station_days import load
 
-Progress = Callable[[str, float], None]
 PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16}
 PIXELS_AT_ONCE = 1 << 13
 """Pixels combined at once: what lies between the layers then stays in the cache of a processor."""

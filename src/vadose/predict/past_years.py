@@ -16,9 +16,10 @@ from vadose.errors import VadoseError
 from vadose.features.derived import derived
 from vadose.grid import grid_of
 from vadose.models.mixture import mixture
+from vadose.parallel.progress import Progress
 from vadose.predict.map_files import create_maps, place_of
 from vadose.predict.map_notes import inputs_of
-from vadose.predict.maps import Progress, downscale_maps
+from vadose.predict.maps import downscale_maps
 
 MOISTURE, DEVIATION, OUTSIDE = "soil_moisture", "soil_moisture_std", "outside_training"
 

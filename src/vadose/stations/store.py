@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from vadose.artefact import identity, is_current, provenance, writing
 from vadose.errors import VadoseError
+from vadose.parallel.progress import Progress
 from vadose.products.ismn import read_ismn
 from vadose.products.ranges import within
 from vadose.products.scan import read_scan, read_scan_stations
@@ -44,7 +45,6 @@ SAME_SITE = 0.02  # degree, between the coordinates of a USCRN file and of its s
 QUARTZ = 2.65  # g cm-3, density of soil grains
 
 Array = NDArray[np.float64]
-Progress = Callable[[str, float], None]
 
 
 def build_stations(

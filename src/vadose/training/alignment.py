@@ -19,9 +19,10 @@ from vadose.errors import VadoseError
 from vadose.models import MODELS, to_checkpoint
 from vadose.models.domain import training_domain
 from vadose.models.mmnet import Fine
+from vadose.parallel.progress import Progress
 from vadose.samples.folds import station_years
 from vadose.samples.station_days import StationDays
-from vadose.training.station_days import STATISTICS, Fitting, Progress, _batches, _loss, _validate
+from vadose.training.station_days import STATISTICS, Fitting, _batches, _loss, _validate
 
 Mask = NDArray[np.bool_]
 Align = Literal["coral", "mmd", "adversarial"]

@@ -29,16 +29,10 @@ from vadose.errors import VadoseError
 from vadose.models import MODELS, to_checkpoint
 from vadose.models.contract import Model
 from vadose.models.inputs import Channels, Inputs
+from vadose.parallel.progress import Progress, silent
 from vadose.samples.windows import Samples
 from vadose.training.losses import crps, rmse_correlation
 from vadose.training.processes import join_batch_norms, joined, launched, share
-
-Progress = Callable[[str, float], None]
-"""Told what is being done and how far it has come, from 0 to 1."""
-
-
-def silent(what: str, share: float) -> None:
-    """Show no progress."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -23,13 +23,13 @@ from vadose.models import MODELS, downscaler_names, from_checkpoint, to_checkpoi
 from vadose.models.domain import training_domain
 from vadose.models.mixture import leave_dropout_on, mixture
 from vadose.models.mmnet import Fine
+from vadose.parallel.progress import Progress
 from vadose.samples.folds import rows, station_years
 from vadose.samples.station_days import StationDays
 from vadose.training.losses import crps
 
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
-Progress = Callable[[str, float], None]
 STATISTICS = 1 << 15
 """Station-days that means and deviations of the features are taken of."""
 DAYS_AT_ONCE = 1 << 15

@@ -1,7 +1,7 @@
 """A simulated county at 100 m: its true moisture, what maps are made from, and stations in and around it."""
 
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from vadose.artefact import is_current, note_inputs, provenance, writing
 from vadose.errors import VadoseError
 from vadose.grid import ease_grid
+from vadose.parallel.progress import Progress
 from vadose.twin.granules.stations import measured
 from vadose.twin.land import land
 from vadose.twin.pixels import COARSE, EDGES, LAYERS, PIECE, PLACE, Pixels, ground, observe
@@ -27,7 +28,6 @@ OFFSET = 137
 
 Places = NDArray[np.int64]
 Pieces = Iterable[dict[str, xr.Dataset]]
-Progress = Callable[[str, float], None]
 _JOINED: Any = {"data_vars": "minimal", "coords": "minimal", "compat": "override"}
 
 

@@ -13,6 +13,7 @@ import xarray as xr
 from vadose.artefact import note_inputs, provenance, writing
 from vadose.errors import VadoseError
 from vadose.grid import Grid, ease_grid
+from vadose.parallel.progress import Progress
 from vadose.products import PRODUCTS
 from vadose.twin.granules.conusv4f1 import write_conusv4f1
 from vadose.twin.granules.gridmet import write_gridmet
@@ -47,7 +48,6 @@ NLDAS_HOURS = (0, 6, 12, 18)
 MARGIN_CELLS = 3
 """Written around the box of the products coarser than the grid, so that cells at its edge have neighbours."""
 
-Progress = Callable[[str, float], None]
 Box = tuple[float, float, float, float]
 Outages = Mapping[str, Sequence[tuple[str, str]]]
 

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from vadose.cube.doctor.survey import FILLS, Mask, Survey, months_of, survey
 from vadose.errors import VadoseError
+from vadose.parallel.progress import Progress
 
 STUCK_VALUES = 10
 """Values of one cell in a row that are not the same by chance."""
@@ -60,8 +61,6 @@ _SAME_UNIT = {
     "-": "1",
     "": "1",
 }
-
-Progress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from vadose.experiments.downscaling import Downscaling
 from vadose.experiments.studies.downscaling import study_downscaling
 from vadose.gapfill import carry_forward
 from vadose.models.inputs import Channels
+from vadose.parallel.progress import Progress
 from vadose.predict.coarse import as_coarse
 from vadose.predict.forecast import LEADS, forecast
 from vadose.predict.maps import downscale_maps
@@ -22,7 +23,7 @@ from vadose.predict.past_years import outlook_of_past_years
 from vadose.reports.map_plots import plot_county, plot_outlooks
 from vadose.reports.page import build_tables_report
 from vadose.samples.windows import Samples
-from vadose.training.loop import Optimisation, Progress, train
+from vadose.training.loop import Optimisation, train
 from vadose.twin.county import build_county, open_county
 
 INSIDE = "INSIDE"

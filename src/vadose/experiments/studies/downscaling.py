@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from vadose.artefact import identity, is_current, made_from, note_inputs, proven
 from vadose.errors import VadoseError
 from vadose.evaluation.station_series import evaluate_series
 from vadose.experiments.downscaling import Downscaling, DownscalingRun
+from vadose.parallel.progress import Progress
 from vadose.predict.calibration import coverage_table
 from vadose.predict.explain import importances
 from vadose.reports.page import build_tables_report
@@ -27,7 +28,6 @@ from vadose.training.station_days import estimate, fit, load, save
 from vadose.training.trees import estimate_trees, fit_trees
 
 Array = NDArray[np.float32]
-Progress = Callable[[str, float], None]
 LEVELS = (0.5, 0.9)
 """Of the intervals whose coverage is told."""
 SCENARIOS = ("on-site", "off-site", "cross-region", "blocked", "network")

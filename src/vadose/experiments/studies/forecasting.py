@@ -20,12 +20,13 @@ from vadose.experiments.studies.checks import allowed_overlap, check_pairs, min_
 from vadose.features.normals import with_normals
 from vadose.models.inputs import NORMAL
 from vadose.parallel.memory import fits
+from vadose.parallel.progress import Progress, silent
 from vadose.predict.forecast import forecast
 from vadose.reports.page import build_report
 from vadose.reports.rabiei_2025 import paper_tables
 from vadose.samples.windows import Samples
 from vadose.stations.matchups import with_stations
-from vadose.training.loop import Progress, blend, silent, train
+from vadose.training.loop import blend, train
 from vadose.training.processes import launched
 
 CHECKPOINTS = {"validation": "selected.pt", "test": "final.pt"}
