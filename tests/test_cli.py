@@ -63,7 +63,7 @@ def test_help_comes_without_loading_torch() -> None:
         (["forecast", "run", "cube.zarr", "--from", "2016-01-01", "--to", "2016-01-02"], "no cube there"),
         (
             ["forecast", "run", "cube.zarr", "--from", "tomorrow-ish", "--to", "2016-01-02"],
-            "not a day; write YYYY",
+            "expected a day as YYYY",
         ),
         (["evaluate", "a.zarr", "--observed", "cube.zarr", "--from", "2016-01-01"], "go together"),
         (["evaluate", "a.zarr", "--observed", "cube.zarr"], "no Zarr store there"),
@@ -104,8 +104,8 @@ def ended(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
         (VadoseError("a.zarr: no such store"), 2, "error: a.zarr: no such store"),
         (PermissionError(13, "Permission denied", "/root/a"), 2, "error: /root/a: permission denied"),
         (OSError(28, "No space left on device"), 2, "error: the disk: the disk is full; free some space"),
-        (MemoryError("Unable to allocate 15.6 GiB"), 2, "error: not enough memory (Unable to allocate 15.6 GiB); take"),
-        (BrokenPipeError(32, "Broken pipe"), 2, "error: the output was closed before all was written"),
+        (MemoryError("Unable to allocate 15.6 GiB"), 2, "error: not enough memory (Unable to allocate 15.6 GiB); use"),
+        (BrokenPipeError(32, "Broken pipe"), 2, "error: the output was closed before everything was written"),
         (EOFError("Ran out of input"), 70, "internal error: RuntimeError: EOFError: Ran out of input"),
         (KeyError("channels"), 70, "internal error: KeyError: 'channels' (api.py:"),
     ],
@@ -154,7 +154,7 @@ def test_an_interrupt_ends_with_130(monkeypatch: pytest.MonkeyPatch, capsys: pyt
 
 @pytest.mark.parametrize("day", ["05.06.2016", "2016-6-5", "20160605", "2016-06-31", "9999-01-01", "0000-01-01", ""])
 def test_a_day_is_year_month_and_day(day: str) -> None:
-    with pytest.raises(VadoseError, match="write YYYY-MM-DD, such as 2016-06-05"):
+    with pytest.raises(VadoseError, match="YYYY-MM-DD, such as 2016-06-05"):
         day_of(day, "--init")
     assert day_of("2016-02-29", "--init") == "2016-02-29"
 

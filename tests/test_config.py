@@ -134,7 +134,7 @@ def test_the_paper_s_experiment_has_its_nine_models() -> None:
             "lead 1 wants 2 weights",
         ),
         ("runs:", "blend: {}\nruns:", "unknown key 'blend'; did you mean 'blends'?"),
-        ("last: 2016-01-31", "last: 2014-01-31", "last day 2014-01-31 lies before the first"),
+        ("last: 2016-01-31", "last: 2014-01-31", "last day 2014-01-31 is before the first"),
         ("last: 2016-01-31", "lats: 2016-01-31", "unknown key 'split.training.lats'; did you mean 'last'?"),
         (
             "{model: persistence}",

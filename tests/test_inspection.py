@@ -98,7 +98,7 @@ def test_the_command_prints_and_fails_as_people_expect(
         assert "Traceback" not in told
         assert len(told.strip().splitlines()) == 1
     assert run(granule, "--bbox=1,2,3") == 2
-    assert "not four numbers" in capsys.readouterr().err
+    assert "expected four numbers" in capsys.readouterr().err
 
 
 def test_bad_requests(world: Path, tmp_path: Path) -> None:

@@ -212,13 +212,13 @@ def test_a_forecast_becomes_an_outlook_at_100_m(
     np.testing.assert_allclose(lent.soil_moisture[0], maps.soil_moisture[0], atol=1e-6)
     assert (lent.soil_moisture_std[1] > 0).all()
     for more, message in (
-        ((*when, *past, "2018"), "no years; write FIRST..LAST"),
+        ((*when, *past, "2018"), "expected years FIRST..LAST"),
         ((*when, *past, "2018..2020"), "weather of 2020: "),
         (when, "2 days of issue, 2020-06-01 .. 2020-06-02; say which with --init"),
         ((*when, "--init", "2020-07-01"), "no forecast issued on 2020-07-01"),
         (
             ("--date", "2020-06-10", "--init", "2020-06-01"),
-            "forecast is valid on 2020-06-02, 2020-06-04; map these",
+            "forecast is valid on 2020-06-02, 2020-06-04; choose from these",
         ),
         ((*when, "--init", "2020-06-01", "--bbox", "0,0,1,1"), "nothing of the features, which span"),
     ):

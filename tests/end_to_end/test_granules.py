@@ -456,5 +456,5 @@ def test_the_commands(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert run("build", str(world / "granules"), "--recipe", str(file), "--out", str(out)) == 2
     assert "unknown key 'products.srtm.resampled'; did you mean 'resampling'?" in capsys.readouterr().err
     assert run("twin", "--from", "2019-04-02", "--to", "2019-04-01", "--out", str(tmp_path / "w")) == 2
-    assert "lies before the first" in capsys.readouterr().err
+    assert "is before the first day" in capsys.readouterr().err
     assert not (tmp_path / "w").exists()

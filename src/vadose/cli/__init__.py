@@ -11,8 +11,8 @@ from vadose.cli.terminal import app
 
 
 def main() -> NoReturn:
-    """Run the command line: exit code 2 for a fault of the call or the data, 70 for one of ours; each in one line."""
-    # Threads that spin while they wait slow each other down where cores are shared.
+    """Run the command line; errors are one line, exit code 2 (call, data, machine) or 70 (vadose)."""
+    # Spinning threads slow each other down on shared cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app()
@@ -22,6 +22,6 @@ def main() -> NoReturn:
         try:
             sys.stdout.flush()
         except BrokenPipeError:
-            # Python would try again at its end, and say so.
+            # Python would flush again at exit and report the error.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(0)

@@ -1,46 +1,39 @@
-"""Commands from files to a cube and a station store."""
+"""Commands from files to a cube and a station store. They import the stages themselves, so that help is fast."""
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from vadose.cli.terminal import (
-    Cube,
-    Out,
-    app,
-    box_of,
-    day_of,
-    progress_bars,
-    say,
-)
-
-# The stages are imported where they are called: help and mistakes come at once, torch later.
-if TYPE_CHECKING:
-    pass
+from vadose.cli.terminal import Cube, Out, Scheduler, app, box_of, day_of, progress_bars, say
 
 
 @app.command()
 def fetch(
-    product: Annotated[str, typer.Argument(help="What to fetch, such as SPL3SMP_E, gridmet, solus, scan.")],
+    product: Annotated[str, typer.Argument(help="Product, such as SPL3SMP_E, gridmet, solus, scan.")],
     bbox: Annotated[str | None, typer.Option(help="Area: 'west,south,east,north' in degrees.")] = None,
     first: Annotated[str | None, typer.Option("--from", help="First day: YYYY-MM-DD.")] = None,
     last: Annotated[str | None, typer.Option("--to", help="Last day.")] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Folder; data/READER when left out."),
+        typer.Option("--out", "-o", help="Output folder. [default: data/READER]"),
     ] = None,
-    variable: Annotated[list[str] | None, typer.Option(help="In the product's own names; may be repeated.")] = None,
-    subset: Annotated[bool, typer.Option("--subset", help="Let the server cut IMERG and NLDAS to the area.")] = False,
-    workers: Annotated[int, typer.Option(min=1, max=16, help="Connections at a time.")] = 4,
-    verify: Annotated[bool, typer.Option("--verify", help="Compare checksums of files there already.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the files and their sizes, fetch none.")] = False,
+    variable: Annotated[
+        list[str] | None,
+        typer.Option(help="Variable, by the product's own name; repeatable. [default: the usual ones]"),
+    ] = None,
+    subset: Annotated[
+        bool, typer.Option("--subset", help="Let the server subset IMERG and NLDAS to the area.")
+    ] = False,
+    workers: Annotated[int, typer.Option(min=1, max=16, help="Parallel connections.")] = 4,
+    verify: Annotated[bool, typer.Option("--verify", help="Check the checksums of existing files.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List files and sizes without fetching.")] = False,
 ) -> None:
-    """Fetch a product's files for an area and days; run again, it goes on where it was stopped.
+    """Fetch a product's files for an area and a period. An interrupted download resumes.
 
-    Logins come from `~/.netrc` or the environment (`EARTHDATA_TOKEN`, or `EARTHDATA_USERNAME` and
+    Logins are read from `~/.netrc` or the environment (`EARTHDATA_TOKEN`, or `EARTHDATA_USERNAME` and
     `EARTHDATA_PASSWORD`) and are never shown.
 
     Example: `vadose fetch gridmet --bbox=-100,38,-95,42 --from 2019-01-01 --to 2019-12-31 --variable pr`
@@ -63,13 +56,13 @@ def fetch(
 @app.command()
 def inspect(
     paths: Annotated[list[Path], typer.Argument(help="Files, or folders of one product, as published.")],
-    product: Annotated[str | None, typer.Option(help="Read as this product instead of recognising it.")] = None,
-    bbox: Annotated[str | None, typer.Option(help="Look at this box only: 'west,south,east,north' in degrees.")] = None,
+    product: Annotated[str | None, typer.Option(help="Product to read it as. [default: recognised]")] = None,
+    bbox: Annotated[str | None, typer.Option(help="Read only this box: 'west,south,east,north' in degrees.")] = None,
 ) -> None:
-    """Say what a file holds: product, version, time, grid, variables, units, share of valid values.
+    """Describe a file: product, version, time, grid, variables, units, fraction of valid values.
 
-    *there* is the share of cells with a value at all, *valid* that of values the default quality rule keeps;
-    the range is that of valid ones.
+    *present* is the fraction of cells with a value, *valid* the fraction kept by the default quality rule; *lowest* and
+    *highest* are those of valid values.
 
     Example: `vadose inspect SMAP_L3_SM_P_E_20190701_R18290_001.h5 --bbox=-100,38,-95,42`
     """
@@ -84,7 +77,7 @@ def inspect(
         for word, text in found.facts.items():
             say(f"  {word:<12} {text}")
         table = Table(
-            "variable", "units", "dimensions", "there", "valid", "lowest", "highest", box=None, pad_edge=False
+            "variable", "units", "dimensions", "present", "valid", "lowest", "highest", box=None, pad_edge=False
         )
         for v in found.variables:
             shares = (f"{100 * share:.1f} %" for share in (v.there, v.valid))
@@ -96,27 +89,29 @@ def inspect(
 def build(
     source: Annotated[Path, typer.Argument(help="Folder of the data as published.")],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Where to write; cube.zarr, with --at at_stations.zarr.")
+        Path | None, typer.Option("--out", "-o", help="Output store. [default: cube.zarr; with --at: at_stations.zarr]")
     ] = None,
     recipe: Annotated[
         str | None,
-        typer.Option(help="What the cube is made of: a file (YAML) or a built-in one. SOURCE has a folder a product."),
+        typer.Option(
+            help="Recipe of the cube, a YAML file or a built-in name; SOURCE then has one folder per product."
+        ),
     ] = None,
     product: Annotated[
-        str | None, typer.Option(help="Without a recipe: the database the folder holds; found out when left out.")
+        str | None, typer.Option(help="Without a recipe: database in the folder. [default: recognised]")
     ] = None,
     at: Annotated[
         Path | None,
-        typer.Option(help="Station store: write what the granules hold at its stations on the recipe's days instead."),
+        typer.Option(help="Station store: write the products at its stations on the recipe's days, instead of a cube."),
     ] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes here; all cores if not given.")] = None,
-    scheduler: Annotated[str | None, typer.Option(help="A Dask scheduler to work on: tcp://host:8786.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes on this machine. [default: all cores]")] = None,
+    scheduler: Scheduler = None,
 ) -> None:
-    """Build the Zarr cube from gridded data as published: granules by a recipe, or one database.
+    """Build a Zarr cube from gridded data as published: granules by a recipe, or a database.
 
-    An interrupted build resumes; until a build is complete readers see the cube as it was before. Built again, with a
-    later last day or with new or changed granules, only the days of these are read and written; with an earlier last
-    day the cube is cut back. granules.csv in the cube lists all it was made of.
+    An interrupted build resumes; readers see the previous cube until the build is complete. A repeated build with a
+    later last day, or with new or changed granules, reads and writes only their days; an earlier last day shortens the
+    cube. granules.csv in the cube lists its granules.
 
     Examples: `vadose build granules --recipe demo --out cube.zarr` · `vadose build data/conusv4f1` ·
     `vadose build granules --recipe demo --at stations.zarr`
@@ -138,7 +133,7 @@ _LEFT_OUT = ("broken_granules", "superseded_granules", "files_beside_granules", 
 
 
 def _say_left_out(left: dict[str, Any]) -> None:
-    """What a cube was not made of: granules with the reason, older versions, files beside, days without a granule."""
+    """Print granules that were left out, with the reason; old versions, other files, and days without a granule."""
     by_reason: dict[str, list[str]] = {}
     for name, reason in left["broken_granules"].items():
         by_reason.setdefault(reason, []).append(name)
@@ -149,7 +144,7 @@ def _say_left_out(left: dict[str, Any]) -> None:
         name, newer = next(iter(older.items()))
         say(f"older versions left out: {len(older)} granules, such as {name} (newer: {newer}); see granules.csv")
     for product, endings in left["files_beside_granules"].items():
-        say(f"{product}: {sum(endings.values())} files beside the granules ({', '.join(endings)})")
+        say(f"{product}: {sum(endings.values())} other files next to the granules ({', '.join(endings)})")
     for product, runs in left["days_without_granule"].items():
         more = f" and {len(runs) - 3} spells before" if len(runs) > 3 else ""
         say(f"{product}: no granule of {', '.join(runs[-3:])}{more}; these days are missing")
@@ -158,11 +153,11 @@ def _say_left_out(left: dict[str, Any]) -> None:
 @app.command()
 def doctor(
     cube: Cube,
-    out: Annotated[Path | None, typer.Option(help="Folder for the tables and a picture.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Output folder for tables and a figure.")] = None,
 ) -> None:
-    """Look for what may be wrong with a cube: gaps, ranges, units, stuck or repeated values, breaks, old versions.
+    """Check a cube for gaps, wrong ranges or units, stuck or repeated values, breaks and old product versions.
 
-    Ends with 1 where an error was found. With --out: findings.csv, ranges.csv, coverage.csv, diagnosis.png.
+    Exits with 1 if it finds errors. --out writes findings.csv, ranges.csv, coverage.csv and diagnosis.png.
 
     Example: `vadose doctor cube.zarr --out diagnosis`
     """
@@ -174,7 +169,7 @@ def doctor(
     typer.echo(as_text(diagnosis), nl=False)
     if out is not None:
         write_diagnosis(diagnosis, out)
-        say(f"{out}: tables and a picture")
+        say(f"{out}: tables and a figure")
     raise typer.Exit(1 if diagnosis.errors else 0)
 
 
@@ -183,9 +178,9 @@ def match(
     stations: Annotated[Path, typer.Argument(help="Store made by 'vadose stations'.")],
     cube: Cube,
     out: Out = Path("stations.csv"),
-    picture: Annotated[Path | None, typer.Option("--map", help="Draw the stations on the cube's cells here.")] = None,
+    picture: Annotated[Path | None, typer.Option("--map", help="Figure of the stations on the cube's grid.")] = None,
 ) -> None:
-    """Say which cell of a cube each station lies in, how far from its centre, and on what cover and soil.
+    """Match stations to cells of a cube: distance from the cell's centre, land cover, soil.
 
     Example: `vadose match stations.zarr cube.zarr --out stations.csv --map stations.png`
     """
@@ -211,11 +206,11 @@ def twin(
     last: Annotated[str, typer.Option("--to", help="Last day.")] = "2016-09-30",
     bbox: Annotated[str, typer.Option(help="'west,south,east,north' in degrees.")] = "-100.4,39.5,-99.3,40.5",
     everything: Annotated[
-        bool, typer.Option(help="One day of every product too, and 100 m products of a county.")
+        bool, typer.Option(help="Also one day of every product, and 100 m products of a county.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same world.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
 ) -> None:
-    """Simulate a world with known truth and write it as the data centres would publish it.
+    """Simulate a world with known truth and write it in the formats of the data centres.
 
     Example: `vadose twin --from 2019-01-01 --to 2019-12-31 --out world`
     """
@@ -258,5 +253,5 @@ def stations(
         say(f"left out {name}: {reason}")
     counts = json.loads(store.attrs["out_of_range"]) | {name: store.attrs[name] for name in COUNTS}
     if any(counts.values()):
-        say("set missing or dropped: " + ", ".join(f"{name} {n}" for name, n in counts.items() if n))
+        say("set to missing or dropped: " + ", ".join(f"{name} {n}" for name, n in counts.items() if n))
     say(f"{out}: {dict(store.sizes)}")

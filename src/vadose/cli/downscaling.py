@@ -1,4 +1,4 @@
-"""Commands of downscaling."""
+"""Commands for downscaling."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -7,6 +7,8 @@ import typer
 
 from vadose.cli.terminal import (
     Out,
+    Scheduler,
+    Workers,
     app,
     box_of,
     day_of,
@@ -26,41 +28,41 @@ TEN_DAY = "s1s2smap_uscrn"
 
 @app.command()
 def downscale(
-    model: Annotated[Path, typer.Argument(help="A 'model.pt' of 'vadose study downscale-...'.")],
+    model: Annotated[Path, typer.Argument(help="Checkpoint 'model.pt' of 'vadose study downscale-...'.")],
     fine: Annotated[Path, typer.Argument(help="Zarr store of features on the nested 100 m grid.")],
     coarse: Annotated[
         list[Path],
-        typer.Option(help="Zarr store of daily weather or coarse moisture, or of 'vadose forecast'; repeatable."),
+        typer.Option(
+            help="Zarr store of daily weather, coarse soil moisture, or a forecast of 'vadose forecast'; repeatable."
+        ),
     ],
-    first: Annotated[str, typer.Option("--from", "--date", help="First day to map, or the only one.")],
+    first: Annotated[str, typer.Option("--from", "--date", help="First day to map, or a single day.")],
     last: Annotated[str | None, typer.Option("--to", help="Last day to map.")] = None,
     init: Annotated[
-        str | None, typer.Option(help="Day of issue of the forecast among --coarse; the only one when left out.")
+        str | None, typer.Option(help="Day of issue in the --coarse forecast. [default: its only one]")
     ] = None,
     coarse_name: Annotated[
-        str, typer.Option(help="Feature of the model that the forecast's moisture takes the place of.")
+        str, typer.Option(help="Model input to replace by the forecast soil moisture.")
     ] = "soil_moisture_smap_l4",
     past_years: Annotated[
         str | None,
-        typer.Option(help="Years whose weather follows the day of issue, 2015..2020; left out, the store's."),
+        typer.Option(help="Past years whose weather stands in for the days after issue, such as 2015..2020."),
     ] = None,
-    bbox: Annotated[str | None, typer.Option(help="Part of the map: 'west,south,east,north' in degrees.")] = None,
-    cog: Annotated[Path | None, typer.Option(help="Write a Cloud-Optimised GeoTIFF a day into this folder.")] = None,
+    bbox: Annotated[
+        str | None, typer.Option(help="Area to map: 'west,south,east,north' in degrees. [default: all]")
+    ] = None,
+    cog: Annotated[Path | None, typer.Option(help="Folder for Cloud-Optimised GeoTIFFs, one per day.")] = None,
     precision: Annotated[str, typer.Option(help="float32, or bf16 on processors that have it.")] = "float32",
     tile: Annotated[int, typer.Option(min=64, help="Edge of the tiles computed at once [pixel].")] = 1024,
-    workers: Annotated[
-        int, typer.Option(min=1, help="Processes on this machine; each maps rows of tiles of a day.")
-    ] = 1,
-    scheduler: Annotated[
-        str | None, typer.Option(help="A Dask scheduler to work on, tcp://host:8786; its workers see the same files.")
-    ] = None,
+    workers: Workers = 1,
+    scheduler: Scheduler = None,
     out: Out = Path("map.zarr"),
 ) -> None:
-    """Map soil moisture at 100 m, a map a day.
+    """Map daily soil moisture at 100 m.
 
-    With a forecast of `vadose forecast` as the coarse field the maps are of its valid days: a field's outlook. Its
-    store says `weather: perfect` where the weather ahead is analysed, an upper bound, else `weather: forecast`.
-    Where no weather forecast reaches, `--past-years` makes an outlook of the weather that past years had.
+    If --coarse includes a forecast of `vadose forecast`, the maps are for its valid days. The attribute `weather` is
+    `perfect` if the weather after the day of issue was analysed (an upper bound of skill), `forecast` if it was
+    forecast. `--past-years` uses the weather of past years beyond the weather forecast.
 
     Example: `vadose downscale model.pt fine.zarr --coarse weather.zarr --date 2020-06-01 --cog maps`
     """
@@ -76,13 +78,15 @@ def downscale(
     begin = day_of(first, "--from")
     days = pd.date_range(begin, day_of(last, "--to") if last else begin)
     if not len(days):
-        raise VadoseError(f"--from {first} --to {last}: the last day lies before the first")
+        raise VadoseError(f"--from {first} --to {last}: the last day is before the first")
     fields = [as_coarse(open_store(path), str(path), init and day_of(init, "--init"), coarse_name) for path in coarse]
     if forecast := [field for field in fields if "init_time" in field.attrs]:
         days = days.intersection(pd.DatetimeIndex(forecast[0].time.values))
         if not len(days):
             valid = ", ".join(f"{day:%Y-%m-%d}" for day in pd.DatetimeIndex(forecast[0].time.values))
-            raise VadoseError(f"--from {first} --to {last or first}: the forecast is valid on {valid}; map these")
+            raise VadoseError(
+                f"--from {first} --to {last or first}: the forecast is valid on {valid}; choose from these"
+            )
     features = as_cube(open_store(fine), str(fine))
     part = part_of(features, box_of(bbox)) if bbox else features
     made_of = {"data": identity(fine, *coarse)}
@@ -109,26 +113,26 @@ def downscale(
 @app.command("fill-station")
 def fill_station(
     table: Annotated[Path, typer.Argument(help="Table of station-days, such as table.zarr of a downscaling study.")],
-    station: Annotated[str, typer.Argument(help="The station's name, such as USCRN:NC_Durham_11_W.")],
+    station: Annotated[str, typer.Argument(help="Name of the station, such as USCRN:NC_Durham_11_W.")],
     model: Annotated[
-        Path | None, typer.Option(help="A 'model.pt' that did not learn from the station; else one is trained.")
+        Path | None, typer.Option(help="Checkpoint 'model.pt', not trained on the station. [default: train one]")
     ] = None,
     learnt_until: Annotated[
-        str | None, typer.Option(help="Last day the model did learn from the station, where it did.")
+        str | None, typer.Option(help="Last training day at the station, if the model was trained on it.")
     ] = None,
     experiment: Annotated[
-        str, typer.Option("--experiment", "-e", help="Experiment whose 'long_mmnet' is trained.")
+        str, typer.Option("--experiment", "-e", help="Experiment of the run to train.")
     ] = "downscale-stations",
-    run: Annotated[str, typer.Option(help="Another network of the experiment to train.")] = "long_mmnet",
-    level: Annotated[float, typer.Option(min=0.5, max=0.99, help="Probability of the intervals.")] = 0.9,
+    run: Annotated[str, typer.Option(help="Run of the experiment to train.")] = "long_mmnet",
+    level: Annotated[float, typer.Option(min=0.5, max=0.99, help="Probability of the prediction intervals.")] = 0.9,
     causal: Annotated[
-        bool, typer.Option("--causal", help="Fill gaps from earlier days alone; no later day screens them.")
+        bool, typer.Option("--causal", help="Fill gaps and screen data using earlier days only.")
     ] = False,
     out: Out = Path("station"),
 ) -> None:
-    """Complete a station's series and extend it over all days with weather, with intervals.
+    """Fill gaps in a station's series and extend it to all days with weather, with prediction intervals.
 
-    Days observed stay as they are. Part of the record is withheld to see how large errors in gaps are.
+    Observed days are kept. Artificial gaps in the record give the size of errors in gaps.
 
     Example: `vadose fill-station study/table.zarr USCRN:NC_Durham_11_W --out durham`
     """
@@ -148,7 +152,7 @@ def fill_station(
         else:
             chosen = load_downscaling(experiment)
             if run not in chosen.runs or chosen.runs[run].model == "trees":
-                raise VadoseError(f"--run {run}: no network of {experiment}; it has {list(chosen.runs)}")
+                raise VadoseError(f"--run {run}: expected a network of {experiment}, which has {list(chosen.runs)}")
             how = chosen.runs[run]
             made_of["run"] = how.model_dump(mode="json")
 
@@ -188,7 +192,7 @@ def downscaling_study(
     scenarios: list[str] | None,
     small: bool,
 ) -> None:
-    """What 'vadose study' does with an experiment of downscaling."""
+    """Run a downscaling experiment for 'vadose study'."""
     from vadose.cube.station_table import build_features, build_station_table
     from vadose.door import open_store
     from vadose.experiments.downscaling import quick_downscaling
@@ -197,7 +201,7 @@ def downscaling_study(
 
     chosen = quick_downscaling(chosen) if small else chosen
     if chosen.data == "county" and data is not None:
-        raise VadoseError(f"{title}: a simulated county takes no data; run it with: vadose demo --county")
+        raise VadoseError(f"{title}: a simulated county needs no --data; run: vadose demo --county")
     with progress_bars() as tell:
         if data is not None:
             uscrn, scan, metadata = folders_of(data)
@@ -216,7 +220,7 @@ def downscaling_study(
 
 
 def demonstrate_county(out: Path) -> None:
-    """What 'vadose demo --county' does."""
+    """Run 'vadose demo --county'."""
     from vadose.experiments.downscaling import load_downscaling
     from vadose.experiments.studies.county import study_county
 

@@ -1,4 +1,4 @@
-"""What goes wrong, in one line and with an exit code: a fault of the call or the data, or one of ours."""
+"""Errors in one line with an exit code: of the call, the data or the machine, or of vadose."""
 
 import errno
 import os
@@ -15,23 +15,23 @@ from typer.core import TyperGroup
 from vadose.errors import VadoseError
 
 USER, OURS = 2, 70
-"""Exit codes of faults that the call or the data have, and of those of the program."""
+"""Exit codes: error in the call, the data or the machine; error in vadose."""
 DEBUG = "VADOSE_DEBUG"
-"""Environment variable: with any value tracebacks are shown too."""
+"""Environment variable; if set, tracebacks are shown too."""
 
 
 class Commands(TyperGroup):
-    """All commands; what the call, the data or the machine are to blame for ends as a `VadoseError`."""
+    """All commands; errors of the call, the data or the machine become a `VadoseError`."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            typer.echo("interrupted; run it again, and it goes on where it can", err=True)
+            typer.echo("interrupted; run it again to resume where possible", err=True)
             raise
         except EOFError as error:
-            # The library of the command line would take it for a key that was pressed.
+            # Typer would mistake it for a key press.
             raise RuntimeError(f"{type(error).__name__}: {error}") from error
         except Exception as error:
             if isinstance(error, VadoseError) or (line := _line(error)) is None:
@@ -40,7 +40,7 @@ class Commands(TyperGroup):
 
 
 def ended_with(error: Exception) -> int:
-    """Say what went wrong, and give the exit code."""
+    """Print the error and return the exit code."""
     if os.environ.get(DEBUG):
         traceback.print_exception(error)
     if isinstance(error, VadoseError):
@@ -56,17 +56,15 @@ def ended_with(error: Exception) -> int:
 
 
 def _line(error: Exception) -> str | None:
-    """What the call, the data or the machine are to blame for; None for other faults."""
+    """Message for errors of the call, the data or the machine; None for others."""
     if (array := _unread_array(error)) is not None:
         return f"{array}: a chunk cannot be read ({_short(error)}); copy or make the store again"
     if isinstance(error, MemoryError):
-        return (
-            f"not enough memory ({_short(error) or 'none was left'}); take a smaller area, fewer days or fewer workers"
-        )
+        return f"not enough memory ({_short(error) or 'none left'}); use a smaller area, fewer days or fewer workers"
     if isinstance(error, BrokenPipeError):
-        return "the output was closed before all was written to it"
+        return "the output was closed before everything was written"
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"{error.filename or 'the disk'}: the disk is full; free some space, or write to another disk"
+        return f"{error.filename or 'the disk'}: the disk is full; free some space or write to another disk"
     if (place := _unopened(error)) is not None:
         return f"{place}: cannot be opened as a data set ({_short(error)}); copy or make it again"
     if isinstance(error, OSError):
@@ -77,7 +75,7 @@ def _line(error: Exception) -> str | None:
 
 
 def _unread_array(error: Exception) -> str | None:
-    """Place of the Zarr array with a chunk that could not be decoded; None for other faults."""
+    """Path of the Zarr array with a chunk that could not be decoded; None for other errors."""
     zarr = sys.modules.get("zarr")
     frames = list(_frames(error))
     modules = [str(frame.f_globals.get("__name__", "")) for frame in frames]
@@ -90,7 +88,7 @@ def _unread_array(error: Exception) -> str | None:
 
 
 def _unopened(error: Exception) -> str | None:
-    """Place of the store or file whose metadata xarray or Zarr could not make a data set of; None for other faults."""
+    """Path of the store or file that xarray or Zarr could not open; None for other errors."""
     for frame in _frames(error):
         library, names = str(frame.f_globals.get("__name__", "")), frame.f_locals
         opens = frame.f_code.co_name in ("open_zarr", "open_dataset", "open_group") and names.get("mode", "r") != "w"

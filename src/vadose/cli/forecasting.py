@@ -1,4 +1,4 @@
-"""Commands from a cube to forecasts and what they are worth."""
+"""Commands from a cube to forecasts and their scores."""
 
 import os
 from datetime import date
@@ -14,6 +14,8 @@ from vadose.cli.terminal import (
     ExperimentName,
     Out,
     OwnModel,
+    Scheduler,
+    Workers,
     app,
     console,
     day_of,
@@ -38,13 +40,13 @@ if TYPE_CHECKING:
 def train(
     cube: Cube,
     experiment: ExperimentName = "conus",
-    run: Annotated[list[str] | None, typer.Option(help="Train only this run; may be repeated.")] = None,
+    run: Annotated[list[str] | None, typer.Option(help="Run to train; repeatable. [default: all]")] = None,
     model: OwnModel = None,
     out: Out = Path("runs"),
 ) -> None:
-    """Train the runs of an experiment; an interrupted training goes on from its last epoch.
+    """Train the runs of an experiment. An interrupted training resumes from its last epoch.
 
-    On several GPUs or machines: `torchrun --nproc-per-node 2 -m vadose train ...`, each with a share of every batch.
+    On several GPUs or machines: `torchrun --nproc-per-node 2 -m vadose train ...`; processes share each batch.
 
     Example: `vadose train cube.zarr --experiment conus --run lstm --out runs`
     """
@@ -68,37 +70,37 @@ def forecast(
     run: Annotated[Path, typer.Argument(help="Folder of a trained run, or one of its checkpoints.")],
     cube: Cube,
     first: Annotated[
-        str | None, typer.Option("--from", help="First day of issue, the last day known: YYYY-MM-DD.")
+        str | None, typer.Option("--from", help="First day of issue (last day with data): YYYY-MM-DD.")
     ] = None,
     last: Annotated[str | None, typer.Option("--to", help="Last day of issue.")] = None,
-    init: Annotated[str | None, typer.Option(help="One day of issue, or 'latest': the cube's last day.")] = None,
+    init: Annotated[str | None, typer.Option(help="Single day of issue, or 'latest': the cube's last day.")] = None,
     weather: Annotated[
         list[Path] | None,
-        typer.Option(help="Granules (files, folders) of the GEFS or GFS run of the day after --init; may be repeated."),
+        typer.Option(help="Granules (files, folders) of the GEFS or GFS run of the day after --init; repeatable."),
     ] = None,
-    member: Annotated[str | None, typer.Option(help="Of several members in --weather: one, or 'mean'.")] = None,
+    member: Annotated[str | None, typer.Option(help="Ensemble member of --weather to use, or 'mean'.")] = None,
     above: Annotated[
-        list[str] | None, typer.Option(help="'LAYER=STORE': forecast of a layer above, of a model in cascade.")
+        list[str] | None,
+        typer.Option(help="'LAYER=STORE': forecast of a layer above, for models in cascade; repeatable."),
     ] = None,
     climatology: Annotated[
-        str | None, typer.Option(help="'FIRST..LAST': days of the local climatology; adds percentiles and D0-D4.")
+        str | None,
+        typer.Option(
+            help="'FIRST..LAST': period of the local climatology; adds percentiles and drought classes D0-D4."
+        ),
     ] = None,
     hindsight: Annotated[
-        bool, typer.Option("--hindsight", help="Let the climatology hold days after the first day of issue.")
+        bool, typer.Option("--hindsight", help="Allow days after the first day of issue in the climatology.")
     ] = False,
-    picture: Annotated[Path | None, typer.Option("--map", help="Draw drought classes and percentiles here.")] = None,
+    picture: Annotated[Path | None, typer.Option("--map", help="Figure of drought classes and percentiles.")] = None,
     model: OwnModel = None,
-    workers: Annotated[
-        int, typer.Option(min=1, help="Processes on this machine; each forecasts blocks of 64 days of issue.")
-    ] = 1,
-    scheduler: Annotated[
-        str | None, typer.Option(help="A Dask scheduler to work on, tcp://host:8786; its workers see the same files.")
-    ] = None,
+    workers: Workers = 1,
+    scheduler: Scheduler = None,
     out: Out = Path("forecast.zarr"),
 ) -> None:
     """Forecast soil moisture 1, 3, 7, 14 and 30 days after each day of issue.
 
-    Every day, after `vadose build` has added the newest granules to the cube:
+    For a daily forecast, after `vadose build` has added the newest granules to the cube:
     `vadose forecast runs/blend cube.zarr --init latest --climatology 2015-04-01..2020-12-31 --map outlook.png`
 
     Example: `vadose forecast runs/lstm cube.zarr --from 2016-02-01 --to 2016-03-01 --out lstm.zarr`
@@ -110,10 +112,10 @@ def forecast(
     if (init is None) == (first is None and last is None) or (first is None) != (last is None):
         raise VadoseError("give the days of issue: --from and --to, or --init DAY, or --init latest")
     if weather and init is None:
-        raise VadoseError("--weather is the forecast of one day of issue: give --init DAY, or --init latest")
+        raise VadoseError("--weather belongs to one day of issue: give --init DAY, or --init latest")
     if picture and not climatology:
         raise VadoseError(
-            "--map draws percentiles: give the days of the local climatology too, --climatology FIRST..LAST"
+            "--map draws percentiles: give --climatology FIRST..LAST, the period of the local climatology"
         )
     register_own(model)
     span = span_of(climatology) if climatology else None
@@ -145,7 +147,7 @@ def forecast(
         draw_outlook(store, picture, [int(lead) for lead in store.lead_time.dt.days.values])
     missing = store.inputs_missing.any("init_time")
     for name in missing.channel.values[missing.values]:
-        say(f"missing on some day of issue, replaced by its mean in training: {name}")
+        say(f"missing on some days of issue, replaced by the training mean: {name}")
     say(str(out))
 
 
@@ -153,23 +155,21 @@ def forecast(
 def forecast_rival(
     cube: Cube,
     granules: Annotated[list[Path], typer.Argument(help="Granules (files, folders) of GEFS or GFS runs of 00 UTC.")],
-    layer: Annotated[
-        str | None, typer.Option(help="Layer to stand beside, '10-40 cm'; the cube's if not given.")
-    ] = None,
+    layer: Annotated[str | None, typer.Option(help="Layer to compare with, '10-40 cm'. [default: the cube's]")] = None,
     depth: Annotated[
-        str | None, typer.Option(help="Layer of the weather model to take where it has not the same, '0-10 cm'.")
+        str | None, typer.Option(help="Layer of the weather model to use if it lacks --layer, '0-10 cm'.")
     ] = None,
-    observed: Annotated[str, typer.Option(help="Variable of the cube it is to be scored against.")] = "soil_moisture",
-    member: Annotated[str | None, typer.Option(help="Of several members: one, or 'mean'.")] = None,
+    observed: Annotated[str, typer.Option(help="Variable of the cube to score it against.")] = "soil_moisture",
+    member: Annotated[str | None, typer.Option(help="Ensemble member to use, or 'mean'.")] = None,
     first: Annotated[
-        str | None, typer.Option("--from", help="First day of issue: its run starts the day after.")
+        str | None, typer.Option("--from", help="First day of issue; its run starts the day after.")
     ] = None,
     last: Annotated[str | None, typer.Option("--to", help="Last day of issue.")] = None,
     out: Out = Path("rival.zarr"),
 ) -> None:
-    """Write the soil moisture that GEFS or GFS forecast, as a store to score beside forecasts.
+    """Write the soil moisture forecast by GEFS or GFS to a forecast store, as a baseline.
 
-    It is the moisture of the weather model's own soil, not corrected: compare R and ubRMSE, not the bias.
+    It comes from the weather model's own soil and is not bias-corrected: compare R and ubRMSE, not the bias.
 
     Example: `vadose forecast-rival cube.zarr gefs --member c00 --out gefs.zarr`
     """
@@ -195,25 +195,23 @@ def forecast_rival(
 
 @app.command()
 def evaluate(
-    forecasts: Annotated[list[Path], typer.Argument(help="Stores of 'vadose forecast', scored on identical samples.")],
-    observed: Annotated[Path, typer.Option(help="A cube or a station store with the observations.")],
+    forecasts: Annotated[list[Path], typer.Argument(help="Forecast stores, scored on identical samples.")],
+    observed: Annotated[Path, typer.Option(help="Cube or station store with the observations.")],
     out: Out = Path("evaluation"),
     first: Annotated[str | None, typer.Option("--from", help="First valid day to score.")] = None,
     last: Annotated[str | None, typer.Option("--to", help="Last valid day to score.")] = None,
-    min_pairs: Annotated[int, typer.Option(min=3, help="Fewest pairs for a cell or station to count.")] = 60,
+    min_pairs: Annotated[int, typer.Option(min=3, help="Minimum number of pairs of a cell or station.")] = 60,
     allow_learnt_days: Annotated[
-        bool, typer.Option("--allow-learnt-days", help="Score days that a model learnt from too; the tables say so.")
+        bool, typer.Option("--allow-learnt-days", help="Also score days used in training; the tables say so.")
     ] = False,
-    workers: Annotated[int, typer.Option(min=1, help="Processes on this machine; each scores a lead time.")] = 1,
-    scheduler: Annotated[
-        str | None, typer.Option(help="A Dask scheduler to work on, tcp://host:8786; its workers see the same files.")
-    ] = None,
+    workers: Workers = 1,
+    scheduler: Scheduler = None,
 ) -> None:
-    """Score forecasts against observations; give persistence and climatology among them.
+    """Score forecasts against observations. Include persistence and climatology for skill scores.
 
-    Forecasts may be of others: Zarr or NetCDF of `soil_moisture` (init_time, lead_time, y, x) with the attributes
-    `model`, `weather`, `scenario`, `layer`, `dataset`, `simulated` and `causal`. Cells are found by their coordinates.
-    What is left out of the tables is said, and stands in `left_out.csv`.
+    Other forecasts can be scored too: Zarr or NetCDF of `soil_moisture` (init_time, lead_time, y, x) with the
+    attributes `model`, `weather`, `scenario`, `layer`, `dataset`, `simulated` and `causal`. Cells are matched by
+    coordinate. What the tables leave out is printed and listed in `left_out.csv`.
 
     Example: `vadose evaluate lstm.zarr persistence.zarr climatology.zarr --observed cube.zarr`
     """
@@ -241,11 +239,11 @@ def evaluate(
 
 @app.command()
 def report(
-    evaluations: Annotated[list[Path], typer.Argument(help="Folders of 'vadose evaluate'.")],
+    evaluations: Annotated[list[Path], typer.Argument(help="Output folders of 'vadose evaluate'.")],
     out: Out = Path("report.html"),
-    title: Annotated[str, typer.Option(help="Heading of the page.")] = "Soil-moisture forecasts",
+    title: Annotated[str, typer.Option(help="Title of the page.")] = "Soil-moisture forecasts",
 ) -> None:
-    """Make one HTML page of maps, tables and figures from evaluations.
+    """Make one HTML page with maps, tables and figures of evaluations.
 
     Example: `vadose report evaluation --out report.html`
     """
@@ -260,32 +258,33 @@ def study(
         str,
         typer.Argument(
             help=EXPERIMENTS
-            + " Of downscaling: downscale-stations, -ten_day, -paper, -transfer; files of it say 'kind: downscaling'."
+            + " Downscaling: downscale-stations, -ten_day, -paper, -transfer; own files need 'kind: downscaling'."
         ),
     ],
     data: Annotated[Path | None, typer.Option(help="Folder of the data as published.")] = None,
     cube: Annotated[
-        Path | None, typer.Option(help="A cube built already (of downscaling a table), instead of the data.")
+        Path | None, typer.Option(help="Existing cube (downscaling: table of station-days) to use instead of --data.")
     ] = None,
     out: Out = Path("study"),
-    recipe: Annotated[str | None, typer.Option(help="Recipe of the cube; without one the data are a database.")] = None,
-    stations: Annotated[Path | None, typer.Option(help="Station store to score against too.")] = None,
-    small: Annotated[
-        bool, typer.Option("--quick", help="A few steps of everything: to try it, not to use it.")
-    ] = False,
+    recipe: Annotated[str | None, typer.Option(help="Recipe of the cube; without one, --data is a database.")] = None,
+    stations: Annotated[Path | None, typer.Option(help="Station store to score against as well.")] = None,
+    small: Annotated[bool, typer.Option("--quick", help="A few steps of everything, to test the set-up.")] = False,
     scenario: Annotated[
-        list[str] | None, typer.Option(help="Of downscaling: on-site, off-site, cross-region, blocked; all by default.")
+        list[str] | None,
+        typer.Option(
+            "--split", "--scenario", help="Downscaling: on-site, off-site, cross-region, blocked. [default: all]"
+        ),
     ] = None,
     model: OwnModel = None,
 ) -> None:
-    """Run the whole pipeline on a folder of data, resumable: build, train, forecast, evaluate, report.
+    """Run the complete pipeline on a folder of data: build, train, forecast, evaluate, report. Resumes if interrupted.
 
-    Of `conus` the data are the hydroDL database, of `india` the archives of the soil-water index, of `stations` and
-    `downscale-stations` the folders `uscrn_daily01`, `scan_daily` and `station_meta`; with a recipe they are
-    granules. Downscaling tests every model on years, stations and regions it did not learn from.
+    --data is the hydroDL database for `conus`, the archives of the soil-water index for `india`, the folders
+    `uscrn_daily01`, `scan_daily` and `station_meta` for `stations` and `downscale-stations`, and granules if there is
+    a --recipe. Downscaling models are tested on years, stations and regions not used in training.
 
-    `forecast_paper` and `forecast_demo` are the nine models of the paper: on granules with a recipe, or on --cube.
-    `forecast_beyond` changes one thing at a time, `forecast_cascade` asks with several seeds what the cascade is worth.
+    `forecast_paper` and `forecast_demo` run the nine models of the paper, on --cube or on granules with a recipe.
+    `forecast_beyond` changes one thing at a time; `forecast_cascade` measures the value of the cascade over seeds.
 
     Example: `vadose study conus --data data/conusv4f1 --out study`
     """
@@ -294,7 +293,7 @@ def study(
     from vadose.experiments.studies import study as run_study
 
     if (data is None) == (cube is None):
-        raise VadoseError("give either --data, a folder of files as published, or --cube, a cube built already")
+        raise VadoseError("give either --data, a folder of files as published, or --cube, an existing cube")
     register_own(model)
     chosen, title = load_study(experiment), f"Study {Path(experiment).stem}"
     say_former_keys(chosen)
@@ -302,7 +301,7 @@ def study(
         downscaling_study(chosen, data, cube, out, title=title, scenarios=scenario, small=small)
         return
     if scenario:
-        raise VadoseError("--scenario is of downscaling experiments; layers and runs are named in the experiment file")
+        raise VadoseError("--split is for downscaling experiments; for others edit the runs in the experiment file")
     chosen = quick(chosen) if small else chosen
     if data is not None:
         _do_study(chosen, data, out, stations, load_cube(recipe) if recipe else None, title=title)
@@ -316,14 +315,14 @@ def study(
 def demo(
     data: Annotated[Path | None, typer.Option(help="Real database to use instead of the simulated world.")] = None,
     nine: Annotated[
-        bool, typer.Option("--forecast", help="The paper's study instead: three layers, three scenarios.")
+        bool, typer.Option("--forecast", help="Run the paper's study: three layers, three scenarios.")
     ] = False,
     county: Annotated[
-        bool, typer.Option("--county", help="Downscaling instead: a county whose moisture at 100 m is known.")
+        bool, typer.Option("--county", help="Run downscaling: a county with known soil moisture at 100 m.")
     ] = False,
     out: Out = Path("demo"),
 ) -> None:
-    """Show the whole pipeline in minutes, on a simulated world where nothing is downloaded.
+    """Run the complete pipeline in minutes on a simulated world; nothing is downloaded.
 
     Example: `vadose demo` or, on real data, `vadose demo --data data/conusv4f1`
     """

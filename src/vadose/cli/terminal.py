@@ -1,4 +1,4 @@
-"""What all commands share: options, how they are read, and what is told while they run."""
+"""Options shared by commands, how they are parsed, and what is printed while they run."""
 
 import re
 import time
@@ -26,22 +26,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="""Soil-moisture forecasts from satellite, weather, soil and terrain data.
 
-The pipeline, each step a command that reads files and writes one artefact:
+The pipeline; each command reads files and writes one artefact:
 
 **fetch** -> granules · **build** -> a cube · **train** -> a run · **forecast** -> a store ·
 **evaluate** -> scores · **report** -> a page
 
-**study** does all from the cube on and goes on where it was stopped; **demo** shows the whole on a small
-simulated world; **inspect** says what a file holds.
+**study** runs all steps and resumes if interrupted; **demo** runs them on a small simulated world;
+**inspect** describes a file.
 
-Exit codes: 0 done; 1 **doctor** found errors; 2 a fault of the call, the data or the machine; 70 a fault of vadose;
+Exit codes: 0 success; 1 **doctor** found errors; 2 error in the call, the data or the machine; 70 error in vadose;
 130 interrupted. With VADOSE_DEBUG=1 in the environment errors show their traceback.""",
 )
 console = Console(stderr=True)
 OLD = 31
-"""Days after which the latest day of a cube is old."""
+"""Age above which the latest day of a cube causes a warning [day]."""
 
-Out = Annotated[Path, typer.Option("--out", "-o", help="Where to write.")]
+Out = Annotated[Path, typer.Option("--out", "-o", help="Output path.")]
 EXPERIMENTS = (
     "Experiment file (YAML), or a built-in one: conus, demo, demo_database, forecast_best, forecast_beyond, "
     "forecast_cascade, forecast_demo, forecast_paper, india, stations."
@@ -56,13 +56,17 @@ ExperimentName = Annotated[
 ]
 OwnModel = Annotated[
     list[str] | None,
-    typer.Option("--model", help="A model of your own, MODULE:CLASS, which experiments name so; may be repeated."),
+    typer.Option("--model", help="Own model, MODULE:CLASS, to use in experiments; repeatable."),
 ]
 Cube = Annotated[Path, typer.Argument(help="Cube made by 'vadose build'.")]
+Workers = Annotated[int, typer.Option(min=1, help="Processes on this machine.")]
+Scheduler = Annotated[
+    str | None, typer.Option(help="Address of a Dask scheduler, tcp://host:8786; its workers need the same files.")
+]
 
 
 def register_own(models: list[str] | None) -> None:
-    """Enter models of the user's own, MODULE:CLASS, among those known."""
+    """Register the user's own models, MODULE:CLASS."""
     for name in models or ():
         from vadose.models.own import register
 
@@ -73,24 +77,24 @@ def register_own(models: list[str] | None) -> None:
 
 
 def say_done(out: Path, page: Path) -> None:
-    """Say where scores and report of a study are."""
+    """Print the paths of a study's scores and report."""
     say(f"scores: {out / 'scores.csv'}")
     say(f"report: {page.resolve()}")
 
 
 def say_former_keys(experiment: "ExperimentFile") -> None:
-    """Say which keys of an experiment file are of earlier versions."""
+    """Report keys of an experiment file that only earlier versions used."""
     if experiment.replicates is not None:
-        say("replicates: a key of earlier versions, which does nothing; intervals need none")
+        say("replicates: ignored; a key of earlier versions, the intervals need none")
 
 
 def stores_above(above: list[str]) -> dict[str, Path]:
-    """Places of stores of 'LAYER=STORE' by the layers' names."""
+    """Paths of stores, given as 'LAYER=STORE', by layer."""
     places = {}
     for text in above:
         layer, _, store = text.partition("=")
         if not store:
-            raise VadoseError(f"--above {text!r}: write LAYER=STORE, as '0-10 cm=surface.zarr'")
+            raise VadoseError(f"--above {text!r}: expected LAYER=STORE, such as '0-10 cm=surface.zarr'")
         places[layer] = Path(store)
     return places
 
@@ -99,7 +103,7 @@ def span_of(text: str) -> tuple[str, str]:
     """First and last day of 'FIRST..LAST'."""
     first, dots, last = text.partition("..")
     if not dots:
-        raise VadoseError(f"--climatology {text!r}: write FIRST..LAST, as 2015-04-01..2020-12-31")
+        raise VadoseError(f"--climatology {text!r}: expected FIRST..LAST, such as 2015-04-01..2020-12-31")
     return day_of(first, "--climatology"), day_of(last, "--climatology")
 
 
@@ -108,29 +112,29 @@ def box_of(text: str) -> tuple[float, float, float, float]:
     try:
         west, south, east, north = (float(part) for part in text.replace(",", " ").split())
     except ValueError as error:
-        raise VadoseError(f"--bbox {text!r}: not four numbers; write west,south,east,north in degrees") from error
+        raise VadoseError(f"--bbox {text!r}: expected four numbers: west,south,east,north in degrees") from error
     return west, south, east, north
 
 
 def day_of(text: str, option: str) -> str:
-    """A day of YYYY-MM-DD: 05.06.2016 is another day for some than for others.
+    """Check a day given as YYYY-MM-DD; 05.06.2016 would be ambiguous.
 
     Raises
     ------
     VadoseError
-        For whatever else, and for years that times of nanoseconds do not reach.
+        For other formats, and for years outside the range of nanosecond times.
     """
     try:
         year = date.fromisoformat(text).year if re.fullmatch("[0-9]{4}-[0-9]{2}-[0-9]{2}", text) else 0
     except ValueError as error:
-        raise VadoseError(f"{option} {text!r}: {error}; write YYYY-MM-DD, such as 2016-06-05") from error
+        raise VadoseError(f"{option} {text!r}: {error}; expected YYYY-MM-DD, such as 2016-06-05") from error
     if not 1678 <= year <= 2261:
-        raise VadoseError(f"{option} {text!r}: not a day; write YYYY-MM-DD, such as 2016-06-05")
+        raise VadoseError(f"{option} {text!r}: expected a day as YYYY-MM-DD, such as 2016-06-05")
     return text
 
 
 def say_age(day: str, today: date) -> None:
-    """Say on the standard error that the latest day to forecast from is more than `OLD` days old."""
+    """Warn on standard error if the latest day of issue is more than `OLD` days old."""
     age = (today - date.fromisoformat(day)).days
     if age > OLD:
         typer.echo(
@@ -142,18 +146,18 @@ def years_of(text: str, option: str) -> list[int]:
     """Years as FIRST..LAST."""
     ends = text.split("..")
     if len(ends) != 2 or not all(end.isdecimal() and len(end) == 4 for end in ends) or ends[1] < ends[0]:
-        raise VadoseError(f"{option} {text!r}: no years; write FIRST..LAST, such as 2015..2020")
+        raise VadoseError(f"{option} {text!r}: expected years FIRST..LAST, such as 2015..2020")
     return list(range(int(ends[0]), int(ends[1]) + 1))
 
 
 def say(text: str) -> None:
-    """Say something on the standard output."""
+    """Print to standard output."""
     typer.echo(text)
 
 
 @contextmanager
 def progress_bars() -> Iterator[Callable[[str, float], None]]:
-    """A bar for what is under way, and a line with its seconds for what is done."""
+    """Show a bar for the stage in progress, and a line with its seconds for each finished one."""
     bar = Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console, transient=True)
     started: dict[str, float] = {}
     finished: set[str] = set()
@@ -162,7 +166,7 @@ def progress_bars() -> Iterator[Callable[[str, float], None]]:
 
         def tell(what: str, share: float) -> None:
             stage = what.split(":")[0]
-            if stage not in started and share >= 1.0:  # no stage that takes time, but something to say
+            if stage not in started and share >= 1.0:  # a message, not a stage that takes time
                 if what not in finished:
                     finished.add(what)
                     console.print(what, highlight=False)

@@ -61,7 +61,7 @@ class CubeConfig(Section):
     @model_validator(mode="after")
     def _ordered(self) -> "CubeConfig":
         if self.last < self.first:
-            raise ValueError(f"last day {self.last} lies before the first, {self.first}")
+            raise ValueError(f"last day {self.last} is before the first day, {self.first}")
         return self
 
 

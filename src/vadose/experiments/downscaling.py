@@ -134,7 +134,7 @@ class Downscaling(ExperimentFile):
     @model_validator(mode="after")
     def _members(self) -> "Downscaling":
         if self.last < self.first:
-            raise ValueError(f"last day {self.last} lies before the first, {self.first}")
+            raise ValueError(f"last day {self.last} is before the first day, {self.first}")
         for name, members in self.ensembles.items():
             for member in members:
                 if member not in self.runs:

@@ -47,7 +47,7 @@ class PeriodConfig(Section):
     @model_validator(mode="after")
     def _ordered(self) -> "PeriodConfig":
         if self.last < self.first:
-            raise ValueError(f"last day {self.last} lies before the first, {self.first}")
+            raise ValueError(f"last day {self.last} is before the first day, {self.first}")
         return self
 
 

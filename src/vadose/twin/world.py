@@ -105,7 +105,7 @@ def build_granule_world(
     grid = ease_grid("9km").bounding_box(*bbox)
     days = pd.date_range(first, last)
     if not len(days):
-        raise VadoseError(f"simulated world: last day {last} lies before the first, {first}")
+        raise VadoseError(f"simulated world: last day {last} is before the first day, {first}")
     _room(stations, grid.shape)
     absent = _absent_days(more, outages or {})
     # Products coarser than the grid are written a little beyond it.
