@@ -90,7 +90,7 @@ def test_indices_of_lazy_bands_stay_lazy_and_check_when_computed() -> None:
         index.compute()
 
 
-@pytest.mark.parametrize("attribute", ["slope", "aspect", "aspect_components", "curvature", "flow_accumulation"])
+@pytest.mark.parametrize("attribute", ["relief", "aspect", "flow_accumulation"])
 def test_terrain_of_lazy_elevation_is_the_same(attribute) -> None:
     z = surface(lambda x, y: 500 + np.sin(x / 70) * 40 + np.cos(y / 50) * 30, rows=14, columns=11)
     lazy = getattr(features, attribute)(z.chunk(y=5, x=4))
@@ -172,6 +172,9 @@ def surface(height, rows=9, columns=8, dy=30.0, dx=20.0) -> xr.DataArray:
     return xr.DataArray(height(x, y[:, None]) + 0 * x * y[:, None], dims=("y", "x"), coords=coords)
 
 
+NEAR = [(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1)]
+
+
 def inner(values: xr.DataArray) -> np.ndarray:
     border = values.values.copy()
     border[1:-1, 1:-1] = np.nan
@@ -208,6 +211,34 @@ def test_curvature_of_a_hill_a_bowl_and_a_plane() -> None:
     np.testing.assert_allclose(inner(features.curvature(hill)), 0.006, rtol=1e-6)
     np.testing.assert_allclose(inner(features.curvature(1000 - hill)), -0.006, rtol=1e-6)
     np.testing.assert_allclose(inner(features.curvature(surface(lambda x, y: 0.1 * x + y))), 0, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("shape", [(3, 3), (9, 7), (2, 6, 5)])
+def test_relief_in_one_pass_is_that_of_whole_arrays(shape, dtype) -> None:
+    z = np.random.default_rng(2).normal(300, 5, shape).astype(dtype)
+    if z.size > 9:
+        z[..., 2, 3] = np.nan
+        z[..., -2:, :3] = 300  # flat
+    dims = ("number", "y", "x")[-z.ndim :]
+    coords = {"y": 60.0 - np.arange(shape[-2]), "x": 25.0 * np.arange(shape[-1])}
+    found = features.relief(xr.DataArray(z, dims=dims, coords=coords, attrs={"units": "m"}))
+    with np.errstate(invalid="ignore"):
+        of = {(i, j): z[..., 1 + i : shape[-2] - 1 + i, 1 + j : shape[-1] - 1 + j].astype(float) for i, j in NEAR}
+        east = sum((2 - i * i) * (of[i, 1] - of[i, -1]) for i in (-1, 0, 1)) / (8 * 25) + 0 * of[0, 0]
+        north = sum((2 - j * j) * (of[1, j] - of[-1, j]) for j in (-1, 0, 1)) / (8 * -1) + 0 * of[0, 0]
+    rise = np.hypot(east, north)
+    expected = {
+        "slope": np.degrees(np.arctan(rise)),
+        "aspect_cosine": -north / np.where(rise == 0, 1, rise),
+        "aspect_sine": -east / np.where(rise == 0, 1, rise),
+        "curvature": -((of[0, -1] - 2 * of[0, 0] + of[0, 1]) / 25**2 + of[-1, 0] - 2 * of[0, 0] + of[1, 0]),
+    }
+    assert list(found) == list(expected)
+    for name, inside in expected.items():
+        framed = np.pad(inside, [(0, 0)] * (z.ndim - 2) + [(1, 1)] * 2, constant_values=np.nan)
+        assert found[name].dtype == dtype
+        np.testing.assert_allclose(found[name], framed, rtol=1e-6, atol=1e-7, err_msg=name)
 
 
 def test_terrain_agrees_with_xarray_spatial() -> None:

@@ -20,7 +20,15 @@ from vadose.features.derived import DERIVED, Derived, derive
 from vadose.features.optical import evi, lswi, ndvi, ndwi, ndwi_gao, transformed_swir
 from vadose.features.radar import FORMS, SPECKLE, cross_ratio, despeckle, dpsvim, from_decibel, polarization, to_decibel
 from vadose.features.rain import antecedent_sum
-from vadose.features.terrain import aspect, aspect_components, aspect_cosine_mmnet, curvature, flow_accumulation, slope
+from vadose.features.terrain import (
+    aspect,
+    aspect_components,
+    aspect_cosine_mmnet,
+    curvature,
+    flow_accumulation,
+    relief,
+    slope,
+)
 
 __all__ = [
     "DERIVED",
@@ -51,6 +59,7 @@ __all__ = [
     "ndwi_gao",
     "nlcd_group",
     "polarization",
+    "relief",
     "slope",
     "texture_group",
     "to_decibel",

@@ -14,7 +14,7 @@ from vadose.features.classes import NLCD_GROUPS, nlcd_group
 from vadose.features.optical import evi, lswi, ndvi, ndwi, transformed_swir
 from vadose.features.radar import cross_ratio, despeckle, dpsvim, polarization
 from vadose.features.rain import antecedent_sum
-from vadose.features.terrain import aspect, aspect_components, curvature, flow_accumulation, slope
+from vadose.features.terrain import aspect, flow_accumulation, relief
 
 Needs = Literal["pixel", "neighbourhood", "area", "days"]
 
@@ -77,11 +77,11 @@ DERIVED: dict[str, Derived] = {
         f"land_cover_{name}": Derived(("land_cover_nlcd",), partial(_in_group, number=number), at_stations=True)
         for number, name in enumerate(NLCD_GROUPS["mmnet"], 1)
     },
-    "slope": Derived(("elevation",), slope, "neighbourhood", at_stations=True),
+    "slope": Derived(("elevation",), relief, "neighbourhood", at_stations=True),
     "aspect": Derived(("elevation",), aspect, "neighbourhood", at_stations=True),
-    "aspect_cosine": Derived(("elevation",), aspect_components, "neighbourhood", at_stations=True),
-    "aspect_sine": Derived(("elevation",), aspect_components, "neighbourhood", at_stations=True),
-    "curvature": Derived(("elevation",), curvature, "neighbourhood"),
+    "aspect_cosine": Derived(("elevation",), relief, "neighbourhood", at_stations=True),
+    "aspect_sine": Derived(("elevation",), relief, "neighbourhood", at_stations=True),
+    "curvature": Derived(("elevation",), relief, "neighbourhood"),
     "flow_accumulation": Derived(("elevation",), flow_accumulation, "area"),
     r"precipitation_(\d+)d": Derived(("precipitation",), _sum_of_days, "days"),
     r"bucket_(\d+)mm": Derived(("precipitation",), _bucket, "days", optional=(*FILLED_BY[1:], "lat")),
@@ -164,7 +164,8 @@ def derive(data: xr.Dataset, wanted: Iterable[str], needs: Container[Needs]) -> 
         inputs = [next(n for n in _choices(each) if can_be_made(n, data, needs)) for each in row.inputs]
         held = derive(data, inputs, needs)
         made = row.formula(*(held[n] for n in inputs), *(held.get(n) for n in row.optional))
-        data = data.assign(made.data_vars if isinstance(made, xr.Dataset) else {name: made})
+        several = made.data_vars if isinstance(made, xr.Dataset) else {name: made}
+        data = data.assign({one: field for one, field in several.items() if one not in data})
     return data
 
 

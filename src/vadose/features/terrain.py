@@ -1,5 +1,6 @@
 """Slope, aspect, curvature and flow accumulation of elevation on projected and geographic grids."""
 
+from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from typing import Any
 
@@ -8,11 +9,42 @@ import xarray as xr
 from numpy.typing import NDArray
 from pyproj import CRS, Geod, Proj
 
+from vadose.compiled import compiled
 from vadose.errors import VadoseError
 from vadose.features.checks import named, within
 
 _ELEVATION = (-500.0, 9000.0)
+Floats = NDArray[np.floating]
 _METRE = ("m", "metre", "metres", "meter", "meters")
+
+
+def relief(elevation: xr.DataArray) -> xr.Dataset:
+    """Slope, components of the aspect and curvature, in one pass over the cells.
+
+    Parameters
+    ----------
+    elevation
+        As in `slope`. A lazy array is taken map by map.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``slope`` [degree], ``aspect_cosine`` and ``aspect_sine`` [1], and ``curvature`` [m-1], as the functions of
+        these names give them.
+
+    Raises
+    ------
+    VadoseError
+        As `slope`.
+    """
+    found = _by_map(_relief, _elevation(elevation), 4)
+    meanings = (
+        ("slope", "slope of the ground", "degree"),
+        ("aspect_cosine", "cosine of the aspect, 1 where the ground falls to north", "1"),
+        ("aspect_sine", "sine of the aspect, 1 where the ground falls to east", "1"),
+        ("curvature", "curvature of the ground, positive on ridges", "m-1"),
+    )
+    return xr.Dataset({meaning[0]: named(one, *meaning) for one, meaning in zip(found, meanings, strict=True)})
 
 
 def slope(elevation: xr.DataArray) -> xr.DataArray:
@@ -51,10 +83,7 @@ def slope(elevation: xr.DataArray) -> xr.DataArray:
     >>> float(slope(plane)[1, 1]), float(aspect(plane)[1, 1])
     (45.0, 270.0)
     """
-    east, north = _gradient(elevation)
-    return named(
-        xr.ufuncs.degrees(xr.ufuncs.arctan(xr.ufuncs.hypot(east, north))), "slope", "slope of the ground", "degree"
-    )
+    return relief(elevation)["slope"]
 
 
 def aspect(elevation: xr.DataArray) -> xr.DataArray:
@@ -81,9 +110,9 @@ def aspect(elevation: xr.DataArray) -> xr.DataArray:
     ----------
     Horn (1981), doi:10.1109/PROC.1981.11918.
     """
-    east, north = _gradient(elevation)
-    degrees = xr.ufuncs.degrees(xr.ufuncs.arctan2(-east, -north)) % 360
-    degrees = degrees.where(xr.ufuncs.hypot(east, north) > 0)
+    found = relief(elevation)
+    degrees = xr.ufuncs.degrees(xr.ufuncs.arctan2(found.aspect_sine, found.aspect_cosine)) % 360
+    degrees = degrees.where(found.slope > 0)
     return named(degrees, "aspect", "direction the ground falls to, clockwise from north", "degree")
 
 
@@ -110,12 +139,7 @@ def aspect_components(elevation: xr.DataArray) -> xr.Dataset:
     ----------
     Horn (1981), doi:10.1109/PROC.1981.11918.
     """
-    east, north = _gradient(elevation)
-    steepness = xr.ufuncs.hypot(east, north)
-    length = steepness.where(steepness != 0, 1)
-    cosine = named(-north / length, "aspect_cosine", "cosine of the aspect, 1 where the ground falls to north")
-    sine = named(-east / length, "aspect_sine", "sine of the aspect, 1 where the ground falls to east")
-    return xr.Dataset({"aspect_cosine": cosine, "aspect_sine": sine})
+    return relief(elevation)[["aspect_cosine", "aspect_sine"]]
 
 
 def aspect_cosine_mmnet(aspect: xr.DataArray) -> xr.DataArray:
@@ -170,12 +194,7 @@ def curvature(elevation: xr.DataArray) -> xr.DataArray:
     >>> float(curvature(ridge)[1, 1])
     0.02
     """
-    z = _elevation(elevation)
-    down, right = _inner_cell_size(z)
-    middle = 2 * _neighbour(z, 0, 0)
-    across = (_neighbour(z, 0, -1) - middle + _neighbour(z, 0, 1)) / right**2
-    along = (_neighbour(z, -1, 0) - middle + _neighbour(z, 1, 0)) / down**2
-    return named(_framed(z, -(across + along)), "curvature", "curvature of the ground, positive on ridges", "m-1")
+    return relief(elevation)["curvature"]
 
 
 def flow_accumulation(elevation: xr.DataArray) -> xr.DataArray:
@@ -216,56 +235,51 @@ def flow_accumulation(elevation: xr.DataArray) -> xr.DataArray:
     >>> flow_accumulation(x.expand_dims(y=[20.0, 10.0, 0.0]))[1].values.tolist()
     [1.0, 2.0, 3.0]
     """
-    z = _elevation(elevation)
-    down, right = _cell_size(z)
-    y, x = map(str, z.dims[-2:])
-    count = xr.apply_ufunc(
-        _accumulate,
-        z if z.chunks is None else z.chunk({y: -1, x: -1}),
-        np.abs(down),
-        np.abs(right),
-        input_core_dims=[[y, x], [y], [y]],
-        output_core_dims=[[y, x]],
-        vectorize=True,
-        dask="parallelized",
-        output_dtypes=[np.float64],
-    )
+    count = _by_map(_accumulate, _elevation(elevation), 1, vectorize=True)
     return named(count, "flow_accumulation", "cells that drain through the cell, itself counted")
 
 
-def _gradient(elevation: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
-    """Rise toward east and toward north [1]."""
-    z = _elevation(elevation)
-    down, right = _inner_cell_size(z)
-
-    def side(*neighbours: tuple[int, int]) -> xr.Variable:
-        first, middle, last = (_neighbour(z, i, j) for i, j in neighbours)
-        return first + 2 * middle + last
-
-    east = (side((-1, 1), (0, 1), (1, 1)) - side((-1, -1), (0, -1), (1, -1))) / (8 * right)
-    north = (side((1, -1), (1, 0), (1, 1)) - side((-1, -1), (-1, 0), (-1, 1))) / (8 * down)
-    # Missing also where the cell itself is, which the gradient does not ask for.
-    gap = 0 * _neighbour(z, 0, 0)
-    return _framed(z, east + gap), _framed(z, north + gap)
-
-
-def _neighbour(z: xr.DataArray, rows: int, columns: int) -> xr.Variable:
-    """The cell so many rows down and columns to the right of each cell that is not at the border."""
-    y, x = z.dims[-2:]
-    return z.variable.isel({y: slice(1 + rows, z.sizes[y] - 1 + rows), x: slice(1 + columns, z.sizes[x] - 1 + columns)})
+def _by_map(function: Callable[..., Any], z: xr.DataArray, outputs: int, vectorize: bool = False) -> Any:
+    """Apply a function of maps (..., y, x) and of the distances [m] of their rows and columns, by row."""
+    y, x = map(str, z.dims[-2:])
+    return xr.apply_ufunc(
+        function,
+        z if z.chunks is None else z.chunk({y: -1, x: -1}),
+        *_cell_size(z),
+        input_core_dims=[[y, x], [y], [y]],
+        output_core_dims=[[y, x]] * outputs,
+        vectorize=vectorize,
+        dask="parallelized",
+        output_dtypes=[z.dtype] * outputs,
+    )
 
 
-def _framed(z: xr.DataArray, inner: xr.Variable) -> xr.DataArray:
-    """What was computed of the cells that are not at the border, NaN at the border."""
-    y, x = z.dims[-2:]
-    whole = inner.transpose(*z.dims).pad({y: (1, 1), x: (1, 1)}, constant_values=np.nan)
-    return z.copy(data=whole.data)
+def _relief(z: Floats, down: NDArray[np.float64], right: NDArray[np.float64]) -> tuple[Floats, ...]:
+    """Slope, cosine and sine of the aspect, and curvature of maps (..., y, x)."""
+    maps = np.ascontiguousarray(z).reshape(-1, *z.shape[-2:])
+    found = np.full((4, *maps.shape), np.nan, z.dtype)
+    _fill_relief(maps, down, right, found)
+    return tuple(found.reshape(4, *z.shape))
 
 
-def _inner_cell_size(z: xr.DataArray) -> tuple[xr.Variable, xr.Variable]:
-    down, right = _cell_size(z)
-    inner = {z.dims[-2]: slice(1, -1)}
-    return down.variable.isel(inner), right.variable.isel(inner)
+@compiled
+def _fill_relief(maps: Floats, down: NDArray[np.float64], right: NDArray[np.float64], found: Floats) -> None:
+    _, rows, columns = maps.shape
+    for m in range(len(maps)):
+        for i in range(1, rows - 1):
+            for j in range(1, columns - 1):
+                nw, n, ne = maps[m, i - 1, j - 1], maps[m, i - 1, j], maps[m, i - 1, j + 1]
+                w, here, e = maps[m, i, j - 1], maps[m, i, j], maps[m, i, j + 1]
+                sw, s, se = maps[m, i + 1, j - 1], maps[m, i + 1, j], maps[m, i + 1, j + 1]
+                # Missing also where the cell itself is, which the gradient does not ask for.
+                east = ((ne + 2.0 * e + se) - (nw + 2.0 * w + sw)) / (8.0 * right[i]) + 0.0 * here
+                north = ((sw + 2.0 * s + se) - (nw + 2.0 * n + ne)) / (8.0 * down[i]) + 0.0 * here
+                rise = np.sqrt(east * east + north * north)
+                length = rise if rise != 0 else 1.0
+                found[0, m, i, j] = np.degrees(np.arctan(rise))
+                found[1, m, i, j] = -north / length
+                found[2, m, i, j] = -east / length
+                found[3, m, i, j] = -((w - 2.0 * here + e) / right[i] ** 2 + (n - 2.0 * here + s) / down[i] ** 2)
 
 
 def _elevation(elevation: xr.DataArray) -> xr.DataArray:
@@ -273,7 +287,7 @@ def _elevation(elevation: xr.DataArray) -> xr.DataArray:
     if units not in _METRE:
         raise VadoseError(f"elevation: found units {units!r}; convert it to metres")
     z = within(elevation, "elevation", *_ELEVATION, "metres are asked for; mask the fill value")
-    return z.astype(np.float64)
+    return z.astype(np.result_type(z, np.float32))
 
 
 def _cell_size(z: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
