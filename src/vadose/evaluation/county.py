@@ -19,7 +19,6 @@ Entekhabi et al. (2010), doi:10.1175/2010JHM1223.1.
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -32,7 +31,8 @@ from vadose.errors import VadoseError
 from vadose.evaluation import intervals
 from vadose.evaluation.metrics import METRICS, moments
 from vadose.evaluation.metrics import metric as metric_of
-from vadose.evaluation.paired import score, shared_samples
+from vadose.evaluation.paired import row_of, shared_samples
+from vadose.evaluation.rows import Group, Row, score_sites
 from vadose.grid import grid_of
 
 ESTIMATES = ("maps", "coarse")
@@ -110,21 +110,17 @@ def _table(estimates: Array, actual: Array, spread: Array | None, counts: Mask) 
     estimates, actual = estimates[..., counts], actual[:, counts]
     spread = None if spread is None else spread[:, counts]
     rows = [*_in_time(estimates, actual, spread), *_in_space(estimates, actual)]
-    return pd.DataFrame(rows, columns=COLUMNS[:-2])
+    return pd.DataFrame(rows).rename(columns={"median": "value"})[COLUMNS[:-2]]
 
 
-def _in_time(estimates: Array, actual: Array, spread: Array | None) -> Iterator[dict[str, Any]]:
-    pixels = np.arange(actual.shape[1])
-    scored = score(estimates, actual, [spread, None], references={}, counts=np.ones(len(pixels), bool))
-    for number, row in scored.over_sites(pixels, drawn=False):
-        yield _row(ESTIMATES[number], "time", row["metric"], row["median"], row["lower"], row["upper"])
-    for number, _, row in scored.differences(pixels, drawn=False):
-        if number == 0:
-            found = _row(DIFFERENCE, "time", row["metric"], row["median"], row["lower"], row["upper"])
-            yield found | {"share_better": row["share_better"]}
+def _in_time(estimates: Array, actual: Array, spread: Array | None) -> Iterator[Row]:
+    scored, pairs = score_sites(estimates, actual, [spread, None], min_pairs=0)
+    group = Group(scored, {"over": "time"}, [{"estimate": name} for name in ESTIMATES], pairs, drawn=False)
+    yield from group.scores()
+    yield from ({**row, "estimate": DIFFERENCE} for row in group.differences() if row["estimate"] == ESTIMATES[0])
 
 
-def _in_space(estimates: Array, actual: Array) -> Iterator[dict[str, Any]]:
+def _in_space(estimates: Array, actual: Array) -> Iterator[Row]:
     # Day by day: the moments of all pixels of all days are many times the maps themselves.
     of_days = np.array(
         [[moments(p - 0.25, o - 0.25).sum(axis=0) for p, o in zip(of, actual, strict=True)] for of in estimates]
@@ -133,7 +129,7 @@ def _in_space(estimates: Array, actual: Array) -> Iterator[dict[str, Any]]:
         maps, coarse = function(of_days)
         for name, daily in (*zip(ESTIMATES, (maps, coarse), strict=True), (DIFFERENCE, maps - coarse)):
             seen = np.isfinite(daily)
-            row = _row(name, "space", metric, *_mean_of_days(daily[:, None]))
+            row = {"estimate": name, "over": "space", **row_of(metric, *_mean_of_days(daily[:, None]))}
             better = metric_of(metric).better
             if name == DIFFERENCE and better and seen.any():
                 gain = better(maps[seen]) - better(coarse[seen])
@@ -152,10 +148,6 @@ def _mean_of_days(daily: Array) -> tuple[float, float, float]:
     mean = total[:, 0] / total[:, 1]
     lower, upper = intervals.interval(mean, intervals.spread_of(mean, again[..., 0] / again[..., 1], len(sums)))
     return float(mean[0]), float(lower[0]), float(upper[0])
-
-
-def _row(estimate: str, over: str, metric: str, value: float, lower: float, upper: float) -> dict[str, Any]:
-    return {"estimate": estimate, "over": over, "metric": metric, "value": value, "lower": lower, "upper": upper}
 
 
 def _repeated(coarse: xr.Dataset, field: str, truth: xr.Dataset, days: pd.DatetimeIndex) -> Array:

@@ -1,23 +1,22 @@
 """All runs scored at one lead, from a store of pairs: what a worker does by itself."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from vadose.evaluation.metrics import DISTRIBUTION_METRICS, METRICS
-from vadose.evaluation.paired import Scored, score
-from vadose.evaluation.strata import Labels, classes
+from vadose.evaluation.rows import Cell, Group, Row, score_sites
+from vadose.evaluation.strata import Labels
 
 KEYS = ("model", "weather", "scenario")
 _VALUES_A_CHUNK = 1 << 22
 Array = NDArray[np.floating]
 Run = tuple[str, str, str]
-Rows = list[dict[str, Any]]
 
 
 class OfLead(NamedTuple):
@@ -28,9 +27,9 @@ class OfLead(NamedTuple):
     value: Array
     lower: Array
     upper: Array
-    scores: Rows
-    strata: Rows
-    comparisons: Rows
+    scores: list[Row]
+    strata: list[Row]
+    comparisons: list[Row]
 
 
 @dataclass(frozen=True)
@@ -49,8 +48,6 @@ class LeadJob:
         As in `vadose.evaluation.paired.score`.
     labels
         Class of each site by kind.
-    known
-        (lead, site): pairs there are.
     min_pairs
         Fewest for a site to count.
     named
@@ -62,44 +59,23 @@ class LeadJob:
     gaussian: Sequence[bool]
     references: Mapping[str, Sequence[int | None]]
     labels: dict[str, Labels]
-    known: NDArray[np.int64]
     min_pairs: int
-    named: dict[str, Any]
+    named: Mapping[str, Cell]
 
     def __call__(self, number: int) -> OfLead:
         """Score the lead at a position."""
         there, predicted, observed, spreads = read_lead(self.pairs, number, self.gaussian)
-        runs = [self.runs[r] for r in there]
         place: dict[int | None, int] = {r: k for k, r in enumerate(there)}
         references = {name: [place.get(of_run[r]) for r in there] for name, of_run in self.references.items()}
-        pairs, counts = self.known[number], self.known[number] >= self.min_pairs
-        scored = score(predicted, np.where(counts, observed, np.nan), spreads, references=references, counts=counts)
-        lead = int(read_pairs(self.pairs).lead_days[number])
-        scores, strata = [], []
-        for kind, name, at in [("all", "all", np.arange(len(pairs))), *classes(self.labels)]:
-            size = size_of(lead, pairs[at], counts[at])
-            for r, row in scored.over_sites(at):
-                told = self.named | dict(zip(KEYS, runs[r], strict=True)) | size | row
-                if kind == "all":
-                    scores.append(told)
-                else:
-                    strata.append(told | {"kind": kind, "class": name})
-        comparisons = list(self._comparisons(scored, runs, size_of(lead, pairs, counts)))
+        named = {**self.named, "lead_days": int(read_pairs(self.pairs).lead_days[number])}
+        scored, pairs = score_sites(predicted, observed, spreads, min_pairs=self.min_pairs, references=references)
+        group = Group(scored, named, [dict(zip(KEYS, self.runs[r], strict=True)) for r in there], pairs)
         metrics = (*METRICS, *(DISTRIBUTION_METRICS if any(self.gaussian) else ()), *self.references)
         every = np.full((3, len(self.runs), len(pairs), len(metrics)), np.nan)
         held = np.ix_(range(3), there, range(len(pairs)), [metrics.index(name) for name in scored.metrics])
         every[held] = scored.value, scored.lower, scored.upper
-        return OfLead(number, metrics, every[0], every[1], every[2], scores, strata, comparisons)
-
-    def _comparisons(self, scored: Scored, runs: Sequence[Run], size: dict[str, int]) -> Iterator[dict[str, Any]]:
-        for a, b, row in scored.differences(np.arange(len(self.known[0]))):
-            against = dict(zip(("baseline", "baseline_weather", "baseline_scenario"), runs[b], strict=True))
-            yield self.named | dict(zip(KEYS, runs[a], strict=True)) | against | size | row
-
-
-def size_of(lead: int, pairs: NDArray[np.int64], counts: NDArray[np.bool_]) -> dict[str, int]:
-    """Columns that say how much a row of a table is made of."""
-    return {"lead_days": lead, "n_sites": int(counts.sum()), "n_pairs": int(pairs[counts].sum())}
+        tables = list(group.scores()), list(group.strata(self.labels)), list(group.differences())
+        return OfLead(number, metrics, every[0], every[1], every[2], *tables)
 
 
 def write_pairs(pairs: xr.Dataset, path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ from vadose.evaluation.metrics import metric as metric_of
 Array = NDArray[np.floating]
 Sites = NDArray[np.int64]
 Mask = NDArray[np.bool_]
+Cell = str | int | float
+Row = dict[str, Cell]
+"""Columns of a row of a table, see `vadose.evaluation.rows`."""
 _MOMENTS_AT_ONCE = 1_000_000
 """Values of one run's reweighted moments held at once: 8 MB."""
 
@@ -50,7 +53,7 @@ class Scored:
     slopes: NDArray[np.float32]
     bias: Array
 
-    def over_sites(self, sites: Sites, *, drawn: bool = True) -> Iterator[tuple[int, dict[str, Any]]]:
+    def over_sites(self, sites: Sites, *, drawn: bool = True) -> Iterator[tuple[int, Row]]:
         """Position of each run, and for each metric its median over some sites, interval and quartiles.
 
         ``drawn``: see `vadose.evaluation.intervals.median_error`.
@@ -63,7 +66,7 @@ class Scored:
             for m, metric in enumerate(self.metrics):
                 known = values[np.isfinite(values[:, m]), m]
                 q25, q75 = np.percentile(known, [25, 75]) if len(known) else (np.nan, np.nan)
-                row = _row(metric, median[m], lower[m], upper[m])
+                row = row_of(metric, median[m], lower[m], upper[m])
                 yield r, row | {"q25": float(q25), "q75": float(q75)}
 
     def standard_errors(self, run: int, sites: Sites) -> Array:
@@ -77,7 +80,7 @@ class Scored:
         scaled = _scaled(self.metrics, "to", self.value[run, sites])
         return intervals.median_error(scaled, self.slopes[run][:, sites], self.bias[run, sites], self.days, drawn=drawn)
 
-    def differences(self, sites: Sites, *, drawn: bool = True) -> Iterator[tuple[int, int, dict[str, Any]]]:
+    def differences(self, sites: Sites, *, drawn: bool = True) -> Iterator[tuple[int, int, Row]]:
         """Positions of every run and every other one, and the median over some sites of the former's score minus
         the latter's, with its interval and the share of sites where the former is better."""
         value = self.value[:, sites]
@@ -96,7 +99,7 @@ class Scored:
                     gain = better(value[a, :, m]) - better(value[b, :, m])
                     gain = gain[np.isfinite(gain)]
                     share = float(np.mean(gain > 0)) if len(gain) else np.nan
-                    yield a, b, _row(metric, median[m], lower[m], upper[m]) | {"share_better": share}
+                    yield a, b, row_of(metric, median[m], lower[m], upper[m]) | {"share_better": share}
 
 
 def shared_samples(
@@ -209,7 +212,7 @@ def _ends(metrics: Sequence[str], value: Array, interval: tuple[Array, Array]) -
     return np.minimum(lower, value), np.maximum(upper, value)
 
 
-def _row(metric: str, median: Array, lower: Array, upper: Array) -> dict[str, Any]:
+def row_of(metric: str, median: Array | float, lower: Array | float, upper: Array | float) -> Row:
     """Median over sites and its interval, as columns of a table."""
     return {"metric": metric, "median": float(median), "lower": float(lower), "upper": float(upper)}
 

@@ -39,7 +39,7 @@ from vadose.artefact import identity, is_current, note_inputs, provenance, writi
 from vadose.artefact.learnt import remarks
 from vadose.door.days import Period
 from vadose.evaluation.collocate import VARIABLE, observed_variable
-from vadose.evaluation.leads import KEYS, LeadJob, OfLead, Run, read_lead, size_of, write_pairs
+from vadose.evaluation.leads import KEYS, LeadJob, OfLead, Run, read_lead, write_pairs
 from vadose.evaluation.left_out import (
     CELLS,
     LEARNT,
@@ -51,9 +51,9 @@ from vadose.evaluation.left_out import (
     told,
     write_left_out,
 )
-from vadose.evaluation.paired import score
+from vadose.evaluation.rows import Cell, Group, Row, score_sites
 from vadose.evaluation.samples import Asked, Samples, samples_of
-from vadose.evaluation.strata import Labels, classes, crossed
+from vadose.evaluation.strata import Labels, crossed
 from vadose.evaluation.together import Together, analyses_at, brought_together, labels_of
 from vadose.parallel.progress import Progress
 from vadose.parallel.workers import Run as Do
@@ -187,7 +187,7 @@ class _Scoring:
         return Period(f"{days[0]:%Y-%m-%d}", f"{days[-1]:%Y-%m-%d}")
 
     @property
-    def named(self) -> dict[str, Any]:
+    def named(self) -> dict[str, Cell]:
         """Columns that all rows share."""
         first, observed = self.together.predictions[0].attrs, self.together.observed
         of_stations = "layer" in observed.dims
@@ -244,7 +244,6 @@ class _Scoring:
             self.samples.gaussian,
             references=_references(self.together.runs),
             labels=self.labels,
-            known=self.samples.pairs,
             min_pairs=self.asked.min_pairs,
             named=self.named,
         )
@@ -286,28 +285,23 @@ class _Scoring:
             *(entry(run, VALUES, n) for run, n in off_range if n),
         ]
 
-    def product_rows(self, pairs_of: Path) -> list[dict[str, Any]]:
+    def product_rows(self, pairs_of: Path) -> list[Row]:
         """Rows of products and of the runs at the shortest lead on the samples all have; by network and land cover."""
         at = int(self.samples.leads.argmin())
         there, predicted, truth, spreads = read_lead(pairs_of, at, self.samples.gaussian)
         values = np.stack([*self.products.values(), *predicted])
         truth = np.where(np.isfinite(values).all(axis=0), truth, np.nan)
-        pairs = np.isfinite(truth).sum(axis=0)
-        counts = pairs >= self.asked.min_pairs
-        truth = np.where(counts, truth, np.nan)
-        scored = score(values, truth, [*(None for _ in self.products), *spreads], references={}, counts=counts)
-        all_runs = [*((name, "analysis", "all") for name in self.products), *(self.together.runs[r] for r in there)]
+        without = [None] * len(self.products)
+        scored, pairs = score_sites(values, truth, [*without, *spreads], min_pairs=self.asked.min_pairs)
+        of_products: list[tuple[Cell, ...]] = [(name, "analysis", "all", 0) for name in self.products]
+        of_runs = [(*self.together.runs[r], int(self.samples.leads[at])) for r in there]
+        named = [dict(zip((*KEYS, "lead_days"), run, strict=True)) for run in (*of_products, *of_runs)]
+        group = Group(scored, self.named, named, pairs)
         two = ("network", "land_cover")
         kinds: dict[str, Labels] = {kind: self.labels[kind] for kind in two if kind in self.labels}
         if len(kinds) == len(two):
             kinds["network / land_cover"] = crossed(self.labels, *two)
-        rows = []
-        for kind, name, sites in [("all", "all", np.arange(truth.shape[1])), *classes(kinds)]:
-            for r, row in scored.over_sites(sites):
-                lead = 0 if r < len(self.products) else int(self.samples.leads[at])
-                run, size = dict(zip(KEYS, all_runs[r], strict=True)), size_of(lead, pairs[sites], counts[sites])
-                rows.append(self.named | run | size | row | {"kind": kind, "class": name})
-        return rows
+        return [*group.scores(), *group.strata(kinds)]
 
 
 def _store_of(

@@ -18,8 +18,9 @@ the fold, or the two, in the middle.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -29,11 +30,11 @@ from scipy.special import stdtrit
 
 from vadose.artefact import identity, is_current, note_inputs, writing
 from vadose.errors import VadoseError
-from vadose.evaluation.metrics import METRICS
-from vadose.evaluation.paired import Scored, score
+from vadose.evaluation.paired import row_of
+from vadose.evaluation.rows import Cell, Group, Row, score_sites
 from vadose.evaluation.station_samples import WHOLE, folds_of, samples_of, spreads_of, values_of
 from vadose.evaluation.station_strata import strata_of_table
-from vadose.evaluation.strata import Labels, classes
+from vadose.evaluation.strata import Labels, labels_for
 
 _STATISTICS = ["metric", "median", "lower", "upper", "n_sites", "n_pairs", "n_observed", "q25", "q75"]
 SCORE_COLUMNS = ["fold", "aggregation", "model", *_STATISTICS]
@@ -174,14 +175,20 @@ def score_series(
 
     parts = [part(name, np.asarray(fold == k, bool), np.flatnonzero(known[k])) for k, name in enumerate(folds)]
     whole = part(WHOLE, np.asarray(fold >= 0, bool), np.flatnonzero(known.all(axis=0)))
-    of_all = [*parts, whole]
-    _check_pairs(of_all, folds, models, min_pairs)
-    scores = [row for of in of_all for row in _score_rows(of)] + _rows_over_folds(parts)
+    _check_pairs([*parts, whole], folds, models, min_pairs)
+    groups = [each.group for each in (*parts, whole)]
+    scores = [*chain.from_iterable(group.scores() for group in groups), *_rows_over_folds(parts)]
+    compared = chain.from_iterable(group.differences() for group in groups)
+    stations = predictions.sizes["station"]
+    labels = {
+        kind: labels_for(kind, of_kind, stations, f"predictions have {stations} stations")
+        for kind, of_kind in (strata or {}).items()
+    }
     return SeriesTables(
         pd.DataFrame(scores, columns=SCORE_COLUMNS),
-        pd.concat([_station_rows(of, predictions) for of in of_all])[STATION_COLUMNS],
-        pd.DataFrame([row for of in of_all for row in _comparison_rows(of)], columns=COMPARED_COLUMNS),
-        pd.DataFrame(_strata_rows(whole, _labels(strata or {}, samples.shape[1])), columns=STRATA_COLUMNS),
+        pd.concat([_station_rows(group, predictions) for group in groups])[STATION_COLUMNS],
+        pd.DataFrame(compared, columns=COMPARED_COLUMNS),
+        pd.DataFrame(whole.group.strata(labels), columns=STRATA_COLUMNS),
     )
 
 
@@ -191,41 +198,26 @@ class _Part:
 
     Attributes
     ----------
-    models
-        Positions of the models known there; along the runs of ``scored``.
-    at
-        Positions of the stations with any sample; along the sites of ``scored``.
     days
         Whether any sample is of a day.
-    pairs, observed
-        Samples of each of these stations; observed test days of every station.
+    most
+        The most samples at a station.
     """
 
-    fold: str
-    models: list[str]
-    at: NDArray[np.int64]
+    group: Group
     days: Mask
-    pairs: NDArray[np.int64]
-    counts: Mask
-    observed: NDArray[np.int64]
-    scored: Scored | None
+    most: int
 
-    def named(self, model: str) -> dict[str, Any]:
-        return {"fold": self.fold, "aggregation": "station_record" if self.fold == WHOLE else "fold", "model": model}
-
-    def size(self) -> dict[str, int]:
-        return _size(self.pairs[self.counts], self.observed)
-
-    def errors(self) -> dict[tuple[str, str], Array]:
+    def errors(self) -> dict[tuple[Cell, Cell], Array]:
         """Model and metric -> `Scored.standard_errors` of the median over stations."""
-        if self.scored is None:
+        scored = self.group.scored
+        if scored is None:
             return {}
-        every = np.arange(len(self.at))
-        found = [self.scored.standard_errors(run, every) for run in range(len(self.models))]
+        every = np.arange(len(self.group.places))
         return {
-            (model, metric): found[r][m]
-            for r, model in enumerate(self.models)
-            for m, metric in enumerate(self.scored.metrics)
+            (run["model"], metric): of_metric
+            for r, run in enumerate(self.group.runs)
+            for metric, of_metric in zip(scored.metrics, scored.standard_errors(r, every), strict=True)
         }
 
 
@@ -242,46 +234,32 @@ def _score(
     """Score models on the days and stations where ``truth`` (time, station) is known."""
     known = np.isfinite(truth)
     at = np.flatnonzero(known.any(axis=0))
-    pairs = known[:, at].sum(axis=0)
-    counts = pairs >= min_pairs
-    scored = None
-    if counts.any():
-        scored = score(
-            predicted[..., at],
-            np.where(counts, truth[:, at], np.nan),
-            [None if of is None or not np.isfinite(of[known]).any() else of[:, at] for of in spreads],
-            references={},
-            counts=counts,
-        )
-    return _Part(fold, models, at, np.asarray(known.any(axis=1)), pairs, counts, observed, scored)
+    spreads = [None if of is None or not np.isfinite(of[known]).any() else of[:, at] for of in spreads]
+    pairs = np.zeros(len(observed), np.int64)
+    scored, pairs[at] = score_sites(predicted[..., at], truth[:, at], spreads, min_pairs=min_pairs)
+    named = {"fold": fold, "aggregation": "station_record" if fold == WHOLE else "fold"}
+    runs = [{"model": model} for model in models]
+    group = Group(scored if pairs.any() else None, named, runs, pairs, at, observed)
+    return _Part(group, np.asarray(known.any(axis=1)), int(known.sum(axis=0).max(initial=0)))
 
 
 def _check_pairs(parts: Sequence[_Part], folds: Sequence[str], models: Sequence[str], min_pairs: int) -> None:
-    if not any(of.counts.any() for of in parts):
-        most = max(int(of.pairs.max(initial=0)) for of in parts)
+    if all(part.group.scored is None for part in parts):
         raise VadoseError(
-            f"no station has {min_pairs} pairs in any of the folds {folds}: the most found is {most}; a sample counts "
+            f"no station has {min_pairs} pairs in any of the folds {folds}: the most found is "
+            f"{max(part.most for part in parts)}; a sample counts "
             f"where it was observed and all of {models} know it; lower min_pairs or leave out a model"
         )
 
 
-def _score_rows(part: _Part) -> list[dict[str, Any]]:
-    if part.scored is None:
-        return [part.named(model) | part.size() | {"metric": metric} for model in part.models for metric in METRICS]
-    found = part.scored.over_sites(np.arange(len(part.at)))
-    return [part.named(part.models[r]) | part.size() | row for r, row in found]
-
-
-def _rows_over_folds(parts: Sequence[_Part]) -> list[dict[str, Any]]:
+def _rows_over_folds(parts: Sequence[_Part]) -> list[Row]:
     """Mean and median of the folds' medians, with their intervals."""
-    rows = []
-    stations = np.unique(np.concatenate([part.at[part.counts] for part in parts]))
-    size = {
-        "n_sites": len(stations),
-        "n_pairs": sum(part.size()["n_pairs"] for part in parts),
-        "n_observed": sum(part.size()["n_observed"] for part in parts),
-    }
-    tables = [pd.DataFrame(_score_rows(part), columns=SCORE_COLUMNS).set_index(["model", "metric"]) for part in parts]
+    rows: list[Row] = []
+    groups = [part.group for part in parts]
+    every = np.arange(len(groups[0].pairs))
+    size = {name: sum(group.size(every)[name] for group in groups) for name in ("n_pairs", "n_observed")}
+    size["n_sites"] = int(np.any([group.pairs > 0 for group in groups], axis=0).sum())
+    tables = [pd.DataFrame(group.scores(), columns=SCORE_COLUMNS).set_index(["model", "metric"]) for group in groups]
     errors = [part.errors() for part in parts]
     for model, metric in tables[0].index:
         if not all((model, metric) in table.index for table in tables):
@@ -293,16 +271,15 @@ def _rows_over_folds(parts: Sequence[_Part]) -> list[dict[str, Any]]:
         for name, share in (("mean_of_folds", np.full(len(parts), 1 / len(parts))), ("median_of_folds", middle)):
             value = float(medians @ share)
             half = _half_width(known, share, parts)
-            named = {"fold": WHOLE, "aggregation": name, "model": model, "metric": metric}
-            rows.append(named | size | {"median": value, "lower": value - half, "upper": value + half})
+            named = {"fold": WHOLE, "aggregation": name, "model": model}
+            rows.append({**named, **size, **row_of(metric, value, value - half, value + half)})
     return rows
 
 
 def _half_width(errors: Array, share: Array, parts: Sequence[_Part]) -> float:
     """Of the interval of a weighted mean of folds, from the standard errors of each (fold, 3)."""
     of_days = share @ _joint(errors[:, 0], [part.days for part in parts]) @ share
-    stations = [np.isin(np.arange(len(part.observed)), part.at[part.counts]) for part in parts]
-    of_stations = share @ _joint(errors[:, 1], stations) @ share
+    of_stations = share @ _joint(errors[:, 1], [part.group.pairs > 0 for part in parts]) @ share
     return float(stdtrit(errors[:, 2].min(), 0.975) * np.sqrt(of_days + of_stations))
 
 
@@ -313,62 +290,27 @@ def _joint(errors: Array, members: Sequence[Mask]) -> Array:
     return covariances
 
 
-def _comparison_rows(part: _Part) -> list[dict[str, Any]]:
-    if part.scored is None:
-        return []
-    return [
-        part.named(part.models[a]) | {"baseline": part.models[b]} | part.size() | row
-        for a, b, row in part.scored.differences(np.arange(len(part.at)))
-    ]
-
-
-def _strata_rows(whole: _Part, labels: Mapping[str, Labels]) -> list[dict[str, Any]]:
-    if whole.scored is None:
-        return []
-    rows = []
-    for kind, name, members in classes(labels):
-        here = np.flatnonzero(np.isin(whole.at, members))
-        if not len(here):
-            continue
-        counts = whole.counts[here]
-        size = _size(whole.pairs[here][counts], whole.observed[members])
-        for r, row in whole.scored.over_sites(here):
-            rows.append({"kind": kind, "class": name} | whole.named(whole.models[r]) | size | row)
-    return rows
-
-
-def _station_rows(part: _Part, predictions: xr.Dataset) -> pd.DataFrame:
-    if part.scored is None:
+def _station_rows(group: Group, predictions: xr.Dataset) -> pd.DataFrame:
+    """Scores of each station that counts."""
+    scored, at = group.scored, np.flatnonzero(group.pairs)
+    if scored is None:
         return pd.DataFrame(columns=STATION_COLUMNS)
-    counted = np.flatnonzero(part.counts)
-    at = part.at[counted]
+    counted = np.flatnonzero(np.isin(group.places, at))
     known = {
         name: predictions[name].values[at] if name in predictions.variables else np.nan
         for name in ("network", "lat", "lon", "elevation")
     }
     sites = pd.DataFrame(
-        {"fold": part.fold, "station": predictions.station.values[at], **known, "n_pairs": part.pairs[counted]}
+        {**group.named, "station": predictions.station.values[at], **known, "n_pairs": group.pairs[at]}
     )
-    scored = part.scored
     return pd.concat(
         sites.assign(
-            model=model,
+            **run,
             metric=metric,
             value=scored.value[r, counted, m],
             lower=scored.lower[r, counted, m],
             upper=scored.upper[r, counted, m],
         )
-        for r, model in enumerate(part.models)
+        for r, run in enumerate(group.runs)
         for m, metric in enumerate(scored.metrics)
     )
-
-
-def _size(pairs: NDArray[np.int64], observed: NDArray[np.int64]) -> dict[str, int]:
-    return {"n_sites": len(pairs), "n_pairs": int(pairs.sum()), "n_observed": int(observed.sum())}
-
-
-def _labels(strata: Mapping[str, Sequence[str] | Labels], stations: int) -> dict[str, Labels]:
-    for kind, labels in strata.items():
-        if len(labels) != stations:
-            raise VadoseError(f"strata {kind!r} has {len(labels)} labels; the predictions have {stations} stations")
-    return {kind: np.array([str(label) for label in labels], object) for kind, labels in strata.items()}

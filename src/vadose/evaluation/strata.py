@@ -1,13 +1,14 @@
 """Kinds of sites - network, land cover, soil texture, climate - whose scores are told apart."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from vadose.errors import VadoseError
 from vadose.evaluation.collocate import cells_of, is_station_store
 from vadose.features.classes import igbp_group, texture_group, usda_texture_class
 
@@ -66,6 +67,14 @@ def strata_of(observed: xr.Dataset, cube: xr.Dataset | None = None, *, layer: st
         learnt = fields["learnt"].values
         found["split"] = np.where(learnt == 1, "trained", np.where(learnt == 0, "new", "")).astype(object)
     return {kind: labels.reshape(shape) for kind, labels in found.items()}
+
+
+def labels_for(kind: str, given: Sequence[str] | Labels, sites: int, there_are: str) -> Labels:
+    """Labels given of a kind as text (site,), checked to be as many as the sites."""
+    labels = np.ravel(np.asarray(given, object))
+    if len(labels) != sites:
+        raise VadoseError(f"strata {kind!r} has {len(labels)} labels; the {there_are}")
+    return np.array([str(label) for label in labels], object)
 
 
 def classes(labels: Mapping[str, Labels]) -> Iterator[tuple[str, str, NDArray[np.int64]]]:

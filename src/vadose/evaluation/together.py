@@ -16,7 +16,7 @@ from vadose.door.values import MARGIN, checked
 from vadose.errors import VadoseError
 from vadose.evaluation.collocate import VARIABLE, Sites, compared, is_station_store, observed_variable
 from vadose.evaluation.leads import Run
-from vadose.evaluation.strata import Labels, strata_of
+from vadose.evaluation.strata import Labels, labels_for, strata_of
 
 SPREAD = "soil_moisture_std"
 _GIVEN = "stratum "
@@ -62,14 +62,10 @@ def brought_together(
     _agree(stores, runs)
     of_stations, dims = is_station_store(observed), ("station",) if is_station_store(observed) else ("y", "x")
     sizes = tuple(observed.sizes.get(name, 0) for name in dims)
+    number = int(np.prod(sizes))
     for kind, labels in (strata or {}).items():
-        flat = np.asarray(labels, object).ravel()
-        if len(flat) != np.prod(sizes):
-            raise VadoseError(
-                f"strata {kind!r} has {len(flat)} labels; the observations have {np.prod(sizes)} "
-                f"{'stations' if of_stations else 'cells'}"
-            )
-        observed = observed.assign_coords({f"{_GIVEN}{kind}": (dims, flat.reshape(sizes))})
+        words = labels_for(kind, labels, number, f"observations have {number} {'stations' if of_stations else 'cells'}")
+        observed = observed.assign_coords({f"{_GIVEN}{kind}": (dims, words.reshape(sizes))})
     place = str(observed.encoding.get("source", "the observations"))
     truth = as_stations(observed, place) if of_stations else as_cube(observed, place)
     if of_stations:
