@@ -146,7 +146,6 @@ def test_a_wrong_import_would_be_seen(tmp_path: Path, monkeypatch: pytest.Monkey
 
 # Longer than they should be; each that is shortened leaves the list, and none is added.
 LONG_FUNCTIONS = {
-    "api:forecast",
     "cli/downscaling:downscale",
     "cli/downscaling:fill_station",
     "cli/forecasting:forecast",
@@ -166,8 +165,6 @@ LONG_FUNCTIONS = {
     "twin/world:build_granule_world",
 }
 LONG_FILES = {
-    "api",
-    "cube/doctor/findings",
     "experiments/studies/forecasting",
     "predict/maps",
     "samples/windows",

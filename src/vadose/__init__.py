@@ -1,12 +1,12 @@
-"""Soil-moisture forecasts and maps from satellite, weather, soil and terrain data, with honest uncertainty.
+"""Soil-moisture forecasts and maps from satellite, weather, soil and terrain data, with uncertainty.
 
-Each function is the command of the same name; stores come back as `xarray` data sets, opened lazily:
+Each function is the command of the same name and returns stores as lazily opened `xarray` data sets:
 
 >>> import vadose as vd
 >>> vd.open, vd.forecast  # doctest: +ELLIPSIS
 (<function open at ...>, <function forecast at ...>)
 
-``MODELS``, ``METRICS`` and ``PRODUCTS`` are the registries; one of your own is a line: ``vd.MODELS["mine"] = Mine``.
+``MODELS``, ``METRICS`` and ``PRODUCTS`` are registries. Add your own: ``vd.MODELS["mine"] = Mine``.
 """
 
 from importlib import import_module
@@ -46,7 +46,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """What is public, imported when it is first asked for: torch takes seconds."""
+    """Import a public name when it is first used; importing torch takes seconds."""
     if name not in _FROM:
         raise AttributeError(f"module 'vadose' has no attribute {name!r}; it has {__all__}")
     return getattr(import_module(_FROM[name]), name)

@@ -1,4 +1,4 @@
-"""The commands as functions: plain arguments in, data sets out. The stages are imported where they are called."""
+"""The commands as functions: plain arguments in, data sets out. Each imports its stage, so that importing is fast."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 PathLike = str | os.PathLike[str]
 Days = tuple[str, str]
 BBox = tuple[float, float, float, float]
+Store = PathLike | xr.Dataset
+Out = PathLike | None
+Runs = list[str] | tuple[str, ...] | None
 
 
 def fetch(
@@ -28,83 +31,80 @@ def fetch(
     bbox: BBox | None = None,
     days: Days | None = None,
     variables: Sequence[str] | None = None,
-    out: PathLike | None = None,
+    out: Out = None,
     subset: bool = False,
     workers: int = 4,
     verify: bool = False,
     progress: Progress = silent,
 ) -> list[Path]:
-    """Fetch a product's files for an area and days; called again it goes on where it was stopped.
+    """Fetch a product's files for an area and a period. An interrupted download resumes.
 
     Parameters
     ----------
     product
-        As the data centre names it (``'SPL3SMP_E'``), or a name of `vadose.PRODUCTS`; or a plan made of the rest by
-        `vadose.download.plan_fetch`.
+        The data centre's name (``'SPL3SMP_E'``) or a name in `vadose.PRODUCTS`; or a plan of
+        `vadose.download.plan_fetch`, which includes the other arguments.
     bbox
         West, south, east, north [degree].
     days
-        First and last day, both fetched; products that do not change need none.
-    variables
-        In the product's own names; the usual ones when left out.
-    out
-        Folder; ``data/READER`` when left out.
-    subset
-        Let the server cut the files to the area, where it can.
-    workers, verify
-        Connections at a time; whether checksums of files there already are compared.
+        First and last day, inclusive; not needed for fixed products.
+    variables, out
+        Variables by the product's own names (default: the usual ones); output folder (default: ``data/READER``).
+    subset, workers, verify
+        Let the server subset files to the area; number of connections; check the checksums of existing files.
 
     Returns
     -------
-    The files, those there before among them.
+    Paths of all files, including existing ones.
 
     Raises
     ------
     VadoseError
-        For an unknown product, a login that lacks, or a server that answers with an error.
+        For an unknown product, a missing login, or an error of the server.
     """
-    from vadose.download import READERS, plan_fetch
-    from vadose.download import fetch as fetch_plan
+    from vadose import download
 
     first, last = days or (None, None)
-    plan = plan_fetch(product, bbox, first, last, variables, subset=subset) if isinstance(product, str) else product
-    folder = Path(out) if out is not None else Path("data") / READERS.get(plan.product, plan.product)
-    return fetch_plan(plan, folder, progress, workers, verify=verify)
+    plan = product
+    if isinstance(plan, str):
+        plan = download.plan_fetch(plan, bbox, first, last, variables, subset=subset)
+    folder = Path(out or Path("data", download.READERS.get(plan.product, plan.product)))
+    return download.fetch(plan, folder, progress, workers, verify=verify)
 
 
 def read(path: PathLike, product: str | None = None, **options: Any) -> xr.Dataset:
-    """Read a file, or a folder that is one, as published, in the names and units of `vadose.variables`.
+    """Read a published file (or folder of one data set) in the names and units of `vadose.variables`.
 
     Parameters
     ----------
-    path
-        File or folder.
-    product
-        Name in `vadose.PRODUCTS`; recognised by name and content when left out.
+    path, product
+        File or folder; its name in `vadose.PRODUCTS` (default: recognised by file name and content).
     options
-        Of the product's reader, such as ``bbox`` or ``quality``: see ``help(vd.PRODUCTS[NAME].read)``.
+        Options of the product's reader, such as ``bbox`` or ``quality``: see ``help(vd.PRODUCTS[NAME].read)``.
 
     Raises
     ------
     VadoseError
-        When there is nothing at ``path``, it is of no known product, holds several data sets (stations of a
-        network: read those with `vadose.products` or build a store of them), or the reader finds it wrong.
+        If ``path`` does not exist, is of no known product, is rejected by the reader, or holds several data sets
+        (stations of a network: read those with `vadose.products`, or build a station store).
     """
     from vadose.products import PRODUCTS, identify
 
     if product is not None and product not in PRODUCTS:
         raise VadoseError(f"product {product!r} unknown; choose from {list(PRODUCTS)}")
     name = product or identify(Path(path))
-    found = PRODUCTS[name].read(Path(path), **options)
-    if not isinstance(found, xr.Dataset):
-        raise VadoseError(f"{path}: {PRODUCTS[name].title} holds many data sets; make a store of them: vadose stations")
-    return found
+    data = PRODUCTS[name].read(Path(path), **options)
+    if not isinstance(data, xr.Dataset):
+        raise VadoseError(
+            f"{path}: {PRODUCTS[name].title} holds many data sets; build a store of them: vadose stations"
+        )
+    return data
 
 
 def open(path: PathLike) -> xr.Dataset:
-    """Open a cube, or a store of forecasts, maps, scores or stations, or a NetCDF file, lazily.
+    """Open a cube, a store of forecasts, maps, scores or stations, or a NetCDF file, lazily.
 
-    Of a cube this is its last complete state, also while it is being built.
+    A cube is opened in its last complete state, also during a build.
 
     Examples
     --------
@@ -117,7 +117,7 @@ def open(path: PathLike) -> xr.Dataset:
     Raises
     ------
     VadoseError
-        When there is nothing at ``path`` that can be opened, or a part of it is missing.
+        If ``path`` cannot be opened, or a part of it is missing.
     """
     from vadose.cube import is_cube, open_cube
     from vadose.door import open_store
@@ -127,38 +127,38 @@ def open(path: PathLike) -> xr.Dataset:
 
 def build(
     source: PathLike,
-    recipe: "str | PathLike | Recipe | None" = None,
+    recipe: "PathLike | Recipe | None" = None,
     *,
-    out: PathLike | None = None,
+    out: Out = None,
     at: PathLike | None = None,
     product: str | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
     progress: Progress = silent,
 ) -> xr.Dataset:
-    """Build the cube of a folder of granules by a recipe, or of one database; or what granules hold at stations.
+    """Build a cube from granules by a recipe, or from a database; or a table of the granules' values at stations.
 
-    Built again with new or changed granules, only their days are read and written.
+    A repeated build with new or changed granules reads and writes only their days.
 
     Parameters
     ----------
     source
-        Folder with a folder a product, or of a database.
+        Folder with one folder per product, or folder of a database.
     recipe
-        File (YAML), name of a built-in one, or a `vadose.cube.Recipe`; none for a database.
+        YAML file, name of a built-in recipe, or a `vadose.cube.Recipe`; None for a database.
     out
-        Zarr store; ``cube.zarr``, with ``at`` ``at_stations.zarr``, when left out.
+        Output store. Default: ``cube.zarr``; with ``at``: ``at_stations.zarr``.
     at
-        Store of ``vadose stations``: features at these stations, on the days of the recipe, instead of a cube.
+        Station store: build a table at its stations, for the days of the recipe, instead of a cube.
     product
-        Without a recipe: the database the folder holds; found out when left out.
+        Without a recipe: database in the folder (default: recognised).
     workers, scheduler
-        Processes on this machine (all cores when left out), or the address of a Dask scheduler.
+        Processes on this machine (default: all cores), or the address of a Dask scheduler.
 
     Raises
     ------
     VadoseError
-        When a folder, granule or station store is missing or wrong, or another recipe's cube is at ``out``.
+        If a folder, granule or station store is missing or invalid, or ``out`` is a cube of another recipe.
     """
     from vadose.cube import build_cube, build_from_granules
     from vadose.cube.station_table import build_features
@@ -166,92 +166,80 @@ def build(
     from vadose.parallel.workers import cores
 
     chosen = load_cube(str(recipe)) if isinstance(recipe, str | os.PathLike) else recipe
-    place = Path(out or ("cube.zarr" if at is None else "at_stations.zarr"))
+    store = Path(out or ("cube.zarr" if at is None else "at_stations.zarr"))
     if at is not None:
         if chosen is None:
-            raise VadoseError("features at stations are of the days of a recipe; name one")
+            raise VadoseError("values at stations need a recipe, which gives the days; name one")
         first, last = (f"{day:%Y-%m-%d}" for day in chosen.days[[0, -1]])
-        build_features(Path(at), Path(source), place, first=first, last=last, mode="causal", progress=progress)
+        build_features(Path(at), Path(source), store, first=first, last=last, mode="causal", progress=progress)
     elif chosen is None:
         progress("building the cube", 0.0)
-        build_cube(Path(source), place, product)
+        build_cube(Path(source), store, product)
         progress("building the cube", 1.0)
     else:
-        how: dict[str, Any] = {"workers": workers or cores(), "scheduler": scheduler}
-        build_from_granules(Path(source), place, chosen, progress=progress, **how)
-    return open(place)
+        workers = workers or cores()
+        build_from_granules(Path(source), store, chosen, workers=workers, scheduler=scheduler, progress=progress)
+    return open(store)
 
 
 @overload
 def train(
-    cube: PathLike | xr.Dataset,
-    experiment: "str | PathLike | Experiment" = ...,
-    *,
-    run: str,
-    out: PathLike | None = ...,
-    progress: Progress = ...,
+    cube: Store, experiment: "PathLike | Experiment" = ..., *, run: str, out: Out = ..., progress: Progress = ...
 ) -> Path: ...
 @overload
 def train(
-    cube: PathLike | xr.Dataset,
-    experiment: "str | PathLike | Experiment" = ...,
-    *,
-    run: list[str] | tuple[str, ...] | None = ...,
-    out: PathLike | None = ...,
-    progress: Progress = ...,
+    cube: Store, experiment: "PathLike | Experiment" = ..., *, run: Runs = ..., out: Out = ..., progress: Progress = ...
 ) -> list[Path]: ...
 def train(
-    cube: PathLike | xr.Dataset,
-    experiment: "str | PathLike | Experiment" = "conus",
+    cube: Store,
+    experiment: "PathLike | Experiment" = "conus",
     *,
-    run: str | list[str] | tuple[str, ...] | None = None,
-    out: PathLike | None = None,
+    run: str | Runs = None,
+    out: Out = None,
     progress: Progress = silent,
 ) -> Path | list[Path]:
-    """Train runs of an experiment; an interrupted training goes on from its last epoch.
+    """Train runs of an experiment. An interrupted training resumes from its last epoch.
 
     Parameters
     ----------
     cube
-        A cube, or where it lies. One in memory is told from others by its values, which are all read for it.
-    experiment
-        File (YAML), name of a built-in one, or an `vadose.experiments.Experiment`.
-    run
-        Name of one run, of several, or all of the experiment when left out.
+        A cube or its path. A cube in memory is identified by its values, which are all read.
+    experiment, run
+        YAML file, built-in name or `vadose.experiments.Experiment`; name of one run or of several (default: all).
     out
-        Of one run its folder, which has its name (``runs/NAME`` when left out); else the folder of the runs' folders.
+        For one run, its folder, named after it (default: ``runs/NAME``); else the parent folder of the runs.
 
     Returns
     -------
-    The run's folder, or the list of them.
+    The folder of the run, or a list of folders.
 
     Raises
     ------
     VadoseError
-        When the experiment has no such run, or the cube lacks what it takes.
+        If the experiment has no such run, or the cube lacks one of its predictors.
     """
     from vadose.experiments import load_experiment
     from vadose.experiments.studies import train_all
 
     chosen = load_experiment(str(experiment)) if isinstance(experiment, str | os.PathLike) else experiment
-    given = cube if isinstance(cube, xr.Dataset) else Path(cube)
+    data = cube if isinstance(cube, xr.Dataset) else Path(cube)
     if not isinstance(run, str):
-        return train_all(chosen, given, Path(out or "runs"), names=run, progress=progress)
-    place = Path(out or Path("runs", run))
-    if place.name != run:
-        raise VadoseError(f"out {str(place)!r}: the folder of the run {run!r} has its name; write {place / run}")
-    return train_all(chosen, given, place.parent, names=[run], progress=progress)[0]
+        return train_all(chosen, data, Path(out or "runs"), names=run, progress=progress)
+    folder = Path(out or Path("runs", run))
+    if folder.name != run:
+        raise VadoseError(f"out {str(folder)!r}: expected a folder named after the run {run!r}, such as {folder / run}")
+    return train_all(chosen, data, folder.parent, names=[run], progress=progress)[0]
 
 
 def forecast(
     run: PathLike,
-    cube: PathLike | xr.Dataset,
+    cube: Store,
     *,
     init: str | Days = "latest",
-    out: PathLike | None = None,
+    out: Out = None,
     weather: Sequence[PathLike] | None = None,
     member: str | None = None,
-    above: Mapping[str, PathLike | xr.Dataset] | None = None,
+    above: Mapping[str, Store] | None = None,
     climatology: Days | None = None,
     hindsight: bool = False,
     workers: int = 1,
@@ -262,75 +250,67 @@ def forecast(
 
     Parameters
     ----------
-    run
-        Folder of a trained run (its ``final.pt``), or one of its checkpoints.
-    cube
-        A cube, or where it lies.
+    run, cube
+        Folder of a trained run (uses ``final.pt``), or one of its checkpoints; a cube or its path.
     init
-        Day of issue, the last day known; the first and the last of several; or ``'latest'``, the cube's last day.
+        Day of issue (last day with data); first and last day of issue; or ``'latest'``, the cube's last day.
     out
-        Zarr store; ``forecasts/RUN_FIRST_LAST.zarr`` when left out.
+        Output store. Default: ``forecasts/RUN_FIRST_LAST.zarr``.
     weather, member
-        Granules (files, folders) of the GEFS or GFS run of the day after ``init``, and of several members one, or
-        ``'mean'``.
+        Granules (files, folders) of the GEFS or GFS run of the day after ``init``; its ensemble member, or ``'mean'``.
     above
-        Forecasts of the layers above by name, of a model in cascade.
+        Forecasts of the layers above by name, for a model in cascade.
     climatology, hindsight
-        First and last day of the local climatology: adds percentiles and drought classes. With ``hindsight`` it may
-        hold days after the first day of issue.
+        First and last day of the local climatology: adds percentiles and drought classes. ``hindsight`` allows days
+        after the first day of issue.
     workers, scheduler
         Processes on this machine, or the address of a Dask scheduler.
 
     Returns
     -------
     xarray.Dataset
-        ``soil_moisture`` (init_time, lead_time, y, x) [m3 m-3], ``soil_moisture_std`` where the model has it.
+        ``soil_moisture`` (init_time, lead_time, y, x) [m3 m-3]; ``soil_moisture_std`` if the model predicts it.
 
     Raises
     ------
     VadoseError
-        When the cube lacks a day or a predictor, or the run forecasts no such cells, see
-        `vadose.predict.forecast.forecast`.
+        If the cube lacks a day or a predictor, or has cells the run cannot forecast.
     """
     from vadose.artefact import identity
     from vadose.cube import open_identified, with_weather_ahead
     from vadose.door import open_store
-    from vadose.predict.forecast import forecast as forecast_run
-    from vadose.predict.forecast import latest_day, weather_ahead
+    from vadose.predict import forecast as prediction
     from vadose.predict.outlook import check_hindsight, with_outlook
 
     place = Path(run)
     checkpoint = place if place.suffix == ".pt" else place / "final.pt"
-    made_of: dict[str, object] = {}
-    if isinstance(cube, xr.Dataset):
-        opened = cube
-    else:
-        opened, made_of["cube"] = open_identified(Path(cube))
+    opened, known = (cube, None) if isinstance(cube, xr.Dataset) else open_identified(Path(cube))
+    made_of: dict[str, object] = {"cube": known}
     first, last = (init, init) if isinstance(init, str) else init
     if weather:
         if first != last:
-            raise VadoseError("a weather forecast is of one day of issue: give one day as init")
+            raise VadoseError("a weather forecast belongs to one day of issue: give one day as init")
         granules = [Path(granule) for granule in weather]
         wanted = None if init == "latest" else first
-        opened = with_weather_ahead(opened, granules, weather_ahead(checkpoint), init=wanted, member=member)
+        opened = with_weather_ahead(opened, granules, prediction.weather_ahead(checkpoint), init=wanted, member=member)
         first = last = opened.attrs["day_of_issue"]
         made_of |= {"weather": identity(*granules), "member": member}
     elif init == "latest":
-        first = last = latest_day(checkpoint, opened)
+        first = last = prediction.latest_day(checkpoint, opened)
     finish = None
     if climatology is not None:
         check_hindsight(climatology[1], first, hindsight)
         made_of |= {"climatology": climatology, "hindsight": hindsight}
         finish = partial(with_outlook, cube=opened, first=climatology[0], last=climatology[1], hindsight=hindsight)
-    of = place.stem if place.suffix == ".pt" else place.name
-    store = Path(out or Path("forecasts", "_".join(dict.fromkeys((of, first, last))) + ".zarr"))
-    forecast_run(
+    name = place.stem if place.suffix == ".pt" else place.name
+    store = Path(out or Path("forecasts", "_".join(dict.fromkeys((name, first, last))) + ".zarr"))
+    prediction.forecast(
         checkpoint,
         opened,
         store,
         first=first,
         last=last,
-        above={name: s if isinstance(s, xr.Dataset) else open_store(Path(s)) for name, s in (above or {}).items()},
+        above={name: _opened(store) for name, store in (above or {}).items()},
         made_of=made_of,
         finish=finish,
         workers=workers,
@@ -341,8 +321,8 @@ def forecast(
 
 
 def evaluate(
-    forecasts: Sequence[PathLike | xr.Dataset],
-    observed: PathLike | xr.Dataset,
+    forecasts: Sequence[Store],
+    observed: Store,
     *,
     out: PathLike = "evaluation",
     days: Days | None = None,
@@ -352,37 +332,33 @@ def evaluate(
     scheduler: str | None = None,
     progress: Progress = silent,
 ) -> "Scores":
-    """Score forecasts against observations on identical samples, with intervals and baselines beside.
+    """Score forecasts against observations on identical samples, with confidence intervals.
 
     Parameters
     ----------
     forecasts
-        Stores, or data sets in their form: ``soil_moisture`` (init_time, lead_time, y, x) with the attributes
-        ``model``, ``weather``, ``scenario``, ``layer``, ``dataset``, ``simulated`` and ``causal``. With persistence
-        and climatology among them there are skill scores.
+        Forecast stores, or data sets with ``soil_moisture`` (init_time, lead_time, y, x) and the attributes ``model``,
+        ``weather``, ``scenario``, ``layer``, ``dataset``, ``simulated`` and ``causal``. Include persistence and
+        climatology for skill scores.
     observed
         A cube or a station store.
     out
-        Folder of the tables.
-    days
-        First and last valid day to score.
-    min_pairs
-        Fewest pairs for a cell or station to count.
-    allow_learnt_days
-        Score days that a model learnt from too; the tables say so.
+        Output folder for the tables.
+    days, min_pairs, allow_learnt_days
+        Valid days to score; minimum pairs of a cell or station; also score days used in training, which tables show.
+    workers, scheduler
+        Processes on this machine, or the address of a Dask scheduler.
 
     Raises
     ------
     VadoseError
-        When the stores hold no common days or cells, or days that a model learnt from; see
-        `vadose.evaluation.evaluate`.
+        If the stores do not match, the scored days were used in training, or nothing is left to score.
     """
-    from vadose.evaluation import Scores
-    from vadose.evaluation import evaluate as evaluate_stores
+    from vadose import evaluation
 
-    evaluate_stores(
-        [open(store) if not isinstance(store, xr.Dataset) else store for store in forecasts],
-        observed if isinstance(observed, xr.Dataset) else open(observed),
+    evaluation.evaluate(
+        [_opened(store) for store in forecasts],
+        _opened(observed),
         out=Path(out),
         period=days,
         min_pairs=min_pairs,
@@ -391,7 +367,11 @@ def evaluate(
         scheduler=scheduler,
         progress=progress,
     )
-    return Scores(Path(out))
+    return evaluation.Scores(Path(out))
+
+
+def _opened(store: Store) -> xr.Dataset:
+    return store if isinstance(store, xr.Dataset) else open(store)
 
 
 def report(
@@ -400,21 +380,21 @@ def report(
     *,
     title: str = "Soil-moisture forecasts",
 ) -> Path:
-    """Make one HTML page of maps, tables and figures from evaluations.
+    """Make one HTML page with maps, tables and figures of evaluations.
 
     Parameters
     ----------
     scores
-        What `evaluate` gave, or its folder; several of them stand in the page in their order.
+        Result of `evaluate`, or its folder; the page keeps the order of several.
 
     Raises
     ------
     VadoseError
-        When a folder is no evaluation.
+        If a folder is not an evaluation.
     """
     from vadose.evaluation import Scores
     from vadose.reports.page import build_report
 
-    several = [scores] if isinstance(scores, str | os.PathLike | Scores) else list(scores)
-    folders = [Path(one.folder if isinstance(one, Scores) else one) for one in several]
+    all_scores = [scores] if isinstance(scores, str | os.PathLike | Scores) else scores
+    folders = [Path(one.folder if isinstance(one, Scores) else one) for one in all_scores]
     return build_report(folders, Path(out), title=title)

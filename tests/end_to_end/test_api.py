@@ -159,9 +159,9 @@ def test_a_model_of_ones_own_is_trained_and_forecasts(
 def test_mistakes_are_told_in_a_line(at_hand: Path) -> None:
     with pytest.raises(vd.VadoseError, match="no Zarr store there"):
         vd.open("nothing.zarr")
-    with pytest.raises(vd.VadoseError, match="the days of a recipe"):
+    with pytest.raises(vd.VadoseError, match="values at stations need a recipe"):
         vd.build("world/granules", at="stations.zarr")
-    with pytest.raises(vd.VadoseError, match="the folder of the run 'lstm' has its name"):
+    with pytest.raises(vd.VadoseError, match="expected a folder named after the run 'lstm'"):
         vd.train("cube.zarr", "experiment.yaml", run="lstm", out="runs/mine")
     with pytest.raises(vd.VadoseError, match="one day as init"):
         vd.forecast("runs/lstm", xr.Dataset(), init=("2019-06-01", "2019-06-02"), weather=["gefs"])

@@ -1,4 +1,4 @@
-"""What a survey of a cube's variables tells: findings, worst first."""
+"""Findings from a survey of a cube's variables, worst first."""
 
 import json
 import re
@@ -12,19 +12,20 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from vadose.cube.doctor.survey import FILLS, Mask, Survey, months_of, survey
+from vadose.cube.doctor.units import contradicts, suspected_unit
 from vadose.errors import VadoseError
 from vadose.parallel.progress import Progress
 
 STUCK_VALUES = 10
-"""Values of one cell in a row that are not the same by chance."""
+"""Length of a run of equal values in one cell that is unlikely by chance."""
 STUCK_SHARE = 1e-3
-"""Cells with such runs count from this share on: of many cells a few have some by chance."""
+"""Fraction of cells with such runs above which they are reported; of many cells a few have some by chance."""
 LONG_GAP = 16
-"""Days without a value that neither orbits nor composites of up to 16 days explain."""
+"""Longest gap that orbits and composites of up to 16 days explain [day]."""
 STEP_SIZE = 4.0
-"""A step in the monthly means counts from so many times their scatter."""
+"""A step in the monthly means is reported above this multiple of their scatter."""
 MIN_MONTHS = 3
-"""Months before and after a step."""
+"""Minimum number of months before and after a step."""
 VERSIONS_AS_OF = "November 2025"
 CURRENT = {
     r"SPL3SMP_E": "006",
@@ -37,37 +38,21 @@ CURRENT = {
 """Products (patterns) and their current versions, as of `VERSIONS_AS_OF`."""
 SEVERITIES = ("error", "warning", "note")
 SLOW = 0.2
-"""A variable that usually keeps more than this share of its values changes slowly and may well repeat itself."""
-# What follows from another variable has that one's gaps and runs.
+"""Median fraction of unchanged values per day above which a variable is slow and may repeat itself."""
+# Derived variables inherit the gaps and runs of their source.
 _DERIVED = re.compile(r".+_(filled|observed|age|std)|precipitation_\d+d")
-# Composites of many days, classes and fixed fields that are given daily stay the same rightly.
+# Composites of many days, classes and fixed fields given daily are constant for good reason.
 _STEADY = re.compile(
     r"land_cover.*|leaf_area_index|ndvi|evi|albedo|roughness_coefficient|water_fraction|.*_(count|index)"
     r"|(clay|sand|silt)_fraction.*|bulk_density.*|dense_vegetation|extraordinary_surface|elevation"
 )
-# Other spellings that are no mistake.
-_SAME_UNIT = {
-    "mm": "kg m-2",
-    "mm d-1": "kg m-2",
-    "mm/day": "kg m-2",
-    "m3/m3": "m3 m-3",
-    "m^3/m^3": "m3 m-3",
-    "cm3 cm-3": "m3 m-3",
-    "kg/kg": "kg kg-1",
-    "m/s": "m s-1",
-    "W/m^2": "W m-2",
-    "%": "percent",
-    "degrees": "degree",
-    "-": "1",
-    "": "1",
-}
 
 
 @dataclass(frozen=True)
 class Finding:
-    """How bad it is, of which variable, what, where, and what to do about it.
+    """Severity, variable, finding, place and advice.
 
-    An ``'error'`` forbids to go on, a ``'warning'`` deserves a look, a ``'note'`` is good to know.
+    An ``'error'`` must be mended before the cube is used, a ``'warning'`` needs a look, a ``'note'`` is information.
     """
 
     severity: str
@@ -79,19 +64,19 @@ class Finding:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What `examine` found.
+    """Result of `examine`.
 
     Attributes
     ----------
     findings
         Worst first.
     ranges
-        A row a variable: units, coverage (share of mask cells and days with a value), least, 1, 50 and 99 %,
-        largest of the values in the valid range, and that range.
+        One row per variable: units, coverage (fraction of mask cells and days with a value); minimum, 1, 50 and 99 %
+        quantiles and maximum of the values in the valid range; and that range.
     coverage
-        Share of mask cells with a value, a row a daily variable, a column a month.
+        Fraction of mask cells with a value; one row per daily variable, one column per month.
     facts
-        What the cube is.
+        Data set, days, cells and mask of the cube.
     """
 
     findings: tuple[Finding, ...]
@@ -101,25 +86,25 @@ class Diagnosis:
 
     @property
     def errors(self) -> int:
-        """Number of findings that forbid to go on."""
+        """Number of findings with severity ``'error'``."""
         return sum(finding.severity == "error" for finding in self.findings)
 
 
 def examine(cube: xr.Dataset, *, progress: Progress = lambda what, share: None) -> Diagnosis:
-    """Look for what may be wrong with a cube.
+    """Check a cube for errors.
 
-    Every variable is gone through once, some days at a time, so that a cube may be far larger than memory. Only
-    cells of its ``mask`` count. What is found is a reason to look, not proof.
+    Every variable is read once, some days at a time, so that a cube may be much larger than memory. Only cells of its
+    ``mask`` count. A finding is a reason to look, not proof.
 
     Parameters
     ----------
     cube
-        Variables (time, y, x) of every day and fixed ones (y, x), possibly lazy; others are left alone.
+        Daily variables (time, y, x) and fixed ones (y, x), possibly lazy; others are ignored.
 
     Raises
     ------
     VadoseError
-        When the dataset is no cube: no days, no cells, or no variable on them.
+        If the data set is not a cube: no days, no cells, or no variable on them.
 
     Examples
     --------
@@ -150,7 +135,7 @@ def examine(cube: xr.Dataset, *, progress: Progress = lambda what, share: None) 
         "mask": f"{int(mask.sum())} of {mask.size} cells",
     }
     if cube.attrs.get("simulated") == "true":
-        facts["simulated"] = "yes: no measurement of anything"
+        facts["simulated"] = "yes: not measured"
     coverage = pd.DataFrame.from_dict(covered, orient="index", columns=[str(m) for m in length.index])
     return Diagnosis(
         tuple(sorted(_merged(findings), key=lambda f: SEVERITIES.index(f.severity))),
@@ -161,16 +146,16 @@ def examine(cube: xr.Dataset, *, progress: Progress = lambda what, share: None) 
 
 
 def _names(cube: xr.Dataset) -> list[str]:
-    """Variables on the cells, daily ones first; refused where there are none."""
+    """Variables on the cells, daily ones first."""
     if missing := [d for d in ("time", "y", "x") if not cube.sizes.get(d)]:
-        raise VadoseError(f"dataset: nothing along {missing} (dimensions: {dict(cube.sizes)}); give a cube")
+        raise VadoseError(f"data set: no entries along {missing} (dimensions: {dict(cube.sizes)}); expected a cube")
     if not isinstance(cube.indexes.get("time"), pd.DatetimeIndex):
-        raise VadoseError("cube: its time are no dates; build it anew")
+        raise VadoseError("cube: the coordinate time holds no dates; build the cube again")
     numeric = [str(n) for n, v in cube.data_vars.items() if v.dtype.kind in "fiub" and n != "mask"]
     daily = sorted(n for n in numeric if set(cube[n].dims) == {"time", "y", "x"})
     fixed = sorted(n for n in numeric if set(cube[n].dims) == {"y", "x"})
     if not daily and not fixed:
-        raise VadoseError(f"cube: no variable (time, y, x) or (y, x) in it (found: {list(cube.data_vars)})")
+        raise VadoseError(f"cube: expected variables (time, y, x) or (y, x), found {list(cube.data_vars)}")
     return daily + fixed
 
 
@@ -179,16 +164,16 @@ def _mask(cube: xr.Dataset) -> tuple[Mask, list[Finding]]:
     mask = cube["mask"].transpose("y", "x").values.astype(bool) if "mask" in cube else np.ones(shape, bool)
     if mask.any():
         return mask, []
-    advice = "see which fixed variable has no value and mend that; all cells are examined here instead"
-    return np.ones(shape, bool), [Finding("error", "mask", "no cell is in it", "everywhere", advice)]
+    advice = "find the fixed variable without values and mend it; all cells are examined here instead"
+    return np.ones(shape, bool), [Finding("error", "mask", "contains no cell", "everywhere", advice)]
 
 
 def _merged(findings: list[Finding]) -> list[Finding]:
-    """One finding for all variables of which the same is said: they have one cause."""
+    """Merge equal findings of several variables; they have one cause."""
     variables: dict[tuple[str, ...], list[str]] = {}
     for f in findings:
         variables.setdefault((f.severity, f.what, f.where, f.advice), []).append(f.variable)
-    return [Finding(said[0], ", ".join(of), *said[1:]) for said, of in variables.items()]
+    return [Finding(text[0], ", ".join(names), *text[1:]) for text, names in variables.items()]
 
 
 def _row(found: Survey) -> dict[str, Any]:
@@ -198,87 +183,52 @@ def _row(found: Survey) -> dict[str, Any]:
 
 
 def _of_variable(found: Survey, days: pd.DatetimeIndex, array: xr.DataArray) -> Iterator[Finding]:
-    """All that is wrong with a variable; what follows from another finding is left away."""
+    """Findings of a variable, without those that follow from another one."""
     name = found.name
 
     def finding(severity: str, what: str, where: str, advice: str) -> Finding:
         return Finding(severity, name, what, where, advice)
 
     if not found.known.any():
-        advice = "check that its granules cover the area and days, and that the quality rule leaves any value"
+        advice = "check that its granules cover the area and days, and that the quality rule keeps some values"
         yield finding("error", "no value at all", "everywhere", advice)
         return
-    if (suspicion := _unit_suspicion(found)) is not None:
-        yield finding(*suspicion)
+    if (suspected := suspected_unit(found)) is not None:
+        unit, advice = suspected
+        low, high = _short(found.quantile(0.001)), _short(found.quantile(0.999))
+        yield finding("error", f"looks like {unit}, not {found.units} ({low} .. {high})", "all values", advice)
         return
     derived, steady = bool(_DERIVED.fullmatch(name)), bool(_STEADY.fullmatch(name))
     if (wrong := int(found.outside.sum())) and not derived:
         yield finding(*_impossible(found, wrong, days))
     if not found.inside.any():
         return
-    if found.said_units != found.units and _SAME_UNIT.get(found.said_units, found.said_units) != found.units:
-        what = f"its attribute says {found.said_units!r}, its values look like {found.units!r}"
-        yield finding("warning", what, "attributes", "see which is right and mend the attribute")
+    if contradicts(found):
+        what = f"its attribute units is {found.said_units!r}, its values look like {found.units!r}"
+        yield finding("warning", what, "attributes", "check which is right and correct the attribute")
     daily = "time" in array.dims
     if found.lowest == found.highest and found.cells > 1 and not derived:
         severity = "error" if daily and not steady else "warning"
-        advice = "a variable that never changes says nothing: check its source, or leave it out"
+        advice = "a constant variable carries no information: check its source, or leave it out"
         yield finding(severity, f"the same value {_short(found.lowest)} everywhere", "all days", advice)
         return
     if (never := int((found.seen == 0).sum())) and not derived:
         what = "no value in some cells of the mask" + (" on any day" if daily else "")
-        advice = "check that its files cover the whole area; samples there are lost"
+        advice = "check that its files cover the complete area; samples there are lost"
         yield finding("warning", what, f"{_percent(never, found.cells)} of cells", advice)
     if daily and not derived:
-        yield from (finding(*told) for told in _gaps(found, days))
+        yield from (finding(*text) for text in _gaps(found, days))
         if not steady:
-            yield from (finding(*told) for told in _repetitions(found, days))
-        yield from (finding(*told) for told in _steps(found, days))
-        yield from (finding(*told) for told in _shift(found, days, array))
+            yield from (finding(*text) for text in _repetitions(found, days))
+        yield from (finding(*text) for text in _steps(found, days))
+        yield from (finding(*text) for text in _shift(found, days, array))
 
 
-Told = tuple[str, str, str, str]
+Text = tuple[str, str, str, str]
+"""Severity, finding, place and advice."""
 
 
-def _unit_suspicion(found: Survey) -> Told | None:
-    """Suspicion that the values are in another unit than the vocabulary's, by their size."""
-    # All values speak, also those outside the valid range: a wrong unit puts them there. Single ones do not.
-    low, middle, high = (found.quantile(q) for q in (0.001, 0.5, 0.999))
-    mostly_outside = found.outside.sum() > 0.5 * found.known.sum()
-    of, name = found.units, found.name
-    share = of == "1" and found.valid[1] == 1.0
-    # Whether it holds, the unit it may be in, what to do; a build cuts values at the valid range.
-    rules = (
-        (
-            of == "K" and (high < 150 or (middle <= found.valid[0] + 1 and found.valid[0] > 0)),
-            "degree Celsius or Fahrenheit",
-            "convert it to K",
-        ),
-        (of == "m3 m-3" and (mostly_outside or middle >= 1) and 1 < high <= 100, "percent", "divide by 100"),
-        (
-            of == "m3 m-3" and (mostly_outside or middle >= 1) and high > 100,
-            "kg m-2",
-            "divide by the depth of the layer in mm",
-        ),
-        (share and (mostly_outside or middle >= 1) and 1 < high <= 100, "percent", "divide by 100"),
-        (of == "1" and mostly_outside and high > 100, "numbers not scaled", "apply the scale factor, often 0.0001"),
-        (of == "Pa" and high < 2000, "hPa or kPa", "multiply hPa by 100, kPa by 1000"),
-        (of == "kPa" and (mostly_outside or middle > 5), "Pa or hPa", "divide Pa by 1000, hPa by 10"),
-        (name.startswith("reference_evapotranspiration") and middle > 25, "W m-2", "divide by 28.4"),
-        (of == "kg kg-1" and mostly_outside, "g kg-1", "divide by 1000"),
-        (of == "g cm-3" and mostly_outside, "kg m-3 or 0.01 g cm-3", "divide by 1000 or 100"),
-        (of == "percent" and name.startswith("relative_humidity") and high <= 1.5, "a fraction", "multiply by 100"),
-        (name == "precipitation" and 0 < high < 0.05, "kg m-2 s-1 or m", "multiply kg m-2 s-1 by 86400, m by 1000"),
-        (name == "longwave_radiation" and high < 60, "MJ m-2 of a day", "divide by 0.0864"),
-        (name == "shortwave_radiation" and 0 < high < 45, "MJ m-2 of a day", "divide by 0.0864"),
-    )
-    for holds, unit, advice in rules:
-        if holds:
-            return "error", f"looks like {unit}, not {of} ({_short(low)} .. {_short(high)})", "all values", advice
-    return None
-
-
-def _impossible(found: Survey, wrong: int, days: pd.DatetimeIndex) -> Told:
+def _impossible(found: Survey, wrong: int, days: pd.DatetimeIndex) -> Text:
     low, high = found.valid
     lowest, highest = found.impossible
     fill = [value for value in FILLS if np.isclose(value, (lowest, highest), rtol=1e-3).any()]
@@ -286,52 +236,52 @@ def _impossible(found: Survey, wrong: int, days: pd.DatetimeIndex) -> Told:
     if len(found.known) == len(days):
         where += f", {_dates(days, found.outside > 0)}"
     what = f"values outside {_short(low)} .. {_short(high)} (found {_short(lowest)} .. {_short(highest)})"
-    advice = f"{_short(fill[0])} stands for no value: read it as such" if fill else "check scale factor and fill value"
+    advice = f"{_short(fill[0])} marks missing values: read it as such" if fill else "check scale factor and fill value"
     grave = bool(fill) or np.isinf([lowest, highest]).any() or wrong > 1e-3 * found.known.sum()
     return "error" if grave else "warning", what, where, advice
 
 
-def _gaps(found: Survey, days: pd.DatetimeIndex) -> Iterator[Told]:
-    """Days without values; only long gaps where a satellite passes at times."""
+def _gaps(found: Survey, days: pd.DatetimeIndex) -> Iterator[Text]:
+    """Days without values; for satellites without daily coverage only long gaps."""
     some = found.known > 0
     first, last = int(some.argmax()), len(some) - int(some[::-1].argmax())
     if last - first < 0.9 * len(some):
         what = f"values only from {days[first]:%Y-%m-%d} to {days[last - 1]:%Y-%m-%d}"
-        where = f"{len(some) - (last - first)} of {len(some)} days without"
-        yield "warning", what, where, "fetch the other granules, or build a shorter cube"
+        where = f"{len(some) - (last - first)} of {len(some)} days have no value"
+        yield "warning", what, where, "fetch the missing granules, or build a shorter cube"
     every_day = some[first:last].mean() >= 0.95
     gaps = np.zeros_like(some)
     for begin, end in _stretches(~some[first:last]):
         gaps[first + begin : first + end] = every_day or end - begin > LONG_GAP
     if gaps.any():
-        advice = "fetch the granules of these days again; if there are none, an outage, frozen soil or snow explains it"
+        advice = "fetch the granules of these days; if none exist, an outage, frozen soil or snow explains it"
         what = "days without a value" if every_day else f"more than {LONG_GAP} days in a row without a value"
         yield "warning", what, _dates(days, gaps), advice
 
 
-def _repetitions(found: Survey, days: pd.DatetimeIndex) -> Iterator[Told]:
+def _repetitions(found: Survey, days: pd.DatetimeIndex) -> Iterator[Text]:
     if np.nanmedian(found.kept) > SLOW:
         return
     repeated = found.repeated
     if repeated.any():
-        advice = "a granule was used twice, or its date is wrong: compare the files of these days and build anew"
+        advice = "a granule was used twice, or its date is wrong: compare the files of these days and build again"
         yield "error", "maps equal to the day before", _dates(days, repeated), advice
-    # Packed and cut values rest at their ends (no rain, saturated air, the floor of a retrieval).
+    # Values may stay at their limits (no rain, saturated air, lowest retrieval).
     ends = (0.0, found.lowest, found.highest, *found.valid)
     stuck = (found.longest >= STUCK_VALUES) & ~np.isin(found.held, ends)
     if stuck.mean() > STUCK_SHARE and repeated.sum() < STUCK_VALUES - 1:
         low, high = float(found.held[stuck].min()), float(found.held[stuck].max())
         at = f"at {_short(low)}" if low == high else f"between {_short(low)} and {_short(high)}"
-        what = f"{STUCK_VALUES} or more values in a row exactly the same, {at}"
-        advice = "a limit of the retrieval, or a field not updated: leave these cells out if models suffer"
+        what = f"{STUCK_VALUES} or more equal values in a row, {at}"
+        advice = "a limit of the retrieval, or a field that is not updated: leave these cells out if models get worse"
         yield "warning", what, f"{_percent(int(stuck.sum()), found.cells)} of cells", advice
 
 
-def _steps(found: Survey, days: pd.DatetimeIndex) -> Iterator[Told]:
-    """A step in the monthly means that stays, beyond the season.
+def _steps(found: Survey, days: pd.DatetimeIndex) -> Iterator[Text]:
+    """A lasting step in the monthly means, apart from the season.
 
-    The means are explained by the month of the year and a step at each month in turn; the best step is told
-    when it is `STEP_SIZE` times what it leaves unexplained. Less than two years cannot tell a step from a season.
+    The means are fitted by the month of the year and a step at each month in turn; the best step is reported if it
+    exceeds `STEP_SIZE` times the residual. Less than two years cannot separate a step from the season.
     """
     sums = pd.DataFrame({"total": months_of(days, found.total), "count": months_of(days, found.inside)})
     sums = sums[sums["count"] > 0.1 * sums["count"].median()]
@@ -341,7 +291,7 @@ def _steps(found: Survey, days: pd.DatetimeIndex) -> Iterator[Told]:
     months = pd.PeriodIndex(sums.index)
 
     def off_season(values: NDArray[Any]) -> NDArray[np.float64]:
-        """Less the mean of the same month of the year; (months, ...)."""
+        """Anomalies from the mean of the month of the year (months, ...)."""
         table = pd.DataFrame(values)
         anomalies: NDArray[np.float64] = (table - table.groupby(months.month).transform("mean")).to_numpy()
         return anomalies
@@ -353,16 +303,16 @@ def _steps(found: Survey, days: pd.DatetimeIndex) -> Iterator[Told]:
     left = ((anomalies - sizes * steps) ** 2).sum(axis=0)
     best = int(left.argmin())
     scatter = float(np.sqrt(left[best] / max(len(means) - len(set(months.month)) - 2, 1)))
-    # Steps within rounding of a steady mean are none.
+    # Ignore steps within the rounding of a constant mean.
     if abs(sizes[best]) > max(STEP_SIZE * scatter, 1e-4 * float(np.abs(means).max())):
-        what = f"the mean changes by {_short(sizes[best])} and stays so, which no season explains"
+        what = f"the mean changes by {_short(sizes[best])} permanently, beyond the season"
         where = f"from {months[places[best]]} on; other months scatter by {_short(scatter)}"
-        advice = "see whether the version or processing of the product changed then; take granules of one version"
+        advice = "check whether the version or processing of the product changed then; use granules of one version"
         yield "warning", what, where, advice
 
 
-def _shift(found: Survey, days: pd.DatetimeIndex, array: xr.DataArray) -> Iterator[Told]:
-    """Training statistics far from the other days."""
+def _shift(found: Survey, days: pd.DatetimeIndex, array: xr.DataArray) -> Iterator[Text]:
+    """Training statistics that differ much from the other days."""
     period, mean, std = (array.attrs.get(f"training_{key}") for key in ("days", "mean", "std"))
     if period is None or mean is None or not std:
         return
@@ -370,16 +320,16 @@ def _shift(found: Survey, days: pd.DatetimeIndex, array: xr.DataArray) -> Iterat
     if found.inside[others].any():
         shift = (found.total[others].sum() / found.inside[others].sum() - mean) / std
         if abs(shift) > 1:
-            what = f"its mean on other than the training days lies {_short(shift)} deviations off"
-            advice = "another season, or another climate: train on whole years, and on more of them"
+            what = f"its mean outside the training days differs by {_short(shift)} standard deviations"
+            advice = "another season or climate: train on complete years, and on more of them"
             yield "note", what, f"training {period[0]} .. {period[1]}", advice
 
 
 def _time_findings(days: pd.DatetimeIndex) -> Iterator[Finding]:
-    advice = "build the cube anew: models and sums over days count days by their place"
+    advice = "build the cube again: models and sums over days count days by their position"
     if not days.is_monotonic_increasing or days.has_duplicates:
         bad = np.append(False, np.diff(days.asi8) <= 0)
-        yield Finding("error", "time", "days not in order, or twice", _dates(days, bad), advice)
+        yield Finding("error", "time", "days not in order, or repeated", _dates(days, bad), advice)
     elif len(missing := pd.date_range(days[0], days[-1]).difference(days)):
         yield Finding("error", "time", "days missing", _dates(missing, np.ones(len(missing), bool)), advice)
 
@@ -389,37 +339,37 @@ def _version_findings(cube: xr.Dataset, names: Iterable[str]) -> Iterator[Findin
     for name in names:
         product, version = (str(cube[name].attrs.get(key, "")) for key in ("product", "version"))
         taken.setdefault((product, version), []).append(name)
-    for (product, version), of in taken.items():
+    for (product, version), variables in taken.items():
         current = next((v for pattern, v in CURRENT.items() if re.fullmatch(pattern, product)), None)
         number = re.match(r"[Vv]?(\d+(?:\.\d+)?)", version)
         if current is None:
             continue
         if number is None:
-            advice = f"see the names of its granules; {current} was current in {VERSIONS_AS_OF}"
-            yield Finding("note", ", ".join(of), "version not known", product, advice)
-        # NLDAS counted 002, then 2.0: what differs only in how it is written is older.
+            advice = f"check the names of its granules; {current} was current in {VERSIONS_AS_OF}"
+            yield Finding("note", ", ".join(variables), "version not known", product, advice)
+        # NLDAS counted 002, then 2.0: an equal number spelled differently is older.
         elif number[1] != current.lstrip("V") and float(number[1]) <= float(current.lstrip("V")):
-            advice = f"{current} was current in {VERSIONS_AS_OF}; fetch that, and mix no versions"
-            yield Finding("warning", ", ".join(of), "an old version", f"{product} {version}", advice)
+            advice = f"{current} was current in {VERSIONS_AS_OF}; fetch that, and do not mix versions"
+            yield Finding("warning", ", ".join(variables), "an old version", f"{product} {version}", advice)
 
 
 def _granule_findings(cube: xr.Dataset) -> Iterator[Finding]:
-    """Granules that a build left out, as it noted."""
+    """Granules that a build left out."""
     broken = json.loads(cube.attrs.get("broken_granules", "{}"))
     if broken:
         first, reason = next(iter(broken.items()))
-        what = f"{len(broken)} granule{'s' if len(broken) > 1 else ''} could not be read and left days without values"
+        what = f"{len(broken)} granule{'s' if len(broken) > 1 else ''} could not be read; days or cells are missing"
         yield Finding("warning", "cube", what, f"{first}: {reason}", "fetch them again and build again")
 
 
 def _stretches(those: Mask) -> list[tuple[int, int]]:
-    """First and one past last place of every stretch that is true."""
+    """First and one past the last index of every run of True."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], those, [False]]).astype(int)))
     return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
 def _dates(days: pd.DatetimeIndex, those: Mask, most: int = 4) -> str:
-    """Days in words, the first few stretches of them."""
+    """Days as text, at most ``most`` stretches."""
     stretches = _stretches(those)
     words = [f"{days[a]:%Y-%m-%d}" + (f" to {days[b - 1]:%Y-%m-%d}" if b - a > 1 else "") for a, b in stretches[:most]]
     more = f" and {len(stretches) - most} more stretches" if len(stretches) > most else ""
