@@ -284,5 +284,5 @@ def test_a_station_is_completed(
     assert vadose(monkeypatch, *command, "N:99", *more[:4], "--out", tmp_path / "other") == 2
     assert "no station 'N:99'" in capsys.readouterr().err
     assert vadose(monkeypatch, *command, tested, "--run", "trees", "--out", tmp_path / "other") == 2
-    assert "--run trees: no network" in capsys.readouterr().err
+    assert "--run trees: expected a network" in capsys.readouterr().err
     assert not (tmp_path / "other").exists()

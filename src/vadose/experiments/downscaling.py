@@ -107,8 +107,9 @@ class Downscaling(ExperimentFile):
     overpasses as ``mode`` says, or the ``ten_day`` table, at the stations that it has.
 
     Models learn from the stations of ``learn_from`` alone, those of the built-in experiment of that name, or all;
-    the others are tested as stations never seen. ``ensembles`` are means of runs. ``products`` are columns of
-    the table that stand beside the models as they are. ``shown`` is the run of the figures, ``explained`` are networks
+    the others are tested as stations never seen. ``ensembles`` are mixtures of runs
+    (`vadose.models.mixture.mixture`): with a deviation where each of them has one. ``products`` are columns of the
+    table that stand beside the models as they are. ``shown`` is the run of the figures, ``explained`` are networks
     whose features are weighed (SHAP, wants captum), ``maps`` the runs that map a simulated county.
     """
 

@@ -16,6 +16,7 @@ from vadose.artefact import identity, is_current, made_from, note_inputs, proven
 from vadose.errors import VadoseError
 from vadose.evaluation.station_series import evaluate_series
 from vadose.experiments.downscaling import Downscaling, DownscalingRun
+from vadose.models.mixture import mixture
 from vadose.parallel.progress import Progress
 from vadose.predict.calibration import coverage_table
 from vadose.predict.explain import importances
@@ -197,7 +198,7 @@ def _predict(
             _run(run, table, scenario, fold, files[fold.name, name].parent, made_of_run, progress)
     inputs = of_all | {
         "runs": runs,
-        "ensembles": experiment.ensembles,
+        "mixtures": experiment.ensembles,
         "products": experiment.products,
         "estimates": identity(*files.values()),
     }
@@ -212,7 +213,7 @@ def _predict(
             for target, key in zip(_of_model(found, name, shape), ("mean", "std"), strict=True):
                 target[fold.test] = kept[key]
     for name, members in experiment.ensembles.items():
-        found[name] = _joined([found[member] for member in members])
+        found[name] = mixture(found[member] for member in members)
     for name in (product for product in experiment.products if product in table):
         values = table[name].transpose("station", "time").values.astype(np.float32)
         found[name] = np.where(fold_of >= 0, values, np.float32(np.nan)), np.full(shape, np.nan, np.float32)
@@ -299,13 +300,3 @@ def _of_model(found: dict[str, tuple[Array, Array]], name: str, shape: tuple[int
     if name not in found:
         found[name] = np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32)
     return found[name]
-
-
-def _joined(members: list[tuple[Array, Array]]) -> tuple[Array, Array]:
-    """Mean, and deviation of the mixture of the members that have one."""
-    mean = np.mean([mean for mean, _ in members], axis=0)
-    with_std = [(m, s) for m, s in members if np.isfinite(s).any()]
-    if not with_std:
-        return mean, np.full_like(mean, np.nan)
-    squares = np.mean([s**2 + (m - mean) ** 2 for m, s in with_std], axis=0)
-    return mean, np.sqrt(squares)
