@@ -9,6 +9,7 @@ to forecasts issued after it, as it would be in use, but is no target.
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,8 @@ from vadose.evaluation import evaluate
 from vadose.experiments import Experiment, LayerConfig, load_experiment
 from vadose.predict.forecast import forecast
 from vadose.samples.windows import Samples
-from vadose.training.loop import blend, train
+from vadose.training.blends import blend
+from vadose.training.forecasters import Plan, train
 
 FOLDS, BLOCKS = 3, 6
 
@@ -49,15 +51,11 @@ def forecasts_of_fold(
         run = experiment.runs[name]
         channels = run.channels(LayerConfig(observed="soil_moisture"))
         samples = Samples(hidden, channels, look_back=run.look_back, window=run.window, stride=run.stride)
-        training = run.training.model_copy(update={"seeds": run.training.seeds[:seeds]})
+        training = replace(run.training, seeds=run.training.seeds[:seeds])
         folder = train(
             samples,
             out / "runs" / name,
-            model=run.model,
-            hyper=run.hyper,
-            training=span,
-            validation=None,
-            optimisation=training,
+            Plan(model=run.model, hyper=run.hyper, training=span, validation=None, optimisation=training),
             attributes={"scenario": "all"},
         )
         forecast(folder / "final.pt", cube, out / "forecasts" / name, leads=experiment.leads, **issued)
@@ -70,7 +68,6 @@ def forecasts_of_fold(
                 leads=experiment.leads,
                 weights=join.by_member(experiment.leads),
                 attributes={"scenario": "all"},
-                made_of={},
             )
             forecast(folder / "final.pt", cube, out / "forecasts" / name, leads=experiment.leads, **issued)
 

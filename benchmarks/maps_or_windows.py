@@ -29,14 +29,13 @@ import pandas as pd
 import torch
 import xarray as xr
 
-import vadose.training.loop
 from vadose.cube import open_cube
 from vadose.door.days import Period
 from vadose.models import to_checkpoint
 from vadose.models.inputs import Channels
 from vadose.predict.forecast import forecast
 from vadose.samples.windows import Samples
-from vadose.training.loop import Optimisation, train
+from vadose.training.forecasters import ForecastTask, Optimisation, Plan, train
 
 OBSERVED = "soil_moisture_0_10cm"
 CHANNELS = Channels(
@@ -92,33 +91,35 @@ def trained(cube: xr.Dataset, folder: Path, window: int | None, seed: int, optio
     kept = Trained([], [], [])
     begun, aside = time.process_time(), 0.0
 
-    def validated(fabric: Any, network: Any, *rest: Any) -> float:
+    def validated(task: Any, predict: Any) -> float:
         """The run's own loss, and beside it the error of the forecasts, whose time does not count."""
         nonlocal aside
-        kept.losses.append(validate(fabric, network, *rest))
+        kept.losses.append(validate(task, predict))
         end = time.process_time()
         kept.seconds.append(end - begun - aside)
         said = {"model": "convlstm", "weather": CHANNELS.weather, "observed": samples.observed}
-        checkpoint = to_checkpoint("convlstm", hyper, network.module)
+        checkpoint = to_checkpoint("convlstm", hyper, task.network)
         torch.save(checkpoint | {"look_back": LOOK_BACK, "window": window, "attributes": said}, folder / "now.pt")
         kept.errors.append(rmse(folder / "now.pt", cube, folder / "now.zarr", options.validation))
         aside += time.process_time() - end
         return kept.losses[-1]
 
-    validate, vadose.training.loop._validate = vadose.training.loop._validate, validated
+    validate, ForecastTask.validate = ForecastTask.validate, validated
     try:
         train(
             samples,
             folder / f"{window}_{seed}",
-            model="convlstm",
-            hyper=hyper,
-            training=options.training,
-            validation=options.validation,
-            optimisation=how,
+            Plan(
+                model="convlstm",
+                hyper=hyper,
+                training=options.training,
+                validation=options.validation,
+                optimisation=how,
+            ),
             refit=False,
         )
     finally:
-        vadose.training.loop._validate = validate
+        ForecastTask.validate = validate
     return kept
 
 

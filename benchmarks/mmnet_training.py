@@ -31,7 +31,7 @@ from vadose.models import MODELS
 from vadose.models.mmnet import Features, Fine
 from vadose.samples.station_days import StationDays
 from vadose.training.losses import crps
-from vadose.training.station_days import Fitting, fit
+from vadose.training.station_days import DownscalingNetwork, Fitting, fit
 
 STATIONS, DAYS, HELD = 120, 1500, 0.01
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -140,10 +140,8 @@ def fitted(days: StationDays, table: xr.Dataset, case: Case, steps: int, epochs:
         days,
         table,
         everything,
-        model=case.name,
-        hyper=case.hyper,
-        fitting=how,
-        progress=lambda what, share: ends.append(now()) if share < 1 else None,
+        DownscalingNetwork(case.name, case.hyper, how),
+        progress=lambda what, share: ends.append(now()) if 0 < share < 1 else None,
     )
     return count / np.median(np.diff(ends, axis=0), axis=0)
 

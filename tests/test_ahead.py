@@ -18,7 +18,7 @@ from vadose.predict.forecast import forecast, weather_ahead
 from vadose.products.weather_forecast import daily_weather_forecast
 from vadose.resample import resample
 from vadose.samples.windows import Samples
-from vadose.training.loop import Optimisation, train
+from vadose.training.forecasters import Optimisation, Plan, train
 from vadose.twin.granules.weather_forecast import write_weather_forecast
 from vadose.twin.truth import example
 from vadose.variables import describe
@@ -115,12 +115,14 @@ def run(small_cube: xr.Dataset, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return train(
         Samples(small_cube, channels, look_back=2, window=4, stride=2),
         tmp_path_factory.mktemp("ahead") / "run",
-        model="convlstm",
-        hyper={"filters": (3,)},
-        training=TRAINING,
-        validation=VALIDATION,
+        Plan(
+            model="convlstm",
+            hyper={"filters": (3,)},
+            training=TRAINING,
+            validation=VALIDATION,
+            optimisation=Optimisation(epochs=1, batch_size=32, samples_per_epoch=64),
+        ),
         refit=False,
-        optimisation=Optimisation(epochs=1, batch_size=32, samples_per_epoch=64),
     )
 
 
@@ -359,12 +361,14 @@ def test_the_command_takes_granules(tmp_path: Path) -> None:
     train(
         Samples(cube, channels, look_back=2, window=4, stride=2),
         tmp_path / "run",
-        model="convlstm",
-        hyper={"filters": (3,)},
-        training=Period(days[5], days[30]),
-        validation=Period(days[31], days[45]),
+        Plan(
+            model="convlstm",
+            hyper={"filters": (3,)},
+            training=Period(days[5], days[30]),
+            validation=Period(days[31], days[45]),
+            optimisation=Optimisation(epochs=1, batch_size=32, samples_per_epoch=64),
+        ),
         refit=False,
-        optimisation=Optimisation(epochs=1, batch_size=32, samples_per_epoch=64),
     )
     command = ["forecast", str(tmp_path / "run"), str(tmp_path / "cube.zarr"), "--weather", str(tmp_path / "granules")]
     out = ["--out", str(tmp_path / "f.zarr")]

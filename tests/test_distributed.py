@@ -22,8 +22,10 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from vadose.door.days import Period
 from vadose.errors import VadoseError
 from vadose.models.inputs import Channels
+from vadose.parallel.progress import Progress, silent
 from vadose.samples.windows import Samples
-from vadose.training.loop import Optimisation, blend, train
+from vadose.training.blends import blend
+from vadose.training.forecasters import Optimisation, Plan, train
 from vadose.training.processes import launched
 
 TRAINING, VALIDATION = Period("2015-04-10", "2015-07-20"), Period("2015-07-21", "2015-08-28")
@@ -61,9 +63,12 @@ def samples_of(cube: xr.Dataset, name: str, kind: type[Samples] = Samples) -> Sa
     return kind(cube, CHANNELS, look_back=3, window=4, stride=2)
 
 
-def trained(cube: xr.Dataset, name: str, out: Path, samples: Samples | None = None, **changes: Any) -> Path:
-    arguments = {"training": TRAINING, "validation": VALIDATION, "optimisation": Optimisation(**QUICK), "refit": False}
-    return train(samples or samples_of(cube, name), out, **arguments | RUNS.get(name, {}) | changes)
+def trained(
+    cube: xr.Dataset, name: str, out: Path, samples: Samples | None = None, progress: Progress = silent, **changes: Any
+) -> Path:
+    days = {"training": TRAINING, "validation": VALIDATION, "optimisation": Optimisation(**QUICK)}
+    plan = Plan(**days | RUNS.get(name, {}) | changes)
+    return train(samples or samples_of(cube, name), out, plan, refit=False, progress=progress)
 
 
 def plain_descent(parameters: Any, lr: float, weight_decay: float) -> Any:

@@ -1,6 +1,7 @@
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from vadose.models.inputs import Channels
 from vadose.models.tiles import predict_tiles
 from vadose.predict.forecast import forecast, latest_day
 from vadose.samples.windows import Samples
-from vadose.training.loop import Optimisation, blend, train
+from vadose.training.blends import blend
+from vadose.training.forecasters import Optimisation, Plan, train
 
 TRAINING, VALIDATION = Period("2015-04-10", "2015-07-20"), Period("2015-07-21", "2015-08-28")
 FILLED = "soil_moisture_filled"
@@ -30,11 +32,12 @@ def runs(small_cube: xr.Dataset, tmp_path_factory: pytest.TempPathFactory) -> di
     weather = Channels((FILLED,), (), ("precipitation",), (1, 3), FILLED)
     maps = Samples(small_cube, weather, look_back=2, window=4, stride=2)
     how = Optimisation(epochs=1, batch_size=32, samples_per_epoch=64)
-    split = {"training": TRAINING, "validation": VALIDATION, "refit": False}
+    plan = Plan("persistence", {}, TRAINING, VALIDATION, how)
+    network = replace(plan, model="convlstm", hyper={"filters": (3,)})
     return {
-        "persistence": train(persistence, folder / "p", model="persistence", hyper={}, optimisation=how, **split),
-        "convlstm": train(maps, folder / "c", model="convlstm", hyper={"filters": (3,)}, optimisation=how, **split),
-    }  # type: ignore[arg-type]
+        "persistence": train(persistence, folder / "p", plan, refit=False),
+        "convlstm": train(maps, folder / "c", network, refit=False),
+    }
 
 
 def test_a_store_says_what_it_is(runs: dict[str, Path], small_cube: xr.Dataset, tmp_path: Path) -> None:
@@ -121,11 +124,7 @@ def of_cells(small_cube: xr.Dataset, tmp_path_factory: pytest.TempPathFactory) -
         name: train(
             samples,
             folder / name,
-            model=name,
-            hyper=own,
-            training=TRAINING,
-            validation=VALIDATION,
-            optimisation=how,
+            Plan(model=name, hyper=own, training=TRAINING, validation=VALIDATION, optimisation=how),
             refit=False,
         )
         for name, own in hyper.items()
@@ -198,11 +197,9 @@ def test_stations_are_found_by_name(small_cube: xr.Dataset, tmp_path: Path) -> N
     run = train(
         Samples(cube, Channels((FILLED,), leads=(1, 3), target=FILLED), look_back=1),
         tmp_path / "run",
-        model="damped_persistence",
-        hyper={},
-        training=TRAINING,
-        validation=VALIDATION,
-        optimisation=Optimisation(),
+        Plan(
+            model="damped_persistence", hyper={}, training=TRAINING, validation=VALIDATION, optimisation=Optimisation()
+        ),
     )
     kept = torch.load(run / "final.pt", weights_only=True)
     assert kept["stations"] == names.tolist()
@@ -271,12 +268,14 @@ def test_a_product_that_is_absent_degrades_the_forecast_and_is_noted(small_cube:
     run = train(
         samples,
         tmp_path / "s",
-        model="surrogate",
-        hyper={"hidden": 6, "width": 6, "gaussian": True},
-        training=TRAINING,
-        validation=VALIDATION,
+        Plan(
+            model="surrogate",
+            hyper={"hidden": 6, "width": 6, "gaussian": True},
+            training=TRAINING,
+            validation=VALIDATION,
+            optimisation=how,
+        ),
         refit=False,
-        optimisation=how,
     )
     absent = small_cube.copy(deep=True)
     absent["air_temperature"][{"time": slice(95, 102)}] = np.nan
@@ -303,12 +302,14 @@ def test_a_day_of_a_sequence_is_forecast_as_it_would_be_alone(small_cube: xr.Dat
     run = train(
         Samples(small_cube, channels, look_back=60),
         tmp_path / "s",
-        model="surrogate",
-        hyper={"hidden": 6, "width": 6},
-        training=TRAINING,
-        validation=VALIDATION,
+        Plan(
+            model="surrogate",
+            hyper={"hidden": 6, "width": 6},
+            training=TRAINING,
+            validation=VALIDATION,
+            optimisation=Optimisation(epochs=1, batch_size=16, samples_per_epoch=64),
+        ),
         refit=False,
-        optimisation=Optimisation(epochs=1, batch_size=16, samples_per_epoch=64),
     )
     stores = []
     for first, last in (("2015-07-01", "2015-07-10"), ("2015-07-10", "2015-07-10")):
@@ -326,12 +327,14 @@ def test_passes_with_dropout_on_spread_and_join(small_cube: xr.Dataset, tmp_path
     run = train(
         samples,
         tmp_path / "s",
-        model="surrogate",
-        hyper={"hidden": 6, "width": 6, "dropout": 0.5},
-        training=TRAINING,
-        validation=VALIDATION,
+        Plan(
+            model="surrogate",
+            hyper={"hidden": 6, "width": 6, "dropout": 0.5},
+            training=TRAINING,
+            validation=VALIDATION,
+            optimisation=how,
+        ),
         refit=False,
-        optimisation=how,
     )
     days = {"first": "2015-07-01", "last": "2015-07-02"}
 
@@ -370,12 +373,14 @@ def test_a_large_map_in_tiles_is_the_map(
     run = train(
         samples,
         tmp_path / "c",
-        model="convlstm",
-        hyper={"filters": (3,), "gaussian": True},
-        training=TRAINING,
-        validation=VALIDATION,
+        Plan(
+            model="convlstm",
+            hyper={"filters": (3,), "gaussian": True},
+            training=TRAINING,
+            validation=VALIDATION,
+            optimisation=how,
+        ),
         refit=False,
-        optimisation=how,
     )
     days = {"first": "2015-07-01", "last": "2015-07-02"}
     whole = forecast(run / "final.pt", small_cube, tmp_path / "whole.zarr", **days)  # type: ignore[arg-type]
@@ -407,12 +412,14 @@ def joined(runs: dict[str, Path], small_cube: xr.Dataset, tmp_path_factory: pyte
     run = train(
         Samples(with_normals(small_cube, ("soil_moisture",), TRAINING.first, TRAINING.last), channels, look_back=10),
         folder / "s",
-        model="surrogate",
-        hyper={"hidden": 6, "width": 6, "dropout": 0.5},
-        training=TRAINING,
-        validation=VALIDATION,
+        Plan(
+            model="surrogate",
+            hyper={"hidden": 6, "width": 6, "dropout": 0.5},
+            training=TRAINING,
+            validation=VALIDATION,
+            optimisation=Optimisation(epochs=1, batch_size=16, samples_per_epoch=64),
+        ),
         refit=False,
-        optimisation=Optimisation(epochs=1, batch_size=16, samples_per_epoch=64),
     )
     return blend([runs["convlstm"], run], folder / "b", weights=None, leads=(1, 3), attributes={})
 

@@ -1,7 +1,7 @@
 """The training loop on the small made-up cube."""
 
 import csv
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ from vadose.models import from_checkpoint
 from vadose.models.inputs import Channels
 from vadose.predict.forecast import forecast
 from vadose.samples.windows import Samples
-from vadose.training.loop import Optimisation, blend, train
+from vadose.training.blends import blend
+from vadose.training.forecasters import Optimisation, Plan, train
 
 TRAINING, VALIDATION = Period("2015-04-10", "2015-07-20"), Period("2015-07-21", "2015-08-28")
 QUICK = Optimisation(epochs=3, patience=3, batch_size=32, samples_per_epoch=128, learning_rate=1e-2)
@@ -31,14 +32,9 @@ def samples(small_cube: xr.Dataset) -> Samples:
 
 
 def trained(samples: Samples, out: Path, **changes: Any) -> Path:
-    arguments: dict[str, Any] = {
-        "model": "convlstm",
-        "hyper": {"filters": (4,)},
-        "training": TRAINING,
-        "validation": VALIDATION,
-        "optimisation": QUICK,
-    }
-    return train(samples, out, **arguments | changes)
+    plan = Plan("convlstm", {"filters": (4,)}, TRAINING, VALIDATION, QUICK)
+    planned = {field.name: changes.pop(field.name) for field in fields(Plan) if field.name in changes}
+    return train(samples, out, replace(plan, **planned), **changes)
 
 
 def history_of(run: Path) -> list[dict[str, str]]:
@@ -114,7 +110,7 @@ def test_a_gap_in_the_days_lets_no_later_day_in(small_cube: xr.Dataset, tmp_path
     for number, cube in enumerate((explicit, holed, spoilt, turned)):
         given = with_normals(cube, ("soil_moisture",), "2015-04-10", "2015-07-15")
         samples = Samples(given, channels, look_back=3, sequence=10)
-        run = train(samples, tmp_path / f"{number}", model=model, hyper=hyper, optimisation=how, **split)
+        run = train(samples, tmp_path / f"{number}", Plan(model=model, hyper=hyper, optimisation=how, **split))
         states.append([torch.load(run / f"{name}.pt", weights_only=True)["state"] for name in ("selected", "final")])
     for other in states[1:]:
         for one, two in zip(states[0], other, strict=True):

@@ -18,7 +18,7 @@ from vadose.models.inputs import Channels, Inputs, example_inputs
 from vadose.models.mmnet import Features, example_fine
 from vadose.predict.forecast import forecast
 from vadose.samples.windows import Samples
-from vadose.training.loop import Batches, Optimisation, train
+from vadose.training.forecasters import Batches, Optimisation, Plan, train
 from vadose.training.station_days import load
 
 HISTORY = (
@@ -211,11 +211,13 @@ def test_a_model_of_ones_own_is_one_class_and_one_line(
     run = train(
         samples_of(small_cube, "none"),
         tmp_path / "mine",
-        model="mine",
-        hyper={"start": 0.3},
-        training=Period("2015-04-20", "2015-07-20"),
-        validation=Period("2015-07-21", "2015-08-20"),
-        optimisation=Optimisation(epochs=3, batch_size=64, samples_per_epoch=640, learning_rate=0.05),
+        Plan(
+            model="mine",
+            hyper={"start": 0.3},
+            training=Period("2015-04-20", "2015-07-20"),
+            validation=Period("2015-07-21", "2015-08-20"),
+            optimisation=Optimisation(epochs=3, batch_size=64, samples_per_epoch=640, learning_rate=0.05),
+        ),
     )
     mine = from_checkpoint(checkpoint.load(run / "final.pt", needs=("state",), made_by="vadose train"))
     assert mine.factor.item() > 0.6

@@ -11,7 +11,7 @@ from vadose.features import derive
 from vadose.models.mmnet import Features
 from vadose.samples.folds import blocked, cross_region, network, off_site, on_site, rows, station_years
 from vadose.samples.station_days import DEVIATION, NORMAL, StationDays
-from vadose.training.station_days import Fitting, estimate, fit
+from vadose.training.station_days import DownscalingNetwork, Fitting, estimate, fit
 from vadose.training.trees import estimate_trees, fit_trees
 
 N, DAYS = 12, 800
@@ -190,7 +190,7 @@ def test_networks_learn_a_rule(table: xr.Dataset, model: str, hyper: dict[str, o
         sequence=100,
         rows_per_epoch=None if form == "crps" else 1500,
     )
-    checkpoint, log = fit(days, table, fold.training, model=model, hyper=hyper, fitting=how)
+    checkpoint, log = fit(days, table, fold.training, DownscalingNetwork(model, hyper, how))
     assert list(checkpoint["stations"]) == [
         str(name) for name, some in zip(table.station.values, fold.training.any(axis=1), strict=True) if some
     ]
@@ -209,7 +209,7 @@ def test_moisture_tested_is_never_seen(table: xr.Dataset) -> None:
     changed["soil_moisture"] = changed.soil_moisture.where(~fold.test, 0.9)
     how = Fitting(epochs=1, batch_size=256)
     found = [
-        estimate(fit(days, t, fold.training, model="mlp", hyper={}, fitting=how)[0], days, fold.test)[0]
+        estimate(fit(days, t, fold.training, DownscalingNetwork("mlp", {}, how))[0], days, fold.test)[0]
         for t in (table, changed)
         for days in [StationDays(t, FEATURES, fold.training)]
     ]
@@ -220,7 +220,7 @@ def test_seeds_and_passes_spread(table: xr.Dataset) -> None:
     days = StationDays(table, FEATURES)
     fold = next(iter(off_site(table, np.ones(N, bool), 4)))
     how = Fitting(epochs=1, batch_size=256, seeds=(0, 1))
-    checkpoint, _ = fit(days, table, fold.training, model="mlp", hyper={"dropout": 0.3}, fitting=how)
+    checkpoint, _ = fit(days, table, fold.training, DownscalingNetwork("mlp", {"dropout": 0.3}, how))
     mean, std = estimate(checkpoint, days, fold.test)
     assert checkpoint["name"] == "blend"
     assert (std[fold.test] > 0).all()
@@ -237,7 +237,7 @@ def test_a_loss_that_is_no_number_stops(table: xr.Dataset) -> None:
     days = StationDays(table, FEATURES)
     how = Fitting(epochs=3, batch_size=64, learning_rate=1e30)
     with pytest.raises(VadoseError, match="lower the learning rate"):
-        fit(days, table, everywhere(table), model="mlp", hyper={}, fitting=how)
+        fit(days, table, everywhere(table), DownscalingNetwork("mlp", {}, how))
 
 
 def test_trees_learn_from_means_of_the_series(table: xr.Dataset) -> None:

@@ -14,7 +14,7 @@ from vadose.models.mmnet import Features
 from vadose.predict import fill_station as module
 from vadose.predict.fill_station import ORIGINS, _withheld_gaps, fill_station
 from vadose.samples.station_days import StationDays
-from vadose.training.station_days import Fitting, fit
+from vadose.training.station_days import DownscalingNetwork, Fitting, fit
 
 FEATURES = Features(("clay_fraction", "season_sine", "season_cosine"), ("precipitation",), days=10)
 DAYS = 1500
@@ -243,7 +243,7 @@ def test_with_a_network_learnt_for_it(tmp_path: Path) -> None:
     def learn(training: np.ndarray) -> dict[str, Any]:
         days = StationDays(table, FEATURES, training)
         fitting = Fitting(epochs=3, batch_size=256, learning_rate=3e-3)
-        return fit(days, table, training, model="mlp", hyper={"full": True}, fitting=fitting)[0]
+        return fit(days, table, training, DownscalingNetwork("mlp", {"full": True}, fitting))[0]
 
     found = series_of(fill_station(table, "SCAN:1", tmp_path / "S", network=learn, level=0.9))
     assert found.attrs["rmse_filled_withheld"] < 0.03

@@ -12,8 +12,8 @@ from vadose.errors import VadoseError
 from vadose.models import MODELS, from_checkpoint
 from vadose.models.mmnet import Features, example_fine
 from vadose.samples.station_days import StationDays
-from vadose.training.alignment import Adversary, coral, fit_aligned, mmd, representation, reverse_gradient
-from vadose.training.station_days import Fitting, estimate
+from vadose.training.alignment import Adversary, Alignment, coral, mmd, representation, reverse_gradient
+from vadose.training.station_days import DownscalingNetwork, Fitting, estimate, fit
 
 FEATURES = Features(("ndvi", "clay_fraction"), ("precipitation",), days=5)
 FITTING = Fitting(epochs=6, batch_size=64, learning_rate=5e-3, optimiser="adamw", share=0.1)
@@ -125,16 +125,12 @@ def aligned(model: str, align: Any, weight: float, epochs: int = 8) -> tuple[dic
     sequences = model == "long_mmnet"
     fitting = replace(FITTING, epochs=epochs, **({"batch_size": 4, "sequence": 40} if sequences else {}))
     hyper = {"hidden": 8, "width": 16} if sequences else {}
-    return fit_aligned(
+    return fit(
         StationDays(table, FEATURES),
         table,
         training,
-        target,
-        model=model,
-        hyper=hyper,
-        fitting=fitting,
-        align=align,
-        weight=weight,
+        DownscalingNetwork(model, hyper, fitting),
+        alignment=Alignment(target, align, weight),
     )
 
 
@@ -180,27 +176,33 @@ def test_networks_of_sequences_are_aligned_too() -> None:
 def test_moisture_of_the_target_is_never_used() -> None:
     table, training, target = two_regions()
     known = table.assign(soil_moisture=table.truth)
-    options: dict[str, Any] = {"model": "mmnet", "hyper": {}, "fitting": replace(FITTING, epochs=2), "align": "coral"}
+    network, towards = DownscalingNetwork("mmnet", {}, replace(FITTING, epochs=2)), Alignment(target, "coral")
     found = [
-        fit_aligned(StationDays(of, FEATURES), of, training, target, **options)[0]["state"] for of in (table, known)
+        fit(StationDays(of, FEATURES), of, training, network, alignment=towards)[0]["state"] for of in (table, known)
     ]
     for name, values in found[0].items():
         torch.testing.assert_close(values, found[1][name])
 
 
-def test_says_what_is_wrong() -> None:
+@pytest.mark.parametrize(
+    ("changes", "measure", "weight", "match"),
+    [
+        ({}, "deep", 1.0, "'deep' unknown; choose 'coral', 'mmd' or 'adversarial'"),
+        ({"model": "mlp"}, "coral", 1.0, "MLP fuses no two streams"),
+        ({}, "coral", float("inf"), "west: the training loss is .* lower the weight"),
+    ],
+)
+def test_says_what_is_wrong(changes: dict[str, Any], measure: Any, weight: float, match: str) -> None:
     table, training, target = two_regions()
-    days = StationDays(table, FEATURES)
-    options: dict[str, Any] = {"model": "mmnet", "hyper": {}, "fitting": FITTING, "align": "coral", "what": "west"}
+    network, days = replace(DownscalingNetwork("mmnet", {}, FITTING), **changes), StationDays(table, FEATURES)
+    with pytest.raises(VadoseError, match=match):
+        fit(days, table, training, network, alignment=Alignment(target, measure, weight), what="west")
+
+
+def test_the_target_is_not_learnt_from() -> None:
+    table, training, target = two_regions()
+    days, network = StationDays(table, FEATURES), DownscalingNetwork("mmnet", {}, FITTING)
     with pytest.raises(VadoseError, match="west: 720 station-days are in both"):
-        fit_aligned(days, table, training, training, **options)
+        fit(days, table, training, network, alignment=Alignment(training, "coral"), what="west")
     with pytest.raises(VadoseError, match="west: the target is empty"):
-        fit_aligned(days, table, training, np.zeros_like(target), **options)
-    with pytest.raises(VadoseError, match="'deep' unknown; choose 'coral', 'mmd' or 'adversarial'"):
-        fit_aligned(days, table, training, target, **options | {"align": "deep"})
-    with pytest.raises(VadoseError, match="MLP fuses no two streams"):
-        fit_aligned(days, table, training, target, **options | {"model": "mlp"})
-    with pytest.raises(VadoseError, match="one seed"):
-        fit_aligned(days, table, training, target, **options | {"fitting": replace(FITTING, seeds=(0, 1))})
-    with pytest.raises(VadoseError, match="lower the weight"):
-        fit_aligned(days, table, training, target, **options | {"weight": float("inf")})
+        fit(days, table, training, network, alignment=Alignment(np.zeros_like(target), "coral"), what="west")

@@ -11,7 +11,7 @@ from vadose.models import MODELS
 from vadose.models.baselines import Climatology, DampedPersistence, Persistence
 from vadose.models.inputs import Channels, Inputs
 from vadose.samples.windows import Samples
-from vadose.training.loop import Batches
+from vadose.training.forecasters import Batches
 
 CHANNELS = Channels(("soil_moisture_filled",), leads=(1, 10), target="soil_moisture_filled")
 DAYS = 365 * 4

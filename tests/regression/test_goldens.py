@@ -25,7 +25,7 @@ from vadose.models.mmnet import Features, Fine, example_fine
 from vadose.predict.forecast import forecast
 from vadose.predict.maps import downscale_maps
 from vadose.samples.windows import Period, Samples
-from vadose.training.loop import Optimisation, train
+from vadose.training.forecasters import Optimisation, Plan, train
 
 FILLED = "soil_moisture_filled"
 Golden = Callable[..., None]
@@ -51,11 +51,13 @@ def forecasts(small_cube: xr.Dataset, tmp_path_factory: pytest.TempPathFactory) 
         run = train(
             Samples(small_cube, channels, look_back=look_back, window=1 if future else None),
             folder / model,
-            model=model,
-            hyper=hyper,
-            training=Period("2015-04-10", "2015-07-09"),
-            validation=Period("2015-07-10", "2015-07-20"),
-            optimisation=Optimisation(epochs=2, batch_size=64, samples_per_epoch=512, learning_rate=0.01),
+            Plan(
+                model=model,
+                hyper=hyper,
+                training=Period("2015-04-10", "2015-07-09"),
+                validation=Period("2015-07-10", "2015-07-20"),
+                optimisation=Optimisation(epochs=2, batch_size=64, samples_per_epoch=512, learning_rate=0.01),
+            ),
         )
         out = forecast(
             run / "final.pt",

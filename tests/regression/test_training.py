@@ -14,9 +14,9 @@ from vadose.models.inputs import Channels
 from vadose.models.mmnet import Features
 from vadose.samples.station_days import StationDays
 from vadose.samples.windows import Samples
-from vadose.training.alignment import fit_aligned
-from vadose.training.loop import Optimisation, train
-from vadose.training.station_days import Fitting, fit
+from vadose.training.alignment import Alignment
+from vadose.training.forecasters import Optimisation, Plan, train
+from vadose.training.station_days import DownscalingNetwork, Fitting, fit
 
 FEATURES = Features(("ndvi", "clay_fraction"), ("precipitation",), days=5)
 TRAINING, VALIDATION = Period("2015-04-10", "2015-07-20"), Period("2015-07-21", "2015-08-28")
@@ -63,11 +63,7 @@ def test_losses_of_forecasters(
     run = train(
         Samples(small_cube, channels, look_back=3, **shape),  # type: ignore[arg-type]
         tmp_path / model,
-        model=model,
-        hyper=hyper,
-        training=TRAINING,
-        validation=VALIDATION,
-        optimisation=how,
+        Plan(model=model, hyper=hyper, training=TRAINING, validation=VALIDATION, optimisation=how),
     )
     with (run / "history.csv").open() as stream:
         golden(f"losses_{model}", losses_of(list(csv.DictReader(stream))), rtol=2e-3)
@@ -89,9 +85,7 @@ def test_losses_of_downscalers(
 ) -> None:
     table, east = two_regions()
     days, how = StationDays(table, FEATURES), Fitting(epochs=4, learning_rate=5e-3, share=0.2, **changes)
-    given: dict[str, Any] = {"model": model, "hyper": hyper, "fitting": how}
-    if align is None:
-        _, log = fit(days, table, ~east, **given)
-    else:
-        _, log = fit_aligned(days, table, ~east, east, align=align, weight=0.5, **given)
+    network = DownscalingNetwork(model, hyper, how)
+    alignment = Alignment(east, align, weight=0.5) if align else None
+    _, log = fit(days, table, ~east, network, alignment=alignment)
     golden(f"losses_{model}_{align or 'alone'}", losses_of(log), rtol=2e-3)

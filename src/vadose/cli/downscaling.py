@@ -141,7 +141,7 @@ def fill_station(
     from vadose.experiments.downscaling import load_downscaling
     from vadose.predict.fill_station import fill_station as fill
     from vadose.samples.station_days import StationDays
-    from vadose.training.station_days import fit, load
+    from vadose.training.station_days import DownscalingNetwork, fit, load
 
     days = open_store(table).load()
     made_of: dict[str, object] = {"table": identity(table)}
@@ -154,20 +154,12 @@ def fill_station(
             if run not in chosen.runs or chosen.runs[run].model == "trees":
                 raise VadoseError(f"--run {run}: expected a network of {experiment}, which has {list(chosen.runs)}")
             how = chosen.runs[run]
-            made_of["run"] = how.model_dump(mode="json")
+            made_of["run"] = how.made_of()
 
             def network(training: Any) -> Any:
                 station_days = StationDays(days, how.features(), training)
-                return fit(
-                    station_days,
-                    days,
-                    training,
-                    model=how.model,
-                    hyper=how.hyper,
-                    fitting=how.fitting,
-                    what=run,
-                    progress=tell,
-                )[0]
+                own = DownscalingNetwork(how.model, how.hyper, how.fitting)
+                return fit(station_days, days, training, own, what=run, progress=tell)[0]
 
         fill(
             days,

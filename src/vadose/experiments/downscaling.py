@@ -41,6 +41,10 @@ class DownscalingRun(Section):
         """As models take them, with more features of the day."""
         return Features((*self.snapshot, *more), self.series, self.days, self.ends)
 
+    def made_of(self) -> dict[str, Any]:
+        """What its estimates depend on: not on whether the network was compiled."""
+        return self.model_dump(mode="json", exclude={"fitting": {"compile"}})
+
     @model_validator(mode="after")
     def _known(self) -> "DownscalingRun":
         known = ["trees", *downscaler_names()]

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from vadose.experiments.section import ExperimentFile, PeriodConfig, Section, check_arguments, load, nearest
 from vadose.models import MODELS, forecaster_names
 from vadose.models.inputs import Channels
-from vadose.training.loop import Optimisation
+from vadose.training.forecasters import Optimisation
 
 QUICK_DAYS, QUICK_PAIRS = 30, 5
 """Days of validation and test, and the fewest pairs of a site to count, of an experiment made quick."""

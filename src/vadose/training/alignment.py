@@ -1,144 +1,106 @@
 """Learning for a region without observations: representations of both regions are drawn together in training."""
 
-import copy
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
-import xarray as xr
-from lightning_fabric.utilities.seed import seed_everything
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
 from vadose.errors import VadoseError
-from vadose.models import MODELS, to_checkpoint
-from vadose.models.domain import training_domain
 from vadose.models.mmnet import Fine
-from vadose.parallel.progress import Progress
-from vadose.samples.folds import station_years
-from vadose.samples.station_days import StationDays
-from vadose.training.station_days import STATISTICS, Fitting, _batches, _loss, _validate
+from vadose.training.loop import Epoch
+from vadose.training.processes import JoinedNetwork
+from vadose.training.station_days import StationTask
 
 Mask = NDArray[np.bool_]
-Align = Literal["coral", "mmd", "adversarial"]
 WIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0)
 """Widths of the kernels of `mmd`, in median distances."""
-ADVERSARY_LEADS = 10.0
-"""Learning rate of the adversary, in that of the network."""
-CPU = torch.device("cpu")
 ROWS = 256
 """Station-days of each region that a step aligns: `mmd` compares every pair."""
 
 
-def fit_aligned(
-    days: StationDays,
-    table: xr.Dataset,
-    training: Mask,
-    target: Mask,
-    *,
-    model: str,
-    hyper: dict[str, Any],
-    fitting: Fitting,
-    align: Align,
-    weight: float = 1.0,
-    what: str = "",
-    progress: Progress = lambda what, share: None,
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Train as `vadose.training.station_days.fit`, one network, with the fused representations of two regions drawn
-    together.
+@dataclass(frozen=True)
+class Alignment:
+    """What draws the fused representations of a target region and of that learnt from together.
 
-    Every step has as many station-days of the target region, drawn at random, as of the training ones, in one
-    batch, so that both share the statistics of batch normalisation. Of the target region only features are
-    used, never moisture; the epoch is chosen on the training regions. Whatever ``fitting`` says of these, the
-    optimiser is AdamW, whose rate falls to a tenth along a cosine, the validation on station-years, the precision
+    Every step has as many station-days of the target, drawn at random, as of those learnt from. Of the target only
+    features are used, never moisture; the epoch is chosen on the regions learnt from. Whatever the network's
+    ``fitting`` says of these, the optimiser is AdamW, whose rate falls to a tenth along a cosine, and the precision
     float32.
 
-    Parameters
+    Attributes
     ----------
-    training, target
-        Station-days (station, time) to learn from, and those to be like; they share none.
-    model
-        A network with a fused representation: ``'mmnet'`` or ``'long_mmnet'``.
-    align
+    target
+        Station-days (station, time) to be like.
+    measure
         ``'coral'``, ``'mmd'`` or ``'adversarial'``, see `coral`, `mmd` and `Adversary`.
     weight
         Of the alignment beside the loss; that of ``'adversarial'`` rises from 0 over the epochs.
-
-    Returns
-    -------
-    The checkpoint and the losses by epoch, with ``alignment`` among them.
-
-    Raises
-    ------
-    VadoseError
-        When the masks overlap or one is empty, the network has no such representation, several seeds are given,
-        or the loss stops being a number.
     """
-    observed = training & np.isfinite(days.observed)
-    if (observed & target).any() or not target.any():
-        found = f"{int((observed & target).sum())} station-days are in both" if target.any() else "the target is empty"
-        raise VadoseError(f"{what}: {found}; give a target region that is not learnt from")
-    if len(fitting.seeds) != 1:
-        raise VadoseError(f"{what}: aligned training takes one seed, found {fitting.seeds}; train one at a time")
-    seed = fitting.seeds[0]
-    learnt, held = station_years(observed, table, fitting.share, seed)
-    seed_everything(seed, verbose=False)
-    network = MODELS[model](days.features, **hyper)
-    measure = _measure(align, _fusion(network).out_features)
-    if network.takes == "series":
-        network.fit_normalisation(days.sequences(learnt, size=64, days=fitting.sequence))
-    else:
-        generator = np.random.default_rng([seed, 0])
-        network.fit_normalisation(days.batches(learnt, size=4096, limit=STATISTICS, generator=generator))
-    # An adversary that lags behind the network is run away from, not fooled.
-    leading = {"params": measure.parameters(), "lr": ADVERSARY_LEADS * fitting.learning_rate}
-    optimiser = torch.optim.AdamW(
-        [{"params": network.parameters()}, leading], lr=fitting.learning_rate, weight_decay=fitting.weight_decay
-    )
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda epoch: 0.1 + 0.45 * (1 + math.cos(math.pi * epoch / fitting.epochs))
-    )
-    best, best_epoch, best_loss, log = copy.deepcopy(network.state_dict()), 0, math.inf, []
-    for epoch in range(1, fitting.epochs + 1):
-        if fitting.patience is not None and epoch - 1 - best_epoch >= fitting.patience:
-            break
-        network.train()
-        generator = np.random.default_rng([seed, epoch])
-        losses = []
-        for fine, moisture in _batches(network, days, learnt, fitting, generator):
-            elsewhere = _unlabelled(network, days, target, len(moisture), fitting.sequence, generator)
+
+    target: Mask
+    measure: Literal["coral", "mmd", "adversarial"]
+    weight: float = 1.0
+
+    def __call__(self, task: StationTask) -> "AlignedTask":
+        """The same task, aligned.
+
+        Raises
+        ------
+        VadoseError
+            When the target is empty or learnt from, or the network fuses no two streams.
+        """
+        both = (task.learnt | task.held) & self.target
+        if both.any() or not self.target.any():
+            found = f"{int(both.sum())} station-days are in both" if both.any() else "the target is empty"
+            raise VadoseError(f"{task.label}: {found}; give a target region that is not learnt from")
+        measure = _measure(self.measure, _fusion(task.network).out_features)
+        how = replace(task.how, optimiser="adamw", precision="32-true")
+        return AlignedTask(**vars(task) | {"how": how}, target=self.target, measure=measure, weight=self.weight)
+
+
+@dataclass(frozen=True)
+class AlignedTask(StationTask):
+    """Batches of as many station-days of the target region, moisture unknown, behind those learnt from."""
+
+    target: Mask
+    measure: nn.Module
+    weight: float
+    advice: ClassVar[str] = "lower the weight or the learning rate"
+
+    @property
+    def beside(self) -> nn.Module:
+        """The adversary, where there is one."""
+        return self.measure
+
+    def batches(self, generator: np.random.Generator) -> Iterator[tuple[Fine, Tensor]]:
+        """Both regions in one batch, so that they share the statistics of batch normalisation."""
+        index = np.argwhere(self.target)
+        for fine, moisture in self.drawn(self.learnt, generator):
+            there = index[generator.integers(0, len(index), len(moisture))]
+            if self.network.takes == "series":
+                elsewhere = self.days.sequence(there[:, 0], there[:, 1], self.how.sequence)
+            else:
+                elsewhere = self.days.fine(there)
             both = Fine(*(torch.cat(pair) for pair in zip(fine, elsewhere, strict=True)))
-            with _fused(network) as fused:
-                loss = _loss(network, both, torch.cat([moisture, torch.full_like(moisture, torch.nan)]), fitting, CPU)
-            here, there = fused[0].chunk(2)
-            apart = measure(*_standard(here, there, generator), (epoch - 1) / fitting.epochs)
-            total = loss + weight * apart
-            if not torch.isfinite(total):
-                raise VadoseError(f"{what}: the loss is {total.item()} in epoch {epoch}; lower the weight or the rate")
-            optimiser.zero_grad()
-            total.backward()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), fitting.clip)
-            optimiser.step()
-            losses.append((loss.detach(), apart.detach()))
-        schedule.step()
-        network.eval()
-        validation = _validate(network, days, held, fitting, CPU)
-        if validation < best_loss:
-            best, best_epoch, best_loss = copy.deepcopy(network.state_dict()), epoch, validation
-        trained, apart = torch.tensor(losses).mean(0).tolist()
-        log.append(
-            {"run": what, "epoch": epoch, "train_loss": trained, "alignment": apart, "validation_loss": validation}
-        )
-        progress(f"training {what}: epoch {epoch}, best {best_epoch}", epoch / fitting.epochs)
-    network.load_state_dict(best)
-    index = np.random.default_rng(0).permutation(np.argwhere(observed))[:STATISTICS]
-    domain = training_domain(torch.from_numpy(days.snapshot[index[:, 0], index[:, 1]]))
-    return to_checkpoint(model, hyper, network) | {"domain": domain}, log
+            yield both, torch.cat([moisture, torch.full_like(moisture, torch.nan)])
+
+    def step(
+        self, predict: JoinedNetwork, inputs: Fine, observed: Tensor, epoch: Epoch
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss, and with its weight how far the representations are apart."""
+        with _fused(self.network) as fused:
+            loss = self.loss(predict, inputs, observed)
+        here, there = predict.joined(fused[0], len(observed)).chunk(2)
+        apart = self.measure(*_standard(here, there, epoch.generator), epoch.done)
+        return loss + self.weight * apart, {"train_loss": loss.detach(), "alignment": apart.detach()}
 
 
 def representation(network: nn.Module, fine: Fine) -> Tensor:
@@ -265,21 +227,12 @@ class _Distance(nn.Module):
         return self.of(source, target)
 
 
-def _measure(align: Align, width: int) -> nn.Module:
-    if align == "adversarial":
+def _measure(name: str, width: int) -> nn.Module:
+    if name == "adversarial":
         return Adversary(width)
-    if align not in ("coral", "mmd"):
-        raise VadoseError(f"alignment {align!r} unknown; choose 'coral', 'mmd' or 'adversarial'")
-    return _Distance({"coral": coral, "mmd": mmd}[align])
-
-
-def _unlabelled(
-    network: Any, days: StationDays, target: Mask, size: int, length: int, generator: np.random.Generator
-) -> Fine:
-    """Features of station-days of the target drawn at random, or of sequences of ``length`` that end with them."""
-    index = np.argwhere(target)
-    index = index[generator.integers(0, len(index), size)]
-    return days.sequence(index[:, 0], index[:, 1], length) if network.takes == "series" else days.fine(index)
+    if name not in ("coral", "mmd"):
+        raise VadoseError(f"alignment {name!r} unknown; choose 'coral', 'mmd' or 'adversarial'")
+    return _Distance({"coral": coral, "mmd": mmd}[name])
 
 
 def _standard(source: Tensor, target: Tensor, generator: np.random.Generator) -> tuple[Tensor, Tensor]:

@@ -1,12 +1,14 @@
 """Training on several processes that `torchrun` started: each takes its share of every batch."""
 
 import os
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
+from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor, distributed, nn
 
 from vadose.errors import VadoseError
@@ -73,20 +75,45 @@ def joined(fabric: Fabric, part: Tensor, size: int) -> Tensor:
     return whole
 
 
+@dataclass(frozen=True)
+class JoinedNetwork:
+    """A network that all processes run together: each predicts its `share` of a batch, and has the predictions of all.
+
+    The one place where batches go to the device; where they are computed in another precision the network's wrapper,
+    from ``fabric.setup``, sees to it.
+    """
+
+    fabric: Fabric
+    network: Any
+
+    def __call__(self, method: str, size: int, *inputs: Any) -> tuple[Tensor, Tensor]:
+        """Mean and deviation that a method of the network gives of ``size`` samples; the latter NaN without."""
+        part = apply_to_collection(inputs, Tensor, lambda tensor: share(self.fabric, tensor))
+        found = self.joined(getattr(self.network, method)(*self.fabric.to_device(part)), size)
+        return found if isinstance(found, tuple) else (found, found.new_tensor(torch.nan))
+
+    def joined(self, part: Any, size: int) -> Any:
+        """See `joined`, of a collection."""
+        return apply_to_collection(part, Tensor, lambda tensor: joined(self.fabric, tensor, size))
+
+
 def join_batch_norms(network: nn.Module) -> None:
     """Let the batch normalisations of a network take the statistics of all processes' samples."""
     for module in network.modules():
-        if type(module) is nn.BatchNorm2d:
+        if type(module) in (nn.BatchNorm1d, nn.BatchNorm2d):
             module.__class__ = _JoinedBatchNorm
 
 
-class _JoinedBatchNorm(nn.BatchNorm2d):
+class _JoinedBatchNorm(nn.modules.batchnorm._BatchNorm):
     """`torch.nn.SyncBatchNorm`, which runs on GPUs alone, for any device."""
+
+    def _check_input_dim(self, x: Tensor) -> None:
+        """Samples of any shape (N, C, ...)."""
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return super().forward(x)
-        var, mean = torch.var_mean(x.float(), (0, 2, 3), correction=0)
+        var, mean = torch.var_mean(x.float(), (0, *range(2, x.dim())), correction=0)
         count = torch.full_like(mean, x.numel() / x.shape[1])
         counts, means, variances = _gathered(torch.stack([count, mean, var])).unbind(1)
         total = counts.sum(0)
@@ -103,7 +130,8 @@ class _JoinedBatchNorm(nn.BatchNorm2d):
             self.running_var.lerp_(var * total / (total - 1), self.momentum)
         scale = self.weight * torch.rsqrt(var + self.eps)
         shift = self.bias - scale * mean
-        return torch.addcmul(shift[:, None, None], x.float(), scale[:, None, None]).to(x.dtype)
+        shift, scale = (values.reshape(-1, *[1] * (x.dim() - 2)) for values in (shift, scale))
+        return torch.addcmul(shift, x.float(), scale).to(x.dtype)
 
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]

@@ -23,7 +23,7 @@ from vadose.predict.past_years import outlook_of_past_years
 from vadose.reports.map_plots import plot_county, plot_outlooks
 from vadose.reports.page import build_tables_report
 from vadose.samples.windows import Samples
-from vadose.training.loop import Optimisation, train
+from vadose.training.forecasters import Optimisation, Plan, train
 from vadose.twin.county import build_county, open_county
 
 INSIDE = "INSIDE"
@@ -140,11 +140,7 @@ def _forecast_field(smap: xr.Dataset, days: pd.DatetimeIndex, out: Path, progres
     run = train(
         Samples(cube, channels, look_back=1, window=None),
         out / "damped_persistence",
-        model="damped_persistence",
-        hyper={},
-        training=before,
-        validation=None,
-        optimisation=Optimisation(),
+        Plan("damped_persistence", {}, before, None, Optimisation()),
         progress=progress,
     )
     first, last = (f"{day:%Y-%m-%d}" for day in days[[0, -1]])

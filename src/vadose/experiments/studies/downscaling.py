@@ -3,7 +3,6 @@
 import csv
 import json
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +23,8 @@ from vadose.reports.page import build_tables_report
 from vadose.reports.xu_2025 import downscaling_tables
 from vadose.samples.folds import Fold, blocked, cross_region, network, off_site, on_site
 from vadose.samples.station_days import DEVIATION, NORMAL, StationDays
-from vadose.training.alignment import fit_aligned
-from vadose.training.station_days import estimate, fit, load, save
+from vadose.training.alignment import Alignment
+from vadose.training.station_days import DownscalingNetwork, estimate, fit, load, save
 from vadose.training.trees import estimate_trees, fit_trees
 
 Array = NDArray[np.float32]
@@ -186,7 +185,7 @@ def _predict(
     }
     shape = (table.sizes["station"], table.sizes["time"])
     store = out / "predictions" / f"{scenario}.zarr"
-    runs = {name: run.model_dump(mode="json") for name, run in experiment.runs.items()}
+    runs = {name: run.made_of() for name, run in experiment.runs.items()}
     files = {
         (fold.name, name): out / "runs" / scenario / fold.name / name / "estimates.npz"
         for fold in folds
@@ -268,19 +267,9 @@ def _run(
         progress(f"fitting {what}", 1.0)
     else:
         hyper = run.hyper | ({"local": own} if own and run.model == "long_mmnet" else {})
-        learn: Any = fit
-        if run.align:
-            learn = partial(fit_aligned, target=fold.test, align=run.align, weight=run.align_weight)
-        checkpoint, log = learn(
-            days,
-            table,
-            fold.training,
-            model=run.model,
-            hyper=hyper,
-            fitting=run.fitting,
-            what=what,
-            progress=progress,
-        )
+        network = DownscalingNetwork(run.model, hyper, run.fitting)
+        alignment = Alignment(fold.test, run.align, run.align_weight) if run.align else None
+        checkpoint, log = fit(days, table, fold.training, network, alignment=alignment, what=what, progress=progress)
         said = ("dataset", "mode", "simulated", "layer")
         checkpoint["attributes"] = {key: table.attrs[key] for key in said if key in table.attrs}
         mean, std = estimate(checkpoint, days, fold.test, passes=run.dropout_passes)

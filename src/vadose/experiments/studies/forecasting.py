@@ -26,7 +26,8 @@ from vadose.reports.page import build_report
 from vadose.reports.rabiei_2025 import paper_tables
 from vadose.samples.windows import Samples
 from vadose.stations.matchups import with_stations
-from vadose.training.loop import blend, train
+from vadose.training.blends import blend
+from vadose.training.forecasters import Plan, train
 from vadose.training.processes import launched
 
 CHECKPOINTS = {"validation": "selected.pt", "test": "final.pt"}
@@ -248,11 +249,7 @@ class _Pipeline:
             folder = train(
                 self._samples(layer, run, training, "validation"),
                 self.runs / layer.folder / name,
-                model=run.model,
-                hyper=run.hyper,
-                training=training,
-                validation=split.validation.period(),
-                optimisation=run.training,
+                Plan(run.model, run.hyper, training, split.validation.period(), run.training),
                 refit=run.refit and again,
                 attributes={"scenario": run.scenario, "layer": layer.name} | self.allowed,
                 made_of=self._beside(layer, run) | self.allowed,
