@@ -15,24 +15,13 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from vadose.errors import VadoseError
+from vadose.products import modis
 from vadose.products.containers import BBox, choose
-from vadose.products.modis import (
-    DAY_BOUNDARY,
-    SATELLITE,
-    VERSION,
-    Tile,
-    Window,
-    factor_of,
-    file_name,
-    is_tile,
-    open_tile,
-    window_of,
-)
 from vadose.products.product import Product, Twin
 from vadose.variables import describe
 
 PRODUCTS = ("MOD09GA", "MYD09GA")
-FILE_NAME = file_name(*PRODUCTS)
+FILE_NAME = modis.file_name(*PRODUCTS)
 # Our name -> number of the band.
 BANDS = {
     "reflectance_red": 1,
@@ -99,8 +88,8 @@ def read_mod09ga(
         choose(band, BANDS, "band", path)
     if not bands:
         raise VadoseError(f"{path}: no band asked for; choose from {list(BANDS)}")
-    with open_tile(path, *PRODUCTS) as tile:
-        window = window_of(tile, _field(bands[0]), bbox)
+    with modis.open_tile(path, *PRODUCTS) as tile:
+        window = modis.window_of(tile, _field(bands[0]), bbox)
         raw = {band: _reflectance(tile, band, window) for band in bands}
         keep = np.ones(window.coordinates.y.shape + window.coordinates.x.shape, bool)
         if quality != "all":
@@ -110,13 +99,13 @@ def read_mod09ga(
         dataset = window.coordinates.assign_coords(time=[tile.day.to_datetime64().astype("datetime64[ns]")])
         for band, values in raw.items():
             dataset[band] = ("time", "y", "x"), np.where(keep, values, np.float32(np.nan))[None]
-        dataset.attrs = tile.attributes(quality=QUALITY[quality], day_boundary=DAY_BOUNDARY, tile=window.tile)
+        dataset.attrs = tile.attributes(quality=QUALITY[quality], day_boundary=modis.DAY_BOUNDARY, tile=window.tile)
     return describe(dataset)
 
 
 def is_mod09ga(path: Path) -> bool:
     """Whether a file holds daily MODIS reflectance of all seven bands and the state of its pixels."""
-    return is_tile(path, {STATE, *map(_field, BANDS)})
+    return modis.is_tile(path, {STATE, *map(_field, BANDS)})
 
 
 def usable(state: NDArray[np.uint16], *, assumed: bool = False) -> NDArray[np.bool_]:
@@ -152,10 +141,10 @@ def _field(band: str) -> str:
     return f"sur_refl_b{BANDS[band]:02d}_1"
 
 
-def _reflectance(tile: Tile, band: str, window: Window) -> NDArray[np.float32]:
+def _reflectance(tile: modis.Tile, band: str, window: modis.Window) -> NDArray[np.float32]:
     name = _field(band)
     values, attributes = tile.read(name, window.rows, window.columns)
-    factor = factor_of(tile, name, attributes, (10000.0, 0.0001))
+    factor = modis.factor_of(tile, name, attributes, (10000.0, 0.0001))
     if attributes.get("_FillValue", FILL) != FILL:
         raise VadoseError(f"{tile.path}: {name} has fill {attributes['_FillValue']}, published is {FILL}")
     valid = (values >= VALID[0]) & (values <= VALID[1])
@@ -163,9 +152,9 @@ def _reflectance(tile: Tile, band: str, window: Window) -> NDArray[np.float32]:
     return np.where(valid, values * np.float32(min(factor, 1 / factor)), np.float32(np.nan))
 
 
-def _state(tile: Tile, window: Window) -> NDArray[np.uint16]:
+def _state(tile: modis.Tile, window: modis.Window) -> NDArray[np.uint16]:
     """State of the 500 m cells of a window: each is that of the 1 km cell it lies in."""
-    whole = window_of(tile, STATE, None)
+    whole = modis.window_of(tile, STATE, None)
     rows, columns = (slice(part.start // 2, (part.stop + 1) // 2) for part in (window.rows, window.columns))
     left, top, dx, dy = window.transform
     nested = np.allclose(whole.transform, (left, top, 2 * dx, 2 * dy), rtol=0, atol=0.1)
@@ -185,8 +174,8 @@ PRODUCT = Product(
     is_mod09ga,
     FILE_NAME,
     "1 to 3 days",
-    version=VERSION,
-    satellite=SATELLITE,
+    version=modis.VERSION,
+    satellite=modis.SATELLITE,
     sources=PRODUCTS,
     twin=Twin("modis.write_mod09ga", "last day"),
 )

@@ -13,25 +13,14 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from vadose.errors import VadoseError
+from vadose.products import modis
 from vadose.products.containers import BBox, choose
-from vadose.products.modis import (
-    DAY_BOUNDARY,
-    SATELLITE,
-    VERSION,
-    Tile,
-    Window,
-    factor_of,
-    file_name,
-    is_tile,
-    open_tile,
-    window_of,
-)
 from vadose.products.product import AtStations, Product, Twin
 from vadose.products.ranges import within
 from vadose.variables import describe
 
 PRODUCTS = ("MOD11A1", "MYD11A1")
-FILE_NAME = file_name(*PRODUCTS)
+FILE_NAME = modis.file_name(*PRODUCTS)
 # Part of the name in the file -> part of our name.
 HALVES = {"Day": "day", "Night": "night"}
 CLOUDY = 0b10
@@ -76,8 +65,8 @@ def read_mod11a1(path: Path, *, bbox: BBox | None = None, quality: str = "recomm
     Wan, Hook and Hulley (2021), doi:10.5067/MODIS/MOD11A1.061; Wan (2014), doi:10.1016/j.rse.2013.08.027.
     """
     choose(quality, QUALITY, "quality", path)
-    with open_tile(path, *PRODUCTS) as tile:
-        window = window_of(tile, "LST_Day_1km", bbox)
+    with modis.open_tile(path, *PRODUCTS) as tile:
+        window = modis.window_of(tile, "LST_Day_1km", bbox)
         dataset = window.coordinates.assign_coords(time=[tile.day.to_datetime64().astype("datetime64[ns]")])
         observed = False
         for theirs, ours in HALVES.items():
@@ -95,13 +84,13 @@ def read_mod11a1(path: Path, *, bbox: BBox | None = None, quality: str = "recomm
             dataset[f"view_time_{ours}"] = ("time", "y", "x"), hour[None]
         if window.whole and not observed:
             raise VadoseError(f"{path}: every temperature is fill, and not for clouds; nothing was observed that day")
-        dataset.attrs = tile.attributes(quality=QUALITY[quality], day_boundary=DAY_BOUNDARY, tile=window.tile)
+        dataset.attrs = tile.attributes(quality=QUALITY[quality], day_boundary=modis.DAY_BOUNDARY, tile=window.tile)
     return describe(dataset)
 
 
 def is_mod11a1(path: Path) -> bool:
     """Whether a file holds daily MODIS land-surface temperature; the 8-day product has no such coverage."""
-    return is_tile(path, {"LST_Day_1km", "LST_Night_1km", "QC_Day", "QC_Night", "Clear_day_cov"})
+    return modis.is_tile(path, {"LST_Day_1km", "LST_Night_1km", "QC_Day", "QC_Night", "Clear_day_cov"})
 
 
 def usable(flags: NDArray[np.uint8], *, strict: bool = False) -> NDArray[np.bool_]:
@@ -130,10 +119,10 @@ def usable(flags: NDArray[np.uint8], *, strict: bool = False) -> NDArray[np.bool
 
 
 def _scaled(
-    tile: Tile, name: str, window: Window, factor: float, fill: int, valid: tuple[int, int]
+    tile: modis.Tile, name: str, window: modis.Window, factor: float, fill: int, valid: tuple[int, int]
 ) -> NDArray[np.float32]:
     values, attributes = tile.read(name, window.rows, window.columns)
-    factor = factor_of(tile, name, attributes, (factor,))
+    factor = modis.factor_of(tile, name, attributes, (factor,))
     if attributes.get("_FillValue", fill) != fill:
         raise VadoseError(f"{tile.path}: {name} has fill {attributes['_FillValue']}, published is {fill}")
     known = (values != fill) & (values >= valid[0]) & (values <= valid[1])
@@ -148,8 +137,8 @@ PRODUCT = Product(
     is_mod11a1,
     FILE_NAME,
     "1 to 3 days",
-    version=VERSION,
-    satellite=SATELLITE,
+    version=modis.VERSION,
+    satellite=modis.SATELLITE,
     sources=PRODUCTS,
     stations=AtStations({"surface_temperature": "surface_temperature_day"}, overpasses=True),
     twin=Twin("modis.write_mod11a1", "last day"),

@@ -1,17 +1,17 @@
 """Figures of the forecast study: scatter of pairs, maps and box plots of scores, forecast maps."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from matplotlib import colormaps
-from matplotlib.colors import ListedColormap, LogNorm
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from vadose.evaluation.metrics import bias, moments, pearson_r, rmse, ubrmse
+from vadose.reports.scatter import Pairs, scatter
 
 TITLES = {"pearson_r": "R", "ubrmse": "ubRMSE [m³ m⁻³]", "bias": "bias [m³ m⁻³]"}
 SHORT = {
@@ -25,51 +25,21 @@ SHORT = {
 _RANGES = {"pearson_r": (-0.2, 1.0), "ubrmse": (0.0, 0.12), "bias": (-0.2, 0.2)}
 _MAPS = {"pearson_r": ("viridis", (0.0, 1.0)), "ubrmse": ("cividis_r", (0.0, 0.1)), "bias": ("BrBG", (-0.12, 0.12))}
 _TEXTURES = ListedColormap(["#F0E442", "#E69F00", "#7A3B0A"])
-_BINS = 70
 
 
 def density(pairs: Mapping[str, xr.Dataset]) -> Figure:
-    """Forecast against observed, a row for each layer and a panel for each lead, pairs counted in bins.
+    """Forecast against observed, one row of panels per layer and one panel per lead time (`scatter`).
 
-    ``pairs``: layer -> predicted (lead_days, time, site) and observed (time, site). R, RMSE, MBE (mean bias
-    error) and ubRMSE in the panels are of the pooled pairs, as in the paper, not medians over sites.
+    ``pairs``: layer -> predicted (lead_days, time, site) and observed (time, site).
     """
-    leads = next(iter(pairs.values())).lead_days.values
-    figure = Figure(figsize=(2.7 * len(leads) + 1.0, 2.75 * len(pairs) + 0.3), layout="constrained")
-    axes = figure.subplots(len(pairs), len(leads), squeeze=False, sharex=True, sharey=True)
-    top = max(_top(of.observed.values, of.predicted.values) for of in pairs.values())
-    edges = np.linspace(0, top, _BINS)
-    counts = {}
-    for row, (layer, of) in enumerate(pairs.items()):
-        for column, lead in enumerate(leads):
-            p, o = of.predicted.sel(lead_days=lead).values.ravel(), of.observed.values.ravel()
-            known = np.isfinite(p) & np.isfinite(o)
-            counts[row, column] = np.histogram2d(o[known], p[known], bins=[edges, edges])[0]
-            axis = axes[row, column]
-            text = _pooled(p[known], o[known]) if known.any() else "no pairs"
-            axis.text(
-                0.03,
-                0.97,
-                text,
-                transform=axis.transAxes,
-                va="top",
-                fontsize=7,
-                bbox={"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 1},
-            )
-            axis.plot([0, top], [0, top], color="black", linewidth=0.8)
-            axis.set_aspect("equal")
-            axis.tick_params(labelsize=7)
-            if row == 0:
-                axis.set_title(_days(lead), fontsize=9)
-            if column == 0:
-                axis.set_ylabel(f"{layer}\nforecast [m³ m⁻³]", fontsize=8)
-            if row == len(pairs) - 1:
-                axis.set_xlabel("observed [m³ m⁻³]", fontsize=8)
-    norm = LogNorm(1, max(2.0, max(of.max() for of in counts.values())))
-    for place, of in counts.items():
-        drawn = axes[place].pcolormesh(edges, edges, np.where(of.T > 0, of.T, np.nan), norm=norm, cmap="viridis")
-    figure.colorbar(drawn, ax=axes, shrink=0.6, label="pairs in a bin", pad=0.01)
-    return figure
+    return scatter({layer: dict(_by_lead(of)) for layer, of in pairs.items()}, "forecast")
+
+
+def _by_lead(pairs: xr.Dataset) -> Iterator[tuple[str, Pairs]]:
+    for lead in pairs.lead_days.values:
+        predicted, observed = pairs.predicted.sel(lead_days=lead).values.ravel(), pairs.observed.values.ravel()
+        known = np.isfinite(predicted) & np.isfinite(observed)
+        yield _days(lead), (predicted[known], observed[known])
 
 
 def site_maps(scores: xr.Dataset) -> Figure:
@@ -205,14 +175,6 @@ def forecast_maps(
     return figure
 
 
-def _pooled(predicted: NDArray[Any], observed: NDArray[Any]) -> str:
-    """Scores of pairs of all sites together."""
-    centre = observed.mean()
-    m = moments(predicted - centre, observed - centre).sum(axis=0)
-    errors = f"RMSE {rmse(m):.3f}\nMBE {bias(m):+.3f}\nubRMSE {ubrmse(m):.3f}"
-    return f"R {pearson_r(m):.2f}\n{errors}\nn {len(observed):,}"
-
-
 def _some(leads: NDArray[Any]) -> list[int]:
     """The shortest lead, the middle one and the longest."""
     return list(dict.fromkeys(int(leads[k]) for k in (0, len(leads) // 2, -1)))
@@ -220,9 +182,3 @@ def _some(leads: NDArray[Any]) -> list[int]:
 
 def _days(lead: Any) -> str:
     return f"{int(lead)} d"
-
-
-def _top(*series: NDArray[Any]) -> float:
-    """Upper end of an axis that holds all but outliers."""
-    known = [values[np.isfinite(values)] for values in series]
-    return 1.1 * max((float(np.percentile(values, 99.9)) for values in known if len(values)), default=0.5)

@@ -7,7 +7,7 @@ import pandas as pd
 import xarray as xr
 from matplotlib.figure import Figure
 
-from vadose.reports.series_plots import colour_bar
+from vadose.reports.scatter import colour_bar
 
 COLOURS = ("#0072B2", "#56B4E9", "#D55E00", "#999999", "#009E73", "#CC79A7", "#E69F00")
 _PANELS = (("time", "pearson_r"), ("time", "rmse"), ("space", "pearson_r"), ("space", "ubrmse"))

@@ -1,4 +1,4 @@
-"""Figures of the downscaling study: scatter, series, maps and boxes of scores, importances."""
+"""Figures of the downscaling study: series, maps and boxes of scores, importances."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -7,15 +7,14 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
-from vadose.evaluation.metrics import bias, moments, pearson_r, rmse, ubrmse
 from vadose.evaluation.metrics import metric as metric_of
 from vadose.reports import plots
+from vadose.reports.scatter import colour_bar
 
 MODELS = {
     "mmnet": "MMNet",
@@ -39,52 +38,6 @@ _COLOURS = {
 }
 _MAPS = {"pearson_r": ("viridis", (0.0, 1.0)), "bias": ("BrBG", (-0.15, 0.15)), "ubrmse": ("cividis_r", (0.0, 0.1))}
 _SCORES = ("pearson_r", "rmse", "bias", "ubrmse")
-_BINS = 70
-
-
-def scatter(panels: Mapping[str, Mapping[str, tuple[NDArray[Any], NDArray[Any]]]]) -> Figure:
-    """Predicted against observed, a row for each scenario and a panel for each model, pairs counted in bins.
-
-    ``panels``: scenario -> model -> predicted and observed, paired. The scores in a panel are of all its pairs
-    pooled, as in the paper's Figure 3, not medians over stations.
-    """
-    models = list(dict.fromkeys(model for of in panels.values() for model in of))
-    figure = Figure(figsize=(2.7 * len(models) + 1.0, 2.7 * len(panels) + 0.3), layout="compressed")
-    axes = figure.subplots(len(panels), len(models), squeeze=False, sharex=True, sharey=True)
-    every = [values for of in panels.values() for pair in of.values() for values in pair if len(values)]
-    top = 1.1 * max(float(np.percentile(values, 99.9)) for values in every)
-    edges = np.linspace(0, top, _BINS)
-    counts = {}
-    for row, (scenario, of) in enumerate(panels.items()):
-        for column, model in enumerate(models):
-            axis = axes[row, column]
-            if model not in of:
-                axis.set_axis_off()
-                continue
-            p, o = of[model]
-            counts[row, column] = np.histogram2d(o, p, bins=[edges, edges])[0].T
-            axis.text(
-                0.03,
-                0.97,
-                _pooled(p, o),
-                transform=axis.transAxes,
-                va="top",
-                fontsize=7,
-                bbox={"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 1},
-            )
-            axis.plot([0, top], [0, top], color="black", linewidth=0.8)
-            axis.set_aspect("equal")
-            axis.tick_params(labelsize=7)
-            if row == 0:
-                axis.set_title(name_of(model), fontsize=9)
-        axes[row, 0].set_ylabel(f"{scenario}\npredicted [m³ m⁻³]", fontsize=8)
-    for axis in axes[-1]:
-        axis.set_xlabel("observed [m³ m⁻³]", fontsize=8)
-    norm = LogNorm(1, max(2.0, *(of.max() for of in counts.values())))
-    for place, of_bin in counts.items():
-        drawn = axes[place].pcolormesh(edges, edges, np.where(of_bin > 0, of_bin, np.nan), norm=norm, cmap="viridis")
-    colour_bar(figure, drawn, axes, "pairs in a bin")
-    return figure
 
 
 def station_overview(stations: pd.DataFrame, chosen: Mapping[str, str]) -> Figure:
@@ -356,21 +309,6 @@ def _legend(figure: Figure, models: Sequence[str]) -> None:
     colours = colours_of(models)
     handles = [Patch(facecolor=colours[model], label=name_of(model)) for model in models]
     figure.legend(handles=handles, loc="outside upper center", ncols=len(models), fontsize=8, frameon=False)
-
-
-def colour_bar(figure: Figure, drawn: Any, axes: Any, label: str, **options: Any) -> None:
-    """Add the bar of what is drawn in colours, with small numbers."""
-    bar = figure.colorbar(drawn, ax=axes, shrink=0.85, pad=0.01, **options)
-    bar.set_label(label, fontsize=8)
-    bar.ax.tick_params(labelsize=7)
-
-
-def _pooled(predicted: NDArray[Any], observed: NDArray[Any]) -> str:
-    """Scores of pairs of all stations together."""
-    centre = observed.mean()
-    m = moments(predicted - centre, observed - centre).sum(axis=0)
-    errors = f"RMSE {rmse(m):.3f}\nbias {bias(m):+.3f}\nubRMSE {ubrmse(m):.3f}"
-    return f"R {pearson_r(m):.2f}\n{errors}\nn {len(observed):,}"
 
 
 def _geographic(axis: Any, lat: NDArray[Any]) -> None:

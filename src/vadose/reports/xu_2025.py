@@ -19,6 +19,7 @@ from vadose.evaluation.station_strata import class_order, strata_of_table
 from vadose.reports import map_plots, series_plots
 from vadose.reports import xu_2025_tables as tables
 from vadose.reports.contents import Absent, Content, write_contents
+from vadose.reports.scatter import scatter
 
 _CHOSEN = 8
 
@@ -240,10 +241,13 @@ def _scatter(study: _Study) -> Figure:
         samples = common_samples(of).values
         observed = of.observed.transpose("station", "time").values[samples]
         panels[scenario] = {
-            model: (of.predicted.sel(model=model).transpose("station", "time").values[samples], observed)
+            series_plots.name_of(model): (
+                of.predicted.sel(model=model).transpose("station", "time").values[samples],
+                observed,
+            )
             for model in study.shown(scenario)
         }
-    return series_plots.scatter(panels)
+    return scatter(panels)
 
 
 def _overview(study: _Study) -> Figure:
