@@ -39,6 +39,7 @@ import torch
 import xarray as xr
 from downscaling_speed import forget
 from full_map import settle
+from paper_predictors import DAILY, FIXED
 
 import vadose.predict.apply
 import vadose.predict.members
@@ -52,29 +53,6 @@ from vadose.models.inputs import Channels
 from vadose.predict.forecast import forecast
 from vadose.samples.windows import Samples
 
-DAILY = (
-    "tb_h_filled",
-    "tb_v_filled",
-    "albedo_filled",
-    "roughness_coefficient_filled",
-    "vegetation_opacity_filled",
-    "vegetation_water_content_filled",
-    "surface_temperature_filled",
-    "precipitation",
-    "transformed_swir_filled",
-)
-FIXED = (
-    "sand_fraction_5cm",
-    "silt_fraction_5cm",
-    "clay_fraction_5cm",
-    "bulk_density_5cm",
-    "land_cover",
-    "elevation",
-    "aspect_cosine",
-    "aspect_sine",
-    "curvature",
-    "flow_accumulation",
-)
 CHANNELS = Channels(DAILY, FIXED)
 LOOK_BACK, WINDOW, STRIDE, PART = 3, 8, 2, 72
 PARTS = {

@@ -22,28 +22,11 @@ from vadose.evaluation.metrics import moments, rmse
 from vadose.evaluation.paired import score as score_sites
 from vadose.gapfill import ClimatologyAR1, Filler, Interpolation, Series, series_of, withhold
 from vadose.gapfill.cru import ContinuousRecurrentUnit
-from vadose.products import PRODUCTS
+from vadose.products import PRODUCTS, conusv4f1
 
-WEATHER = [
-    "precipitation",
-    "air_temperature",
-    "specific_humidity",
-    "shortwave_radiation",
-    "longwave_radiation",
-    "eastward_wind",
-    "northward_wind",
-]
-STATIC = [
-    "clay_fraction",
-    "sand_fraction",
-    "silt_fraction",
-    "bulk_density",
-    "soil_water_capacity",
-    "ndvi",
-    "albedo",
-    "roughness_coefficient",
-    "water_fraction",
-]
+WEATHER = [name for name, _ in conusv4f1.FORCING.values()]
+CLASSES = {"land_cover", "dense_vegetation", "extraordinary_surface"}
+STATIC = [name for name, _ in conusv4f1.CONSTANTS.values() if name not in CLASSES]
 UNSEEN = 82
 MIN_PAIRS = 10
 QUANTILES = {50: 0.67449, 90: 1.64485}

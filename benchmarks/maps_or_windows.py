@@ -28,6 +28,7 @@ import numpy as np
 import pandas as pd
 import torch
 import xarray as xr
+from paper_predictors import DAILY, FIXED
 
 from vadose.cube import open_cube
 from vadose.door.days import Period
@@ -38,32 +39,7 @@ from vadose.samples.windows import Samples
 from vadose.training.forecasters import ForecastTask, Optimisation, Plan, train
 
 OBSERVED = "soil_moisture_0_10cm"
-CHANNELS = Channels(
-    (
-        "tb_h_filled",
-        "tb_v_filled",
-        "albedo_filled",
-        "roughness_coefficient_filled",
-        "vegetation_opacity_filled",
-        "vegetation_water_content_filled",
-        "surface_temperature_filled",
-        "precipitation",
-        "transformed_swir_filled",
-    ),
-    (
-        "sand_fraction_5cm",
-        "silt_fraction_5cm",
-        "clay_fraction_5cm",
-        "bulk_density_5cm",
-        "land_cover",
-        "elevation",
-        "aspect_cosine",
-        "aspect_sine",
-        "curvature",
-        "flow_accumulation",
-    ),
-    target=f"{OBSERVED}_filled",
-)
+CHANNELS = Channels(DAILY, FIXED, target=f"{OBSERVED}_filled")
 LOOK_BACK, WINDOW, STRIDE, BATCH = 3, 8, 2, 32
 DAYS = 31
 
