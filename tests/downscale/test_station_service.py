@@ -9,6 +9,7 @@ import pytest
 import xarray as xr
 
 from vadose.artefact import made_from
+from vadose.door import as_stations, open_store
 from vadose.errors import VadoseError
 from vadose.models.mmnet import Features
 from vadose.predict import fill_station as module
@@ -18,6 +19,7 @@ from vadose.training.station_days import DownscalingNetwork, Fitting, fit
 
 FEATURES = Features(("clay_fraction", "season_sine", "season_cosine"), ("precipitation",), days=10)
 DAYS = 1500
+FILLED = ("soil_moisture_filled", "soil_moisture_filled_low", "soil_moisture_filled_high")
 NETWORK: dict[str, Any] = {"name": "mlp", "inputs": FEATURES.to_dict()}
 GONE = np.zeros(DAYS, bool)
 GONE[:100] = GONE[1300:] = True
@@ -50,6 +52,7 @@ def table_of(stations: int = 4, seed: int = 0) -> xr.Dataset:
             "station": np.array([f"SCAN:{k}" for k in range(stations)], object),
             "time": pd.date_range("2016-01-01", periods=DAYS),
             "lat": ("station", np.full(stations, 40.0)),
+            "lon": ("station", np.full(stations, -100.0)),
         },
         {"dataset": "made up", "simulated": "true"},
     )
@@ -78,14 +81,14 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> xr.Dataset:
 
 
 def series_of(out: Path) -> xr.Dataset:
-    return xr.open_zarr(out / "series.zarr", consolidated=False).load()
+    return open_store(out / "series.zarr").load().isel(station=0, layer=0)
 
 
 def test_observations_are_kept_and_every_other_day_says_where_it_comes_from(
     table: xr.Dataset, found: xr.Dataset
 ) -> None:
     known = np.isfinite(table.soil_moisture.values[1])
-    for name in ("soil_moisture", "soil_moisture_low", "soil_moisture_high"):
+    for name in ("soil_moisture", *FILLED):
         np.testing.assert_array_equal(found[name].values[known], table.soil_moisture.values[1, known].astype(float))
     expected = np.where(
         known, "observed", np.where((np.arange(DAYS) < 100) | (np.arange(DAYS) >= 1300), "extended", "filled")
@@ -94,11 +97,13 @@ def test_observations_are_kept_and_every_other_day_says_where_it_comes_from(
     origin = np.array(ORIGINS)[found.origin.values]
     np.testing.assert_array_equal(origin, expected)
     estimated = np.isin(origin, ("filled", "extended"))
-    assert np.isnan(found.soil_moisture.values[origin == "unknown"]).all()
-    assert (found.soil_moisture_low < found.soil_moisture).values[estimated].all()
-    assert (found.soil_moisture_high > found.soil_moisture).values[estimated].all()
+    assert np.isnan(found.soil_moisture_filled.values[origin == "unknown"]).all()
+    assert (found.soil_moisture_filled_low < found.soil_moisture_filled).values[estimated].all()
+    assert (found.soil_moisture_filled_high > found.soil_moisture_filled).values[estimated].all()
     assert found.attrs["station"] == "SCAN:1"
-    assert found.soil_moisture_low.attrs["long_name"] == "volumetric soil moisture, lower end of the 90 % interval"
+    assert (
+        found.soil_moisture_filled_low.attrs["long_name"] == "volumetric soil moisture, lower end of the 90 % interval"
+    )
     assert found.origin.attrs["flag_meanings"] == "observed filled extended unknown"
 
 
@@ -107,9 +112,9 @@ def test_gaps_are_filled_better_than_by_the_network_and_intervals_hold(table: xr
     rmse, inside, width = {}, {}, {}
     for number, origin in enumerate(ORIGINS[1:3], 1):
         here = found.origin.values == number
-        error = (found.soil_moisture.values - truth)[here]
+        error = (found.soil_moisture_filled.values - truth)[here]
         rmse[origin] = np.sqrt(np.mean(error**2))
-        ends = found.soil_moisture_low.values[here], found.soil_moisture_high.values[here]
+        ends = found.soil_moisture_filled_low.values[here], found.soil_moisture_filled_high.values[here]
         inside[origin] = np.mean((ends[0] <= truth[here]) & (truth[here] <= ends[1]))
         width[origin] = np.mean(ends[1] - ends[0])
     alone = np.sqrt(np.mean((table.network.values[1] - truth)[GONE] ** 2))
@@ -126,12 +131,12 @@ def test_gaps_are_filled_better_than_by_the_network_and_intervals_hold(table: xr
 
 
 def test_the_interval_widens_away_from_the_observations(table: xr.Dataset, found: xr.Dataset, tmp_path: Path) -> None:
-    width = (found.soil_moisture_high - found.soil_moisture_low).values
+    width = (found.soil_moisture_filled_high - found.soil_moisture_filled_low).values
     assert width[1300] < width[1310] < width[1400]
     assert width[150] < width[160]
     assert width[169] < width[160]
     causal = series_of(fill_station(table, "SCAN:1", tmp_path / "C", network=NETWORK, level=0.9, mode="causal"))
-    width = (causal.soil_moisture_high - causal.soil_moisture_low).values
+    width = (causal.soil_moisture_filled_high - causal.soil_moisture_filled_low).values
     assert width[150] < width[160] < width[169]
 
 
@@ -224,7 +229,7 @@ def test_files_agree_and_are_made_once(table: xr.Dataset, tmp_path: Path) -> Non
     options: dict[str, Any] = {"network": NETWORK, "level": 0.9, "made_of": {"table": "abc", "network": "def"}}
     out = fill_station(table, "SCAN:1", tmp_path / "S", **options)
     found, frame = series_of(out), pd.read_csv(out / "series.csv", index_col="date", parse_dates=True)
-    np.testing.assert_allclose(frame.soil_moisture, found.soil_moisture.values, atol=5.1e-5)
+    np.testing.assert_allclose(frame.soil_moisture, found.soil_moisture_filled.values, atol=5.1e-5)
     assert list(frame.origin) == [ORIGINS[k] for k in found.origin.values]
     assert frame.index[0] == pd.Timestamp("2016-01-01")
     assert list(frame.columns) == ["soil_moisture", "soil_moisture_low", "soil_moisture_high", "predicted", "origin"]
@@ -247,7 +252,28 @@ def test_with_a_network_learnt_for_it(tmp_path: Path) -> None:
 
     found = series_of(fill_station(table, "SCAN:1", tmp_path / "S", network=learn, level=0.9))
     assert found.attrs["rmse_filled_withheld"] < 0.03
-    assert np.isfinite(found.soil_moisture.values[6:1455]).all()
+    assert np.isfinite(found.soil_moisture_filled.values[6:1455]).all()
+
+
+def test_a_filled_station_is_a_station_store_also_one_of_an_earlier_version(
+    table: xr.Dataset, found: xr.Dataset, tmp_path: Path
+) -> None:
+    table.attrs |= {"layer": "0-10 cm", "layer_depths": '{"0-10 cm": 5}'}
+    out = fill_station(table, "SCAN:1", tmp_path / "S", network=NETWORK, level=0.9)
+    store = open_store(out / "series.zarr")
+    assert as_stations(store, "series").soil_moisture.dims == ("station", "layer", "time")
+    assert (store.attrs["layer_depths"], store.station.item(), float(store.lat[0])) == (
+        '{"0-10 cm": 5}',
+        "SCAN:1",
+        40.0,
+    )
+    np.testing.assert_array_equal(store.soil_moisture.values[0, 0], table.soil_moisture.values[1])  # no estimates
+    before = found.drop_vars(["station", "layer", "soil_moisture"])
+    before = before.rename({name: name.replace("_filled", "") for name in FILLED})
+    before.to_zarr(tmp_path / "before.zarr", zarr_format=3, consolidated=False)
+    again = open_store(tmp_path / "before.zarr")
+    assert as_stations(again, "series").sizes["station"] == 1
+    xr.testing.assert_equal(again.isel(station=0, layer=0).load(), found.drop_vars("network", errors="ignore"))
 
 
 def test_says_what_is_wrong(table: xr.Dataset, tmp_path: Path) -> None:

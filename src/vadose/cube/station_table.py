@@ -107,7 +107,7 @@ def build_station_table(
     moisture = [name for name in ("soil_moisture", "soil_moisture_causal") if name in stations]
     table = xr.Dataset(
         {name: stations[name].sel(layer=layer).reset_coords(drop=True) for name in moisture},
-        attrs={key: stations.attrs[key] for key in ("dataset", "day_boundary", "simulated")}
+        attrs={key: stations.attrs[key] for key in ("dataset", "day_boundary", "simulated", "layer_depths")}
         | {"mode": "causal", "layer": layer},
     )
     daily = [str(name) for name in stations.data_vars if stations[name].dims == ("station", "time")]

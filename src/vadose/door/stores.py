@@ -25,4 +25,15 @@ def open_store(store: Path) -> xr.Dataset:
     if not any((store / name).exists() for name in ("zarr.json", ".zgroup")):
         raise VadoseError(f"{store}: no Zarr store there; make one with 'vadose forecast' or 'vadose stations'")
     check_chunks(store)
-    return as_stored(xr.open_zarr(store, consolidated=False, decode_coords="all"))
+    return _as_station_store(as_stored(xr.open_zarr(store, consolidated=False, decode_coords="all")))
+
+
+def _as_station_store(series: xr.Dataset) -> xr.Dataset:
+    """A filled station of an earlier version (time,) as a station store; other data sets as they are."""
+    if "station" not in series.attrs or set(series.dims) != {"time"} or "origin" not in series:
+        return series
+    filled = {name: name.replace("soil_moisture", "soil_moisture_filled") for name in map(str, series.data_vars)}
+    observed = series.soil_moisture.where(series.origin == 0)
+    station = {"station": [series.attrs["station"]], "layer": ["0-10 cm"]}
+    found = series.rename(filled).assign(soil_moisture=observed).expand_dims(station)
+    return found.assign_coords({name: ("station", [float(found[name])]) for name in ("lat", "lon") if name in found})

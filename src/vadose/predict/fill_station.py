@@ -22,6 +22,9 @@ from vadose.variables import describe
 Array = NDArray[np.floating]
 Mask = NDArray[np.bool_]
 Learn = Callable[[Mask], dict[str, Any]]
+ABOUT = ("dataset", "simulated", "day_boundary", "layer", "layer_depths")
+"""Attributes of a table that are those of a series in it, too."""
+FILLED = "soil_moisture_filled"
 ORIGINS = ("observed", "filled", "extended", "unknown")
 GAPS = (3, 10, 30, 60)
 """Days of the gaps withheld, in turn."""
@@ -65,7 +68,7 @@ def fill_station(
     station
         Its name.
     out
-        Folder to write: ``series.csv``, ``series.zarr``, ``series.png``; left alone where it was made of the same.
+        Folder to write: ``series.zarr``, ``series.csv``, ``series.png``; left alone where it was made of the same.
     network
         A checkpoint that has not learnt from the station (or see ``learnt_until``), or a function that learns one
         from the station-days (station, time) it is given: all of the table's without the gaps withheld.
@@ -85,11 +88,13 @@ def fill_station(
     Returns
     -------
     Path
-        ``out``. The series has, over time, ``soil_moisture``, ``soil_moisture_low`` and ``soil_moisture_high``
-        [m3 m-3], which on observed days are the observation; ``origin``: observed, filled (between the first and
-        the last observation), extended, or unknown where less than half of the weather of the last 30 days is
-        known; ``predicted``, the network's own estimate. Attributes say how many gaps were withheld, and the RMSE
-        in them.
+        ``out``. ``series.zarr`` is a station store (station, layer, time) as of `vadose.stations.build_stations`:
+        ``soil_moisture`` [m3 m-3] are the observations, which alone are scored against. Beside it stand
+        ``soil_moisture_filled`` with the ends of its interval, ``soil_moisture_filled_low`` and
+        ``soil_moisture_filled_high``, which on observed days are the observation; ``origin``: observed, filled
+        (between the first and the last observation), extended, or unknown where less than half of the weather of
+        the last 30 days is known; ``predicted``, the network's own estimate. Attributes say how many gaps were
+        withheld, and the RMSE in them. In ``series.csv`` the filled series is called ``soil_moisture``.
 
     Raises
     ------
@@ -136,24 +141,25 @@ def fill_station(
     with writing(out) as scratch:
         scratch.mkdir()
         note_inputs(scratch, **inputs)
-        _csv(dataset).to_csv(scratch / "series.csv", float_format="%.4f")
         dataset.to_zarr(scratch / "series.zarr", mode="w", zarr_format=3, consolidated=False)
-        draw_station(dataset).savefig(scratch / "series.png", dpi=130)
+        of_station = dataset.isel(station=0, layer=0)
+        _csv(of_station).to_csv(scratch / "series.csv", float_format="%.4f")
+        draw_station(of_station).savefig(scratch / "series.png", dpi=130)
     return out
 
 
 def draw_station(series: xr.Dataset) -> Figure:
-    """The series with its intervals, observed, filled and extended days told apart."""
+    """The filled series (time,) with its intervals, observed, filled and extended days told apart."""
     figure = Figure(figsize=(11, 3.6), layout="constrained")
     axis = figure.subplots()
     for number, origin in enumerate(ORIGINS[:3]):
         part = series.where(series.origin == number)
-        if not part.soil_moisture.notnull().any():
+        if not part.soil_moisture_filled.notnull().any():
             continue
         if origin != "observed":
-            ends = part.soil_moisture_low, part.soil_moisture_high
+            ends = part.soil_moisture_filled_low, part.soil_moisture_filled_high
             axis.fill_between(part.time, *ends, color=_COLOURS[origin], alpha=0.25, linewidth=0)
-        axis.plot(part.time, part.soil_moisture, color=_COLOURS[origin], linewidth=0.8, label=origin)
+        axis.plot(part.time, part.soil_moisture_filled, color=_COLOURS[origin], linewidth=0.8, label=origin)
     axis.set_title(f"{series.attrs['station']}: soil moisture with intervals of {100 * series.attrs['level']:.3g} %")
     axis.set_ylabel("soil moisture [m³ m⁻³]")
     axis.set_ylim(0, None)
@@ -244,11 +250,11 @@ def _joined(
     mean, std = (values[:, 0, 0] for values in filler.fit(whole).predict(whole, mode))
     origin = _origin(observed, predicted)
     estimated = np.maximum(predicted + mean, 0.0)
-    series = {"soil_moisture": np.where(origin == 0, observed, estimated)}
+    series = {"soil_moisture": observed, FILLED: np.where(origin == 0, observed, estimated)}
     for kind, calibration in half.items():
         ends = interval(estimated, std, calibration, level)
-        for name, end in zip(("soil_moisture_low", "soil_moisture_high"), ends, strict=True):
-            before = series.get(name, series["soil_moisture"])
+        for name, end in zip((f"{FILLED}_low", f"{FILLED}_high"), ends, strict=True):
+            before = series.get(name, series[FILLED])
             series[name] = np.where(origin == ORIGINS.index(kind), end, before)
     told: dict[str, Any] = {
         f"rmse_{kind}_withheld": float(np.sqrt(np.mean(error**2))) for kind, error in errors.items()
@@ -272,12 +278,21 @@ def _origin(observed: Array, predicted: Array) -> NDArray[np.int8]:
 def _dataset(
     table: xr.Dataset, here: int, series: Mapping[str, Array], level: float, told: Mapping[str, Any]
 ) -> xr.Dataset:
-    station = table.isel(station=here)
-    of_time = {"time": table.time.values}
-    place = {name: station[name].values for name in ("lat", "lon") if name in station.coords}
-    dataset = describe(xr.Dataset({name: ("time", values) for name, values in series.items()}, of_time | place))
+    dims = ("station", "layer", "time")
+    station = table.isel(station=[here])
+    about = {"layer": "0-10 cm", **{key: table.attrs[key] for key in ABOUT if key in table.attrs}}
+    coords = {
+        "station": station.station.values.astype(object),
+        "layer": np.array([about["layer"]], object),
+        "time": table.time.values,
+        **{
+            name: station[name].variable for name in ("network", "lat", "lon", "elevation") if name in station.variables
+        },
+    }
+    values = {name: (dims, of_time[None, None]) for name, of_time in series.items()}
+    dataset = describe(xr.Dataset(values, coords))
     for end, what in (("low", "lower"), ("high", "upper")):
-        dataset[f"soil_moisture_{end}"].attrs["long_name"] = (
+        dataset[f"{FILLED}_{end}"].attrs["long_name"] = (
             f"volumetric soil moisture, {what} end of the {100 * level:g} % interval"
         )
     dataset.predicted.attrs = {"long_name": "volumetric soil moisture by the network alone", "units": "m3 m-3"}
@@ -286,12 +301,12 @@ def _dataset(
         "flag_values": list(range(len(ORIGINS))),
         "flag_meanings": " ".join(ORIGINS),
     }
-    about = {key: table.attrs[key] for key in ("dataset", "simulated", "day_boundary") if key in table.attrs}
-    dataset.attrs = {"station": str(station.station.item()), **about, **told}
+    dataset.attrs = {"station": str(coords["station"][0]), **about, **told}
     return dataset
 
 
 def _csv(series: xr.Dataset) -> pd.DataFrame:
-    frame = series.drop_vars(set(series.coords) - {"time"}).to_dataframe()
+    frame = series.drop_vars({*series.coords, "soil_moisture"} - {"time"}).to_dataframe()
+    frame = frame.rename(columns=lambda name: name.replace(FILLED, "soil_moisture"))
     frame["origin"] = [ORIGINS[number] for number in frame.origin]
     return frame.rename_axis("date")
