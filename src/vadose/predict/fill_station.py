@@ -280,14 +280,13 @@ def _dataset(
 ) -> xr.Dataset:
     dims = ("station", "layer", "time")
     station = table.isel(station=[here])
+    of_station = {name for name, values in station.variables.items() if values.dims == ("station",)}
     about = {"layer": "0-10 cm", **{key: table.attrs[key] for key in ABOUT if key in table.attrs}}
     coords = {
         "station": station.station.values.astype(object),
         "layer": np.array([about["layer"]], object),
         "time": table.time.values,
-        **{
-            name: station[name].variable for name in ("network", "lat", "lon", "elevation") if name in station.variables
-        },
+        **{name: station[name].variable for name in ("network", "lat", "lon", "elevation") if name in of_station},
     }
     values = {name: (dims, of_time[None, None]) for name, of_time in series.items()}
     dataset = describe(xr.Dataset(values, coords))
