@@ -52,6 +52,7 @@ from vadose.models.convlstm import ConvLSTM
 from vadose.models.inputs import Channels
 from vadose.predict.forecast import forecast
 from vadose.samples.windows import Samples
+from vadose.variables import variable
 
 CHANNELS = Channels(DAILY, FIXED)
 LOOK_BACK, WINDOW, STRIDE, PART = 3, 8, 2, 72
@@ -70,14 +71,18 @@ def random_cube(path: Path, shape: tuple[int, int], days: pd.DatetimeIndex) -> N
     store = Store(path, grid)
     store.create({})
     store.set_days(days)
+
+    def drawn(name: str, *shape: int) -> np.ndarray:
+        known = variable(name)
+        return rng.random(shape, np.float32) + np.float32(max(known.valid_range[0], 0) if known else 0)
+
     for name in (*DAILY, "soil_moisture"):
         store.add(name, len(days))
         for day in range(len(days)):
-            values = rng.random((1, *shape), np.float32)
-            store.write(name, store.rounded(name, values), slice(day, day + 1))
+            store.write(name, store.rounded(name, drawn(name, 1, *shape)), slice(day, day + 1))
     for name in FIXED:
         store.add(name, None)
-        store.write(name, rng.random(shape, np.float32), None)
+        store.write(name, drawn(name, *shape), None)
     group = store.open()
     group.create_array("mask", data=np.ones(shape, bool), dimension_names=("y", "x"))
     said = {"dataset": "random", "layer": "0-10 cm", "simulated": "true", **provenance(seed=0)}
