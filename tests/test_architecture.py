@@ -45,7 +45,16 @@ MAY_IMPORT: dict[str, set[str]] = {
 KNOW_NOTHING_OF_US = {"models"}
 # Libraries that only these stages, or files, may know.
 ONLY_IN = {
-    "torch": {"artefact/checkpoint", "gapfill", "models", "samples", "training", "predict", "experiments"},
+    "torch": {
+        "artefact/checkpoint",
+        "parallel/running",
+        "gapfill",
+        "models",
+        "samples",
+        "training",
+        "predict",
+        "experiments",
+    },
     "pydantic": {"experiments"},
     "matplotlib": {"stations", "cube", "predict", "reports"},
     "typer": {"cli"},

@@ -56,6 +56,10 @@ def test_help_comes_without_loading_torch() -> None:
     [
         (["build", "nowhere"], "nowhere: no such file or folder"),
         (
+            ["forecast", "run", "cube.zarr", "--init", "latest", "--precision", "int8"],
+            "precision is 'int8'; expected one of auto, float32, bfloat16",
+        ),
+        (
             ["train", "cube.zarr", "--experiment", "connus"],
             "no such file, nor one of the built-in",
         ),

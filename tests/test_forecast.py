@@ -385,11 +385,11 @@ def test_a_large_map_in_tiles_is_the_map(
     days = {"first": "2015-07-01", "last": "2015-07-02"}
     whole = forecast(run / "final.pt", small_cube, tmp_path / "whole.zarr", **days)  # type: ignore[arg-type]
     calls = []
-    monkeypatch.setattr("vadose.predict.apply.TILE", 3)
+    monkeypatch.setattr("vadose.predict.apply.PIECE", 30)
     tiles = "vadose.predict.apply.predict_tiles"
     monkeypatch.setattr(tiles, lambda *a, **k: calls.append(k) or predict_tiles(*a, **k))
     tiled = forecast(run / "final.pt", small_cube, tmp_path / "tiled.zarr", **days)  # type: ignore[arg-type]
-    assert calls == [{"tile": 3, "halo": 1}] * 2
+    assert calls == [{"tile": (4, 3), "halo": 1}] * 2
     one, other = (xr.open_zarr(path, consolidated=False).load() for path in (whole, tiled))
     for name in ("soil_moisture", "soil_moisture_std"):
         np.testing.assert_allclose(one[name], other[name], atol=1e-6)

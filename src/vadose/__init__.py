@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from vadose.errors import VadoseError
     from vadose.evaluation import METRICS, Scores
     from vadose.models import MODELS
+    from vadose.parallel.running import Running
     from vadose.products import PRODUCTS
 
 _FROM = {
@@ -24,6 +25,7 @@ _FROM = {
     "METRICS": "vadose.evaluation",
     "MODELS": "vadose.models",
     "PRODUCTS": "vadose.products",
+    "Running": "vadose.parallel.running",
     "Scores": "vadose.evaluation",
     "VadoseError": "vadose.errors",
 }
@@ -32,6 +34,7 @@ __all__ = [
     "METRICS",
     "MODELS",
     "PRODUCTS",
+    "Running",
     "Scores",
     "VadoseError",
     "build",

@@ -10,6 +10,7 @@ import xarray as xr
 
 from vadose.errors import VadoseError
 from vadose.parallel.progress import Progress, silent
+from vadose.parallel.running import Running
 
 if TYPE_CHECKING:
     from vadose.cube import Recipe
@@ -95,9 +96,7 @@ def read(path: PathLike, product: str | None = None, **options: Any) -> xr.Datas
     name = product or identify(Path(path))
     data = PRODUCTS[name].read(Path(path), **options)
     if not isinstance(data, xr.Dataset):
-        raise VadoseError(
-            f"{path}: {PRODUCTS[name].title} holds many data sets; build a store of them: vadose stations"
-        )
+        raise VadoseError(f"{path}: {PRODUCTS[name].title} holds many data sets; build a store: vadose stations")
     return data
 
 
@@ -242,6 +241,7 @@ def forecast(
     above: Mapping[str, Store] | None = None,
     climatology: Days | None = None,
     hindsight: bool = False,
+    running: Running = Running(),
     workers: int = 1,
     scheduler: str | None = None,
     progress: Progress = silent,
@@ -252,10 +252,9 @@ def forecast(
     ----------
     run, cube
         Folder of a trained run (uses ``final.pt``), or one of its checkpoints; a cube or its path.
-    init
-        Day of issue (last day with data); first and last day of issue; or ``'latest'``, the cube's last day.
-    out
-        Output store. Default: ``forecasts/RUN_FIRST_LAST.zarr``.
+    init, out
+        Day of issue (last day with data); first and last day of issue; or ``'latest'``, the cube's last day. Output
+        store (default: ``forecasts/RUN_FIRST_LAST.zarr``).
     weather, member
         Granules (files, folders) of the GEFS or GFS run of the day after ``init``; its ensemble member, or ``'mean'``.
     above
@@ -263,8 +262,8 @@ def forecast(
     climatology, hindsight
         First and last day of the local climatology: adds percentiles and drought classes. ``hindsight`` allows days
         after the first day of issue.
-    workers, scheduler
-        Processes on this machine, or the address of a Dask scheduler.
+    running, workers, scheduler
+        How networks run, such as ``vd.Running(precision="float32")``; processes, or the address of a Dask scheduler.
 
     Returns
     -------
@@ -313,6 +312,7 @@ def forecast(
         above={name: _opened(store) for name, store in (above or {}).items()},
         made_of=made_of,
         finish=finish,
+        running=running,
         workers=workers,
         scheduler=scheduler,
         progress=progress,

@@ -10,10 +10,13 @@ import typer
 from vadose.cli.downscaling import demonstrate_county, downscaling_study
 from vadose.cli.terminal import (
     EXPERIMENTS,
+    Compile,
     Cube,
+    Device,
     ExperimentName,
     Out,
     OwnModel,
+    Precision,
     Scheduler,
     Workers,
     app,
@@ -29,6 +32,7 @@ from vadose.cli.terminal import (
     stores_above,
 )
 from vadose.errors import VadoseError
+from vadose.parallel.running import Running
 
 # The stages are imported where they are called: help and mistakes come at once, torch later.
 if TYPE_CHECKING:
@@ -96,6 +100,9 @@ def forecast(
     model: OwnModel = None,
     workers: Workers = 1,
     scheduler: Scheduler = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    compile: Compile = None,
     out: Out = Path("forecast.zarr"),
 ) -> None:
     """Forecast soil moisture 1, 3, 7, 14 and 30 days after each day of issue.
@@ -137,6 +144,7 @@ def forecast(
             above=stores_above(above or []),
             climatology=span,
             hindsight=hindsight,
+            running=Running(device, precision, compile),
             workers=workers,
             scheduler=scheduler,
             progress=tell,

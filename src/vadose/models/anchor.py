@@ -89,8 +89,8 @@ class Anchor(nn.Module):
     def _normals(self, inputs: Inputs, first: int) -> tuple[Tensor, Tensor]:
         """Normal of each t0 (B, T - first, 1, H, W) and of its valid days (B, T - first, L, H, W)."""
         history = inputs.history
-        leads = torch.tensor(self.channels.leads)
-        days = torch.arange(first, history.shape[1])
+        leads = torch.tensor(self.channels.leads, device=history.device)
+        days = torch.arange(first, history.shape[1], device=history.device)
         mean = self.moisture.mean[0].float()
         if self.has_normal and inputs.future is not None:
             ahead = inputs.future[:, :, self.channels.future.index(self.normal)]

@@ -78,6 +78,8 @@ class Forecaster(nn.Module):
     keeps_cells = False
     of_each_cell = False
     """Whether the forecast of a cell depends on that cell alone."""
+    gains_by_bfloat16 = False
+    """Whether it was measured to gain by products in bfloat16, see `vadose.parallel.running`."""
 
     def __init__(self, channels: Channels) -> None:
         super().__init__()

@@ -136,6 +136,8 @@ class ConvLSTM(Forecaster):
     torch.Size([2, 5, 8, 8])
     """
 
+    gains_by_bfloat16 = True
+
     def __init__(
         self,
         channels: Channels,

@@ -43,6 +43,10 @@ class Inputs(NamedTuple):
     cell: Tensor
     above: Tensor | None = None
 
+    def to(self, device: str | torch.device) -> "Inputs":
+        """The same on a device."""
+        return Inputs(*(part if part is None else part.to(device) for part in self))  # type: ignore[arg-type]
+
 
 @dataclass(frozen=True)
 class Channels:

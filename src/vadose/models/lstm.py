@@ -72,14 +72,14 @@ class LSTM(Forecaster):
         daily = self.history(self._transformed(self._continued(inputs)))
         static = self.static(inputs.static)
         ahead = daily.shape[1] - days
-        steps = torch.arange(1 - days, 1 + ahead)
+        steps = torch.arange(1 - days, 1 + ahead, device=inputs.day.device)
         time_of_year = season((inputs.day[:, None] + steps).flatten(), height, width)
         time_of_year = time_of_year.reshape(batch, -1, 2, height, width)
         fixed = static[:, None].expand(-1, daily.shape[1], -1, -1, -1)
         sequence = torch.cat([daily, time_of_year, fixed], dim=2).permute(0, 3, 4, 1, 2).flatten(0, 2)
         states, _ = self.lstm(self.embed(sequence))
         if ahead:
-            leads = torch.tensor(self.channels.leads)
+            leads = torch.tensor(self.channels.leads, device=states.device)
             read = self.head(self.dropout(states[:, days - 1 + leads]))[..., 0]
         else:
             read = self.head(self.dropout(states[:, -1]))
@@ -98,7 +98,7 @@ class LSTM(Forecaster):
             elif name.endswith("_observed"):
                 ahead[:, :, position] = 0.0
             elif name.endswith("_age"):
-                ahead[:, :, position] += torch.arange(1, days + 1)[:, None, None]
+                ahead[:, :, position] += torch.arange(1, days + 1, device=ahead.device)[:, None, None]
             elif name != self.channels.target:
                 ahead[:, :, position] = math.nan
         return torch.cat([inputs.history, ahead], dim=1)

@@ -31,6 +31,10 @@ class Fine(NamedTuple):
     snapshot: Tensor
     series: Tensor
 
+    def to(self, device: str | torch.device) -> "Fine":
+        """The same on a device."""
+        return Fine(*(part.to(device) for part in self))
+
 
 @dataclass(frozen=True)
 class Features:

@@ -141,7 +141,8 @@ class Surrogate(Forecaster):
         now = torch.cat([corrected[:, first:], simulated[:, first:days]], -1)
         found = self.from_now(torch.cat([self.dropout(now), fixed[:, first:days]], -1))[:, :, None] + self.from_lead
         if self.from_then is not None:
-            then = torch.arange(first, days)[:, None] + torch.tensor(self.channels.leads)
+            leads = torch.tensor(self.channels.leads, device=simulated.device)
+            then = torch.arange(first, days, device=simulated.device)[:, None] + leads
             found = found + self.from_then(self.dropout(simulated[:, then]))
         if self.from_above is not None and inputs.above is not None:
             above = inputs.above if inputs.above.dim() == 6 else inputs.above[:, None]
@@ -162,7 +163,7 @@ class Surrogate(Forecaster):
 
     def _fixed(self, static: Tensor, day: Tensor, days: int, reach: int, size: tuple[int, int]) -> Tensor:
         """Static fields and the season of each day: (cells, days + reach, S + 2)."""
-        offsets = torch.arange(1 - days, 1 + reach)
+        offsets = torch.arange(1 - days, 1 + reach, device=day.device)
         time_of_year = season((day[:, None] + offsets).flatten(), *size).reshape(len(day), -1, 2, *size)
         fields = static[:, None].expand(-1, days + reach, -1, -1, -1)
         return _by_cell(torch.cat([fields, time_of_year], dim=2))

@@ -1,5 +1,6 @@
 """Whole maps forecast in tiles that overlap by as far as a network sees, so that no seam is left."""
 
+import math
 from collections.abc import Callable, Iterator
 
 import torch
@@ -9,7 +10,9 @@ from vadose.models.inputs import Inputs
 
 
 @torch.no_grad()
-def predict_tiles(model: Callable[[Inputs], Tensor], inputs: Inputs, *, tile: int, halo: int) -> Tensor:
+def predict_tiles(
+    model: Callable[[Inputs], Tensor], inputs: Inputs, *, tile: int | tuple[int, int], halo: int
+) -> Tensor:
     """Forecast a map piece by piece; the same as of the whole at once, in a fraction of its memory.
 
     Each piece is a tile and ``halo`` cells around it, of which the tile is kept. At the border of the map a piece
@@ -25,7 +28,7 @@ def predict_tiles(model: Callable[[Inputs], Tensor], inputs: Inputs, *, tile: in
     inputs
         Of the whole map; slices of it are passed on, and ``cell`` says where each begins.
     tile
-        Edge of what is kept of a piece, in cells.
+        Rows and columns of what is kept of a piece, or the edge of a square.
     halo
         Cells around it.
 
@@ -46,21 +49,58 @@ def predict_tiles(model: Callable[[Inputs], Tensor], inputs: Inputs, *, tile: in
     >>> bool(torch.allclose(tiled, whole, atol=1e-5))
     True
     """
-    if tile < 1 or halo < 0:
+    edges = tile if isinstance(tile, tuple) else (tile, tile)
+    if min(edges) < 1 or halo < 0:
         raise ValueError(f"tile of {tile} cells with a halo of {halo}: a tile has 1 cell at least, a halo 0")
     if getattr(model, "training", False):
         raise ValueError("the model is in training mode, in which tiles differ; call its eval() first")
-    height, width = inputs.history.shape[-2:]
-    rows, columns = (list(_pieces(cells, tile, halo)) for cells in (height, width))
+    shape = inputs.history.shape[-2:]
+    rows, columns = (list(_pieces(cells, edge, halo)) for cells, edge in zip(shape, edges, strict=True))
     out: Tensor | None = None
     for to_rows, of_rows, from_rows in rows:
         for to_columns, of_columns, from_columns in columns:
-            piece = model(_cut(inputs, from_rows, from_columns))
+            piece = model(cut(inputs, from_rows, from_columns))
             if out is None:
-                out = piece.new_empty(*piece.shape[:-2], height, width)
+                out = piece.new_empty(*piece.shape[:-2], *shape)
             out[..., to_rows, to_columns] = piece[..., of_rows, of_columns]
     assert out is not None
     return out
+
+
+def tile_of(shape: tuple[int, int], halo: int, most: int) -> tuple[int, int]:
+    """Rows and columns of the tiles of a map of which least is computed twice.
+
+    Parameters
+    ----------
+    shape
+        Rows and columns of the map.
+    halo
+        Cells around a tile that are computed with it.
+    most
+        Cells of a tile and its halo, at most, where the halo allows.
+
+    Examples
+    --------
+    >>> tile_of((340, 700), halo=8, most=1 << 16), tile_of((340, 700), halo=8, most=1 << 14)
+    ((340, 175), (85, 140))
+    >>> tile_of((40, 50), halo=8, most=1 << 16)
+    (40, 50)
+    """
+
+    def size(tile: int, cells: int) -> int:
+        return min(tile + 2 * halo, cells)
+
+    def computed(tile: tuple[int, int]) -> int:
+        return math.prod(math.ceil(n / edge) * size(edge, n) for edge, n in zip(tile, shape, strict=True))
+
+    tiles = []
+    for parts in range(1, shape[0] + 1):
+        rows = math.ceil(shape[0] / parts)
+        width = most // size(rows, shape[0])
+        widest = shape[1] if width >= shape[1] else max(width - 2 * halo, 1)
+        if width > 2 * halo or rows == 1:
+            tiles.append((rows, math.ceil(shape[1] / math.ceil(shape[1] / widest))))
+    return min(tiles, key=computed)
 
 
 def _pieces(cells: int, tile: int, halo: int) -> Iterator[tuple[slice, slice, slice]]:
@@ -72,7 +112,7 @@ def _pieces(cells: int, tile: int, halo: int) -> Iterator[tuple[slice, slice, sl
         yield slice(first, last), slice(first - start, last - start), slice(start, start + size)
 
 
-def _cut(inputs: Inputs, rows: slice, columns: slice) -> Inputs:
+def cut(inputs: Inputs, rows: slice, columns: slice) -> Inputs:
     """The part of a map in some rows and columns."""
 
     def part(maps: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """A model applied to some days of a cube: to windows that overlap, whole maps, each cell by itself, or sequences."""
 
+import math
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -9,11 +10,13 @@ import torch
 from numpy.typing import NDArray
 
 from vadose.models.inputs import Inputs
-from vadose.models.tiles import predict_tiles
+from vadose.models.tiles import cut, predict_tiles, tile_of
 from vadose.samples.windows import Samples
 
-TILE = 112
-"""Edge of the tiles that a larger map is forecast in [cell]."""
+PIECE = 1 << 16
+"""Cells of the pieces that a larger map is forecast in."""
+EXAMPLE = 64
+"""Edge of a part of a map, or the root of the cells of some windows, that say what rounding does [cell]."""
 CELL_DAYS_AT_ONCE = 1 << 18
 """Cells x days of history given to a model at once."""
 Array = NDArray[np.float32]
@@ -51,6 +54,16 @@ def apply(
     return mean, std
 
 
+def example(samples: Samples, day: int) -> Inputs:
+    """Some of what a network is given of a day: the middle of a map, or windows from all over it."""
+    windows = samples.all_windows(day)
+    if samples.window is None:
+        middle = (slice(max(cells - EXAMPLE, 0) // 2, (cells + EXAMPLE) // 2) for cells in samples.shape)
+        return cut(samples.inputs(windows), *middle)
+    step = max(1, len(windows) * math.prod(samples.size) // EXAMPLE**2)
+    return samples.inputs(windows[::step])
+
+
 def _by_cell(model: Any, samples: Samples, days: Days, columns: list[int]) -> Iterator[Piece]:
     """Each cell by itself, those of several days at once."""
     cells = np.argwhere(samples.mask)
@@ -71,7 +84,7 @@ def _by_sequence(model: Any, samples: Samples, days: Days, columns: list[int], c
     for start in range(0, len(cells), size):
         part = cells[start : start + size]
         both = model.of_days(samples.sequence(part, int(days[0]), int(days[-1])), samples.look_back - 1)
-        mean, std = (values[:, :, columns, 0, 0].permute(1, 2, 0).numpy() for values in both)
+        mean, std = (values[:, :, columns, 0, 0].permute(1, 2, 0).cpu().numpy() for values in both)
         yield (slice(None), slice(None), *part.T), mean, std, (start + len(part)) / len(cells)
 
 
@@ -87,12 +100,12 @@ def _from_map(model: Any, samples: Samples, day: int, columns: list[int]) -> tup
     inputs = samples.inputs(samples.all_windows(day))
     halo = model.reach(samples.look_back)
     # Channels dropped in one tile and not in the next would leave seams.
-    dropping = any(module.training for module in model.modules())
-    if halo is None or dropping or max(samples.shape) <= TILE + 2 * halo:
+    if halo is None or any(module.training for module in model.modules()):
         mean, std = _predicted(model, inputs, columns)
     else:
-        both = predict_tiles(lambda part: torch.stack(model.distribution(part), dim=1), inputs, tile=TILE, halo=halo)
-        mean, std = both[:, 0, columns].float().numpy(), both[:, 1, columns].float().numpy()
+        tile = tile_of(samples.shape, halo, PIECE)
+        both = predict_tiles(lambda part: torch.stack(model.distribution(part), dim=1), inputs, tile=tile, halo=halo)
+        mean, std = (both[:, kind, columns].float().cpu().numpy() for kind in (0, 1))
     return np.where(samples.mask, mean[0], np.float32(np.nan)), np.where(samples.mask, std[0], np.float32(np.nan))
 
 
@@ -116,7 +129,7 @@ def _from_windows(model: Any, samples: Samples, day: int, columns: list[int], we
 
 def _predicted(model: Any, inputs: Inputs, columns: list[int]) -> tuple[Array, Array]:
     """Mean and deviation (B, L, H, W) of some leads, the latter NaN where the model has none."""
-    first, second = (part[:, columns].float().numpy() for part in model.distribution(inputs))
+    first, second = (part[:, columns].float().cpu().numpy() for part in model.distribution(inputs))
     return first, second
 
 

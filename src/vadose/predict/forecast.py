@@ -21,6 +21,7 @@ from vadose.errors import VadoseError
 from vadose.features.normals import HARMONIC
 from vadose.models.inputs import NORMAL, Channels
 from vadose.parallel.progress import Progress
+from vadose.parallel.running import Running
 from vadose.parallel.workers import Run, on_workers
 from vadose.predict.apply import Array
 from vadose.predict.issue_days import IssueDays
@@ -43,6 +44,7 @@ def forecast(
     passes: int | None = None,
     made_of: dict[str, Any] | None = None,
     finish: Callable[[xr.Dataset], xr.Dataset] | None = None,
+    running: Running = Running(),
     workers: int = 1,
     scheduler: str | None = None,
     progress: Progress = lambda what, share: None,
@@ -92,6 +94,8 @@ def forecast(
         `vadose.artefact.identity`, where it is known. When left out it is that of the variables the model takes.
     finish
         What is done to the store before it is written, such as `vadose.predict.outlook.with_outlook`.
+    running
+        Where networks run, in which precision and whether compiled; the attribute ``precision`` says which it was.
     workers
         Processes on this machine; with more than one the cube and the stores above have to be opened lazily.
     scheduler
@@ -122,6 +126,7 @@ def forecast(
         "above": {name: identity(store) for name, store in (above or {}).items()},
         "members": [identity(store) for store in of_members or ()],
         "passes": passes,
+        "precision": running.precision,
         "cube": None,
         **(made_of or {}),
     }
@@ -146,15 +151,19 @@ def forecast(
         with on_workers(workers, scheduler) as do:
             if of_members is None:
                 shared = Shared(do, checkpoint) if workers > 1 or scheduler else None
-                mean, std = forecast_days(issue, kept, lambda share: progress(what, share), passes, shared)
+                mean, std = forecast_days(issue, kept, lambda share: progress(what, share), passes, running, shared)
             else:
+                issue.precisions |= {store.attrs["precision"] for store in of_members if "precision" in store.attrs}
                 mean, std = blended(kept, leads, [_values_of(store, issue) for store in of_members])
             absent = _absent(issue, channels, do)
+        for note in issue.notes:
+            progress(f"{what} goes on uncompiled, {note}", 1.0)
         progress(what, 1.0)
         store = _dataset(issue, kept["attributes"], mean, std, absent)
         told = ("weather", "weather_run", "weather_note") if perfect and foretold else ()
         store.attrs |= {key: cube.attrs[key] for key in told} | as_attributes(learnt) | provenance(**inputs)
         store.attrs |= {"place_note": place_note} if place_note else {}
+        store.attrs |= {"precision": " and ".join(sorted(issue.precisions))} if issue.precisions else {}
         if outside := by_variable(issue.outside):
             store.attrs["values_outside"] = json.dumps(outside)
             progress(f"{out.stem}, values outside the valid range taken as missing, {outside}", 1.0)

@@ -17,7 +17,8 @@ from vadose.errors import VadoseError
 from vadose.features.normals import HARMONIC, with_normals
 from vadose.models.inputs import NORMAL, Channels
 from vadose.models.mixture import leave_dropout_on
-from vadose.predict.apply import Array, Report, apply
+from vadose.parallel.running import Running, rounds_little, work_of
+from vadose.predict.apply import Array, Report, apply, example
 from vadose.samples.windows import Samples
 
 
@@ -31,6 +32,8 @@ class IssueDays:
     stride: int
     above: dict[str, xr.Dataset]
     outside: Outside = field(default_factory=Outside)
+    precisions: set[str] = field(default_factory=set)
+    notes: set[str] = field(default_factory=set)
     kept: tuple[Any, Samples] | None = None
 
     def forecast(
@@ -45,6 +48,26 @@ class IssueDays:
             beyond = self.days[:, None] + np.array(self.leads) >= samples.n_days
             mean[beyond] = std[beyond] = np.nan
         return mean, std
+
+    def settled(self, running: Running, model: Any, checkpoint: dict[str, Any], passes: int | None) -> Running:
+        """How a model runs, see `vadose.parallel.running`; one that is no network, as it is, on the processor."""
+        if model.learns == "at_once":
+            return Running("cpu", "float32", compile=False)
+        cells = int(self.cube.mask.sum())
+        if checkpoint["window"]:
+            cells *= max(1, checkpoint["window"] ** 2 // self.stride**2)
+        uses = cells * (len(self.days) + checkpoint["look_back"] - 1)
+        if model.takes == "windows":
+            uses = cells * len(self.days) * checkpoint["look_back"]
+
+        def agrees() -> bool:
+            given = example(self._samples(Channels.from_dict(checkpoint["inputs"]), checkpoint), int(self.days[0]))
+            return model.gains_by_bfloat16 and rounds_little(model.distribution, given)
+
+        found = running.settled(work_of(model, uses * (passes or 1)), agrees)
+        self.precisions.add(found.precision)
+        # Code that is compiled draws masks of dropout of its own.
+        return replace(found, compile=found.compile and not passes)
 
     def dropout_pass(
         self, model: nn.Module, checkpoint: dict[str, Any], number: int, report: Report

@@ -1,6 +1,7 @@
 """Forecasts by the networks of a checkpoint: members of blends, passes with dropout, and the parts workers make."""
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ from vadose.artefact import checkpoint as checkpoint_file
 from vadose.errors import VadoseError
 from vadose.models import from_checkpoint
 from vadose.models.mixture import leave_dropout_on, mixture
+from vadose.parallel.running import Running
 from vadose.parallel.workers import Run
 from vadose.predict.apply import Array, Report
 from vadose.predict.issue_days import IssueDays
@@ -41,7 +43,12 @@ def load_run(path: Path) -> dict[str, Any]:
 
 
 def forecast_days(
-    issue: IssueDays, checkpoint: dict[str, Any], report: Report, passes: int | None, shared: Shared | None
+    issue: IssueDays,
+    checkpoint: dict[str, Any],
+    report: Report,
+    passes: int | None,
+    running: Running,
+    shared: Shared | None,
 ) -> tuple[Array, Array]:
     """Mean and deviation (init_time, lead_time, y, x); the latter NaN where the checkpoint has none.
 
@@ -54,22 +61,24 @@ def forecast_days(
         members = checkpoint["members"]
         reports = _parts(report, len(members))
         each = (
-            forecast_days(issue, member, reports(k), passes, shared and shared.member(k))
+            forecast_days(issue, member, reports(k), passes, running, shared and shared.member(k))
             for k, member in enumerate(members)
         )
         return blended(checkpoint, issue.leads, each)
     model = from_checkpoint(checkpoint)
+    running = issue.settled(running, model, checkpoint, passes)
     if passes and not leave_dropout_on(model):
         raise VadoseError(f"passes with dropout: {checkpoint['name']} has no dropout; forecast it without passes")
     if shared is not None:
         units = _units(len(issue.days), passes, int(issue.cube.mask.sum()) if model.takes == "series" else None)
-        parts = _on_workers(issue, shared, checkpoint, units, report)
+        parts = _on_workers(issue, shared, checkpoint, running, units, report)
         if not passes:
             return _together(issue, parts)
         each = ((mean, std) for _, mean, std in parts)
     elif not passes:
-        return issue.forecast(model, checkpoint, report)
+        return issue.forecast(_prepared(model, running, issue), checkpoint, report)
     else:
+        model = _prepared(model, running, issue)
         reports = _parts(report, passes)
         each = (issue.dropout_pass(model, checkpoint, number, reports(number)) for number in range(passes))
     return mixture(each, draws=True)
@@ -113,31 +122,56 @@ def _units(days: int, passes: int | None, cells: int | None) -> list[_Unit]:
 class _Job:
     """Forecast units by one network of a checkpoint; sent to workers whole."""
 
-    def __init__(self, shared: Shared, issue: IssueDays) -> None:
-        self.path, self.place, self.issue = shared.path.resolve(), shared.place, issue
+    def __init__(self, shared: Shared, issue: IssueDays, running: Running) -> None:
+        self.path, self.place, self.issue, self.running = shared.path.resolve(), shared.place, issue, running
 
-    def __call__(self, unit: _Unit) -> tuple[_Unit, Array, Array, Any]:
+    @cached_property
+    def network(self) -> tuple[dict[str, Any], Any]:
+        """The checkpoint and its network, as it is to run."""
         kept = load_run(self.path)
         for number in self.place:
             kept = kept["members"][number]
-        model = from_checkpoint(kept)
+        return kept, _prepared(from_checkpoint(kept), self.running, self.issue)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "network"}
+
+    def __call__(self, unit: _Unit) -> tuple[_Unit, Array, Array, Any, set[str]]:
+        kept, model = self.network
         if unit.number is not None:
-            return unit, *self.issue.dropout_pass(model, kept, unit.number, _unreported), self.issue.outside
+            return (
+                unit,
+                *self.issue.dropout_pass(model, kept, unit.number, _unreported),
+                self.issue.outside,
+                self.issue.notes,
+            )
         if unit.cells is not None:
             row, column = _cells(self.issue.cube, unit.cells)
             mean, std = self.issue.forecast(model, kept, _unreported, unit.cells)
-            return unit, mean[:, :, row, column], std[:, :, row, column], self.issue.outside
+            return unit, mean[:, :, row, column], std[:, :, row, column], self.issue.outside, self.issue.notes
         part = self.issue.cut(unit.days, kept)
-        return unit, *part.forecast(model, kept, _unreported), part.outside
+        return unit, *part.forecast(model, kept, _unreported), part.outside, self.issue.notes
+
+
+def _prepared(model: Any, running: Running, issue: IssueDays) -> Any:
+    """The model, to run as it is said; why it is not compiled, where that fails, is noted."""
+    running.prepare(model, "of_days" if model.takes == "series" else "distribution", tell=issue.notes.add)
+    return model
 
 
 def _on_workers(
-    issue: IssueDays, shared: Shared, checkpoint: dict[str, Any], units: list[_Unit], report: Report
+    issue: IssueDays,
+    shared: Shared,
+    checkpoint: dict[str, Any],
+    running: Running,
+    units: list[_Unit],
+    report: Report,
 ) -> Iterator[tuple[_Unit, Array, Array]]:
     """Units as workers forecast them."""
-    job = _Job(shared, issue.for_workers(checkpoint))
-    for done, (unit, mean, std, outside) in enumerate(shared.do(job, units), 1):
+    job = _Job(shared, issue.for_workers(checkpoint), running)
+    for done, (unit, mean, std, outside, notes) in enumerate(shared.do(job, units), 1):
         issue.outside |= outside
+        issue.notes |= notes
         yield unit, mean, std
         report(done / len(units))
 

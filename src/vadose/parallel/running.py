@@ -1,0 +1,166 @@
+"""Where a network runs, in which precision, and whether it is compiled."""
+
+import math
+import os
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vadose.errors import VadoseError
+
+PRECISIONS = ("auto", "float32", "bfloat16")
+TOLERANCE = 0.02
+"""Rms of what bfloat16 may round off, in standard deviations of the result."""
+RATES = {"cpu": 7e10, "cuda": 2e13}
+"""Operations a second in float32 as networks run uncompiled, of a core of a processor or of a GPU."""
+SHORT = 5.0
+"""Seconds of work in float32 up to which it stays in float32."""
+COMPILING = 30.0
+"""Seconds of work in float32 that compiling saves about as much of as it takes, which is half a minute."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """Where networks run, in which precision, and whether compiled.
+
+    Attributes
+    ----------
+    device
+        As torch names it, such as ``'cpu'``, ``'cuda'``, ``'cuda:1'``; ``'auto'`` is a GPU where there is one.
+    precision
+        ``'float32'``, or ``'bfloat16'`` for the products of a network. ``'auto'`` takes bfloat16 for more than 5 s of
+        work where the processor or GPU multiplies it (AMX, AVX-512 BF16), the network gains by it, and a part of the
+        result differs from that in float32 by at most 2 % of its standard deviation (rms).
+    compile
+        Whether through `torch.compile`; when left out, for work of half a minute or more, which is about what
+        compiling takes. The code is kept in the user's cache, ``~/.cache/vadose``, or ``TORCHINDUCTOR_CACHE_DIR``.
+
+    Raises
+    ------
+    VadoseError
+        For a precision or device that does not exist.
+
+    Examples
+    --------
+    >>> Running(device="cpu").settled(work=1e9)
+    Running(device='cpu', precision='float32', compile=False)
+    """
+
+    device: str = "auto"
+    precision: str = "auto"
+    compile: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise VadoseError(f"precision is {self.precision!r}; expected one of {', '.join(PRECISIONS)}")
+
+    def settled(self, work: float, agrees: Callable[[], bool] = lambda: False) -> "Running":
+        """The same with nothing left open.
+
+        Parameters
+        ----------
+        work
+            Floating-point operations to do.
+        agrees
+            Whether bfloat16 may be taken, such as `rounds_little`; asked only where all else speaks for it.
+        """
+        device = self._device()
+        kind = device.partition(":")[0]
+        seconds = work / rate(kind)
+        precision = self.precision
+        if precision == "auto":
+            precision = "bfloat16" if seconds > SHORT and multiplies_bfloat16(kind) and agrees() else "float32"
+        compiling = seconds > COMPILING if self.compile is None else self.compile
+        return Running(device, precision, compiling)
+
+    def prepare(self, network: Any, *methods: str, tell: Callable[[str], None] = lambda why: None) -> None:
+        """Bring a network to its device, and put methods in the place of its own that run as this says.
+
+        Their first argument is moved to the device; results stay there. ``tell`` is told why a network is not compiled.
+        """
+        network.to(self.device)
+        for method in methods:
+            plain = getattr(network, method)
+            setattr(network, method, self._running(compiled(plain, tell) if self.compile else plain))
+
+    def _running(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        import torch
+
+        def run(given: Any, *rest: Any) -> Any:
+            kind, rounded = self.device.partition(":")[0], self.precision == "bfloat16"
+            with torch.autocast(kind, torch.bfloat16) if rounded else nullcontext():
+                return method(given.to(self.device), *rest)
+
+        return run
+
+    def _device(self) -> str:
+        import torch
+
+        if self.device == "auto":
+            return "cuda" if torch.cuda.is_available() else "cpu"
+        try:
+            kind = torch.device(self.device).type
+        except RuntimeError as error:
+            raise VadoseError(f"device is {self.device!r}; expected auto, cpu or cuda") from error
+        if kind == "cuda" and not torch.cuda.is_available():
+            raise VadoseError(f"device is {self.device!r}, but torch {torch.__version__} finds no CUDA GPU; take cpu")
+        return self.device
+
+
+def multiplies_bfloat16(kind: str) -> bool:
+    """Whether a processor (``'cpu'``) or GPU (``'cuda'``) has instructions for products in bfloat16."""
+    import torch
+
+    if kind == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    asked = (getattr(torch.cpu, f"_is_{name}_supported", None) for name in ("amx_tile", "avx512_bf16"))
+    return kind == "cpu" and any(ask is not None and ask() for ask in asked)
+
+
+def rate(kind: str) -> float:
+    """Operations a second in float32 as networks run uncompiled."""
+    import torch
+
+    return RATES[kind] * torch.get_num_threads() if kind == "cpu" else RATES.get(kind, math.inf)
+
+
+def rounds_little(method: Callable[..., Any], given: Any, device: str = "cpu") -> bool:
+    """Whether the first of a network's results is the same in bfloat16 as in float32 within the tolerance."""
+    import torch
+
+    with torch.no_grad():
+        exact = method(given)[0]
+        with torch.autocast(device.partition(":")[0], torch.bfloat16):
+            apart = method(given)[0].float() - exact
+    return bool(apart.square().mean().sqrt() <= TOLERANCE * exact.std())
+
+
+def compiled(plain: Callable[..., Any], tell: Callable[[str], None] = lambda why: None) -> Callable[..., Any]:
+    """A function through `torch.compile`; the plain one from the first call on that fails, which ``tell`` is told."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "vadose", "compiled")
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache))
+    chosen: Callable[..., Any] | None = None
+
+    def call(*arguments: Any) -> Any:
+        nonlocal chosen
+        if chosen is plain:
+            return plain(*arguments)
+        import torch
+
+        try:
+            chosen = chosen or torch.compile(plain)
+            return chosen(*arguments)
+        except RuntimeError as error:
+            # One that is not the compiler's comes again below.
+            chosen = plain
+            tell(f"torch.compile failed with {type(error).__name__}")
+            return plain(*arguments)
+
+    return call
+
+
+def work_of(network: Any, uses: float) -> float:
+    """Floating-point operations of a network each of whose weights is used so many times: twice their product."""
+    return 2.0 * uses * float(sum(weights.numel() for weights in network.parameters()))
