@@ -71,7 +71,7 @@ def test_help_comes_without_loading_torch() -> None:
         ),
         (["evaluate", "a.zarr", "--observed", "cube.zarr", "--from", "2016-01-01"], "go together"),
         (["evaluate", "a.zarr", "--observed", "cube.zarr"], "no Zarr store there"),
-        (["report", "nothing"], "nothing: no evaluation there"),
+        (["report", "nothing"], "nothing: not an evaluation"),
         (["study", "conus", "--data", "nowhere"], "nowhere: no such file or folder"),
         (["stations"], "no station files given"),
     ],

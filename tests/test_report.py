@@ -118,7 +118,7 @@ def test_a_page_is_drawn_once(small_cube: xr.Dataset, tmp_path: Path, monkeypatc
 
 
 def test_a_folder_that_is_no_evaluation_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(VadoseError, match="no evaluation there"):
+    with pytest.raises(VadoseError, match="not an evaluation"):
         build_report([tmp_path], tmp_path / "report.html", title="t")
     assert not list(tmp_path.iterdir())
 
@@ -163,21 +163,21 @@ def test_scenarios_are_rows_of_their_own_and_compared(layered: str) -> None:
     assert "forecast weather" in headline
     assert "<small>–</small>" in headline
     assert "the record is shorter than 120 days" in layered
-    gains = part.split("on the same samples</h3>")[1].split("</table>")[0]
+    gains = part.split("baselines and other scenarios</h3>")[1].split("</table>")[0]
     assert '<td>novel S2, without weather</td><td class="text">novel S1</td>' in gains
 
 
 def test_distributions_classes_and_products_show_where_there_are_any(layered: str) -> None:
-    first, second = (part.split("How this was computed")[0] for part in layered.split('<section id="e')[1:])
-    coverage = first.split("Forecast distributions")[1].split("</table>")[0]
+    first, second = (part.split("Methods")[0] for part in layered.split('<section id="e')[1:])
+    coverage = first.split("Probabilistic scores")[1].split("</table>")[0]
     assert "coverage of the central 90 %" in coverage
     assert re.findall(r"persistence</td>.*?>(coverage|CRPS)", coverage) == ["CRPS"]
-    classes = first.split("By kind of cells")[1].split("</table>")[0]
+    classes = first.split("By class of cells")[1].split("</table>")[0]
     assert re.findall(r"<tr><td>(\w+)</td><td>\d", classes)[:2] == ["forest", "grassland"]
-    products = first.split("no forecasts</h3>")[1].split("</table>")[0]
+    products = first.split("(not forecasts)</h3>")[1].split("</table>")[0]
     assert '<td>nldas noah</td><td class="text">analysis, no forecast</td>' in products
-    assert "Forecast distributions" not in second
-    assert "no forecasts</h3>" not in second
+    assert "Probabilistic scores" not in second
+    assert "(not forecasts)</h3>" not in second
 
 
 def test_every_model_has_a_colour_of_its_own() -> None:

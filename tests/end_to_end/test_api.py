@@ -165,7 +165,7 @@ def test_mistakes_are_told_in_a_line(at_hand: Path) -> None:
         vd.train("cube.zarr", "experiment.yaml", run="lstm", out="runs/mine")
     with pytest.raises(vd.VadoseError, match="one day as init"):
         vd.forecast("runs/lstm", xr.Dataset(), init=("2019-06-01", "2019-06-02"), weather=["gefs"])
-    with pytest.raises(vd.VadoseError, match="no evaluation there"):
+    with pytest.raises(vd.VadoseError, match="not an evaluation"):
         vd.Scores(at_hand)
     with pytest.raises(AttributeError, match="no attribute 'forcast'"):
         vd.forcast  # noqa: B018

@@ -128,7 +128,7 @@ def test_every_table_and_figure_is_there(made: tuple[Path, pd.DataFrame]) -> Non
         pixels = imread(out / name)
         assert pixels.shape[1] > 600
         assert pixels[..., :3].std() > 0.02  # something is drawn
-    assert "mmnet (the best by median R, of the scores shown); simulated data" in index.shows["figure5.png"]
+    assert "mmnet (best median R, chosen on these scores); simulated data" in index.shows["figure5.png"]
 
 
 def test_tables_hold_the_scores_of_the_evaluation(made: tuple[Path, pd.DataFrame], evaluation: Path) -> None:
@@ -190,21 +190,21 @@ def test_what_cannot_be_drawn_is_named_with_the_reason(predictions: dict[str, xr
     assert why["table6.csv"].startswith("no scenario has soil_moisture_smap_l4 or")
     assert why["table7.csv"].startswith("fewer than two of mmnet")
     assert why["figure4.png"].startswith("the stations have no lat and lon")
-    assert why["figure8.png"] == "no importances were given"
-    assert why["figure9.png"] == "no maps of two days or more were given"
-    assert why["figureS1.png"] == "stations are without lat and lon"
-    assert why["figureS3.png"] == "no day without observation is predicted"
+    assert why["figure8.png"] == "no feature importances"
+    assert why["figure9.png"] == "no maps of two days or more"
+    assert why["figureS1.png"] == "stations have no lat and lon"
+    assert why["figureS3.png"] == "no unobserved day is predicted"
     assert index.shows["figure5.png"].endswith("on-site; mlp_full; simulated data")
 
 
 def test_wrong_wishes_are_refused(predictions: dict[str, xr.Dataset], evaluation: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    with pytest.raises(VadoseError, match="no evaluation of station series there"):
+    with pytest.raises(VadoseError, match="not an evaluation of station series"):
         downscaling_tables(tmp_path, predictions, out)
     with pytest.raises(VadoseError, match=r"the predictions given are of \['on-site'\]"):
         downscaling_tables(evaluation, {"on-site": predictions["on-site"]}, out)
-    with pytest.raises(VadoseError, match="no model 'cru' is scored in every scenario; those are"):
+    with pytest.raises(VadoseError, match="model 'cru' is not scored in every scenario; choose from"):
         downscaling_tables(evaluation, predictions, out, run="cru")
-    with pytest.raises(VadoseError, match="the maps have no 2021-05-01; they are of 4 days from 2020-05-01"):
+    with pytest.raises(VadoseError, match="the maps lack 2021-05-01; they hold 4 days from 2020-05-01"):
         downscaling_tables(evaluation, predictions, out, maps=FineMaps(maps(), days=("2020-05-02", "2021-05-01")))
     assert not out.exists()

@@ -116,7 +116,7 @@ def test_every_table_and_figure_is_there(made: Path) -> None:
     shows = index.set_index("file").shows
     assert "SCAN" in shows["figure3.png"]
     assert "USCRN" in shows["figureA1.png"]
-    assert "convlstm|none|S2 (the best by median R" in shows["figure7.png"]
+    assert "convlstm|none|S2 (best median R" in shows["figure7.png"]
 
 
 def test_table_1_scores_the_product_by_network_and_land_cover(made: Path) -> None:
@@ -162,9 +162,9 @@ def test_what_cannot_be_drawn_is_named_with_the_reason(world: xr.Dataset, tmp_pa
     index = pd.read_csv(out / "index.csv", keep_default_na=False).set_index("file")
     assert {name for name in index.index if (out / name).exists()} == {"table5.csv", "figure3.png", "figure4.png"}
     why = index.absent_because
-    assert why["table1.csv"] == "no evaluation was given products"
+    assert why["table1.csv"] == "no evaluation has products"
     assert why["figure7.png"] == "no site has a class of land_cover"
-    assert why["figure9.png"] == "no forecast stores and cube were given"
+    assert why["figure9.png"] == "no forecast stores and cube"
     assert "second network" in why["figureA1.png"]
     assert index.shows["figure4.png"].endswith("; convlstm|none|S1")
 
@@ -173,11 +173,11 @@ def test_wrong_wishes_are_refused(at_stations: dict[str, Path], world: xr.Datase
     out = tmp_path / "out"
     with pytest.raises(VadoseError, match=r"has no run 'lstm\|none\|S2'; it has"):
         paper_tables(at_stations, out, run="lstm|none|S2")
-    with pytest.raises(VadoseError, match="no evaluation there"):
+    with pytest.raises(VadoseError, match="not an evaluation"):
         paper_tables({"0-10 cm": tmp_path}, out)
-    with pytest.raises(VadoseError, match="no evaluation given"):
+    with pytest.raises(VadoseError, match="expected one evaluation per layer"):
         paper_tables({}, out)
     forecasts = {LAYERS[0]: stores_of(world, LAYERS[0])[2]}
-    with pytest.raises(VadoseError, match="maps of 2015-04-02: all leads forecast days from 2015-05-21 to"):
+    with pytest.raises(VadoseError, match="maps of 2015-04-02: expected a day from 2015-05-21 to"):
         paper_tables(at_stations, out, forecasts=forecasts, cube=world, day="2015-04-02")
     assert not out.exists()

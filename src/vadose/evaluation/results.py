@@ -22,7 +22,7 @@ class Scores:
 
     def __post_init__(self) -> None:
         if not (self.folder / "scores.csv").exists():
-            raise VadoseError(f"{self.folder}: no evaluation there; make one with: vadose evaluate")
+            raise VadoseError(f"{self.folder}: not an evaluation; make one with: vadose evaluate")
 
     @property
     def table(self) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Tables and figures written into a folder, with an index of what each shows and why one is left out."""
+"""Tables and figures written into a folder, with an index of what each shows or why it is missing."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -10,17 +10,17 @@ from matplotlib.figure import Figure
 from vadose.artefact import is_current, note_inputs, writing
 
 Content = tuple[str, str, Callable[[], pd.DataFrame | Figure]]
-"""File, what it shows, and how it is made."""
+"""File name, description, and function that makes it."""
 
 
 class Absent(Exception):
-    """Why a table or figure cannot be made of what is there."""
+    """Reason why a table or figure cannot be made."""
 
 
 def write_contents(contents: Iterable[Content], out: Path, inputs: dict[str, Any], *, simulated: bool = False) -> Path:
     """Write tables as CSV, figures as PNG and ``index.csv`` (file, shows, absent_because) into a folder.
 
-    The folder is left alone when it was made from the same inputs.
+    A folder made from the same inputs is kept.
     """
     if is_current(out, **inputs):
         return out

@@ -1,4 +1,4 @@
-"""Figures of the forecast study: scatter of pairs, maps and box plots of scores, forecast maps."""
+"""Figures of the forecast study: scatter plots, maps and box plots of scores, forecast maps."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -43,7 +43,7 @@ def _by_lead(pairs: xr.Dataset) -> Iterator[tuple[str, Pairs]]:
 
 
 def site_maps(scores: xr.Dataset) -> Figure:
-    """R, ubRMSE and bias of one run at the sites, a column for each of three leads, with histograms."""
+    """R, ubRMSE and bias of one run at the sites, one column for each of three lead times, with histograms."""
     leads = _some(scores.lead_days.values)
     lon, lat = scores.lon.values, scores.lat.values
     figure = Figure(figsize=(4.6 * len(leads) + 1.0, 12.0), layout="constrained")
@@ -85,10 +85,10 @@ def site_maps(scores: xr.Dataset) -> Figure:
 
 
 def class_boxes(shown: Mapping[str, tuple[xr.DataArray, NDArray[np.object_]]], order: Sequence[str]) -> Figure:
-    """R, ubRMSE and bias by class of the sites: a column for each layer, a box for each lead.
+    """R, ubRMSE and bias by class of the sites: one column per layer, one box per lead time.
 
-    ``shown``: layer -> values (lead_days, site, metric) and the class of each site. Boxes hold the quartiles,
-    whiskers reach to 5 and 95 %; numbers of sites stand in brackets.
+    ``shown``: layer -> values (lead_days, site, metric) and the class of each site. Boxes show the
+    quartiles, whiskers 5 and 95 %; numbers of sites are in brackets.
     """
     leads = next(iter(shown.values()))[0].lead_days.values
     names = [name for name in order if any((labels == name).any() for _, labels in shown.values())]
@@ -136,9 +136,9 @@ def forecast_maps(
     day: str,
     textures: Sequence[str],
 ) -> Figure:
-    """Maps of one day: a row for each layer; texture, observed, and the forecasts for the day by lead.
+    """Maps of one day, one row per layer: texture, observed, and forecasts for the day by lead time.
 
-    Of each row: layer, texture of each cell (y, x) or None, observed (y, x), and lead [d] -> forecast (y, x).
+    ``rows``: layer, texture of each cell (y, x) or None, observed (y, x), and lead time [d] -> forecast (y, x).
     """
     leads = _some(np.array(list(rows[0][3])))
     with_texture = any(texture is not None for _, texture, _, _ in rows)
@@ -176,7 +176,7 @@ def forecast_maps(
 
 
 def _some(leads: NDArray[Any]) -> list[int]:
-    """The shortest lead, the middle one and the longest."""
+    """Shortest, middle and longest lead time."""
     return list(dict.fromkeys(int(leads[k]) for k in (0, len(leads) // 2, -1)))
 
 

@@ -1,4 +1,4 @@
-"""Figures of fine maps: before and after rain, beside the truth, and scores of their outlooks by lead time."""
+"""Figures of 100 m maps: before and after rain, comparison with the truth, scores of outlooks by lead time."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,7 +15,7 @@ _TITLES = {"pearson_r": "R", "rmse": "RMSE", "ubrmse": "ubRMSE"}
 
 
 def fine_maps(rows: Mapping[str, Sequence[xr.DataArray]], titles: Sequence[str]) -> Figure:
-    """Maps of some days, a row for each source (such as coarse and fine), all on one scale.
+    """Maps of some days, one row per source (such as coarse and fine), on a common scale.
 
     ``rows``: source -> a map (y, x) for each day, with coordinates [m] of one projection.
     """
@@ -67,7 +67,7 @@ def plot_outlooks(scores: pd.DataFrame, simulated: bool) -> Figure:
 def plot_county(
     truth: xr.Dataset, coarse: xr.DataArray, maps: Mapping[str, xr.Dataset], days: Sequence[pd.Timestamp]
 ) -> Figure:
-    """True moisture of a county on some days, beside the coarse field and the maps made from it.
+    """True soil moisture of a county on some days, the coarse field, and the maps made from it.
 
     Parameters
     ----------

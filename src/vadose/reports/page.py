@@ -1,4 +1,4 @@
-"""Evaluations to one HTML page that is read without the code."""
+"""Evaluations to one self-contained HTML page."""
 
 import base64
 import io
@@ -38,24 +38,24 @@ KINDS = {
     "land_cover": "land cover",
     "texture": "soil texture",
     "koeppen": "Köppen climate",
-    "split": "cells learnt from",
+    "split": "training cells",
 }
 
 
 def build_report(evaluations: Sequence[Path], out: Path, *, title: str) -> Path:
-    """Write one self-contained page of tables, maps and figures; one of the same evaluations stays as it is.
+    """Write one self-contained page of tables, maps and figures. A page of the same evaluations is kept.
 
     Parameters
     ----------
     evaluations
-        Folders that `vadose.evaluation.evaluate` wrote, in the order they are to be read.
+        Folders that `vadose.evaluation.evaluate` wrote, in the order of the page.
     out
         HTML file to write.
 
     Raises
     ------
     VadoseError
-        When a folder is no evaluation.
+        If a folder is not an evaluation.
     """
     parts = [_Evaluation(folder) for folder in evaluations]
     first = parts[0].scores.attrs
@@ -82,24 +82,24 @@ def build_report(evaluations: Sequence[Path], out: Path, *, title: str) -> Path:
 
 
 def build_tables_report(folder: Path, out: Path, *, title: str, simulated: bool) -> Path:
-    """Write one self-contained page of the tables and figures that an ``index.csv`` lists.
+    """Write one self-contained page of the tables and figures listed in ``index.csv``.
 
     Parameters
     ----------
     folder
-        Of ``index.csv`` (file, shows, absent_because) and the CSV and PNG files it names.
+        Folder with ``index.csv`` (file, shows, absent_because) and the CSV and PNG files it names.
     out
         HTML file to write.
     simulated
-        Whether they are of a simulated world.
+        Whether the data are simulated.
 
     Raises
     ------
     VadoseError
-        When there is no index.
+        If there is no index.
     """
     if not (folder / "index.csv").exists():
-        raise VadoseError(f"{folder}: no index.csv there; make the tables anew")
+        raise VadoseError(f"{folder}: no index.csv; make the tables again")
     index = pd.read_csv(folder / "index.csv", keep_default_na=False)
     made_of = provenance()
     parts, absent = [], []
@@ -136,7 +136,7 @@ def build_tables_report(folder: Path, out: Path, *, title: str, simulated: bool)
 
 
 def _plain_table(file: Path) -> str:
-    """A table as HTML, each score with its interval in one cell."""
+    """Table as HTML, each score and its interval in one cell."""
     table = pd.read_csv(file).dropna(axis="columns", how="all")
     for name in [str(column) for column in table if {f"{column}_lower", f"{column}_upper"} <= set(table)]:
         ends = [f"{name}_lower", f"{name}_upper"]
@@ -150,11 +150,11 @@ def _plain_table(file: Path) -> str:
 
 
 class _Evaluation:
-    """What one folder holds."""
+    """Contents of one evaluation folder."""
 
     def __init__(self, folder: Path) -> None:
         if not (folder / "scores.csv").exists():
-            raise VadoseError(f"{folder}: no evaluation there (no scores.csv); make one with: vadose evaluate")
+            raise VadoseError(f"{folder}: not an evaluation (no scores.csv); make one with: vadose evaluate")
         self.table = _read(folder / "scores.csv")
         self.gains = _read(folder / "comparisons.csv")
         self.strata = _read(folder / "strata.csv")
@@ -162,7 +162,7 @@ class _Evaluation:
         self.left_out = told(folder / "left_out.csv") if (folder / "left_out.csv").exists() else []
         self.products = _read(products) if products.exists() else None
         self.scores = xr.open_zarr(folder / "scores.zarr", consolidated=False).load()
-        # Of several layers each has a folder in that of the phase.
+        # With several layers each has a subfolder.
         of_layer = str(self.scores.attrs["layer"]).replace(" ", "") == folder.name
         self.name = folder.parent.name if of_layer else folder.name
         self.pairs = xr.open_zarr(folder / "pairs.zarr", consolidated=False).load()
@@ -173,7 +173,7 @@ class _Evaluation:
         self.best = self._best()
 
     def _best(self) -> str:
-        """The run of the highest median R at most leads."""
+        """Run with the highest median R at most lead times."""
         r = self.scores.value.sel(metric="pearson_r").median("site", skipna=True).values
         wins = np.bincount(np.where(np.isfinite(r), r, -np.inf).argmax(axis=0), minlength=len(r))
         return str(self.scores.run.values[int(wins.argmax())])
@@ -193,7 +193,7 @@ def _read(path: Path) -> pd.DataFrame:
 
 
 def _overview(parts: Sequence[_Evaluation]) -> str:
-    """A row for each evaluation: its best run, and R of it and of persistence at the shortest and longest lead."""
+    """One row per evaluation: R of its best run and of persistence at the shortest and longest lead time."""
     leads = "".join(f"<th>{_metric_name('pearson_r')}, {end} lead</th>" for end in ("shortest", "longest"))
     lines = [f'<table><thead><tr><th>Evaluation</th><th class="text">Run</th>{leads}</tr></thead><tbody>']
     for number, e in enumerate(parts, 1):
@@ -253,7 +253,7 @@ def _section(e: _Evaluation, number: int) -> dict[str, Any]:
 
 
 def _score_table(e: _Evaluation, metrics: list[str]) -> str:
-    """Rows of runs in blocks by weather, columns of leads; the best of a block is marked."""
+    """One row per run in blocks by weather, one column per lead time; the best of a block is marked."""
     head = "".join(f"<th>{lead} d</th>" for lead in e.leads)
     many = len(metrics) > 1
     lines = [f"<table><thead><tr><th>Model</th>{'<th class=text>Score</th>' if many else ''}{head}</tr></thead><tbody>"]
@@ -278,7 +278,7 @@ def _score_table(e: _Evaluation, metrics: list[str]) -> str:
 
 
 def _best_by_lead(rows: pd.DataFrame, metric: str) -> dict[int, tuple[str, str]]:
-    """Model and scenario of the best median at each lead; of a coverage, that nearest to its nominal share."""
+    """Model and scenario with the best median at each lead time; for coverage, the closest to nominal."""
     size = rows["median"]
     if metric.startswith("coverage_"):
         size = (size - int(metric.removeprefix("coverage_")) / 100).abs()
@@ -290,7 +290,7 @@ def _best_by_lead(rows: pd.DataFrame, metric: str) -> dict[int, tuple[str, str]]
 
 
 def _strata_table(e: _Evaluation) -> str:
-    """The best run by class of the sites: R at every lead, ubRMSE at the shortest and longest."""
+    """Best run by class of the sites: R at every lead time, ubRMSE at the shortest and longest."""
     model, weather, scenario = e.best.split("|")
     table = e.strata
     table = table[(table.model == model) & (table.weather == weather) & (table.scenario == scenario)]
@@ -308,7 +308,7 @@ def _strata_table(e: _Evaluation) -> str:
 
 
 def _product_table(e: _Evaluation) -> str:
-    """Products beside the runs at the shortest lead on their own samples; '' where there are none."""
+    """Products and runs at the shortest lead time on common samples; '' without products."""
     if e.products is None:
         return ""
     metrics = ("pearson_r", "rmse", "bias", "ubrmse")
@@ -325,7 +325,7 @@ def _product_table(e: _Evaluation) -> str:
 
 
 def _gain_table(e: _Evaluation) -> str:
-    """Differences to persistence, damped persistence and trees, and between scenarios of one model."""
+    """Differences from persistence, damped persistence and trees, and between scenarios of one model."""
     rows = e.gains[(e.gains.metric == "pearson_r") & ~e.gains.model.isin(BASELINES)]
     head = "".join(f"<th>{lead} d</th>" for lead in e.leads)
     lines = [f'<table><thead><tr><th>Model</th><th class="text">against</th>{head}</tr></thead><tbody>']

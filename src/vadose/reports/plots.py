@@ -1,4 +1,4 @@
-"""Figures that compare runs: scores by lead, maps and box plots of sites, series of some of them."""
+"""Figures that compare runs: scores by lead time, maps and box plots over sites, series at some sites."""
 
 import itertools
 from collections.abc import Iterable, Sequence
@@ -13,7 +13,7 @@ from vadose.evaluation.metrics import METRICS
 from vadose.evaluation.metrics import metric as metric_of
 
 BASELINES = {"persistence": ":", "damped_persistence": "-.", "climatology": "--"}
-# Colours of Okabe and Ito, then of Tol, told apart by colour-blind readers; baselines are greys.
+# Colours of Okabe and Ito, then of Tol, distinguishable for colour-blind readers; baselines are grey.
 COLOURS = {
     "persistence": "0.65",
     "damped_persistence": "0.45",
@@ -38,7 +38,7 @@ WEATHER = {
 
 
 def plot_by_lead(table: pd.DataFrame) -> Figure:
-    """R, ubRMSE and what else is drawn by lead time, with intervals; one column of panels for each weather."""
+    """Scores by lead time with intervals; one column of panels per kind of weather."""
     metrics = [name for name in METRICS if metric_of(name).drawn and (table.metric == name).any()]
     weathers = list(dict.fromkeys(table.weather))
     figure = Figure(figsize=(5.4 * len(weathers) + 1.2, 3.2 * len(metrics)), layout="constrained")
@@ -82,7 +82,7 @@ def plot_by_lead(table: pd.DataFrame) -> Figure:
 
 
 def plot_maps(scores: xr.Dataset, run: str) -> Figure:
-    """Maps of R, ubRMSE, bias and the gain in R over persistence, a row for each of three leads."""
+    """Maps of R, ubRMSE, bias and the gain in R over persistence, one row for each of three lead times."""
     leads = [int(v) for v in scores.lead_days.values]
     shown = list(dict.fromkeys([leads[0], leads[len(leads) // 2], leads[-1]]))
     of_run = scores.value.sel(run=run)
@@ -123,7 +123,7 @@ def plot_maps(scores: xr.Dataset, run: str) -> Figure:
 
 
 def plot_boxes(scores: xr.Dataset) -> Figure:
-    """R at the sites, a box for each run, a panel for each lead."""
+    """R over sites, one box per run, one panel per lead time."""
     leads = scores.lead_days.values
     figure = Figure(figsize=(12, 0.32 * scores.sizes["run"] + 1.1), layout="constrained")
     axes = figure.subplots(1, len(leads), sharey=True, squeeze=False)[0]
@@ -154,7 +154,7 @@ def plot_boxes(scores: xr.Dataset) -> Figure:
 
 
 def plot_series(pairs: xr.Dataset, scores: xr.Dataset, run: str, leads: Sequence[int]) -> Figure:
-    """Observed and forecast series at the sites of the best, median and worst R at the longest lead."""
+    """Observed and forecast series at the sites with the best, median and worst R at the longest lead time."""
     r = scores.value.sel(run=run, lead_days=leads[-1], metric="pearson_r").values
     order = np.argsort(np.where(np.isfinite(r), r, -np.inf))
     order = order[np.isfinite(r[order])]
@@ -181,17 +181,17 @@ def plot_series(pairs: xr.Dataset, scores: xr.Dataset, run: str, leads: Sequence
 
 
 def pretty(model: str, scenario: str = "all") -> str:
-    """Model and scenario as a reader knows them."""
+    """Model and scenario as text for readers."""
     name = {"lstm": "LSTM", "convlstm": "ConvLSTM", "simvp": "SimVP"}.get(model, model.replace("_", " "))
     return name if scenario == "all" else f"{name} {scenario}"
 
 
 def weather_name(weather: str) -> str:
-    """What a run knew of the weather ahead."""
+    """Kind of weather after the day of issue as text for readers."""
     return WEATHER.get(weather, weather)
 
 
 def colours_of(models: Iterable[str]) -> dict[str, str]:
-    """Colour of each model; those without one of their own take the next of a cycle."""
+    """Colour of each model; models without their own colour take the next of a cycle."""
     others = itertools.cycle(OTHER_COLOURS)
     return {model: COLOURS.get(model) or next(others) for model in sorted(set(map(str, models)))}

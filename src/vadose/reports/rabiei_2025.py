@@ -1,4 +1,4 @@
-"""The tables and figures of Rabiei et al. (2025) from evaluations of the same layers."""
+"""Tables and figures of Rabiei et al. (2025) from evaluations of the same layers."""
 
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -36,31 +36,28 @@ def paper_tables(
 ) -> Path:
     """Write Tables 1, 4, 5, A1 as CSV and Figures 3-9, A1, A3, A4 as PNG into a folder.
 
-    What each shows, and why one is left out, is said in ``index.csv`` (file, shows, absent_because). Sites may
-    be stations, where the largest network takes the place of the paper's SCAN and the next that of its USCRN,
-    or the cells of a map, which are of no network.
+    ``index.csv`` (file, shows, absent_because) describes each and says why one is missing. Sites are stations, where
+    the largest network replaces the paper's SCAN and the second its USCRN, or cells of a map, without a network.
 
     Parameters
     ----------
     evaluations
-        Layer -> folder that `vadose.evaluation.evaluate` wrote, from the surface down.
+        Layer -> folder of `vadose.evaluation.evaluate`, from the surface down.
     run
-        The run figures show, as ``'convlstm|none|S2'`` (model, weather, scenario). When left out: of the runs
-        that are no baselines, those of scenario S2 if there are any, without weather if there are any, that with
-        the highest median R at the shortest lead, averaged over layers; it is chosen on the scores it is then
-        shown with, and ``index.csv`` says so.
+        Run to show, such as ``'convlstm|none|S2'`` (model, weather, scenario). Default: of the runs that are not
+        baselines, preferably of scenario S2 and without weather, the one with the highest median R at the shortest
+        lead time, averaged over layers; it is chosen on the scores it is shown with, and ``index.csv`` says so.
     forecasts
-        Layer -> store of forecasts, for the maps of Figure 9.
+        Layer -> forecast store, for the maps of Figure 9.
     cube
-        Holds what the forecasts are compared with in Figure 9, and soil fractions for its map of texture.
+        Cube with the observations for Figure 9, and soil fractions for its texture map.
     day
-        Day the maps of Figure 9 are of: each lead's forecast for it; when left out, the middle one of the days
-        all leads forecast.
+        Valid day of the maps of Figure 9. Default: the middle one of the days forecast at every lead time.
 
     Raises
     ------
     VadoseError
-        When a folder is no evaluation, or lacks the run, or not all leads forecast the day.
+        If a folder is not an evaluation or lacks the run, or the day is not forecast at every lead time.
 
     References
     ----------
@@ -68,8 +65,8 @@ def paper_tables(
     """
     layers = {layer: _Layer(folder) for layer, folder in evaluations.items()}
     if not layers:
-        raise VadoseError("the paper's tables: no evaluation given; give one a layer")
-    chosen = "" if run else " (the best by median R at the shortest lead, of the scores shown)"
+        raise VadoseError("tables of the paper: expected one evaluation per layer, found none")
+    chosen = "" if run else " (best median R at the shortest lead, chosen on these scores)"
     run = run or _best(layers)
     for layer, of in layers.items():
         if run not in of.scores.run.values:
@@ -87,11 +84,11 @@ def paper_tables(
 
 
 class _Layer:
-    """What one evaluation holds."""
+    """Contents of one evaluation folder."""
 
     def __init__(self, folder: Path) -> None:
         if not (folder / "strata.csv").exists():
-            raise VadoseError(f"{folder}: no evaluation there (no strata.csv); make one with: vadose evaluate")
+            raise VadoseError(f"{folder}: not an evaluation (no strata.csv); make one with: vadose evaluate")
         self.folder = folder
         self.scores = xr.open_zarr(folder / "scores.zarr", consolidated=False).load()
         self.pairs = xr.open_zarr(folder / "pairs.zarr", consolidated=False)
@@ -101,14 +98,14 @@ class _Layer:
         return pd.read_csv(self.folder / f"{name}.csv", keep_default_na=False, na_values=[""])
 
     def labels(self, kind: str) -> NDArray[np.object_]:
-        """Class of each site, '' where there is none."""
+        """Class of each site, '' if unknown."""
         if "kind" not in self.scores.coords or kind not in self.scores.kind.values:
             return np.full(self.scores.sizes["site"], "", object)
         labels: NDArray[np.object_] = self.scores.stratum.sel(kind=kind).values.astype(object)
         return labels
 
     def counted(self) -> NDArray[np.bool_]:
-        """Whether a site has a score at any lead."""
+        """Whether a site has a score at any lead time."""
         value = self.scores.value.sel(metric="rmse")
         counted: NDArray[np.bool_] = value.notnull().any(("run", "lead_days")).values
         return counted
@@ -144,14 +141,14 @@ def _contents(
         yield by_cover, f"scores by land cover, {places}{of_run}", partial(_boxes, layers, run, "land_cover", network)
         yield by_texture, f"scores by soil texture, {places}{of_run}", partial(_boxes, layers, run, "texture", network)
     given = dict.fromkeys("|".join(str(store.attrs[key]) for key in _RUN) for store in forecasts.values())
-    maps = "; ".join(["forecast maps of a day beside the observed", *given])
+    maps = "; ".join(["forecast and observed maps of a day", *given])
     yield "figure9.png", maps, partial(_maps, shown, day)
 
 
 def _table1(layers: dict[str, _Layer]) -> pd.DataFrame:
     with_products = [layer for layer in layers if (layers[layer].folder / "products.csv").exists()]
     if not with_products:
-        raise Absent("no evaluation was given products")
+        raise Absent("no evaluation has products")
     table = pd.concat([layers[layer].table("products") for layer in with_products])
     both = table["class"].str.split(" / ", expand=True).reindex(columns=[0, 1])
     kind, name = table["kind"], table["class"]
@@ -195,7 +192,7 @@ def _table_a1(layers: dict[str, _Layer]) -> pd.DataFrame:
 
 
 def _sites(layers: dict[str, _Layer], *kinds: str) -> pd.DataFrame:
-    """A row for each scored site that has a class of every kind."""
+    """One row per scored site with a class of every kind."""
     parts = []
     for layer, of in layers.items():
         frame = pd.DataFrame({kind: of.labels(kind) for kind in ("network", *kinds)})[of.counted()]
@@ -215,7 +212,7 @@ def _density(layers: dict[str, _Layer], run: str, network: str | None) -> Figure
     at = {layer: of.of_network(network) for layer, of in layers.items()}
     shown = {layer: layers[layer].pairs.sel(run=run).isel(site=of).load() for layer, of in at.items() if of.any()}
     if not shown:
-        raise Absent(f"no site is of a {network}")
+        raise Absent(f"no site of {network}")
     return figures.density(shown)
 
 
@@ -232,20 +229,20 @@ def _boxes(layers: dict[str, _Layer], run: str, kind: str, network: str | None) 
 
 
 _Row = tuple[str, NDArray[np.object_] | None, xr.DataArray, dict[int, xr.DataArray]]
-"""Of a layer: texture, observed, and the forecasts by lead (y, x)."""
+"""Layer, texture, observed, and forecasts by lead time (y, x)."""
 
 
 def _rows(
     layers: dict[str, _Layer], forecasts: Mapping[str, xr.Dataset], cube: xr.Dataset | None, day: np.datetime64 | None
 ) -> list[_Row] | Absent:
-    """What the maps of a day show, or why there are none."""
+    """Maps of a day by layer, or the reason why there are none."""
     stores = {layer: forecasts[layer] for layer in layers if layer in forecasts}
     if not stores or cube is None:
-        return Absent("no forecast stores and cube were given")
+        return Absent("no forecast stores and cube")
     if "station" in cube.coords or min(cube.sizes["y"], cube.sizes["x"]) < 2:
         return Absent("the cells are stations, not a map")
     if day is None:
-        return Absent("no day is forecast at every lead")
+        return Absent("no day is forecast at every lead time")
     rows: list[_Row] = []
     for layer, store in stores.items():
         valid = {
@@ -269,14 +266,14 @@ def _maps(shown: list[_Row] | Absent, day: np.datetime64 | None) -> Figure:
 
 
 def _day(forecasts: Mapping[str, xr.Dataset], day: str | None) -> np.datetime64 | None:
-    """The day asked for, or the middle one of those all leads forecast; None where there is none."""
+    """The given day, or the middle one of those forecast at every lead time; None without any."""
     if not forecasts:
         return None
     begin = max(store.init_time.values[0] + store.lead_time.values[-1] for store in forecasts.values())
     end = min(store.init_time.values[-1] + store.lead_time.values[0] for store in forecasts.values())
     if day is not None and not begin <= np.datetime64(day) <= end:
         raise VadoseError(
-            f"maps of {day}: all leads forecast days from {str(begin)[:10]} to {str(end)[:10]}; choose another"
+            f"maps of {day}: expected a day from {str(begin)[:10]} to {str(end)[:10]}, forecast at every lead time"
         )
     middle = begin + (end - begin) // np.timedelta64(2, "D") * np.timedelta64(1, "D")
     of: np.datetime64 | None = middle if end >= begin else None
@@ -284,21 +281,21 @@ def _day(forecasts: Mapping[str, xr.Dataset], day: str | None) -> np.datetime64 
 
 
 def _networks(layers: dict[str, _Layer]) -> list[str]:
-    """Networks by the number of their scored sites, the largest first."""
+    """Networks in decreasing number of scored sites."""
     names = np.concatenate([of.labels("network")[of.counted()] for of in layers.values()])
     counts = pd.Series(names[names != ""]).value_counts()
     return [str(name) for name in counts.index]
 
 
 def _best(layers: dict[str, _Layer]) -> str:
-    """The run to show where none is named."""
+    """Default run to show."""
     common = [
         str(run)
         for run in next(iter(layers.values())).scores.run.values
         if all(run in of.scores.run.values for of in layers.values())
     ]
     if not common:
-        raise VadoseError("the evaluations have no run in common; name the layers' runs alike")
+        raise VadoseError("the evaluations have no run in common; give the runs of all layers the same names")
     candidates = common
     for wanted in (lambda r: r[0] not in BASELINES, lambda r: r[2] == "S2", lambda r: r[1] == "none"):
         candidates = [run for run in candidates if wanted(run.split("|"))] or candidates

@@ -41,9 +41,9 @@ _SCORES = ("pearson_r", "rmse", "bias", "ubrmse")
 
 
 def station_overview(stations: pd.DataFrame, chosen: Mapping[str, str]) -> Figure:
-    """Map of the stations, coloured by their mean moisture, with some marked.
+    """Map of the stations, coloured by mean soil moisture, with some marked.
 
-    ``stations``: station, lat, lon, mean. ``chosen``: station -> text beside the map, numbered S1, S2 and on.
+    ``stations``: station, lat, lon, mean. ``chosen``: station -> text next to the map, numbered S1, S2, ...
     """
     figure = Figure(figsize=(12, 4.4), layout="constrained")
     place, text = figure.subplots(1, 2, width_ratios=[1.5, 1.0])
@@ -88,7 +88,7 @@ def station_series(
     rain: xr.DataArray | None = None,
     interval: bool = False,
 ) -> Figure:
-    """Observed and predicted series of some stations, with the day's precipitation from the top down.
+    """Observed and predicted series of some stations, with daily precipitation from the top.
 
     Shown are the days from the first to the last that any of the models predicts there, the first model on top.
     ``rain`` (station, time) [mm]. With ``interval`` the central 90 % of the first model is shaded where it gives a
@@ -150,7 +150,7 @@ def _rain_from_above(axis: Axes, rain: xr.DataArray) -> None:
 
 
 def score_maps(stations: pd.DataFrame, models: Sequence[str]) -> Figure:
-    """R, bias and ubRMSE at the stations, a row for each score and a column for each model.
+    """R, bias and ubRMSE at the stations, one row per score and one column per model.
 
     ``stations``: rows of ``stations.csv``.
     """
@@ -185,7 +185,7 @@ def score_maps(stations: pd.DataFrame, models: Sequence[str]) -> Figure:
 
 
 def score_boxes(stations: pd.DataFrame, models: Sequence[str]) -> Figure:
-    """The four scores at the stations, a box for each model: quartiles, whiskers to 5 and 95 %."""
+    """Four scores over stations, one box per model: quartiles, whiskers to 5 and 95 %."""
     figure = Figure(figsize=(12, 0.34 * len(models) + 1.5), layout="constrained")
     axes = figure.subplots(1, len(_SCORES), sharey=True)
     colours = colours_of(models)
@@ -214,7 +214,7 @@ def score_boxes(stations: pd.DataFrame, models: Sequence[str]) -> Figure:
 
 
 def class_boxes(stations: pd.DataFrame, models: Sequence[str], labels: Mapping[str, pd.Series]) -> Figure:
-    """R, RMSE, bias and ubRMSE by class of the stations: a column for each kind, a box for each model.
+    """R, RMSE, bias and ubRMSE by class of the stations: one column per kind of class, one box per model.
 
     ``labels``: kind -> class by station, '' for none, in the order classes are drawn. Stations are counted in
     brackets.
@@ -260,7 +260,7 @@ def class_boxes(stations: pd.DataFrame, models: Sequence[str], labels: Mapping[s
 
 
 def importances(table: pd.DataFrame) -> Figure:
-    """Share of each feature in the output, a panel for each scenario, the largest on top.
+    """Importance of each feature, one panel per scenario, the largest on top.
 
     ``table``: scenario, feature, percent, low, high [percent] of one model.
     """
@@ -287,7 +287,7 @@ def importances(table: pd.DataFrame) -> Figure:
 
 
 def name_of(model: str) -> str:
-    """Model as a reader knows it.
+    """Model name for readers.
 
     Examples
     --------

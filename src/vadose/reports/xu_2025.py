@@ -1,4 +1,4 @@
-"""The tables and figures of the downscaling study of Xu et al. (2025), of scored predictions at stations."""
+"""Tables and figures of Xu et al. (2025) from scored predictions at stations."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -26,16 +26,16 @@ _CHOSEN = 8
 
 @dataclass(frozen=True)
 class FineMaps:
-    """What Figure 9 shows.
+    """Maps for Figure 9.
 
     Attributes
     ----------
     maps
-        ``soil_moisture`` (time, y, x), fine.
+        ``soil_moisture`` (time, y, x) at fine resolution.
     coarse
-        What it was downscaled from (time, y, x), in the same projection.
+        Coarse field it was downscaled from (time, y, x), in the same projection.
     days
-        Two days; None for those between which the mean of the maps rises most from one day of the store to the next.
+        Two days; None: the two successive days with the largest rise of the mean.
     """
 
     maps: xr.Dataset
@@ -43,11 +43,11 @@ class FineMaps:
     days: tuple[str, str] | None = None
 
     def inputs(self) -> dict[str, Any]:
-        """What the figure is made of; refused without the days asked for."""
+        """Inputs of the figure."""
         times = self.maps.time.values
         if absent := [day for day in self.days or () if np.datetime64(day) not in times]:
             of = f"{len(times)} days from {str(times[0])[:10]} to {str(times[-1])[:10]}"
-            raise VadoseError(f"the maps have no {' or '.join(absent)}; they are of {of}")
+            raise VadoseError(f"the maps lack {' and '.join(absent)}; they hold {of}")
         coarse = None if self.coarse is None else identity(self.coarse)
         return {"maps": identity(self.maps), "coarse": coarse, "days": self.days}
 
@@ -64,24 +64,24 @@ def downscaling_tables(
 ) -> Path:
     """Write Tables 3-7 and S1-S3 as CSV and Figures 3-9 and S1-S8 as PNG into a folder.
 
-    What each shows, and why one is left out, is said in ``index.csv`` (file, shows, absent_because). Tables hold
-    the scores of `vadose.evaluation.station_series.score_series` with their intervals, and under ``published_...`` what
-    the paper prints for the same row: of its stations, inputs and days, so no sample is shared. The scenario
-    'blocked', which the paper has not, stands in ``blocked.csv``.
+    ``index.csv`` (file, shows, absent_because) describes each and says why one is missing. Tables hold the scores of
+    `vadose.evaluation.station_series.score_series` with their intervals, and in ``published_...`` the published values
+    for the same row, which come from other stations, inputs and days. ``blocked.csv`` holds the split 'blocked', which
+    the paper does not have.
 
-    The eight stations of Figures 4-7 are of the run shown: of the stations scored over their whole record in every
-    scenario, in the order of R in the first scenario, from the best (S1) to the worst (S8), at even distances of rank.
+    Figures 4-7 show eight stations, equally spaced in rank of R in the first split, from the best (S1) to the worst
+    (S8), of those scored over their complete record in every split.
 
     Parameters
     ----------
     evaluation
-        Folder that `vadose.evaluation.station_series.evaluate_series` wrote.
+        Folder of `vadose.evaluation.station_series.evaluate_series`.
     predictions
-        Scenario -> predictions it was made of.
+        Scenario -> predictions that were evaluated.
     run
-        Model the figures show beside those of the paper; when left out, of those known in every scenario that with
-        the highest median R over whole records, averaged over scenarios: it is chosen on the scores it is shown with,
-        and ``index.csv`` says so.
+        Model shown in addition to those of the paper. Default: of those scored in every split, the one with the
+        highest median R over complete records, averaged over splits; it is chosen on the scores it is shown with, and
+        ``index.csv`` says so.
     table
         Features at the stations: precipitation for the series, classes for Figures 4 and S8.
     importances
@@ -92,7 +92,7 @@ def downscaling_tables(
     Raises
     ------
     VadoseError
-        When the folder is no evaluation, scenarios differ from those scored, or the run is not among them.
+        If the folder is not an evaluation, splits differ from those scored, or the run is not among them.
 
     References
     ----------
@@ -112,7 +112,7 @@ def downscaling_tables(
 
 @dataclass(frozen=True)
 class _Study:
-    """What is shown: tables of the evaluation, predictions by scenario, the run and stations chosen."""
+    """Tables of the evaluation, predictions by scenario, the run and the stations to show."""
 
     scores: pd.DataFrame
     stations: pd.DataFrame
@@ -130,26 +130,26 @@ class _Study:
         return self.predictions[scenario]
 
     def known(self, scenario: str) -> list[str]:
-        """Models scored over whole records of a scenario."""
+        """Models scored over complete records of a scenario."""
         self.of(scenario)
         scores = self.scores
         found = scores[(scores.scenario == scenario) & (scores.aggregation == "station_record")]
         return list(dict.fromkeys(found.model))
 
     def shown(self, scenario: str) -> list[str]:
-        """Of the models known there those figures show: the run, the paper's three, SMAP L4."""
-        wanted = dict.fromkeys((self.run, *tables.SINGLE, tables.RIVALS[0]))
+        """Scored models to show in figures: the run, the paper's three, SMAP L4."""
+        wanted = dict.fromkeys((self.run, *tables.SINGLE, tables.PRODUCTS[0]))
         return [model for model in wanted if model in self.known(scenario)]
 
     def records(self, scenario: str) -> pd.DataFrame:
-        """Scores of each station over its whole record."""
+        """Scores of each station over its complete record."""
         self.of(scenario)
         return self.stations[(self.stations.scenario == scenario) & (self.stations.fold == WHOLE)]
 
     def classes(self, stations: list[str]) -> dict[str, pd.Series]:
         """Kind -> class by station, in the order of the classes."""
         if self.table is None:
-            raise Absent("no table of features was given")
+            raise Absent("no table of features")
         found = {}
         for kind, labels in strata_of_table(self.table, stations).items():
             known = [label or None for label in labels]
@@ -162,22 +162,21 @@ def _study(
     evaluation: Path, predictions: Mapping[str, xr.Dataset], run: str | None, table: xr.Dataset | None
 ) -> _Study:
     if not (evaluation / "stations.csv").exists():
-        raise VadoseError(f"{evaluation}: no evaluation of station series there (no stations.csv)")
+        raise VadoseError(f"{evaluation}: not an evaluation of station series (no stations.csv)")
     scores, stations, comparisons = (
         pd.read_csv(evaluation / f"{name}.csv", dtype={"fold": str, "station": str})
         for name in ("scores", "stations", "comparisons")
     )
     if set(scores.scenario) != set(predictions):
         raise VadoseError(
-            f"{evaluation} holds the scenarios {sorted(set(scores.scenario))}, the predictions given are of "
-            f"{sorted(predictions)}; give those it was made of"
+            f"{evaluation}: expected predictions of {sorted(set(scores.scenario))}, found {sorted(predictions)}"
         )
     records = scores[(scores.aggregation == "station_record") & (scores.metric == "pearson_r")]
     by_model = records.pivot(index="model", columns="scenario", values="median").dropna().mean(axis=1)
     if run is not None and run not in by_model.index:
-        raise VadoseError(f"no model {run!r} is scored in every scenario; those are {sorted(by_model.index)}")
-    how = "" if run else " (the best by median R, of the scores shown)"
-    candidates = by_model.drop([rival for rival in tables.RIVALS if rival in by_model.index])
+        raise VadoseError(f"model {run!r} is not scored in every scenario; choose from {sorted(by_model.index)}")
+    how = "" if run else " (best median R, chosen on these scores)"
+    candidates = by_model.drop([name for name in tables.PRODUCTS if name in by_model.index])
     if run is None and candidates.empty:
         raise VadoseError(f"no model is scored in every scenario of {sorted(predictions)}; name the models alike")
     chosen = run or str(candidates.idxmax())
@@ -202,18 +201,18 @@ def _study(
 def _contents(study: _Study, importances: Path | None, maps: FineMaps | None) -> Iterator[Content]:
     scenarios = ("on-site", "off-site", "cross-region")
     shown = f"; {study.run}{study.how}"
-    eight = f"eight stations from the best R of {study.run} to the worst"
+    eight = f"eight stations from best to worst R of {study.run}"
     for file, scenario in (*zip(("table3", "table4", "table5"), scenarios, strict=True), ("blocked", "blocked")):
         yield f"{file}.csv", f"scores by fold and over folds, {scenario}", partial(_by_fold, study, scenario)
     beside = partial(tables.beside_products, study.scores, study.run)
-    yield "table6.csv", f"beside SMAP L4 and SMAP-HydroBlocks, whole records{shown}", beside
+    yield "table6.csv", f"comparison with SMAP L4 and SMAP-HydroBlocks, complete records{shown}", beside
     fusion = partial(tables.fusion, study.scores, study.comparisons)
-    yield "table7.csv", "ways of joining the inputs, whole records", fusion
-    yield "figure3.png", f"predicted against observed, test parts{shown}", partial(_scatter, study)
-    yield "figure4.png", f"where the {eight} are", partial(_overview, study)
+    yield "table7.csv", "fusion of the inputs, complete records", fusion
+    yield "figure3.png", f"predicted against observed, test sets{shown}", partial(_scatter, study)
+    yield "figure4.png", f"map of {eight}", partial(_overview, study)
     for number, scenario in enumerate(scenarios, 5):
         yield f"figure{number}.png", f"series, {eight}, {scenario}{shown}", partial(_series, study, scenario)
-    yield "figure8.png", f"importance of the features{shown}", partial(_importances, study, importances)
+    yield "figure8.png", f"feature importance{shown}", partial(_importances, study, importances)
     yield "figure9.png", "maps before and after rain", partial(_maps, maps)
     for number, scenario in enumerate(scenarios, 1):
         yield f"tableS{number}.csv", f"scores at the {eight}, {scenario}", partial(_at_chosen, study, scenario)
@@ -222,7 +221,7 @@ def _contents(study: _Study, importances: Path | None, maps: FineMaps | None) ->
         boxes = partial(_score_boxes, study, scenario)
         yield f"figureS{number + 1}.png", f"scores over stations, {scenario}", boxes
         if number == 1:
-            yield "figureS3.png", f"series completed, four stations with the most gaps{shown}", partial(_gaps, study)
+            yield "figureS3.png", f"gap-filled series at the four stations with most gaps{shown}", partial(_gaps, study)
     yield "figureS8.png", f"scores by class of the stations, off-site{shown}", partial(_by_class, study, "off-site")
 
 
@@ -297,7 +296,7 @@ def _rain(study: _Study) -> xr.DataArray | None:
 
 
 def _gaps(study: _Study) -> Figure:
-    """Stations by the number of days that are predicted and were not observed."""
+    """Stations with most days that are predicted but not observed."""
     of = study.of("on-site")
     series = of.predicted.sel(model=study.run)
     scored = of.station.isin(study.records("on-site").station.unique())
@@ -305,14 +304,14 @@ def _gaps(study: _Study) -> Figure:
     most = missing.argsort()[::-1][:4]
     stations = [str(name) for name in of.station.values[most] if missing.sel(station=name) > 0]
     if not stations:
-        raise Absent("no day without observation is predicted")
+        raise Absent("no unobserved day is predicted")
     titles = [f"{name}: {int(missing.sel(station=name))} days predicted without an observation" for name in stations]
     return series_plots.station_series(of, stations, [study.run], titles=titles, rain=_rain(study), interval=True)
 
 
 def _importances(study: _Study, path: Path | None) -> Figure:
     if path is None:
-        raise Absent("no importances were given")
+        raise Absent("no feature importances")
     table = pd.read_csv(path)
     if missing := {"scenario", "model", "feature", "percent", "low", "high"} - set(table.columns):
         raise VadoseError(f"{path}: lacks the columns {sorted(missing)}")
@@ -324,7 +323,7 @@ def _importances(study: _Study, path: Path | None) -> Figure:
 
 def _maps(shown: FineMaps | None) -> Figure:
     if shown is None or shown.maps.sizes["time"] < 2:
-        raise Absent("no maps of two days or more were given")
+        raise Absent("no maps of two days or more")
     coarse, days, fine = shown.coarse, shown.days, shown.maps.soil_moisture.transpose("time", "y", "x")
     if days is None:
         step = max(1, min(fine.shape[1:]) // 200)
@@ -338,7 +337,7 @@ def _maps(shown: FineMaps | None) -> Figure:
 def _score_maps(study: _Study, scenario: str) -> Figure:
     records = study.records(scenario)
     if records[["lat", "lon"]].isna().to_numpy().any():
-        raise Absent("stations are without lat and lon")
+        raise Absent("stations have no lat and lon")
     return series_plots.score_maps(records, study.shown(scenario))
 
 
@@ -352,5 +351,5 @@ def _by_class(study: _Study, scenario: str) -> Figure:
     labels = {kind: of for kind, of in labels.items() if kind in class_order() and of.notna().any()}
     if not labels:
         raise Absent("the table of features tells no class of any station")
-    models = [model for model in (study.run, "mmnet", *tables.RIVALS) if model in study.known(scenario)]
+    models = [model for model in (study.run, "mmnet", *tables.PRODUCTS) if model in study.known(scenario)]
     return series_plots.class_boxes(records, list(dict.fromkeys(models)), labels)

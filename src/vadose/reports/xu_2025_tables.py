@@ -1,18 +1,18 @@
-"""The tables of Xu et al. (2025) from scores of stations, each beside what the paper prints for the same row."""
+"""Tables of Xu et al. (2025) from scores at stations, with the published value for the same row."""
 
 import pandas as pd
 
 from vadose.evaluation.station_samples import WHOLE
 from vadose.reports.contents import Absent
 
-RIVALS = ("soil_moisture_smap_l4", "soil_moisture_smap_hydroblocks")
-"""Products that stand beside the models."""
+PRODUCTS = ("soil_moisture_smap_l4", "soil_moisture_smap_hydroblocks")
+"""Products compared with the models."""
 FUSION = ("mmnet", "mlp_full", "transformer_full")
-"""Models of Table 7: what they know is the same, how they join it is not."""
+"""Models of Table 7: equal inputs, fused differently."""
 SINGLE = ("mmnet", "mlp", "transformer")
-"""Models of Tables 3-5 and of the figures, beside the best of all."""
+"""Models of Tables 3-5 and of the figures, with the best of all."""
 _METRICS = ["pearson_r", "rmse", "bias", "ubrmse"]
-# (scenario, aggregation, model): R, RMSE, bias, ubRMSE as the paper prints them, Tables 3-7.
+# (scenario, aggregation, model): R, RMSE, bias, ubRMSE as published, Tables 3-7.
 _PUBLISHED = {
     ("on-site", "mean_of_folds", "mmnet"): (0.8460, 0.0395, -0.0035, 0.0333),
     ("on-site", "mean_of_folds", "mlp"): (0.7491, 0.0457, -0.0012, 0.0396),
@@ -31,27 +31,29 @@ _PUBLISHED = {
     ("cross-region", "station_record", "mlp_full"): (0.7192, 0.0761, 0.0065, 0.0536),
     ("cross-region", "station_record", "transformer_full"): (0.6649, 0.0845, 0.0095, 0.0550),
 } | {
-    (scenario, "station_record", rival): values
+    (scenario, "station_record", product): values
     for scenario in ("on-site", "off-site", "cross-region")
-    for rival, values in zip(RIVALS, ((0.7075, 0.0741, 0.0054, 0.0535), (0.7159, 0.0673, -0.0066, 0.0516)), strict=True)
+    for product, values in zip(
+        PRODUCTS, ((0.7075, 0.0741, 0.0054, 0.0535), (0.7159, 0.0673, -0.0066, 0.0516)), strict=True
+    )
 }
 
 
 def by_fold(scores: pd.DataFrame, scenario: str) -> pd.DataFrame:
-    """Tables 3-5: a scenario fold by fold and over folds."""
+    """Tables 3-5: a split fold by fold and over folds."""
     return _wide(scores[scores.scenario == scenario])
 
 
 def beside_products(scores: pd.DataFrame, run: str) -> pd.DataFrame:
-    """Table 6: a run beside products, whole records."""
-    rows = scores[(scores.aggregation == "station_record") & scores.model.isin([run, FUSION[0], *RIVALS])]
-    if not rows.model.isin(RIVALS).any():
-        raise Absent(f"no scenario has {' or '.join(RIVALS)} in every fold")
+    """Table 6: a run compared with products, complete records."""
+    rows = scores[(scores.aggregation == "station_record") & scores.model.isin([run, FUSION[0], *PRODUCTS])]
+    if not rows.model.isin(PRODUCTS).any():
+        raise Absent(f"no scenario has {' or '.join(PRODUCTS)} in every fold")
     return _wide(rows)
 
 
 def fusion(scores: pd.DataFrame, compared: pd.DataFrame) -> pd.DataFrame:
-    """Table 7: scores, and what R and RMSE of each are less than those of the first, in pairs."""
+    """Table 7: scores, and paired differences of R and RMSE from the first model."""
     rows = scores[(scores.aggregation == "station_record") & scores.model.isin(FUSION)]
     if rows.model.nunique() < 2:
         raise Absent(f"fewer than two of {', '.join(FUSION)} are scored")
@@ -66,7 +68,7 @@ def fusion(scores: pd.DataFrame, compared: pd.DataFrame) -> pd.DataFrame:
 
 
 def _wide(rows: pd.DataFrame) -> pd.DataFrame:
-    """A row for each scenario, fold, aggregation and model, with the four scores side by side."""
+    """One row per scenario, fold, aggregation and model, with the four scores as columns."""
     keys = ["scenario", "fold", "aggregation", "model"]
     rows = rows[rows.metric.isin(_METRICS)]
     found = rows[[*keys, "n_sites", "n_pairs"]].drop_duplicates()
@@ -81,7 +83,7 @@ def _wide(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def at_stations(records: pd.DataFrame, chosen: list[str]) -> pd.DataFrame:
-    """Tables S1-S3: scores at the stations chosen."""
+    """Tables S1-S3: scores at the chosen stations."""
     records = records[records.metric.isin(_METRICS) & records.station.isin(chosen)]
     if records.empty:
         raise Absent("no station is scored in every scenario")
