@@ -201,7 +201,7 @@ def test_wrong_wishes_are_refused(predictions: dict[str, xr.Dataset], evaluation
     out = tmp_path / "out"
     with pytest.raises(VadoseError, match="not an evaluation of station series"):
         downscaling_tables(tmp_path, predictions, out)
-    with pytest.raises(VadoseError, match=r"the predictions given are of \['on-site'\]"):
+    with pytest.raises(VadoseError, match=r"found \['on-site'\]"):
         downscaling_tables(evaluation, {"on-site": predictions["on-site"]}, out)
     with pytest.raises(VadoseError, match="model 'cru' is not scored in every scenario; choose from"):
         downscaling_tables(evaluation, predictions, out, run="cru")

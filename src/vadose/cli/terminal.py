@@ -58,14 +58,14 @@ OwnModel = Annotated[
     list[str] | None,
     typer.Option("--model", help="Own model, MODULE:CLASS, to use in experiments; repeatable."),
 ]
-Device = Annotated[str, typer.Option(help="Where networks run: auto (a GPU where there is one), cpu or cuda.")]
+Device = Annotated[str, typer.Option(help="Device for networks: auto (a GPU if available), cpu or cuda.")]
 Precision = Annotated[
     str,
-    typer.Option(help="Of networks: float32, bfloat16, or auto: bfloat16 where it is faster and rounds little."),
+    typer.Option(help="Precision of networks: float32, bfloat16, or auto (bfloat16 if faster with small rounding)."),
 ]
 Compile = Annotated[
     bool | None,
-    typer.Option("--compile/--no-compile", help="Compile networks; by default where it saves more time than it takes."),
+    typer.Option("--compile/--no-compile", help="Compile networks. [default: if it saves time]"),
 ]
 Cube = Annotated[Path, typer.Argument(help="Cube made by 'vadose build'.")]
 Workers = Annotated[int, typer.Option(min=1, help="Processes on this machine.")]
