@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 import skops.io
 import torch
+from sklearn.ensemble import HistGradientBoostingRegressor
 
 from vadose.models.inputs import Channels, Inputs
+from vadose.models.tree_walk import predict
 from vadose.models.trees import RECESSIONS, Trees, _antecedent_index, _Sums
 
 
@@ -16,6 +18,25 @@ def series(n: int = 40, lead: int = 2, weather: bool = True) -> tuple[Channels, 
     ahead = torch.arange(n, n + lead, dtype=torch.float32).reshape(1, lead, 1, 1, 1) if weather else None
     inputs = Inputs(history, torch.empty(1, 0, 1, 1), ahead, torch.tensor([16600]), torch.tensor([[3, 5]]))
     return channels, inputs
+
+
+@pytest.mark.parametrize(("loss", "columns"), [("squared_error", 5), ("gamma", 1)])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_predictions_are_those_of_scikit_learn_to_the_last_bit(loss, columns, threads, monkeypatch) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(700, columns)).astype(np.float32)
+    x[:, 0] = x[:, 0].round(1)  # many values on the thresholds' own sides
+    y = 1 + x[:, 0] ** 2
+    x[rng.random(x.shape) < 0.3] = np.nan
+    x[:90, -1], y[:90] = np.nan, 9
+    fitted = HistGradientBoostingRegressor(loss=loss, max_iter=20, min_samples_leaf=5).fit(x, y)
+    nodes = np.concatenate([tree.nodes for (tree,) in fitted._predictors])
+    assert set(nodes["missing_go_to_left"][nodes["is_leaf"] == 0]) == {0, 1}
+    x[:4, 0] = np.inf, -np.inf, 3e38, np.nextafter(np.float32(0.1), np.float32(1))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    for rows in (x, x[:1], x[::2], x[:, ::-1][:, ::-1]):
+        np.testing.assert_array_equal(predict(fitted, rows), fitted.predict(rows))
+    assert predict(fitted, x[:0]).shape == (0,)
 
 
 def test_predictors_by_hand() -> None:

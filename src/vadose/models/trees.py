@@ -15,6 +15,7 @@ from torch import Tensor
 from vadose.models.anchor import Anchor
 from vadose.models.contract import Forecaster
 from vadose.models.inputs import NORMAL, Channels, Inputs
+from vadose.models.tree_walk import predict
 
 Array = NDArray[np.float32]
 WINDOWS = (1, 3, 7, 14, 30, 90)
@@ -146,7 +147,7 @@ class Trees(Forecaster):
         blocks = np.array_split(distinct, max(2, len(distinct) // HELD_OUT_DAYS))
         held = np.isin(day, np.concatenate(blocks[1::5]))
         mean = HistGradientBoostingRegressor(**self.settings).fit(predictors[~held], observed[~held])
-        squares = (observed[held] - mean.predict(predictors[held])) ** 2
+        squares = (observed[held] - predict(mean, predictors[held])) ** 2
         fewer = self.settings | {"max_iter": max(1, self.settings["max_iter"] // 4), "loss": "gamma"}
         found: HistGradientBoostingRegressor = HistGradientBoostingRegressor(**fewer).fit(
             predictors[held], np.maximum(squares, SMALLEST_VARIANCE)
@@ -174,7 +175,7 @@ class Trees(Forecaster):
         self, regressors: list[HistGradientBoostingRegressor], inputs: Inputs, predictors: list[Array]
     ) -> Tensor:
         batch, _, _, height, width = inputs.history.shape
-        predicted = [regressor.predict(x) for regressor, x in zip(regressors, predictors, strict=True)]
+        predicted = [predict(regressor, x) for regressor, x in zip(regressors, predictors, strict=True)]
         stacked = torch.from_numpy(np.stack(predicted).astype(np.float32))
         return stacked.reshape(len(predicted), batch, height, width).transpose(0, 1)
 

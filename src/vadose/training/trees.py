@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingRegressor
 
 from vadose.models.long_memory import trailing_means
+from vadose.models.tree_walk import predict
 from vadose.samples.station_days import Mask, StationDays
 
 Array = NDArray[np.float32]
@@ -65,5 +66,5 @@ def predictors_of(days: StationDays, windows: tuple[int, ...]) -> Array:
 def estimate_trees(regressor: Any, predictors: Array, where: Mask) -> Array:
     """Moisture (station, time) of the station-days of a mask, NaN elsewhere."""
     found = np.full(where.shape, np.nan, np.float32)
-    found[where] = regressor.predict(predictors[where])
+    found[where] = predict(regressor, predictors[where])
     return found
