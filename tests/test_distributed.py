@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import xarray as xr
@@ -22,11 +23,15 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from vadose.door.days import Period
 from vadose.errors import VadoseError
 from vadose.models.inputs import Channels
+from vadose.models.mmnet import Features
 from vadose.parallel.progress import Progress, silent
+from vadose.samples.station_days import StationDays
 from vadose.samples.windows import Samples
+from vadose.training.alignment import Alignment
 from vadose.training.blends import blend
 from vadose.training.forecasters import Optimisation, Plan, train
 from vadose.training.processes import launched
+from vadose.training.station_days import DownscalingNetwork, Fitting, fit
 
 TRAINING, VALIDATION = Period("2015-04-10", "2015-07-20"), Period("2015-07-21", "2015-08-28")
 CHANNELS = Channels(("soil_moisture_filled", "precipitation"), leads=(1, 3), target="soil_moisture_filled")
@@ -42,6 +47,33 @@ RUNS: dict[str, dict[str, Any]] = {
     },
     "sequences": {"model": "surrogate", "hyper": {"hidden": 4, "width": 4, "dropout": 0.0, "gaussian": True}},
 }
+
+
+MEASURES = (None, "mmd", "adversarial")
+LOSSES = ("train_loss", "validation_loss")
+
+
+def table_of_stations() -> xr.Dataset:
+    """Moisture that follows the rain of the day before, at six stations."""
+    rain = np.random.default_rng(0).gamma(0.5, 6, (6, 60)).astype(np.float32)
+    both = ("station", "time")
+    moisture = (both, (0.1 + 0.006 * np.roll(rain, 1, axis=1)).astype(np.float32))
+    days = np.arange(60).astype("M8[D]").astype("M8[ns]")
+    return xr.Dataset(
+        {"soil_moisture": moisture, "precipitation": (both, rain), "ndvi": (both, rain / 50)},
+        {"station": np.arange(6), "time": days},
+    )
+
+
+def fitted(measure: Any) -> dict[str, Any]:
+    """State and losses of a network of station-days, aligned with those of two more stations where measured."""
+    table, fitting = table_of_stations(), Fitting(epochs=2, batch_size=17, optimiser="adamw", learning_rate=0.01)
+    days = StationDays(table, Features(("ndvi",), ("precipitation",), days=3))
+    east = np.broadcast_to(np.arange(6)[:, None] > 3, days.shape)
+    network = DownscalingNetwork("mmnet", {"dropout": 0.0}, fitting)
+    alignment = Alignment(east, measure) if measure else None
+    checkpoint, log = fit(days, table, ~east, network, alignment=alignment)
+    return checkpoint["state"] | {name: torch.tensor([row[name] for row in log]) for name in LOSSES}
 
 
 class KilledSamples(Samples):
@@ -88,6 +120,8 @@ def work(folder: Path) -> None:
     adam, torch.optim.AdamW = torch.optim.AdamW, plain_descent  # type: ignore[assignment, misc]
     for name in RUNS:
         trained(cube, name, folder / name, progress=tell)
+    for measure in MEASURES:
+        torch.save(fitted(measure), folder / f"stations-{measure}-{rank}.pt")
     torch.optim.AdamW = adam  # type: ignore[misc]
     trained(cube, "climatology", folder / "climatology", model="climatology", hyper={}, progress=tell)
     blend([folder / "maps", folder / "deviation"], folder / "blend", weights=None, leads=(1, 3), attributes={})
@@ -153,6 +187,21 @@ def test_two_processes_learn_as_one_on_the_joined_batches(
         # Of a batch that is done whole by both, the number of values that corrects a variance counts double.
         rtol = 1e-3 if key.endswith("running_var") else 1e-6
         torch.testing.assert_close(found[key], value, rtol=rtol, atol=1e-6, msg=lambda text, key=key: f"{key}: {text}")
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_station_days_and_aligned_regions_are_shared_too(
+    measure: str | None, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.optim, "AdamW", plain_descent)
+    alone = fitted(measure)
+    for rank in range(2):
+        found = torch.load(folder / f"stations-{measure}-{rank}.pt", weights_only=True)
+        for key, value in alone.items():
+            rtol = 1e-3 if key.endswith("running_var") else 1e-4
+            torch.testing.assert_close(
+                found[key], value, rtol=rtol, atol=1e-5, msg=lambda text, key=key: f"{key}: {text}"
+            )
 
 
 def test_a_killed_process_is_restarted_and_training_goes_on_to_the_same_end(folder: Path) -> None:

@@ -173,6 +173,15 @@ def test_networks_of_sequences_are_aligned_too() -> None:
     assert log[-1]["train_loss"] < log[0]["train_loss"]
 
 
+def test_aligned_networks_of_several_seeds_are_blended() -> None:
+    table, training, target = two_regions()
+    network = DownscalingNetwork("mmnet", {}, replace(FITTING, epochs=1, seeds=(0, 1)))
+    days, alignment = StationDays(table, FEATURES), Alignment(target, "coral")
+    checkpoint, log = fit(days, table, training, network, alignment=alignment, what="west")
+    assert [row["run"] for row in log] == ["west, seed 0", "west, seed 1"]
+    assert [member["name"] for member in checkpoint["members"]] == ["mmnet", "mmnet"]
+
+
 def test_moisture_of_the_target_is_never_used() -> None:
     table, training, target = two_regions()
     known = table.assign(soil_moisture=table.truth)

@@ -20,6 +20,8 @@ from vadose.training.processes import JoinedNetwork
 from vadose.training.station_days import StationTask
 
 Mask = NDArray[np.bool_]
+Measure = Callable[[Tensor, Tensor, float], Tensor]
+"""How far two samples are apart, given the share of the training done."""
 WIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0)
 """Widths of the kernels of `mmd`, in median distances."""
 ROWS = 256
@@ -71,14 +73,14 @@ class AlignedTask(StationTask):
     """Batches of as many station-days of the target region, moisture unknown, behind those learnt from."""
 
     target: Mask
-    measure: nn.Module
+    measure: Measure
     weight: float
     advice: ClassVar[str] = "lower the weight or the learning rate"
 
     @property
-    def beside(self) -> nn.Module:
+    def beside(self) -> nn.Module | None:
         """The adversary, where there is one."""
-        return self.measure
+        return self.measure if isinstance(self.measure, nn.Module) else None
 
     def batches(self, generator: np.random.Generator) -> Iterator[tuple[Fine, Tensor]]:
         """Both regions in one batch, so that they share the statistics of batch normalisation."""
@@ -216,23 +218,13 @@ def reverse_gradient(x: Tensor, strength: float) -> Tensor:
     return x.detach() * (1 + strength) - strength * x
 
 
-class _Distance(nn.Module):
-    """`coral` or `mmd` as a module, which is the same all along the training."""
-
-    def __init__(self, of: Callable[[Tensor, Tensor], Tensor]) -> None:
-        super().__init__()
-        self.of = of
-
-    def forward(self, source: Tensor, target: Tensor, done: float) -> Tensor:
-        return self.of(source, target)
-
-
-def _measure(name: str, width: int) -> nn.Module:
+def _measure(name: str, width: int) -> Measure:
     if name == "adversarial":
         return Adversary(width)
-    if name not in ("coral", "mmd"):
+    distances = {"coral": coral, "mmd": mmd}
+    if name not in distances:
         raise VadoseError(f"alignment {name!r} unknown; choose 'coral', 'mmd' or 'adversarial'")
-    return _Distance({"coral": coral, "mmd": mmd}[name])
+    return lambda source, target, done: distances[name](source, target)
 
 
 def _standard(source: Tensor, target: Tensor, generator: np.random.Generator) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,5 @@
 """Runs of forecasters: networks go through `vadose.training.loop`, other models are fitted in one go."""
 
-import csv
 import math
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -23,7 +22,7 @@ from vadose.models import MODELS, to_checkpoint
 from vadose.models.inputs import Inputs
 from vadose.parallel.progress import Progress, silent
 from vadose.samples.windows import Samples
-from vadose.training.loop import STATISTICS, Descent, Log, Task, fit, new_network
+from vadose.training.loop import STATISTICS, Descent, Log, Task, fit, new_network, write_history
 from vadose.training.losses import crps, rmse_correlation
 from vadose.training.processes import JoinedNetwork, launched
 
@@ -59,27 +58,20 @@ CELLS_AT_ONCE = 1 << 18
 """Cells x days of history in a batch that only statistics are taken of."""
 
 
+@dataclass(frozen=True)
 class Batches:
     """The batches of a period, to be gone through as often as wanted: always the same, ``limit`` samples at most."""
 
-    def __init__(
-        self,
-        samples: Samples,
-        period: Period,
-        size: int | None = None,
-        *,
-        limit: int | None = None,
-        learnt: bool = False,
-    ) -> None:
-        height, width = samples.size
-        self.samples, self.period, self.limit, self.learnt = samples, period, limit, learnt
-        self.size = size or max(1, CELLS_AT_ONCE // (height * width * samples.look_back))
+    samples: Samples
+    period: Period
+    size: int | None = None
+    limit: int | None = None
+    learnt: bool = False
 
     def __iter__(self) -> Iterator[tuple[Inputs, Tensor]]:
+        size = self.size or max(1, CELLS_AT_ONCE // (math.prod(self.samples.size) * self.samples.look_back))
         generator = None if self.limit is None else np.random.default_rng(0)
-        return self.samples.batches(
-            self.period, size=self.size, limit=self.limit, generator=generator, learnt=self.learnt
-        )
+        return self.samples.batches(self.period, size=size, limit=self.limit, generator=generator, learnt=self.learnt)
 
 
 @dataclass(frozen=True)
@@ -301,11 +293,7 @@ def _write(out: Path, selected: _Fitted, final: _Fitted, attributes: dict[str, s
             days = {kind: [p.first, p.last] for kind, p in (learnt | fitted.samples.learnt_by_inputs).items()}
             noted = {"learnt_from": asdict(samples.within(fitted.plan.training)), "learnt": days}
             save(_mean_of(fitted.members, common | noted), scratch / f"{name}.pt")
-        if log := selected.log + (final.log if final is not selected else []):
-            with (scratch / "history.csv").open("w", newline="") as stream:
-                writer = csv.DictWriter(stream, log[0])
-                writer.writeheader()
-                writer.writerows(log)
+        write_history(selected.log + (final.log if final is not selected else []), scratch)
         note_inputs(scratch, **inputs)
 
 

@@ -5,6 +5,7 @@ share of each batch, see `vadose.training.processes`; the first one alone report
 """
 
 import copy
+import csv
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
@@ -189,11 +190,14 @@ def fit(task: Task[Any], *, resume: Path | None = None, progress: Progress = sil
         _compile(network, task.method, lambda why: progress(f"{label} goes on uncompiled, {why}", 1.0))
     predict = JoinedNetwork(fabric, shadow)
     kept = _Kept(copy.deepcopy(network.state_dict()))
-    parts = {"network": network, "optimiser": optimiser, "schedule": schedule}
+    parts: dict[str, Any] = {"network": network, "optimiser": optimiser, "schedule": schedule}
     progress(f"training {label}", 0.0)
     left = resume if resume is not None and fabric.is_global_zero and resume.exists() else None
     if state := fabric.broadcast(left and load(left, needs=("network",), made_by="vadose train")):
-        kept = _resumed(state, parts)
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+        torch.set_rng_state(state["rng"])
+        kept = _Kept(**{own.name: state[own.name] for own in fields(_Kept)})
     if fabric.global_rank:
         # Masks of dropout other than those of the first process.
         torch.manual_seed(int(np.random.default_rng([task.seed, kept.epoch + 1, fabric.global_rank]).integers(2**62)))
@@ -225,6 +229,15 @@ def fit(task: Task[Any], *, resume: Path | None = None, progress: Progress = sil
     return kept.best_epoch, kept.log
 
 
+def write_history(log: Log, folder: Path) -> None:
+    """Write ``history.csv``, unless nothing was trained by steps."""
+    if log:
+        with (folder / "history.csv").open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, log[0])
+            writer.writeheader()
+            writer.writerows(log)
+
+
 def _optimiser(task: Task[Any]) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
     how = task.how
     groups: list[dict[str, Any]] = [{"params": task.network.parameters()}]
@@ -237,13 +250,6 @@ def _optimiser(task: Task[Any]) -> tuple[torch.optim.Optimizer, torch.optim.lr_s
         return 0.1 + 0.45 * (1 + math.cos(math.pi * min(epoch / how.epochs, 1.0))) if how.decoupled else 1.0
 
     return optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, rate)
-
-
-def _resumed(state: dict[str, Any], parts: dict[str, Any]) -> _Kept:
-    for name, part in parts.items():
-        part.load_state_dict(state[name])
-    torch.set_rng_state(state["rng"])
-    return _Kept(**{own.name: state[own.name] for own in fields(_Kept)})
 
 
 def _descend(task: Task[Any], predict: JoinedNetwork, optimiser: Any, epoch: Epoch) -> dict[str, float]:

@@ -171,11 +171,6 @@ def fit(
     return {"name": "blend", "members": members, "weights": None, "inputs": days.features.to_dict(), **noted}, log
 
 
-def save(checkpoint: dict[str, Any], path: Path) -> None:
-    """Write a checkpoint, for `vadose.predict.maps.downscale_maps` among others."""
-    checkpoint_file.save(checkpoint, path)
-
-
 def load(path: Path) -> dict[str, Any]:
     """Read a checkpoint.
 

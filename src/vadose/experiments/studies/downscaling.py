@@ -1,6 +1,5 @@
 """Downscaling at stations: every model in every scenario, scored on identical station-days."""
 
-import csv
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from vadose.artefact import identity, is_current, made_from, note_inputs, provenance, writing
+from vadose.artefact.checkpoint import save
 from vadose.errors import VadoseError
 from vadose.evaluation.station_series import evaluate_series
 from vadose.experiments.downscaling import Downscaling, DownscalingRun
@@ -24,7 +24,8 @@ from vadose.reports.xu_2025 import downscaling_tables
 from vadose.samples.folds import Fold, blocked, cross_region, network, off_site, on_site
 from vadose.samples.station_days import DEVIATION, NORMAL, StationDays
 from vadose.training.alignment import Alignment
-from vadose.training.station_days import DownscalingNetwork, estimate, fit, load, save
+from vadose.training.loop import Log, write_history
+from vadose.training.station_days import DownscalingNetwork, estimate, fit, load
 from vadose.training.trees import estimate_trees, fit_trees
 
 Array = NDArray[np.float32]
@@ -258,7 +259,7 @@ def _run(
     own = _own(run, scenario)
     days = StationDays(table, run.features(own), fold.training)
     checkpoint: dict[str, Any] | None = None
-    log: list[dict[str, Any]] = []
+    log: Log = []
     if run.model == "trees":
         progress(f"fitting {what}", 0.0)
         regressor, predictors = fit_trees(days, fold.training, **run.hyper, limit=run.limit)
@@ -278,10 +279,7 @@ def _run(
         np.savez_compressed(scratch / "estimates.npz", mean=mean[fold.test], std=std[fold.test])
         if checkpoint is not None:
             save(checkpoint, scratch / "model.pt")
-            with (scratch / "history.csv").open("w", newline="") as stream:
-                writer = csv.DictWriter(stream, log[0])
-                writer.writeheader()
-                writer.writerows(log)
+            write_history(log, scratch)
         note_inputs(scratch, **inputs)
 
 
