@@ -30,7 +30,7 @@ FOLDS, BLOCKS = 3, 6
 def held_out(cube: xr.Dataset, experiment: Experiment, fold: int) -> np.ndarray:
     """Days of a fold: every third of six blocks."""
     days = pd.DatetimeIndex(cube.time.values)
-    span = experiment.split.training.period().to(experiment.split.validation.period())
+    span = experiment.split.training.to(experiment.split.validation)
     inside = np.flatnonzero((days >= pd.Timestamp(span.first)) & (days <= pd.Timestamp(span.last)))
     mask = np.zeros(len(days), bool)
     for block in np.array_split(inside, BLOCKS)[fold::FOLDS]:
@@ -42,7 +42,7 @@ def forecasts_of_fold(
     cube: xr.Dataset, experiment: Experiment, fold: int, out: Path, seeds: int, names: list[str]
 ) -> None:
     """Train and forecast every run with the fold's observations taken from the targets."""
-    span = experiment.split.training.period().to(experiment.split.validation.period())
+    span = experiment.split.training.to(experiment.split.validation)
     hidden = cube.copy()
     held = xr.DataArray(held_out(cube, experiment, fold), dims="time", coords={"time": cube.time})
     hidden["soil_moisture"] = cube.soil_moisture.where(~held)

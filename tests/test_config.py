@@ -134,7 +134,14 @@ def test_the_paper_s_experiment_has_its_nine_models() -> None:
             "lead 1 wants 2 weights",
         ),
         ("runs:", "blend: {}\nruns:", "unknown key 'blend'; did you mean 'blends'?"),
-        ("last: 2016-01-31", "last: 2014-01-31", "last day 2014-01-31 is before the first"),
+        ("last: 2016-01-31", "last: 2014-01-31", "split.training: last day 2014-01-31 is before the first day, 2015"),
+        (
+            "last: 2016-01-31",
+            "last: 2016-02-30",
+            "split.training.last: '2016-02-30' is no day; expected one such as 20",
+        ),
+        ("last: 2016-01-31", "last: 2016", "split.training.last: Input should be a valid string"),
+        (", last: 2016-01-31", "", "key 'split.training.last' is missing"),
         ("last: 2016-01-31", "lats: 2016-01-31", "unknown key 'split.training.lats'; did you mean 'last'?"),
         (
             "{model: persistence}",
@@ -200,6 +207,14 @@ products:
         ("srtm:", "smap_l3:", "key 'smap_l3' stands twice"),
         ("2015-06-10", "9999-06-10", "days ahead; is the year meant"),
         ("2015-06-10", "tomorrow", "last"),
+        ("options: {quality: all}", "option: {}", "unknown key 'products.smap_l3.option'; did you mean 'options'"),
+        ("options: {quality: all}", "product: srtm", "unknown key 'smap_l3.product': the product is what its"),
+        ("smap_l3: {variables: [soil_moisture],", "smap_l3: {", "key 'products.smap_l3.variables' is missing"),
+        (
+            "last: 2015-06-10",
+            "last: 2015-06-10\ntraining: {first: 2015-06-09, last: 2015-06-08}",
+            "before the first day",
+        ),
         ("options: {quality: all}", "overlap: newest", "overlap: Input should be 'mean' or 'nearest'"),
         (
             "resolution: 9km",

@@ -42,6 +42,8 @@ class Source:
     classes and directions, which have no mean (`vadose.cube.overlaps`).
     """
 
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
     product: str
     variables: Mapping[str, str]
     resampling: str

@@ -1,11 +1,13 @@
 """Time axes by the day: one entry a day, in order, missing days explicit."""
 
 from dataclasses import dataclass
-from typing import Any
+from datetime import date
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import pandas as pd
 import xarray as xr
+from annotated_types import Predicate
 from numpy.typing import NDArray
 
 from vadose.errors import VadoseError
@@ -14,6 +16,20 @@ YEARS = (1900, 2100)
 """Years that a date may be of; others are mistakes, and each would make a record of millions of days."""
 _DAY = np.timedelta64(1, "D")
 _LEAD_UNITS = {"d": 24, "day": 24, "days": 24, "h": 1, "hr": 1, "hrs": 1, "hour": 1, "hours": 1}
+
+
+def is_day(text: str) -> bool:
+    """Whether a text is a day as YYYY-MM-DD.
+
+    Examples
+    --------
+    >>> is_day("2020-02-29"), is_day("2019-02-29"), is_day("20200229")
+    (True, False, False)
+    """
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True)
@@ -26,8 +42,15 @@ class Period:
     Period(first='2015-04-01', last='2016-03-31')
     """
 
-    first: str
-    last: str
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    first: Annotated[str, Predicate(is_day)]
+    last: Annotated[str, Predicate(is_day)]
+
+    @property
+    def days(self) -> pd.DatetimeIndex:
+        """All its days."""
+        return pd.date_range(self.first, self.last)
 
     def to(self, other: "Period") -> "Period":
         """From the beginning of this to the end of the other."""

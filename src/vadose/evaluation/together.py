@@ -93,7 +93,7 @@ def learnt_days(
                     f"{run[0]}: {words}, and it is scored on {scored}; score later days (--from, --to), or "
                     "say that this is wanted (--allow-learnt-days)"
                 )
-            spans = [pd.date_range(period.first, period.last) for period in learnt_by_store(store.attrs).values()]
+            spans = [period.days for period in learnt_by_store(store.attrs).values()]
             found[run] = int(np.any([days.isin(span) for span in spans], axis=0).sum())
     return found
 

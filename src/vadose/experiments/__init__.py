@@ -2,14 +2,13 @@
 
 from vadose.experiments.cube import CubeConfig, load_cube
 from vadose.experiments.forecasting import BlendConfig, Experiment, LayerConfig, RunConfig, load_experiment, quick
-from vadose.experiments.section import PeriodConfig, built_in
+from vadose.experiments.section import built_in
 
 __all__ = [
     "BlendConfig",
     "CubeConfig",
     "Experiment",
     "LayerConfig",
-    "PeriodConfig",
     "RunConfig",
     "built_in",
     "load_cube",

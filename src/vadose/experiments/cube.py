@@ -6,29 +6,15 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from vadose.cube import Filling, Recipe, Source
-from vadose.cube.recipe import Overlap
 from vadose.errors import VadoseError
-from vadose.experiments.section import PeriodConfig, Section, load
-
-
-class SourceConfig(Section):
-    """What a cube takes from a product, see `vadose.cube.Source`: a list of names, or a table of its names and ours."""
-
-    variables: dict[str, str]
-    resampling: str
-    options: dict[str, Any] = Field(default_factory=dict)
-    overlap: Overlap = "mean"
-
-    @field_validator("variables", mode="before")
-    @classmethod
-    def _same_names(cls, value: Any) -> Any:
-        return {name: name for name in value} if isinstance(value, list) else value
+from vadose.experiments.section import Days, Section, load
 
 
 class CubeConfig(Section):
     """What a cube is made of, see `vadose.cube.Recipe`; ``bbox`` is west, south, east, north.
 
-    ``last`` may be 'today', the day (UTC) on which the file is read.
+    ``products`` are settings of `vadose.cube.Source` by the product's name; ``variables`` is a list of names, or a
+    table of the product's names and ours. ``last`` may be 'today', the day (UTC) on which the file is read.
     ``training`` are the days the cube's statistics are of, those of the experiment's training split; ``exact``
     keeps every bit of float32; ``filling`` says which variables' gaps are filled, and how.
     """
@@ -38,20 +24,23 @@ class CubeConfig(Section):
     bbox: tuple[float, float, float, float]
     first: date
     last: date
-    products: dict[str, SourceConfig] = Field(min_length=1)
-    training: PeriodConfig | None = None
+    products: dict[str, Source] = Field(min_length=1)
+    training: Days | None = None
     exact: bool = False
     filling: tuple[Filling, ...] = ()
 
     def recipe(self) -> Recipe:
         """As the builder takes it."""
-        sources = tuple(
-            Source(name, source.variables, source.resampling, source.options, source.overlap)
-            for name, source in self.products.items()
-        )
-        training = (self.training.first.isoformat(), self.training.last.isoformat()) if self.training else None
+        training = (self.training.first, self.training.last) if self.training else None
         first, last = self.first.isoformat(), self.last.isoformat()
+        sources = tuple(self.products.values())
         return Recipe(self.resolution, self.bbox, first, last, sources, training, self.exact, self.filling)
+
+    @field_validator("products", mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        """Each product by its name; a list of variables keeps their names."""
+        return {name: _source(name, of) for name, of in value.items()} if isinstance(value, dict) else value
 
     @field_validator("last", mode="before")
     @classmethod
@@ -63,6 +52,16 @@ class CubeConfig(Section):
         if self.last < self.first:
             raise ValueError(f"last day {self.last} is before the first day, {self.first}")
         return self
+
+
+def _source(product: str, given: Any) -> Any:
+    if not isinstance(given, dict):
+        return given
+    if "product" in given:
+        raise ValueError(f"unknown key '{product}.product': the product is what its settings stand under")
+    names = given.get("variables")
+    same = {"variables": {name: name for name in names}} if isinstance(names, list) else {}
+    return given | same | {"product": product}
 
 
 def load_cube(name: str) -> Recipe:

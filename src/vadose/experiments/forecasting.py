@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
 from itertools import combinations
 from typing import Annotated, Any, Literal
 
+import pandas as pd
 from pydantic import Field, model_validator
 
-from vadose.experiments.section import ExperimentFile, PeriodConfig, Section, check_arguments, load, nearest
+from vadose.door.days import Period
+from vadose.experiments.section import Days, ExperimentFile, Section, check_arguments, load, nearest
 from vadose.models import MODELS, forecaster_names
 from vadose.models.inputs import Channels
 from vadose.training.forecasters import Optimisation
@@ -20,13 +21,13 @@ QUICK_DAYS, QUICK_PAIRS = 30, 5
 class SplitConfig(Section):
     """Valid days of training, validation and (when the cube holds its observations) test, one after the other."""
 
-    training: PeriodConfig
-    validation: PeriodConfig
-    test: PeriodConfig
+    training: Days
+    validation: Days
+    test: Days
 
     @model_validator(mode="after")
     def _in_order(self) -> "SplitConfig":
-        named = {name: getattr(self, name).period() for name in ("training", "validation", "test")}
+        named: dict[str, Period] = {name: getattr(self, name) for name in ("training", "validation", "test")}
         for (earlier, one), (later, two) in combinations(named.items(), 2):
             if two.first <= one.last:
                 raise ValueError(
@@ -122,7 +123,7 @@ class BlendConfig(Section):
 
     members: tuple[str, ...] = Field(min_length=2)
     weights: dict[int, tuple[float, ...]] | None = None
-    weights_from: PeriodConfig | None = None
+    weights_from: Days | None = None
     scenario: str = "all"
 
     def by_member(self, leads: tuple[int, ...]) -> tuple[tuple[float, ...], ...] | None:
@@ -135,7 +136,7 @@ class BlendConfig(Section):
         """The attribute that says on which days the weights were chosen; none of equal weights."""
         if self.weights is None:
             return {}
-        return {"weights_from": str(self.weights_from.period()) if self.weights_from else "not stated"}
+        return {"weights_from": str(self.weights_from) if self.weights_from else "not stated"}
 
     def check(self, name: str, runs: list[str], leads: tuple[int, ...]) -> None:
         """Refuse members that are no runs, and weights that do not fit members and leads."""
@@ -191,7 +192,7 @@ class Experiment(ExperimentFile):
     def first_day(self) -> str:
         """First day a cube has to hold for the longest look-back of the first training days."""
         days = max(run.look_back for run in self.runs.values()) + max(self.leads)
-        return (self.split.training.first - timedelta(days=days)).isoformat()
+        return f"{pd.Timestamp(self.split.training.first) - pd.Timedelta(days=days):%Y-%m-%d}"
 
     @model_validator(mode="after")
     def _known_members(self) -> "Experiment":
@@ -200,7 +201,7 @@ class Experiment(ExperimentFile):
             chosen, test = blend.weights_from, self.split.test
             if chosen and chosen.last >= test.first and "blend_weights" not in self.allow_overlap:
                 raise ValueError(
-                    f"blends.{name}: weights chosen on {chosen.period()} reach into the test, {test.period()}; "
+                    f"blends.{name}: weights chosen on {chosen} reach into the test, {test}; "
                     "choose them on earlier days, or add 'allow_overlap: [blend_weights]', which the forecasts then say"
                 )
         for name, place in self.rivals.items():
@@ -237,7 +238,7 @@ def load_experiment(name: str) -> Experiment:
     Examples
     --------
     >>> load_experiment("conus").split.training.first
-    datetime.date(2015, 4, 1)
+    '2015-04-01'
     """
     return load(name, [Experiment])
 
@@ -268,6 +269,6 @@ def quick(experiment: Experiment) -> Experiment:
     return experiment.model_copy(update={"runs": runs, "split": split, "min_pairs": fewest})
 
 
-def _first_days(period: PeriodConfig) -> PeriodConfig:
+def _first_days(period: Period) -> Period:
     """The first `QUICK_DAYS` of a period, or all of it."""
-    return period.model_copy(update={"last": min(period.last, period.first + timedelta(days=QUICK_DAYS - 1))})
+    return Period(period.first, f"{period.days[:QUICK_DAYS][-1]:%Y-%m-%d}")

@@ -4,15 +4,14 @@ import difflib
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from datetime import date
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from types import UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from vadose.door.days import Period
 from vadose.errors import VadoseError
@@ -34,21 +33,14 @@ class ExperimentFile(Section):
     replicates: float | None = Field(None, exclude=True)
 
 
-class PeriodConfig(Section):
-    """First and last valid day of a split."""
+def _in_order(period: Period) -> Period:
+    if period.last < period.first:
+        raise ValueError(f"last day {period.last} is before the first day, {period.first}")
+    return period
 
-    first: date
-    last: date
 
-    def period(self) -> Period:
-        """As the functions take it."""
-        return Period(self.first.isoformat(), self.last.isoformat())
-
-    @model_validator(mode="after")
-    def _ordered(self) -> "PeriodConfig":
-        if self.last < self.first:
-            raise ValueError(f"last day {self.last} is before the first day, {self.first}")
-        return self
+Days = Annotated[Period, AfterValidator(_in_order)]
+"""A period of a file, its first and last valid day."""
 
 
 def built_in(folder: str = "", kind: str = "") -> list[str]:
@@ -112,7 +104,7 @@ def load(name: str, models: Sequence[type[Config]], folder: str = "") -> Config:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML whose keys stand once: of two the first would be lost without a word."""
+    """YAML whose keys stand once: of two the first would be lost without a word. Days stay text."""
 
     def compose_mapping_node(self, anchor: Any) -> Any:
         node = super().compose_mapping_node(anchor)
@@ -121,6 +113,12 @@ class _Loader(yaml.SafeLoader):
             if key.value in [other.value for other in keys[:number]]:
                 raise yaml.MarkedYAMLError(None, None, f"key '{key.value}' stands twice", key.start_mark)
         return node
+
+
+_Loader.yaml_implicit_resolvers = {
+    letter: [(tag, form) for tag, form in forms if not tag.endswith(":timestamp")]
+    for letter, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 
 
 def _text(path: Path, name: str, folder: str) -> str:
@@ -144,6 +142,8 @@ def _told(error: Any, top: type[BaseModel]) -> str:
         return f"unknown key '{place}'{nearest(str(error['loc'][-1]), _keys_at(error['loc'][:-1], top))}"
     if error["type"] == "missing":
         return f"key '{place}' is missing"
+    if error["type"] == "predicate_failed":
+        return f"{place}: {error['input']!r} is no day; expected one such as 2019-07-31"
     message = error["msg"].removeprefix("Value error, ")
     return f"{place}: {message}" if place else message
 

@@ -282,7 +282,7 @@ def _dataset(
     station = table.isel(station=[here])
     of_station = {name for name, values in station.variables.items() if values.dims == ("station",)}
     about = {"layer": "0-10 cm", **{key: table.attrs[key] for key in ABOUT if key in table.attrs}}
-    coords = {
+    coords: dict[str, Any] = {
         "station": station.station.values.astype(object),
         "layer": np.array([about["layer"]], object),
         "time": table.time.values,

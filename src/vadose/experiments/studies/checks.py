@@ -1,7 +1,6 @@
 """Before a study begins: whether its phases can be scored, and what has learnt from the days they are scored on."""
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 
 import xarray as xr
 
@@ -15,8 +14,7 @@ MIN_PAIRS = {"validation": 10, "test": 60}
 
 def min_pairs(experiment: Experiment, phase: str) -> int:
     """Fewest pairs for a cell or station to count in a phase, ``validation`` or ``test``."""
-    period = getattr(experiment.split, phase)
-    half_a_year = period.last - period.first >= timedelta(days=180)
+    half_a_year = len(getattr(experiment.split, phase).days) > 180
     return experiment.min_pairs or MIN_PAIRS["test" if half_a_year else phase]
 
 
@@ -27,7 +25,7 @@ def check_pairs(
 
     ``observed`` is the cube's variable of each layer.
     """
-    period, wanted = getattr(experiment.split, phase).period(), min_pairs(experiment, phase)
+    period, wanted = getattr(experiment.split, phase), min_pairs(experiment, phase)
     truths = {f"cells of {layer}": cube[variable] for layer, variable in observed.items()}
     for layer in observed if "layer" in stations else ():
         if layer in stations.layer.values:
@@ -55,15 +53,15 @@ def allowed_overlap(
     names = {name for layer in layers for run in experiment.runs.values() for name in run.channels(layer).history}
     filler = learnt_by_inputs(cube, tuple(names), {}).get("gap filler")
     found = []
-    if filler and filler.last >= split.validation.first.isoformat():
+    if filler and filler.last >= split.validation.first:
         if "gap_filler" not in experiment.allow_overlap:
             raise VadoseError(
                 f"{place}: its gap filler learnt from {filler}, which reaches into the validation "
-                f"({split.validation.period()}) or the test ({split.test.period()}); build a cube whose training days "
+                f"({split.validation}) or the test ({split.test}); build a cube whose training days "
                 "end before, or add 'allow_overlap: [gap_filler]' to the experiment, which the forecasts then say"
             )
         found.append(f"gap filler learnt from {filler}")
     for name, join in experiment.blends.items():
         if join.weights_from and join.weights_from.last >= split.test.first:
-            found.append(f"weights of {name} chosen on {join.weights_from.period()}")
+            found.append(f"weights of {name} chosen on {join.weights_from}")
     return {"allowed_overlap": "; ".join(found)} if found else {}

@@ -210,7 +210,7 @@ class _Pipeline:
         """Phases of which the cube holds observations, and their periods."""
         found, observed = {}, {layer.name: layer.config.observed for layer in self.layers}
         for phase in CHECKPOINTS:
-            period: Period = getattr(self.experiment.split, phase).period()
+            period: Period = getattr(self.experiment.split, phase)
             known = self.cube[self.layers[0].config.observed].sel(time=slice(period.first, period.last))
             if np.isfinite(known).any():
                 found[phase] = period
@@ -237,7 +237,7 @@ class _Pipeline:
     def train(self, layer: _Layer, names: Sequence[str] | None = None) -> list[Path]:
         """Train the runs of a layer, then its blends, then forecast what the layers below are given."""
         split, experiment = self.experiment.split, self.experiment
-        training, whole = split.training.period(), split.training.period().to(split.validation.period())
+        training, whole = split.training, split.training.to(split.validation)
         folders = []
         for name, run in self._runs(layer).items():
             if names is not None and name not in names:
@@ -249,7 +249,7 @@ class _Pipeline:
             folder = train(
                 self._samples(layer, run, training, "validation"),
                 self.runs / layer.folder / name,
-                Plan(run.model, run.hyper, training, split.validation.period(), run.training),
+                Plan(run.model, run.hyper, training, split.validation, run.training),
                 refit=run.refit and again,
                 attributes={"scenario": run.scenario, "layer": layer.name} | self.allowed,
                 made_of=self._beside(layer, run) | self.allowed,
@@ -269,7 +269,7 @@ class _Pipeline:
                     weights=join.by_member(experiment.leads),
                     leads=experiment.leads,
                     attributes={"scenario": join.scenario} | join.chosen(),
-                    weights_from=join.weights_from.period() if join.weights_from else None,
+                    weights_from=join.weights_from,
                 )
             )
         if layer is not self.layers[-1]:
@@ -323,9 +323,9 @@ class _Pipeline:
 
     def _forecast(self, layer: _Layer, phase: str, name: str) -> Path:
         experiment, split = self.experiment, self.experiment.split
-        period: Period = getattr(split, phase).period()
+        period: Period = getattr(split, phase)
         # Of what the layers below learn from, the training days too.
-        begin = split.training.first if name in self.sources else pd.Timestamp(period.first)
+        begin = split.training.first if name in self.sources else period.first
         days = pd.DatetimeIndex(self.cube.time.values)
         thin = experiment.score_every > 1 and name not in self.sources
         first = max(pd.Timestamp(begin) - pd.Timedelta(days=max(experiment.leads)), days[0])
