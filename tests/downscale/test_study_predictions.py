@@ -25,7 +25,7 @@ def test_predictions_are_made_again_when_an_estimate_is_another(
             np.savez_compressed(folder / "estimates.npz", mean=mean, std=std)
 
     monkeypatch.setattr(downscaling, "_run", estimate)
-    setting = SimpleNamespace(model_dump=lambda **_: {})
+    setting = SimpleNamespace(model_dump=lambda **_: {}, made_of=dict)
     experiment: Any = SimpleNamespace(
         scenarios=SimpleNamespace(blocked=setting),
         runs=dict.fromkeys(("a", "b", "trees"), setting),
