@@ -12,7 +12,7 @@ Batches = Iterable[tuple[Inputs, Tensor]]
 
 
 class Persistence(Forecaster):
-    r"""The last known value, :math:`\hat y(t_0 + L) = y(t_0)`; NaN before the first observation.
+    r"""Last known value, :math:`\hat y(t_0 + L) = y(t_0)`; NaN before the first observation.
 
     Examples
     --------
@@ -40,10 +40,10 @@ class Climatology(Forecaster):
 
     .. math:: \hat y(d) = a + b \sin(2 \pi d / 365.2425) + c \cos(2 \pi d / 365.2425)
 
-    The harmonic is fitted by ridge regression with ``prior`` observations' weight toward zero,
-    because the training period may not hold a full year; the mean is not shrunk. A cell without a
-    training observation has no climatology: NaN. The deviation (`distribution`) is the root mean square of a
-    cell's training errors, shrunk toward that of all cells as if the latter were ``prior`` more pairs.
+    The harmonic is fitted by ridge regression with a penalty of ``prior`` observations, because the training period
+    may be shorter than a year; the mean is not shrunk. Cells without training observations are NaN. The standard
+    deviation (`distribution`) is the root mean square of a cell's training errors, shrunk toward that of all cells,
+    which counts as ``prior`` additional pairs.
 
     Parameters
     ----------
@@ -115,9 +115,9 @@ class DampedPersistence(Forecaster):
 
     .. math:: \hat y(t_0 + L) = c(t_0 + L) + \rho_L \, (y(t_0) - c(t_0))
 
-    The factor is the regression of later on earlier anomalies in training, a cell's own shrunk
-    toward that of all cells as if the latter were ``prior`` more pairs; likewise the deviation, the root mean
-    square of the training errors.
+    The factor is the regression coefficient of later on earlier anomalies in training. That of a cell is shrunk
+    toward that of all cells, which counts as ``prior`` additional pairs. The standard deviation, the root mean square
+    of the training errors, is shrunk in the same way.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ class DampedPersistence(Forecaster):
     grid
         Rows and columns of the cube.
     prior
-        Weight of all cells' factor in a cell's own, in pairs.
+        Weight of the factor of all cells, in pairs.
     """
 
     learns = "at_once"

@@ -101,13 +101,13 @@ class ConvLSTM(Forecaster):
 
     .. math:: Y = W_y * H_T + b_y \quad (7)
 
-    One network gives all lead times. With known-future weather the head also sees, at each lead,
-    its means over the 1, 3, 7 and 30 days up to the valid day (as far as they lie after ``t0``); in a
-    cascade it sees there the forecasts of the layers above, valid on the same day.
+    One network predicts all lead times. With known-future weather the head also uses, at each lead time, its means
+    over the 1, 3, 7 and 30 days up to the valid day (those after ``t0``); in a cascade it uses the forecasts of the
+    layers above for the same day.
 
     Differs from the paper: Glorot-normal weights and a forget bias of one (the paper says normal);
-    one peephole weight a channel by default, so that a map of any size fits; the season enters as
-    sine and cosine; the head with weather is ours, as are ``departure`` and ``gaussian``.
+    one peephole weight per channel by default, so that maps can have any size; the season enters as
+    sine and cosine; the head with weather, ``departure`` and ``gaussian`` are additions.
 
     Parameters
     ----------
@@ -118,11 +118,11 @@ class ConvLSTM(Forecaster):
     kernel, peephole, positions
         See `ConvLSTMCell`.
     dropout
-        Share of channels dropped after every second layer in training.
+        Fraction of channels dropped after every second layer in training.
     departure
         Predict the departure from the damped last value, see `Anchor`, instead of from the mean.
     gaussian
-        Whether the head gives a deviation too, see `distribution`.
+        Also predict a standard deviation, see `distribution`.
 
     References
     ----------

@@ -7,23 +7,23 @@ from vadose.models.mmnet import Downscaler, Features, SeriesEncoder, perceptron
 
 
 class MLP(Downscaler):
-    """The snapshot encoder alone, told the weather of the last day of the series, or with ``full`` of all its days.
+    """The snapshot encoder alone, with the weather of the last day of the series, or with ``full`` of all its days.
 
-    Differs from the paper: its MLP takes the weather of the estimated day; here it does so where the series
-    ends with that day (``Features.ends`` 0).
+    Differs from the paper, whose MLP uses the weather of the estimated day; here it does if the series ends with that
+    day (``Features.ends`` 0).
 
     Parameters
     ----------
     features
         Names of the features; with ``full`` the series has exactly ``features.days`` days.
     gaussian
-        Whether the network gives a deviation too.
+        Also predict a standard deviation.
     dropout
-        Share of the representation dropped in training.
+        Fraction of the representation dropped in training.
     missing
-        Whether an indicator stands beside each feature.
+        Add an indicator of missing values for each feature.
     full
-        MLP_full of the paper: the flattened series beside the snapshot.
+        MLP_full of the paper: the flattened series and the snapshot.
 
     References
     ----------
@@ -58,28 +58,28 @@ class MLP(Downscaler):
 
 
 class MLPFull(MLP):
-    """MLP_full of the paper: the flattened series beside the snapshot."""
+    """MLP_full of the paper: the flattened series and the snapshot."""
 
     def __init__(self, features: Features, gaussian: bool = False, dropout: float = 0.0, missing: bool = False) -> None:
         super().__init__(features, gaussian, dropout, missing, full=True)
 
 
 class Transformer(Downscaler):
-    """The temporal encoder alone; snapshot features named in ``repeated`` stand beside the weather of every day.
+    """The temporal encoder alone; snapshot features in ``repeated`` are appended to the weather of every day.
 
-    Differs from the paper: coarse moisture named in ``repeated`` has every day its value on the estimated
-    day. The paper's has a series of it, as here where it is one of ``Features.series``.
+    Differs from the paper: coarse soil moisture in ``repeated`` has its value of the estimated day on every day. The
+    paper uses its series, as here if it is one of ``Features.series``.
 
     Parameters
     ----------
     features
         Names of the features.
     gaussian
-        Whether the network gives a deviation too.
+        Also predict a standard deviation.
     dropout
-        Share dropped in training, within the Transformer layer and of the representation.
+        Fraction dropped in training, within the Transformer layer and of the representation.
     missing
-        Whether an indicator stands beside each feature.
+        Add an indicator of missing values for each feature.
     repeated
         Names of snapshot features to append to every day.
     full
@@ -119,25 +119,25 @@ class Transformer(Downscaler):
 
 
 class TransformerFull(Transformer):
-    """Transformer_full of the paper: all snapshot features beside the weather of every day."""
+    """Transformer_full of the paper: all snapshot features appended to the weather of every day."""
 
     def __init__(self, features: Features, gaussian: bool = False, dropout: float = 0.0, missing: bool = False) -> None:
         super().__init__(features, gaussian, dropout, missing, full=True)
 
 
 class LSTMSeries(Downscaler):
-    """An LSTM over the series, the snapshot beside the weather of every day, read from its last state.
+    """An LSTM over the series with the snapshot appended to every day, read from its last state.
 
     Parameters
     ----------
     features
         Names of the features.
     gaussian
-        Whether the network gives a deviation too.
+        Also predict a standard deviation.
     dropout
-        Share of the last state dropped in training.
+        Fraction of the last state dropped in training.
     missing
-        Whether an indicator stands beside each feature.
+        Add an indicator of missing values for each feature.
     hidden
         Size of the state.
 

@@ -19,41 +19,41 @@ class LongMMNet(Downscaler):
         \hat y_d &= \bar y + \sigma_y \, g(W [\mathrm{MLP}_s(x_d), h_{d - e}, \mathrm{MLP}_a(a_{d - e})] + b)
 
     with the features x of day d, the weather up to e days before it, and the means a of the weather over
-    the last days, see `trailing_means`. One run over a series gives every day of it (`of_days`), so that the
-    network is trained on sequences at little more than the cost of one day.
+    the last days, see `trailing_means`. One pass over a series gives all its days (`of_days`), so that training on
+    sequences costs little more than on one day.
 
-    As in MMNet an encoder for each stream, a linear fusion and a head of three layers. Different: layer
-    normalisation, which does not mix the days of one sequence in a batch; an indicator beside each
-    feature, for satellites fail for weeks; logarithms of precipitation and of ages.
+    As in MMNet there are an encoder per stream, a linear fusion and a head of three layers. Different are layer
+    normalisation, which does not mix the days of a sequence; an indicator of missing values for each feature, because
+    satellites fail for weeks; and logarithms of precipitation and of ages.
 
     Parameters
     ----------
     features
-        Names of the features; ``days`` of some hundreds.
+        Names of the features; ``days`` is some hundreds.
     gaussian
-        Whether the network gives a deviation too.
+        Also predict a standard deviation.
     dropout
-        Share of states and fused representation dropped in training.
+        Fraction of states and fused representation dropped in training.
     missing
-        Whether an indicator stands beside each feature.
+        Add an indicator of missing values for each feature.
     hidden
         Size of the state.
     width
-        Of the fused representation.
+        Width of the fused representation.
     repeated
-        Names of snapshot features that do not change in time, given to the LSTM beside the weather of every
-        day: how fast a soil drains depends on its texture. A map then wants a run of the LSTM for every pixel.
+        Names of constant snapshot features to append to the weather of every day, because drainage depends on soil
+        texture. A map then needs a run of the LSTM for every pixel.
     local
-        Names of two snapshot features, a place's own normal of the day and the deviation of its moisture from it:
-        where they are known, departures from the one in units of the other are learnt.
+        Names of two snapshot features: the site's normal of the day and the standard deviation of its anomalies. If
+        known, the network predicts standardised anomalies.
     aggregates
-        Days to average the weather over; none for the LSTM alone. Of a window that reaches beyond the
-        series, the mean is over what there is.
+        Days to average the weather over; none for the LSTM alone. Windows that reach beyond the series are averaged
+        over the available days.
 
     References
     ----------
     Xu et al. (2025), doi:10.1029/2025JH000639; Hochreiter and Schmidhuber (1997),
-    doi:10.1162/neco.1997.9.8.1735; moisture by an LSTM: Fang et al. (2017), doi:10.1002/2017GL075619.
+    doi:10.1162/neco.1997.9.8.1735; soil moisture by an LSTM: Fang et al. (2017), doi:10.1002/2017GL075619.
 
     Examples
     --------

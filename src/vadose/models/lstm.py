@@ -12,15 +12,14 @@ from vadose.models.normalise import Normalise
 
 
 class LSTM(Forecaster):
-    r"""One LSTM for all cells, over the look-back and, with weather, on to the last lead.
+    r"""One LSTM for all cells, over the look-back and, with weather, up to the last lead time.
 
-    Each day's input is its weather, the last known moisture, whether and how long ago it was
-    observed, the season and the static fields. With known-future weather the network rolls on
-    from ``t0`` day by day, the last known moisture held and ageing, and reads each lead from that
-    day's state: :math:`\hat y(t_0 + L) = g(h_{t_0 + L})`. Without it all leads are read from the
-    state on ``t0``.
+    Each day's input is its weather, the last known soil moisture, whether it was observed and its age, the season and
+    the static fields. With known-future weather the network continues day by day after ``t0``, with constant last
+    known soil moisture of growing age, and each lead time is read from the state of its day:
+    :math:`\hat y(t_0 + L) = g(h_{t_0 + L})`. Without it all lead times are read from the state on ``t0``.
 
-    Precipitation enters as :math:`\log(1 + P)`, for its skew.
+    Precipitation enters as :math:`\log(1 + P)` because it is skewed.
 
     Parameters
     ----------

@@ -193,23 +193,23 @@ class MMNet(Downscaler):
     with :math:`\mathrm{MLP}_s` of 32, 64 and 128 units, :math:`\mathrm{MLP}_t` the same for every day, one
     Transformer layer of 16 heads and 256 units, W to 128, :math:`\mathrm{MLP}_y` of 64, 32 and 1, and batch
     normalisation and ReLU between the layers of each MLP. The position p of a day counts back from the
-    estimated day, so that a network takes series of any length. With the paper's 25 and 7 features it has
+    estimated day, so that a network accepts series of any length. With the paper's 25 and 7 features it has
     198,273 parameters.
 
-    Differs from the paper: moisture is standardised. The paper does not say how positions are told: here by
-    the sines of Vaswani et al. (2017); a learnt code of ten days would add 10 x 128 parameters. It names no
-    dropout, and the default is none.
+    Differs from the paper: soil moisture is standardised. The paper does not describe the positional encoding: here
+    it is that of Vaswani et al. (2017); a learnt encoding of ten days would add 10 x 128 parameters. The paper mentions
+    no dropout, and the default is none.
 
     Parameters
     ----------
     features
         Names of the features.
     gaussian
-        Whether the network gives a deviation too.
+        Also predict a standard deviation.
     dropout
-        Share dropped in training, within the Transformer layer and of the fused representation.
+        Fraction dropped in training, within the Transformer layer and of the fused representation.
     missing
-        Whether an indicator stands beside each feature.
+        Add an indicator of missing values for each feature.
 
     References
     ----------

@@ -14,7 +14,7 @@ from vadose.models.normalise import Normalise
 
 
 class SimVP(Forecaster):
-    r"""Encode each day's map, mix days and channels by gated convolutions, decode a map for each lead.
+    r"""Encode each day's map, mix days and channels by gated convolutions, decode one map per lead time.
 
     .. math::
         e_d &= \mathrm{Enc}(x_d, \text{static}, \text{season}), \quad d = t_0 - T + 1 .. t_0 \\
@@ -22,29 +22,29 @@ class SimVP(Forecaster):
         \hat y(t_0 + L) &= a_L + \sigma \, \mathrm{Dec}(m_L, e'_{t_0}, \text{weather}_L, \text{above}_L)
 
     Enc and Dec are two 3 x 3 convolutions each, the same for all days and all leads; Mid is a stack of `GatedBlock`
-    on the channels of all days together; e' is the first layer of the encoder, passed over the middle. :math:`a_L`
-    is the damped last value, see `Anchor`. With known-future weather the decoder sees its means over the 1, 3, 7 and
-    30 days up to the valid day (as far as they lie after ``t0``), and in a cascade the forecasts of the layers above
-    and whether there are any.
+    on the channels of all days together; e' is the first layer of the encoder (skip connection). :math:`a_L`
+    is the damped last value, see `Anchor`. With known-future weather the decoder uses its means over the 1, 3, 7 and
+    30 days up to the valid day (those after ``t0``), and in a cascade the forecasts of the layers above and whether
+    they exist.
 
-    Differs from the paper: no down- and upsampling, for a cell is the unit of the forecast and a network that moves
-    with the map can be run in tiles; batch instead of group normalisation, whose statistics would be those of the
-    whole map or tile; smaller kernels; what is known of the valid day; static fields and season; the anchor.
+    Differs from the paper: no down- and upsampling, because forecasts are per cell and a translation-equivariant
+    network can run in tiles; batch instead of group normalisation, whose statistics would depend on the map or tile;
+    smaller kernels; inputs of the valid day; static fields and season; the anchor.
 
     Parameters
     ----------
     channels
         Predictors and lead times.
     hidden
-        Channels of the encoder, a day each, and of the decoder, a lead each.
+        Channels of the encoder (per day) and of the decoder (per lead time).
     width, depth
-        Channels and number of the blocks between.
+        Channels and number of the blocks in between.
     dropout
-        Share of channels dropped from what a block adds, in training.
+        Fraction of channels dropped from the residual of a block in training.
     look_back
-        Days of history the network is built for; it takes no other number.
+        Number of days of history; fixed for a network.
     gaussian
-        Whether the decoder gives a deviation too, see `distribution`.
+        Also predict a standard deviation, see `distribution`.
 
     References
     ----------

@@ -16,38 +16,37 @@ MOISTURE = "soil_moisture"
 
 
 class Surrogate(Forecaster):
-    r"""Two recurrent networks for each cell: one simulates, one learns from the observations.
+    r"""Two recurrent networks for each cell: one simulates, one assimilates the observations.
 
     .. math::
         s_t &= \mathrm{LSTM}_s(s_{t-1}, \text{weather}_t, \text{season}_t, \text{static}) \\
         h_t &= \mathrm{LSTM}_h(h_{t-1}, s_t, \text{moisture}_t, \text{season}_t, \text{static}) \\
         \hat y(t_0 + L) &= a_L + \sigma \, g(h_{t_0}, s_{t_0 + L}, s_{t_0}, L, \text{above}_L)
 
-    The simulation s is an open loop: it sees no moisture, so that known-future weather carries it on
-    to the valid day, as a land surface model is run on from its analysis. Without such weather the
-    head g has :math:`s_{t_0}` alone. :math:`a_L` is the damped last value, see `Anchor`.
+    The simulation s is an open loop without soil-moisture input, so that known-future weather drives it to the valid
+    day, as a land-surface model is run from its analysis. Without such weather the head g uses :math:`s_{t_0}` only.
+    :math:`a_L` is the damped last value, see `Anchor`.
 
-    Every day of a sequence is a t0: both networks run over it once, and all its days are learnt from
-    and forecast together (`of_days`). The state of a day depends on the days before it in the
-    sequence, at least the look-back.
+    Every day of a sequence is a t0: both networks run over it once, and all its days are trained and forecast together
+    (`of_days`). The state of a day depends on the days before it in the sequence, at least the look-back.
 
     Parameters
     ----------
     channels
-        Predictors and lead times. Weather that is in ``history`` and not in ``future`` is told to the
-        second network alone when there is weather ahead.
+        Predictors and lead times. With weather ahead, variables of ``history`` that are not in ``future`` go to the
+        second network only.
     hidden
         Size of each state.
     width
-        Of the head.
+        Width of the head.
     dropout
-        Share of the states dropped before the head in training.
+        Fraction of the states dropped before the head in training.
     gaussian
-        Whether the head gives a deviation too, see `distribution`.
+        Also predict a standard deviation, see `distribution`.
 
     References
     ----------
-    Hochreiter and Schmidhuber (1997), doi:10.1162/neco.1997.9.8.1735; moisture simulated by an LSTM: Fang et
+    Hochreiter and Schmidhuber (1997), doi:10.1162/neco.1997.9.8.1735; soil moisture simulated by an LSTM: Fang et
     al. (2017), doi:10.1002/2017GL075619; corrected by recent observations: Fang and Shen (2020),
     doi:10.1175/JHM-D-19-0169.1.
 

@@ -41,30 +41,29 @@ SMALLEST_VARIANCE = 1e-8
 
 
 class Trees(Forecaster):
-    r"""Histogram gradient boosting, a regressor for each lead, on predictors made from the inputs.
+    r"""Histogram gradient boosting, one regressor per lead time, on predictors derived from the inputs.
 
     Predictors: the last known moisture, its age and its means over past windows, also of other filled
     variables; the means of each
     weather variable over `WINDOWS` days and the antecedent precipitation indices
     :math:`A_t = k A_{t-1} + P_t`, up to ``t0`` or, with known-future weather, up to the valid day
     (and since ``t0``); the normals of ``t0`` and of the valid day; the forecasts of the layers above;
-    static fields; the season of the valid day; the cell's row and column. Unknown values are left to
-    the trees, which have a branch for them.
+    static fields; the season of the valid day; the cell's row and column. Trees have a branch for missing values.
 
     Parameters
     ----------
     channels
         Predictors and lead times.
     iterations, learning_rate, leaves, samples_per_leaf, l2, features
-        Of each regressor, see scikit-learn; ``features`` is the share tried at a split.
+        Of each regressor, see scikit-learn; ``features`` is the fraction of predictors tried at a split.
     departure
-        Learn the departure from the damped last value (`Anchor`, its factor by regression) instead of
-        the moisture: where moisture hardly changes over the lead, steps of a tree are too coarse.
+        Predict the departure from the damped last value (`Anchor`, factor by regression) instead of soil moisture:
+        if soil moisture hardly changes over the lead time, the steps of a tree are too coarse.
     place
-        Whether row and column are predictors, so that they forecast no other cells; no, where cells are no map.
+        Use row and column as predictors. The model then cannot forecast other cells. Not for cells without a map.
     gaussian
-        Whether there is a deviation too (`distribution`): regressors for each lead learn the squared error,
-        by the gamma deviance, from blocks of days that the mean did not learn from; then the mean learns from all.
+        Also predict a standard deviation (`distribution`): regressors of each lead time model the squared error (gamma
+        deviance) on blocks of days held out from the mean; then the mean is refitted on all days.
 
     References
     ----------
