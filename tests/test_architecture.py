@@ -160,7 +160,6 @@ LONG_FUNCTIONS = {
     "cube/rival:write_rival",
     "experiments/studies/county:study_county",
     "experiments/studies/downscaling:_predict",
-    "experiments/studies/forecasting:study",
     "predict/forecast:forecast",
     "predict/maps:downscale_maps",
     "predict/past_years:outlook_of_past_years",
@@ -169,7 +168,6 @@ LONG_FUNCTIONS = {
     "twin/world:build_granule_world",
 }
 LONG_FILES = {
-    "experiments/studies/forecasting",
     "predict/maps",
     "samples/windows",
     "stations/matchups",

@@ -1,0 +1,292 @@
+"""Training and forecasting of an experiment: what its studies share, and where things lie."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from vadose.artefact import identity
+from vadose.cube import open_identified
+from vadose.door import CUBE, as_cube, as_forecasts
+from vadose.door.days import Period, lead_days
+from vadose.door.place import Place, forecasts_at
+from vadose.errors import VadoseError
+from vadose.experiments import Experiment, LayerConfig, RunConfig
+from vadose.experiments.studies.checks import allowed_overlap, check_pairs
+from vadose.features.normals import with_normals
+from vadose.models.inputs import NORMAL
+from vadose.parallel.memory import fits
+from vadose.parallel.progress import Progress
+from vadose.predict.forecast import forecast
+from vadose.samples.windows import Samples
+from vadose.stations.matchups import with_stations
+from vadose.training.blends import blend
+from vadose.training.forecasters import Plan, train
+from vadose.training.processes import launched
+
+CHECKPOINTS = {"validation": "selected.pt", "test": "final.pt"}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer, and the folder its artefacts lie in: none of its own where it is the only one."""
+
+    name: str
+    config: LayerConfig
+    folder: str
+
+
+class Pipeline:
+    """What all stages of a study share: the cube, loaded once, and where things lie."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        given: Path | xr.Dataset,
+        runs: Path,
+        forecasts: Path,
+        progress: Progress,
+        stations: Path | None = None,
+    ) -> None:
+        self.experiment, self.runs, self.forecasts, self.progress = experiment, runs, forecasts, progress
+        self.place = str(given) if isinstance(given, Path) else "the cube"
+        if isinstance(given, Path):
+            cube, of_cube = open_identified(given)
+        else:
+            cube, of_cube = as_cube(given, self.place, CUBE), identity(given)
+        self.made_of = {"cube": of_cube}
+        if needy := [name for name, run in experiment.runs.items() if run.stations and stations is None]:
+            raise VadoseError(f"runs {needy} learn from stations too: give a store of them, --stations STORE")
+        self.taught = stations
+        self.stations = xr.open_zarr(stations, consolidated=False) if stations else xr.Dataset()
+        if fits(cube.nbytes):
+            cube = cube.load()
+        if experiment.learn_from is not None:
+            if "station" not in cube.coords:
+                raise VadoseError(f"{self.place}: 'learn_from' names stations, but its cells are none")
+            learnt = np.array([str(name) in experiment.learn_from for name in cube.station.values])
+            cube["learnt"] = ("y", "x"), learnt[:, None]
+        self.cube = cube
+        layers = experiment.layers or {
+            cube.attrs["layer"]: LayerConfig(observed=cube.attrs.get("observed", "soil_moisture"))
+        }
+        if missing := [layer.observed for layer in layers.values() if layer.observed not in cube]:
+            raise VadoseError(
+                f"{self.place}: no variable {missing} to forecast; found {sorted(map(str, cube.data_vars))}"
+            )
+        several = len(layers) > 1
+        self.layers = [Layer(n, c, n.replace(" ", "") if several else "") for n, c in layers.items()]
+        self.sources = {run.above for run in experiment.runs.values() if run.above} if several else set()
+        self.sources |= {m for name in self.sources & experiment.blends.keys() for m in experiment.blends[name].members}
+        self.allowed = allowed_overlap(experiment, cube, [layer.config for layer in self.layers], self.place)
+
+    def phases(self) -> dict[str, Period]:
+        """Phases of which the cube holds observations, and their periods."""
+        found, observed = {}, {layer.name: layer.config.observed for layer in self.layers}
+        for phase in CHECKPOINTS:
+            period: Period = getattr(self.experiment.split, phase)
+            known = self.cube[self.layers[0].config.observed].sel(time=slice(period.first, period.last))
+            if np.isfinite(known).any():
+                found[phase] = period
+                check_pairs(self.experiment, phase, self.scored(), self.stations, observed)
+            elif phase == "validation":
+                raise VadoseError(f"{self.place}: no soil moisture between {period.first} and {period.last}")
+        return found
+
+    def scored(self) -> xr.Dataset:
+        """The cube with observations at the cells to score alone."""
+        if self.experiment.score_every == 1:
+            return self.cube
+        thinned = self._thinned()
+        names = [layer.config.observed for layer in self.layers]
+        return thinned[[*names, "mask"]].where(thinned.mask)
+
+    def _thinned(self) -> xr.Dataset:
+        """The cube with a mask of the cells to score: those by themselves need no forecast elsewhere."""
+        step = self.experiment.score_every
+        rows, columns = (np.arange(self.cube.sizes[d]) % step == step // 2 for d in ("y", "x"))
+        chosen = xr.DataArray(rows[:, None] & columns, dims=("y", "x")) & self.cube.mask
+        return self.cube.assign(mask=chosen).assign_attrs(inputs=f"every {step}th cell of {self.cube.attrs['inputs']}")
+
+    def train(self, layer: Layer, names: Sequence[str] | None = None) -> list[Path]:
+        """Train the runs of a layer, then its blends, then forecast what the layers below are given."""
+        split, experiment = self.experiment.split, self.experiment
+        training, whole = split.training, split.training.to(split.validation)
+        folders = []
+        for name, run in self._runs(layer).items():
+            if names is not None and name not in names:
+                continue
+            channels = run.channels(layer.config, [other.name for other in self._above(layer)])
+            # What is learnt from the training days, or forecast by what was, is another one when fitted anew.
+            changes = channels.above or any(n.endswith(NORMAL) for n in channels.history)
+            again = (lambda r=run: self._samples(layer, r, whole, "test")) if changes else True
+            folder = train(
+                self._samples(layer, run, training, "validation"),
+                self.runs / layer.folder / name,
+                Plan(run.model, run.hyper, training, split.validation, run.training),
+                refit=run.refit and again,
+                attributes={"scenario": run.scenario, "layer": layer.name} | self.allowed,
+                made_of=self._beside(layer, run) | self.allowed,
+                progress=self.progress,
+            )
+            folders.append(folder)
+        for name, join in experiment.blends.items():
+            if names is not None and name not in names:
+                continue
+            members = [self.runs / layer.folder / member for member in join.members]
+            if missing := [member.name for member in members if not (member / "final.pt").exists()]:
+                raise VadoseError(f"blend {name}: its members {missing} are not trained; train them first")
+            folders.append(
+                blend(
+                    members,
+                    self.runs / layer.folder / name,
+                    weights=join.by_member(experiment.leads),
+                    leads=experiment.leads,
+                    attributes={"scenario": join.scenario} | join.chosen(),
+                    weights_from=join.weights_from,
+                )
+            )
+        if layer is not self.layers[-1]:
+            for phase in CHECKPOINTS:
+                for name in sorted(self.sources & {*self._runs(layer), *experiment.blends}):
+                    self._forecast(layer, phase, name)
+        return folders
+
+    def forecast(self, layer: Layer, phase: str) -> list[Path]:
+        """Forecast a phase with all runs and blends of a layer."""
+        return [self._forecast(layer, phase, name) for name in (*self._runs(layer), *self.experiment.blends)]
+
+    def rivals(self, layer: Layer, beside: xr.Dataset) -> list[xr.Dataset]:
+        """Forecasts of others, of the days of issue and leads of our own."""
+        found = []
+        for name, place in self.experiment.rivals.items():
+            path = Path(place.format(layer=layer.name.replace(" ", "")))
+            if not path.exists():
+                self.progress(f"rival {name}: no store {path}, left out of {layer.name}", 1.0)
+                continue
+            store = as_forecasts(xr.open_zarr(path, consolidated=False), str(path))
+            if store.attrs["layer"] != layer.name:
+                raise VadoseError(f"rival {name}: {path} is of the layer {store.attrs['layer']!r}, not {layer.name!r}")
+            leads = lead_days(beside, f"forecasts of {layer.name}").tolist()
+            store = forecasts_at(store, Place.of(beside), leads, f"rival {name} ({path})")
+            days, there = beside.init_time.values, np.isin(beside.init_time.values, store.init_time.values)
+            between = f"{pd.Timestamp(days[0]):%Y-%m-%d} .. {pd.Timestamp(days[-1]):%Y-%m-%d}"
+            self.progress(f"rival {name}: {there.sum()} of {len(days)} days of issue {between}, {layer.name}", 1.0)
+            if there.any():
+                ours = store.reindex(init_time=days).assign_coords(lead_time=beside.lead_time.values)
+                found.append(ours.assign_attrs(model=name, observed=layer.config.observed))
+        return found
+
+    def store(self, layer: Layer, phase: str, name: str) -> Path:
+        """Where the forecasts of a run or blend lie."""
+        return self.forecasts / phase / layer.folder / f"{name}.zarr"
+
+    def shown(self) -> str:
+        """The run or blend of the paper's figures: of scenario S2 where there is one, else the last without weather."""
+        runs = {name: run for name, run in self.experiment.runs.items() if run.only is None}
+        for name, run in runs.items():
+            if run.scenario == "S2":
+                return name
+        first = self.layers[0].config
+        without = {name for name, run in runs.items() if run.channels(first).weather == "none"}
+        blends = [name for name, join in self.experiment.blends.items() if set(join.members) <= without]
+        return (blends or [name for name in runs if name in without])[-1]
+
+    def _runs(self, layer: Layer) -> dict[str, RunConfig]:
+        return {name: run for name, run in self.experiment.runs.items() if layer.name in (run.only or (layer.name,))}
+
+    def _forecast(self, layer: Layer, phase: str, name: str) -> Path:
+        experiment, split = self.experiment, self.experiment.split
+        period: Period = getattr(split, phase)
+        # Of what the layers below learn from, the training days too.
+        begin = split.training.first if name in self.sources else period.first
+        days = pd.DatetimeIndex(self.cube.time.values)
+        thin = experiment.score_every > 1 and name not in self.sources
+        first = max(pd.Timestamp(begin) - pd.Timedelta(days=max(experiment.leads)), days[0])
+        last = min(pd.Timestamp(period.last), days[-1]) - pd.Timedelta(days=min(experiment.leads))
+        members = self._of_members(layer, phase, name)
+        store, fabric = self.store(layer, phase, name), launched()
+        # Of processes that torchrun started the first forecasts alone.
+        if fabric.is_global_zero:
+            forecast(
+                self.runs / layer.folder / name / CHECKPOINTS[phase],
+                self._thinned() if thin else self.cube,
+                store,
+                first=f"{first:%Y-%m-%d}",
+                last=f"{last:%Y-%m-%d}",
+                leads=experiment.leads,
+                stride=experiment.runs[name].forecast_stride if name in experiment.runs else None,
+                above=self._stores_above(layer, phase, self._source(name)),
+                of_members=members,
+                passes=experiment.runs[name].dropout_passes if name in experiment.runs else None,
+                made_of=self.made_of | ({"every": experiment.score_every} if thin else {}),
+                progress=self.progress,
+            )
+        fabric.barrier()
+        return store
+
+    def _of_members(self, layer: Layer, phase: str, name: str) -> list[xr.Dataset] | None:
+        """Forecasts of a blend's members, made first where they are not there."""
+        if name not in self.experiment.blends:
+            return None
+        members = self.experiment.blends[name].members
+        return [xr.open_zarr(self._forecast(layer, phase, m), consolidated=False) for m in members]
+
+    def _samples(self, layer: Layer, run: RunConfig, learnt_from: Period, phase: str) -> Samples:
+        above = self._stores_above(layer, phase, run.above)
+        channels = run.channels(layer.config, list(above))
+        cube = self.cube
+        if any(name.endswith(NORMAL) for name in channels.history):
+            cube = with_normals(cube, (layer.config.observed,), learnt_from.first, learnt_from.last)
+        observed, taught = layer.config.observed, None
+        if run.stations:
+            cube = with_stations(
+                cube, self.stations, observed, layer.name, run.stations, learnt_from.first, learnt_from.last
+            )
+            taught = f"{observed}_with_stations"
+        window = None if run.window == "map" else run.window
+        samples = Samples(
+            cube,
+            channels,
+            look_back=run.look_back,
+            window=window,
+            stride=run.stride,
+            sequence=run.sequence,
+            correlated=layer.config.correlated,
+            taught=taught,
+            above=above,
+        )
+        for name, count in samples.values_outside().items():
+            self.progress(f"{self.place}, {count} values of {name} outside the valid range taken as missing", 1.0)
+        return samples
+
+    def _above(self, layer: Layer) -> list[Layer]:
+        return self.layers[: self.layers.index(layer)]
+
+    def _source(self, name: str) -> str | None:
+        """The run whose forecasts of the layers above a run, or the members of a blend, are given."""
+        if name in self.experiment.runs:
+            return self.experiment.runs[name].above
+        found = {self.experiment.runs[m].above for m in self.experiment.blends[name].members} - {None}
+        if len(found) > 1:
+            raise VadoseError(f"blend {name}: its members are given the layers above of {sorted(map(str, found))}")
+        return found.pop() if found else None
+
+    def _stores_above(self, layer: Layer, phase: str, source: str | None) -> dict[str, xr.Dataset]:
+        """Forecasts of the layers above by a run, by their names."""
+        if source is None:
+            return {}
+        stores = {other.name: self.store(other, phase, source) for other in self._above(layer)}
+        return {name: xr.open_zarr(store, consolidated=False) for name, store in stores.items()}
+
+    def _beside(self, layer: Layer, run: RunConfig) -> dict[str, object]:
+        """What a run is made of besides its first samples, when it is fitted anew."""
+        if run.above is None and not run.stations:
+            return dict(self.made_of)
+        places = [self.store(other, phase, run.above or "") for phase in CHECKPOINTS for other in self._above(layer)]
+        stations = [self.taught] if run.stations and self.taught else []
+        beside = identity(*(places if run.above else []), *stations)
+        return self.made_of | {"beside": beside, "weight": run.stations}
