@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,6 +12,7 @@ import torch
 import xarray as xr
 from distributed import Client, LocalCluster
 
+import vadose as vd
 from vadose.door.days import Period
 from vadose.errors import VadoseError
 from vadose.features.normals import with_normals
@@ -64,6 +66,25 @@ def test_a_store_says_what_it_is(runs: dict[str, Path], small_cube: xr.Dataset, 
     assert {key: store.attrs[key] for key in expected} == expected
     known = small_cube.soil_moisture_filled.sel(time=slice("2015-07-01", "2015-07-09")).values
     np.testing.assert_array_equal(store.soil_moisture.values[:, 0], known)
+
+
+def test_forecasts_of_other_inputs_lie_beside_each_other(
+    runs: dict[str, Path], small_cube: xr.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("vadose.predict.outlook.with_outlook", lambda store, **_: store)
+
+    def stores(cube: xr.Dataset = small_cube, **more: Any) -> set[str]:
+        vd.forecast(runs["persistence"], cube, init="2015-07-01", **more)
+        return {path.name for path in Path("forecasts").iterdir()}
+
+    (name,) = plain = stores()
+    assert re.fullmatch(r"p_2015-07-01_[0-9a-f]{8}\.zarr", name)
+    assert stores() == plain
+    ranked = stores(climatology=("2015-04-01", "2015-06-30"))
+    assert len(ranked) == 2
+    assert len(stores(climatology=("2015-04-01", "2015-05-31"))) == 3
+    assert len(stores(small_cube.assign(soil_moisture_filled=small_cube.soil_moisture_filled + 0.01))) == 4
 
 
 def test_overlapping_windows_make_one_map(runs: dict[str, Path], small_cube: xr.Dataset, tmp_path: Path) -> None:

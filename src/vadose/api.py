@@ -254,7 +254,7 @@ def forecast(
         Folder of a trained run (uses ``final.pt``), or one of its checkpoints; a cube or its path.
     init, out
         Day of issue (last day with data); first and last day of issue; or ``'latest'``, the cube's last day. Output
-        store (default: ``forecasts/RUN_FIRST_LAST.zarr``).
+        store (default: ``forecasts/RUN_FIRST_LAST_HASH.zarr``, the hash that of all the forecast is made of).
     weather, member
         Granules (files, folders) of the GEFS or GFS run of the day after ``init``; its ensemble member, or ``'mean'``.
     above
@@ -301,12 +301,10 @@ def forecast(
         check_hindsight(climatology[1], first, hindsight)
         made_of |= {"climatology": climatology, "hindsight": hindsight}
         finish = partial(with_outlook, cube=opened, first=climatology[0], last=climatology[1], hindsight=hindsight)
-    name = place.stem if place.suffix == ".pt" else place.name
-    store = Path(out or Path("forecasts", "_".join(dict.fromkeys((name, first, last))) + ".zarr"))
-    prediction.forecast(
+    store = prediction.forecast(
         checkpoint,
         opened,
-        store,
+        Path(out) if out else None,
         first=first,
         last=last,
         above={name: _opened(store) for name, store in (above or {}).items()},

@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 
 from vadose.cli.terminal import app
 from vadose.errors import VadoseError
-from vadose.evaluation import evaluate
+from vadose.evaluation import METRICS, evaluate
+from vadose.evaluation.metrics import N, P, Q
 
 LEADS = (1, 2, 3, 7)
 RUNS = {"persistence": 0.06, "climatology": 0.05, "lstm": 0.01}
@@ -66,6 +67,14 @@ def made(stores: list[xr.Dataset], observed: xr.Dataset, out: Path, **how: Any) 
     return evaluate(stores, observed, out=out, min_pairs=20, products={"analysis": filled + 0.02}, **how)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def own_metric() -> Iterator[None]:
+    """A metric of one's own, which processes started before know nothing of."""
+    METRICS["largest"] = lambda m: np.abs(m[..., P] - m[..., Q]) / m[..., N]
+    yield
+    del METRICS["largest"]
+
+
 @pytest.fixture(scope="module")
 def one(stores: list[xr.Dataset], observed: xr.Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made(stores, observed, tmp_path_factory.mktemp("alone") / "e")
@@ -93,6 +102,7 @@ def test_two_workers_write_the_tables_of_one_and_one_may_die(
         table = (one / f"{name}.csv").read_bytes()
         assert len(table.splitlines()) > len(RUNS)
         assert table == (two / f"{name}.csv").read_bytes()
+        assert b"largest" in table
     for name in ("scores.zarr", "pairs.zarr"):
         single, several = (xr.open_zarr(folder / name, consolidated=False).load() for folder in (one, two))
         assert single.lead_days.values.tolist() == list(LEADS)

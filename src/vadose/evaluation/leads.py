@@ -1,7 +1,7 @@
 """All runs scored at one lead, from a store of pairs: what a worker does by itself."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from vadose.evaluation.metrics import DISTRIBUTION_METRICS, METRICS
+from vadose.evaluation.metrics import DISTRIBUTION_METRICS, METRICS, own_metrics
 from vadose.evaluation.rows import Cell, Group, Row, score_sites
 from vadose.evaluation.strata import Labels
 
@@ -52,6 +52,8 @@ class LeadJob:
         Fewest for a site to count.
     named
         Columns that all rows share.
+    own
+        Metrics added at run time, which a worker does not know.
     """
 
     pairs: Path
@@ -61,9 +63,11 @@ class LeadJob:
     labels: dict[str, Labels]
     min_pairs: int
     named: Mapping[str, Cell]
+    own: Mapping[str, Callable[[Array], Array]] = field(default_factory=own_metrics)
 
     def __call__(self, number: int) -> OfLead:
         """Score the lead at a position."""
+        METRICS.update(self.own)
         there, predicted, observed, spreads = read_lead(self.pairs, number, self.gaussian)
         place: dict[int | None, int] = {r: k for k, r in enumerate(there)}
         references = {name: [place.get(of_run[r]) for r in there] for name, of_run in self.references.items()}

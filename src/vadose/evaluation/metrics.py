@@ -200,6 +200,14 @@ DISTRIBUTION_METRICS: dict[str, Callable[[Array], Array]] = {
 """Name in score tables -> function of moments (..., 9); only where a forecast is a distribution."""
 
 
+_SHIPPED = dict(METRICS)
+
+
+def own_metrics() -> dict[str, Callable[[Array], Array]]:
+    """Metrics that were added to `METRICS`, or replaced there, at run time."""
+    return {name: function for name, function in METRICS.items() if _SHIPPED.get(name) is not function}
+
+
 def metric(name: str) -> Metric:
     """The metric of a name; skill scores are compared by none.
 

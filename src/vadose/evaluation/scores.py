@@ -51,6 +51,7 @@ from vadose.evaluation.left_out import (
     told,
     write_left_out,
 )
+from vadose.evaluation.metrics import own_metrics
 from vadose.evaluation.rows import Cell, Group, Row, score_sites
 from vadose.evaluation.samples import Asked, Samples, samples_of
 from vadose.evaluation.strata import Labels, crossed
@@ -233,6 +234,7 @@ class _Scoring:
             "predictions": [dict(store.attrs) for store in self.together.predictions],
             "products": sorted(self.products),
             "period": self.asked.period,
+            **({"own_metrics": sorted(own)} if (own := own_metrics()) else {}),
             "samples": identity(series, labels, *map(xr.DataArray, self.products.values())),
         }
 

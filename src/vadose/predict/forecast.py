@@ -33,7 +33,7 @@ LEADS = (1, 3, 7, 14, 30)
 def forecast(
     checkpoint: Path,
     cube: xr.Dataset,
-    out: Path,
+    out: Path | None,
     *,
     first: str,
     last: str,
@@ -81,7 +81,8 @@ def forecast(
         Lead times [day]; `LEADS`, as far as the model has them, when left out.
     out
         Zarr store of ``soil_moisture`` (init_time, lead_time, y, x), and of ``soil_moisture_std`` where
-        the model has a deviation.
+        the model has a deviation. None for one under ``forecasts``, named by the run, the days of issue and a hash of
+        all that the forecast is made of.
     above
         Forecast stores of the layers above by name, for a model of a cascade.
     of_members
@@ -131,6 +132,7 @@ def forecast(
         **(made_of or {}),
     }
     inputs["cube"] = inputs["cube"] or identity(_taken(cube, channels))
+    out = out or Path("forecasts", f"{_name(checkpoint, first, last)}_{identity(xr.Dataset(attrs=inputs))[:8]}.zarr")
     if is_current(out, **inputs):
         return out
     cube = daily(cube)
@@ -170,6 +172,12 @@ def forecast(
         store = store if finish is None else finish(store)
         write_predictions(scratch, store, "daily forecasts of soil moisture", chunks={"init_time": BLOCK_DAYS})
     return out
+
+
+def _name(checkpoint: Path, first: str, last: str) -> str:
+    """Run and days of issue of a forecast in a word."""
+    run = checkpoint.parent.name if checkpoint.stem in ("selected", "final") else checkpoint.stem
+    return "_".join(dict.fromkeys((run, first, last)))
 
 
 def weather_ahead(checkpoint: Path) -> tuple[str, ...]:
