@@ -164,12 +164,10 @@ LONG_FUNCTIONS = {
     "predict/maps:downscale_maps",
     "predict/past_years:outlook_of_past_years",
     "products/imerg:daily_imerg",
-    "samples/windows:__init__",
     "twin/world:build_granule_world",
 }
 LONG_FILES = {
     "predict/maps",
-    "samples/windows",
     "stations/matchups",
     "stations/store",
 }

@@ -18,7 +18,8 @@ from vadose.errors import VadoseError
 from vadose.features.normals import with_normals
 from vadose.models.inputs import Channels
 from vadose.parallel import memory
-from vadose.samples import windows as module
+from vadose.samples import gather
+from vadose.samples import record as module
 from vadose.samples.windows import Samples
 
 CHANNELS = Channels(
@@ -220,6 +221,29 @@ def test_forecasts_of_the_layers_above_are_taken_by_their_day_of_issue(small_cub
     np.testing.assert_array_equal(part.above[0], inputs.above[0])
     with pytest.raises(VadoseError, match="wanted are"):
         Samples(small_cube, channels, look_back=4)
+
+
+@pytest.mark.parametrize("by_cell", [False, True])
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize(
+    ("count", "channels", "size"), [(7, 3, (2, 3)), (1, 1, (1, 1)), (5, 2, (5, 6)), (0, 1, (2, 2))]
+)
+def test_windows_are_those_that_slices_give(count, channels, size, threads, by_cell, monkeypatch) -> None:
+    rng = np.random.default_rng(0)
+    values = rng.random((4, 5, 6, channels), np.float32)
+    values[rng.random(values.shape) < 0.2] = np.nan
+    if by_cell:
+        values = np.moveaxis(np.ascontiguousarray(np.moveaxis(values, 0, 2)), 2, 0)
+    days = rng.integers(0, 4, (count, 2))
+    row, column = rng.integers(0, 6 - size[0], count), rng.integers(0, 7 - size[1], count)
+    row[:1], column[:1] = 5 - size[0], 6 - size[1]
+    monkeypatch.setattr(gather, "WORTH_A_THREAD", 1)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    found = gather.windows_of(values, days, row, column, size)
+    assert found.shape == (count, 2, channels, *size)
+    for n, d in np.ndindex(count, 2):
+        window = values[days[n, d], row[n] : row[n] + size[0], column[n] : column[n] + size[1]]
+        np.testing.assert_array_equal(found[n, d], np.moveaxis(window, -1, 0))
 
 
 ABOVE = Channels(

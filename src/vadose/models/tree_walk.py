@@ -1,13 +1,12 @@
 """Predictions of fitted trees, equal to scikit-learn's to the last bit, in a compiled loop."""
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vadose.compiled import compiled
+from vadose.compiled import compiled, in_parts
 
 ROWS = 256
 """Rows that go through one tree after the other together: they stay in the processor's cache."""
@@ -60,12 +59,7 @@ def predict(regressor: Any, rows: NDArray[np.float32]) -> NDArray[np.float64]:
     forest = _forest(regressor, rows.shape[1])
     found = np.full(len(rows), regressor._baseline_prediction.item())
     rows = np.ascontiguousarray(rows, np.float32)
-    parts = np.linspace(0, len(rows), torch.get_num_threads() + 1).astype(int)
-    with ThreadPoolExecutor(len(parts) - 1) as threads:
-        for _ in threads.map(
-            lambda start, stop: _walk(rows[start:stop], found[start:stop], ROWS, forest), parts[:-1], parts[1:]
-        ):
-            pass
+    in_parts(lambda part: _walk(rows[part], found[part], ROWS, forest), len(rows), torch.get_num_threads())
     of_link: NDArray[np.float64] = regressor._loss.link.inverse(found)
     return of_link
 

@@ -1,27 +1,23 @@
 """Samples of a cube: the only place where xarray becomes torch."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
-import pandas as pd
 import torch
 import xarray as xr
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from torch import Tensor
 
 from vadose.artefact import identity
 from vadose.artefact.learnt import learnt_by_inputs
 from vadose.door.days import Period, daily
-from vadose.door.place import Place, forecasts_at
-from vadose.door.values import MARGIN, Outside, by_variable, checked_by_day
+from vadose.door.place import Place
+from vadose.door.values import by_variable
 from vadose.errors import VadoseError
-from vadose.features.normals import HARMONIC, normal_of
-from vadose.models.inputs import NORMAL, Channels, Inputs
+from vadose.models.inputs import Channels, Inputs
 from vadose.parallel.memory import Arrays
-
-_READ_AT_ONCE = 1 << 29
-"""Bytes of a cube read at once."""
+from vadose.samples.gather import windows_of
+from vadose.samples.record import Record, blocks, check_predictors
 
 
 class Samples:
@@ -92,25 +88,7 @@ class Samples:
     ) -> None:
         cube = daily(cube)
         self.observed = channels.target.removesuffix("_filled")
-        names = {*channels.history, *channels.static, *channels.future, self.observed, "mask"}
-        names |= {name for name in (correlated, taught) if name}
-        wanted = {name.removesuffix(NORMAL) + HARMONIC if name.endswith(NORMAL) else name for name in names}
-        if missing := sorted(wanted - set(map(str, cube.variables))):
-            place = cube.encoding.get("source", "the cube")
-            raise VadoseError(f"{place}: no variable {missing}; found {sorted(map(str, cube.data_vars))}")
-        inside = [name for name in channels.history if name in cube]
-        if ahead := [name for name in inside if cube[name].attrs.get("causal") == "false"]:
-            raise VadoseError(
-                f"{ahead}: filled from the days before and after, which a forecast cannot see; fill in the causal mode"
-            )
-        if channels.foreseen:
-            raise VadoseError(f"{list(channels.foreseen)} among the future: moisture of the days to forecast")
-        for given, dims in ((channels.static, ("y", "x")), ((*inside, *channels.future), ("time", "y", "x"))):
-            if wrong := [name for name in given if name in cube and set(cube[name].dims) != set(dims)]:
-                found = ", ".join(map(str, cube[wrong[0]].dims))
-                raise VadoseError(
-                    f"{wrong[0]}: dimensions are ({found}); expected ({', '.join(dims)}) of this predictor"
-                )
+        check_predictors(cube, channels, (self.observed, *(name for name in (correlated, taught) if name)))
         rows, columns = cube.sizes["y"], cube.sizes["x"]
         if window is not None and window > min(rows, columns):
             raise VadoseError(f"window of {window} x {window} cells does not fit the grid of {rows} x {columns}")
@@ -127,49 +105,21 @@ class Samples:
         self.mask = cube.mask.values.astype(bool)
         self.learnt = self.mask & cube.learnt.values.astype(bool) if "learnt" in cube else self.mask
         self.reach = max(channels.leads)
-        self.outside, source = Outside(), str(cube.encoding.get("source", "the cube"))
 
         forecast, observed = len(channels.leads) * len(channels.above), 1 + bool(correlated)
         fields = (look_back - 1 + self.n_days) * len(channels.history) + self.n_days * forecast
         fields += (self.n_days + self.reach) * (len(channels.future) + observed)
-        self._room = Arrays(4 * fields * rows * columns, on_disk)
-
-        def stack(names: tuple[str, ...], before: int, after: int) -> NDArray[np.float32]:
-            """(before + days + after, channel, y, x), NaN on the days off the record."""
-            days = np.arange(self.days[0] - before, self.days[0] + self.n_days + after)
-            stacked = self._array(len(days), len(names))
-            for part in self._parts(len(days), len(names)):
-                first = part.start - before
-                start = max(first, 0)
-                stop = max(min(part.stop - before, self.n_days), start)
-                read = np.full((part.stop - part.start, len(names), rows, columns), np.nan, np.float32)
-                for k, name in enumerate(names):
-                    if name.endswith(NORMAL):
-                        read[:, k] = normal_of(cube[name.removesuffix(NORMAL) + HARMONIC].values, days[part])
-                    else:
-                        known = cube[name].isel(time=slice(start, stop)).transpose("time", "y", "x").values
-                        read[start - first : stop - first, k] = self._checked(
-                            known, name, source, self.days[start:stop]
-                        )
-                stacked[part] = read
-            return stacked
-
-        # Axis 0 of each view is t0; see inputs() for the order of the others.
-        self._daily = stack(channels.history, look_back - 1, 0)
-        self._history = sliding_window_view(self._daily, (look_back, *self.size), axis=(0, 2, 3))
-        self._fields = np.full((len(channels.static), rows, columns), np.nan, np.float32)
-        for k, name in enumerate(channels.static):
-            self._fields[k] = self._checked(cube[name].transpose("y", "x").values[None], name, source, [None])[0]
-        self._static = sliding_window_view(self._fields, self.size, axis=(1, 2))
-        self._ahead = stack(channels.future, 0, self.reach)[1:] if channels.future else None
-        self._future = None
-        if self._ahead is not None:
-            self._future = sliding_window_view(self._ahead, (self.reach, *self.size), axis=(0, 2, 3))
-        self._target = stack((taught or self.observed,), 0, self.reach)[:, 0]
-        self._correlated = stack((correlated,), 0, self.reach)[:, 0] if correlated else None
-        self._above = self._stacked(above or {}, cube)
+        record = Record(cube, self.place, Arrays(4 * fields * rows * columns, on_disk), by_cell=window == 1)
+        self._room, self.outside = record.room, record.outside
+        # All of them (day, y, x, channel).
+        self._daily = record.daily(channels.history, look_back - 1, 0)
+        self._fields = record.fixed(channels.static)
+        self._ahead = record.daily(channels.future, 0, self.reach)[1:] if channels.future else None
+        self._target = record.daily((taught or self.observed,), 0, self.reach)
+        self._correlated = record.daily((correlated,), 0, self.reach) if correlated else None
+        self._above = record.above(above or {}, channels)
         self._known = np.empty((self.n_days, rows, columns), bool)
-        np.isfinite(self._target[: self.n_days], out=self._known)
+        np.isfinite(self._target[: self.n_days, ..., 0], out=self._known)
         height, width = self.size
         self._corners = np.stack(
             np.meshgrid(_starts(rows, height, stride), _starts(columns, width, stride), indexing="ij"), -1
@@ -182,10 +132,12 @@ class Samples:
 
     def identity(self) -> str:
         """Hash of all that samples are made of."""
-        arrays = [self._daily, self._fields, self._ahead, self._target, self._correlated, self._above]
-        arrays += [self.days, self.mask, self.learnt]
+        by_channel = (self._daily, self._fields[0], self._ahead)
+        arrays = [np.moveaxis(values, -1, -3) for values in by_channel if values is not None]
+        arrays += [values[..., 0] for values in (self._target, self._correlated) if values is not None]
+        arrays += [values for values in (self._above, self.days, self.mask, self.learnt) if values is not None]
         said = xr.Dataset(attrs={"place": self.place.to_dict(), "learnt_by_inputs": self.learnt_by_inputs})
-        return identity(said, *(xr.DataArray(values) for values in arrays if values is not None))
+        return identity(said, *map(xr.DataArray, arrays))
 
     def index(self, period: Period, *, learnt: bool = False) -> NDArray[np.int64]:
         """All samples with an observation in the period at any lead: (n, 3) of t0, row, column.
@@ -198,7 +150,7 @@ class Samples:
         """What `index` is of, numbered from the first window of the first day: millions take less room so."""
         first, last = self._span(period)
         some = np.zeros((self.n_days, len(self._corners)), bool)
-        for part in self._parts(last + 1 - first, 4):
+        for part in blocks(last + 1 - first, 16 * self.mask.size):
             days = slice(first + part.start, first + part.stop)
             known = self._known[days]
             some[days] = self._counts(known & self.learnt if learnt else known) > 0
@@ -222,16 +174,19 @@ class Samples:
     def inputs(self, index: NDArray[np.int64]) -> Inputs:
         """What is known at ``t0`` for the samples of an index (n, 3)."""
         t0, row, column = index.T
-        history = np.moveaxis(self._history[t0, :, row, column], 2, 1)
+
+        def gathered(values: NDArray[np.float32], days: NDArray[np.int64]) -> Tensor:
+            return torch.from_numpy(windows_of(values, days, row, column, self.size))
+
         future = above = None
-        if self._future is not None:
-            future = torch.from_numpy(np.moveaxis(self._future[t0, :, row, column], 2, 1).copy())
+        if self._ahead is not None:
+            future = gathered(self._ahead, t0[:, None] + np.arange(self.reach))
         if self._above is not None:
-            down, across = self._cells(row, column)
-            above = torch.from_numpy(np.moveaxis(self._above[t0[:, None, None], down, across], (3, 4), (1, 2)).copy())
+            found = gathered(self._above.reshape(*self._above.shape[:3], -1), t0[:, None])
+            above = found.reshape(len(t0), *self._above.shape[3:], *self.size)
         return Inputs(
-            history=torch.from_numpy(history.copy()),
-            static=torch.from_numpy(self._static[:, row, column].swapaxes(0, 1).copy()),
+            history=gathered(self._daily, t0[:, None] + np.arange(self.look_back)),
+            static=gathered(self._fields, np.zeros_like(t0)[:, None])[:, 0],
             future=future,
             day=torch.from_numpy(self.days[t0]),
             cell=self._learnt_on(row, column),
@@ -252,11 +207,11 @@ class Samples:
         first, last = self._span(period)
         t0, row, column = index.T
         valid = t0[:, None] + np.array(self.channels.leads)
-        down, across = self._cells(row, column)
-        found = of[valid[:, :, None, None], down[:, None], across[:, None]]
+        found = windows_of(of, valid, row, column, self.size)[:, :, 0]
         outside = (valid < first) | (valid > last)
         found[outside] = np.nan
         if learnt:
+            down, across = self._cells(row, column)
             found = np.where(self.learnt[down, across][:, None], found, np.float32(np.nan))
         return torch.from_numpy(found)
 
@@ -328,17 +283,17 @@ class Samples:
     def _series(self, cells: NDArray[np.int64], days: NDArray[np.int64], skip: int) -> Inputs:
         """Series (B, T, C, 1, 1) of positions ``days`` (B, T), forecasts above from ``skip`` on."""
         row, column = cells.T
-        history = self._daily[days + self.look_back - 1, :, row[:, None], column[:, None]]
+        history = self._daily[days + self.look_back - 1, row[:, None], column[:, None]]
         future = above = None
         if self._ahead is not None:
             ahead = days[:, -1:] + np.arange(self.reach)
-            future = torch.from_numpy(self._ahead[ahead, :, row[:, None], column[:, None]])[..., None, None]
+            future = torch.from_numpy(self._ahead[ahead, row[:, None], column[:, None]])[..., None, None]
         if self._above is not None:
             found = self._above[days[:, skip:], row[:, None], column[:, None]]
             above = torch.from_numpy(found)[..., None, None]
         return Inputs(
             history=torch.from_numpy(history)[..., None, None],
-            static=torch.from_numpy(self._fields[:, row, column].T.copy())[..., None, None],
+            static=torch.from_numpy(self._fields[0, row, column])[..., None, None],
             future=future,
             day=torch.from_numpy(self.days[0] + days[:, -1]),
             cell=self._learnt_on(row, column),
@@ -353,56 +308,9 @@ class Samples:
         t0 = days[:, self.look_back :]
         valid = t0[:, :, None] + np.array(self.channels.leads)
         row, column = cells.T
-        found = self._target[np.clip(valid, 0, None), row[:, None, None], column[:, None, None]]
+        found = self._target[np.clip(valid, 0, None), row[:, None, None], column[:, None, None], 0]
         found[(valid < span[0]) | (valid > span[1]) | (t0[:, :, None] < 0)] = np.nan
         return torch.from_numpy(found)[..., None, None]
-
-    def _stacked(self, above: Mapping[str, xr.Dataset], cube: xr.Dataset) -> NDArray[np.float32] | None:
-        """Forecasts of the layers above (t0, y, x, lead, layer)."""
-        if set(above) != set(self.channels.above):
-            raise VadoseError(f"forecasts of the layers {sorted(above)} above; wanted are {self.channels.above}")
-        if not above:
-            return None
-        leads = self.channels.leads
-        stacked = np.moveaxis(self._array(self.n_days, len(leads), len(above)), (3, 4), (1, 2))
-        for k, name in enumerate(self.channels.above):
-            place = f"the forecast of {name}"
-            store = forecasts_at(above[name], self.place, leads, place)
-            issued = pd.Index(store.init_time.values.astype("datetime64[D]").astype(np.int64))
-            for part in self._parts(self.n_days, len(leads)):
-                day = issued.get_indexer(self.days[part])
-                read = np.full((len(day), *self.shape, len(leads)), np.nan, np.float32)
-                known = store.soil_moisture.isel(init_time=day[day >= 0])
-                read[day >= 0] = self._checked(
-                    known.transpose("init_time", "y", "x", "lead_time").values,
-                    "soil_moisture",
-                    place,
-                    self.days[part][day >= 0],
-                    MARGIN,
-                )
-                stacked[part, ..., k] = read
-        return stacked
-
-    def _checked(
-        self, values: NDArray[np.floating], name: str, place: str, days: Iterable[int | None], margin: float = 0.0
-    ) -> NDArray[np.floating]:
-        """Values (day, ...) as of `vadose.door.values.checked_by_day`; what is outside counts once, however often
-        read."""
-        found, outside = checked_by_day(values, name, place, days, margin)
-        self.outside |= outside
-        return found
-
-    def _array(self, days: int, *channels: int) -> NDArray[np.float32]:
-        """Room for (day, *channels, y, x), laid out as it is read."""
-        if self.window != 1:
-            return self._room.empty((days, *channels, *self.shape))
-        # A cell's series strewn over the whole record would be a page of memory, or a look at the disk, for each day.
-        return np.moveaxis(self._room.empty((*self.shape, days, *channels)), (0, 1), (-2, -1))
-
-    def _parts(self, days: int, fields: int) -> Iterator[slice]:
-        """Blocks of days of which so many fields are read at once."""
-        step = max(1, _READ_AT_ONCE // (4 * fields * self.mask.size))
-        return (slice(start, min(start + step, days)) for start in range(0, days, step))
 
     def _cells(self, row: NDArray[np.int64], column: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Rows (n, h, 1) and columns (n, 1, w) of the windows at these corners."""
