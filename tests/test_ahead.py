@@ -255,9 +255,9 @@ def test_of_an_ensemble_one_member_or_the_mean_is_taken(small_cube: xr.Dataset) 
 
     assert [rain("p02"), rain("mean"), rain("p06", runs[2])] == [2, 3, 6]
     for member, ensemble, message in (
-        (None, many, r"None asked for; choose one of \['p01', 'p02', 'p06', 'mean'\]"),
-        ("c00", many, r"'c00' asked for; choose one of \['p01'"),
-        ("mean", runs[0], r"'mean' asked for; choose one of \['p01'\]"),
+        (None, many, r"None; choose one of \['p01', 'p02', 'p06', 'mean'\]"),
+        ("c00", many, r"'c00'; choose one of \['p01'"),
+        ("mean", runs[0], r"'mean'; choose one of \['p01'\]"),
     ):
         with pytest.raises(VadoseError, match=message):
             rain(member, ensemble)
@@ -303,7 +303,7 @@ def test_granules_as_published_are_read(tmp_path: Path) -> None:
         ({"forecast": foretold({"precipitation": RAINY}, shift=30)}, "missing at .* of 70 cells of the cube; it"),
         ({"forecast": xr.Dataset()}, r"no dimension \['init_time', 'lead_time', 'lat', 'lon'\]"),
         ({"names": ("rainfall", "clay_fraction")}, r"no daily variable \['rainfall', 'clay_fraction'\]"),
-        ({"names": ()}, "the model takes no weather of the days ahead"),
+        ({"names": ()}, "the model uses no weather after the day of issue"),
         ({"forecast": []}, "no granule given"),
         ({"forecast": [Path("nowhere/gec00.t00z.pgrb2s.0p25.f003")]}, "no such file"),
     ],

@@ -66,10 +66,10 @@ def test_a_whole_folder_takes_the_place_of_an_old_one(
 def test_a_folder_of_something_else_is_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.txt").write_text("precious")
-    with pytest.raises(VadoseError, match="something else is there"), writing(tmp_path / "thesis"):
+    with pytest.raises(VadoseError, match="holds something else"), writing(tmp_path / "thesis"):
         pass
     assert names(tmp_path / "thesis") == ["chapter.txt"]
-    with pytest.raises(VadoseError, match="a file is there, and a folder is to be written"):
+    with pytest.raises(VadoseError, match="a file of this name exists"):
         write_run(tmp_path / "thesis" / "chapter.txt", "run")
     assert (tmp_path / "thesis" / "chapter.txt").read_text() == "precious"
 
@@ -150,7 +150,7 @@ def test_of_two_processes_one_writes_and_one_is_refused(tmp_path: Path) -> None:
     found = sorted(answers.get(timeout=60) for _ in both)
     for process in both:
         process.join()
-    assert found == ["", f"{tmp_path / 'run'}: another process is writing it; wait for its end"]
+    assert found == ["", f"{tmp_path / 'run'}: another process is writing it; wait until it ends"]
     assert names(tmp_path) == ["run"]
     name = dict(made_from(tmp_path / "run") or {})["name"]
     assert len([file for file in names(tmp_path / "run") if file.startswith(name)]) == 20

@@ -77,5 +77,5 @@ def test_checkpoints_of_something_else_or_of_another_version_are_refused(path: P
     assert read(path, build=from_checkpoint)["members"][0]["name"] == "climatology"
     for wrong in ({"name": "oracle"}, {"hyper": {"grid": (3, 3)}}, {"hyper": {"rows": 2}}, {"inputs": {}}):
         checkpoint.save({"name": "blend", "state": None, "members": [good | wrong]}, path)
-        with pytest.raises(VadoseError, match="is none of this version of vadose"):
+        with pytest.raises(VadoseError, match="is unknown to this version of vadose"):
             read(path, build=from_checkpoint)

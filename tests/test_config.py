@@ -126,7 +126,7 @@ def test_the_paper_s_experiment_has_its_nine_models() -> None:
         (
             "runs:",
             "blends: {b: {members: [convlstm, persistence], weights: {1: [1, 1]}}}\nruns:",
-            "weights for leads [1], forecasts are of [1, 3, 7, 14, 30]",
+            "weights for leads [1], expected [1, 3, 7, 14, 30]",
         ),
         (
             "runs:",
@@ -146,12 +146,12 @@ def test_the_paper_s_experiment_has_its_nine_models() -> None:
         (
             "{model: persistence}",
             "{model: persistence, leads: [3, 1]}",
-            "have to be whole days from 1 on, rising",
+            "are invalid; expected increasing whole days from 1",
         ),
         (
             "{model: persistence}",
             "{model: persistence, history: [ndvi]}",
-            "has to hold '{observed}_filled'",
+            "must contain '{observed}_filled'",
         ),
         ("runs:", "runs: [", "not YAML"),
     ],
@@ -203,12 +203,12 @@ products:
         ("quality: all", "bbox: [0, 0, 1, 1]", "'bbox' is unknown"),
         ("[elevation]", "{elevation: ../../escaped}", r"'../../escaped' cannot be the name of a variable"),
         ("[elevation]", "{elevation: time}", "'time' cannot be the name"),
-        ("srtm:", "../../escaped:", r"'../../escaped' is no gridded product"),
+        ("srtm:", "../../escaped:", r"'../../escaped' is not a gridded product"),
         ("srtm:", "smap_l3:", "key 'smap_l3' stands twice"),
-        ("2015-06-10", "9999-06-10", "days ahead; is the year meant"),
+        ("2015-06-10", "9999-06-10", "days ahead; check the year"),
         ("2015-06-10", "tomorrow", "last"),
         ("options: {quality: all}", "option: {}", "unknown key 'products.smap_l3.option'; did you mean 'options'"),
-        ("options: {quality: all}", "product: srtm", "unknown key 'smap_l3.product': the product is what its"),
+        ("options: {quality: all}", "product: srtm", "unknown key 'smap_l3.product': the product is the key above"),
         ("smap_l3: {variables: [soil_moisture],", "smap_l3: {", "key 'products.smap_l3.variables' is missing"),
         (
             "last: 2015-06-10",

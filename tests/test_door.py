@@ -79,8 +79,8 @@ def test_an_hour_that_all_days_share_is_dropped(cube: xr.Dataset) -> None:
     ("change", "words"),
     [
         (lambda c: c.rename(y="lat_", x="lon_"), "expected (y, x)"),
-        (lambda c: c.assign_coords(y=[1.0, 1.0, 2.0]), "y come twice"),
-        (lambda c: c.assign_coords(y=[1.0, np.nan, 2.0]), "no number"),
+        (lambda c: c.assign_coords(y=[1.0, 1.0, 2.0]), "y are repeated"),
+        (lambda c: c.assign_coords(y=[1.0, np.nan, 2.0]), "not numbers"),
         (lambda c: c.isel(time=[0, 1, 1, 2]), "time: 1 days come more than once, such as 2020-06-02"),
         (lambda c: c.assign_coords(time=pd.date_range("2020-06-01", periods=6, freq="6h")), "times of day differ"),
         (lambda c: c.assign_coords(time=[*c.time.values[:5], np.datetime64("NaT")]), "1 of 6 dates are missing"),
@@ -130,7 +130,7 @@ def test_leads_of_numbers_are_read_by_their_unit(forecasts: xr.Dataset, numbers:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda s: s.isel(station=[0, 0]), "station A comes twice"),
+        (lambda s: s.isel(station=[0, 0]), "station A is repeated"),
         (lambda s: s.drop_vars("lat"), "no lat (station)"),
         (lambda s: s.assign_coords(lat=s.lon, lon=s.lat), "not exchanged"),
         (lambda s: s.isel(layer=0), "no coordinate layer"),

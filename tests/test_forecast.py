@@ -110,7 +110,7 @@ def test_overlapping_windows_make_one_map(runs: dict[str, Path], small_cube: xr.
         (
             "convlstm",
             {"last": "2015-08-28"},
-            r"allows 2015-04-01 .. 2015-08-27 \(it has to hold the weather",
+            r"allows 2015-04-01 .. 2015-08-27 \(it must hold the weather",
         ),
     ],
 )

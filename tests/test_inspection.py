@@ -104,7 +104,7 @@ def test_the_command_prints_and_fails_as_people_expect(
 def test_bad_requests(world: Path, tmp_path: Path) -> None:
     with pytest.raises(VadoseError, match="product 'smap' unknown"):
         inspect(world, product="smap")
-    with pytest.raises(VadoseError, match="leave the box away"):
+    with pytest.raises(VadoseError, match="leave out the box"):
         inspect(world / "ismn", bbox=BOX)
     strange = tmp_path / "notes.txt"
     strange.write_text("nothing to see here\n")

@@ -326,7 +326,7 @@ def test_stations_without_a_grid_have_an_outlook(uniform: xr.Dataset) -> None:
         ({"last": "2020-01-01"}, "the record holds 2015-01-01 .. 2019-12-31"),
         ({"first": "2019-01-01", "last": "2018-01-01"}, "take a period within it"),
         ({"last": "2015-12-31"}, "holds at most 31 days .* need 49 values"),
-        ({"window": 30}, "window of 30 days; take an odd number"),
+        ({"window": 30}, "window of 30 days; expected an odd number"),
     ],
 )
 def test_bad_input_is_refused_in_one_line(uniform: xr.Dataset, change: dict, message: str) -> None:
@@ -350,7 +350,7 @@ def test_a_single_value_off_the_valid_range_is_no_observation_and_more_are_refus
 
 def test_levels_and_days_that_are_not_there_are_refused(uniform: xr.Dataset) -> None:
     store = store_of(np.full((4, 3), 0.1), "2020-06-30", std=0.1)
-    with pytest.raises(VadoseError, match="give rising ones between 0 and 1"):
+    with pytest.raises(VadoseError, match="expected increasing ones between 0 and 1"):
         local_climatology(uniform.soil_moisture, **PERIOD, levels=(0.5, 0.4))
     hole = uniform.soil_moisture.isel(time=[0, -1])
     with pytest.raises(VadoseError, match="holds at most 0 days"):

@@ -463,7 +463,7 @@ def test_bad_requests() -> None:
         resample(source.drop_vars("crs"), GRID, "mean")
     for crs in (SINUSOIDAL, ALBERS):
         for method in ("bilinear", "bicubic"):
-            with pytest.raises(VadoseError, match="not offered"):
+            with pytest.raises(VadoseError, match="not supported"):
                 resample(projected(crs, 5000.0), GRID, method)
     with pytest.raises(VadoseError, match="too few"):
         resample(source[:1], GRID, "mean")
@@ -472,5 +472,5 @@ def test_bad_requests() -> None:
     for upside_down in (source[::-1], source[:, ::-1]):
         with pytest.raises(VadoseError, match="sort rows from north to south"):
             resample(upside_down, GRID, "mean")
-    with pytest.raises(VadoseError, match="cylindrical equal-area grids alone"):
+    with pytest.raises(VadoseError, match="cylindrical equal-area grids only"):
         resample(source, Grid(ALBERS, (0.0, 9000.0, 9000.0), (1, 1), 9000.0), "mean")

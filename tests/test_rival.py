@@ -152,7 +152,7 @@ def test_a_member_or_the_mean_of_all(truth: xr.Dataset, cube: xr.Dataset, tmp_pa
         found[member] = store.soil_moisture.values[..., cube.mask.values]
     np.testing.assert_allclose(found["p02"], found["c00"] - 0.04, atol=2 * PACKED)
     np.testing.assert_allclose(found["mean"], found["c00"] - 0.04 / 3, atol=2 * PACKED)
-    with pytest.raises(VadoseError, match=r"member None asked for; choose one of \['c00', 'p01', 'p02', 'mean'\]"):
+    with pytest.raises(VadoseError, match=r"member is None; choose one of \['c00', 'p01', 'p02', 'mean'\]"):
         write_rival([folder], cube, tmp_path / "x.zarr", leads=(1,))
 
 
@@ -369,7 +369,7 @@ def test_a_record_larger_than_memory_is_studied_the_same(
 
 
 def test_braces_in_the_place_of_a_rival_stand_for_the_layer() -> None:
-    with pytest.raises(ValueError, match=r"rivals.GEFS: 'gefs-\{depth\}.zarr': braces stand for layer alone"):
+    with pytest.raises(ValueError, match=r"rivals.GEFS: 'gefs-\{depth\}.zarr': braces can only hold layer"):
         experiment({"GEFS": "gefs-{depth}.zarr"})
 
 

@@ -85,7 +85,7 @@ def test_what_does_not_exist_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(VadoseError, match="device is 'gpu'; expected auto, cpu or cuda"):
         Running("gpu").settled(1.0)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(VadoseError, match="finds no CUDA GPU; take cpu"):
+    with pytest.raises(VadoseError, match="finds no CUDA GPU; use cpu"):
         Running("cuda:1").settled(1.0)
     assert Running().settled(1.0).device == "cpu"
 

@@ -95,7 +95,7 @@ class Grid:
         r0, r1, dr = rows.indices(self.shape[0])
         c0, c1, dc = columns.indices(self.shape[1])
         if dr != dc or dr < 1:
-            raise VadoseError(f"grid part: row step {dr} and column step {dc} have to be equal and positive")
+            raise VadoseError(f"grid part: row step {dr} and column step {dc} must be equal and positive")
         shape = (len(range(r0, r1, dr)), len(range(c0, c1, dc)))
         if 0 in shape:
             raise VadoseError(f"grid part: rows {rows}, columns {columns} hold no cell of {self.shape}")
@@ -270,7 +270,7 @@ def raster_window(
         return slice(0, shape[0]), slice(0, shape[1])
     west, south, east, north = bbox
     if not (west < east and south < north):
-        raise VadoseError(f"{source}: box {bbox} holds nothing; give west < east and south < north in degrees")
+        raise VadoseError(f"{source}: box {bbox} is empty; expected west < east and south < north in degrees")
     left, top, dx, dy = transform
     found = _crs(crs)
     x0, y0, x1, y1 = west, south, east, north
@@ -288,7 +288,7 @@ def raster_window(
             )
         raise OutsideError(
             f"{source}: box west {west:g}, south {south:g}, east {east:g}, north {north:g} lies outside the file "
-            f"(west {left:.4g}, south {bottom:.4g}, east {right:.4g}, north {top:.4g}); take another file or box"
+            f"(west {left:.4g}, south {bottom:.4g}, east {right:.4g}, north {top:.4g}); choose another file or box"
         )
     return rows, columns
 
@@ -332,7 +332,7 @@ def transformer_to(crs: str) -> Transformer:
     try:
         return Transformer.from_crs("EPSG:4326", crs, always_xy=True)
     except ProjError as error:
-        raise VadoseError(f"no way from degrees to the projection {crs[:60]!r} ({error}){proj_hint()}") from error
+        raise VadoseError(f"cannot transform degrees to the projection {crs[:60]!r} ({error}){proj_hint()}") from error
 
 
 def proj_hint() -> str:

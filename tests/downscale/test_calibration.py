@@ -145,7 +145,7 @@ def test_says_what_is_wrong() -> None:
         interval(error, std, Calibration((0.9,), (2.0,), 30), 0.8)
     store = predictions(0.04)
     only: Any = store.isel(model=[1])
-    with pytest.raises(VadoseError, match="off-site: no model gives a deviation"):
+    with pytest.raises(VadoseError, match="off-site: no model predicts a standard deviation"):
         coverage_table({"off-site": only})
     with pytest.raises(VadoseError, match=r"on-site, mmnet, fold 1, calibrated on the other folds: .* too few"):
         coverage_table({"on-site": predictions(0.04, stations=8)}, (0.95,))

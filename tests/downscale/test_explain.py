@@ -148,12 +148,12 @@ def test_says_what_is_wrong() -> None:
     checkpoint = to_checkpoint("mlp", {}, network)
     one = np.zeros(days.shape, bool)
     one[3] = True
-    with pytest.raises(VadoseError, match="1 stations; give those of two"):
+    with pytest.raises(VadoseError, match="1 stations; expected at least two"):
         importances(checkpoint, days, one)
     other = StationDays(table, Features(("ndvi",), ("precipitation",), days=6))
     with pytest.raises(VadoseError, match="features of the checkpoint"):
         importances(checkpoint, other, np.ones(days.shape, bool))
     last = network.head[-1]
     torch.nn.init.zeros_(last.weight)
-    with pytest.raises(VadoseError, match="no feature moves"):
+    with pytest.raises(VadoseError, match="no feature changes"):
         importances(to_checkpoint("mlp", {}, network), days, ~one, n_samples=20, draws=3)

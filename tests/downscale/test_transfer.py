@@ -197,7 +197,7 @@ def test_moisture_of_the_target_is_never_used() -> None:
     ("changes", "measure", "weight", "match"),
     [
         ({}, "deep", 1.0, "'deep' unknown; choose 'coral', 'mmd' or 'adversarial'"),
-        ({"model": "mlp"}, "coral", 1.0, "MLP fuses no two streams"),
+        ({"model": "mlp"}, "coral", 1.0, "MLP has no two streams"),
         ({}, "coral", float("inf"), "west: the training loss is .* lower the weight"),
     ],
 )

@@ -144,7 +144,7 @@ def test_a_model_of_ones_own_is_trained_and_forecasts(
     last = cube.soil_moisture_filled.sel(time=made.init_time.values).values
     np.testing.assert_allclose(made.soil_moisture.sel(lead_time="7D").values, last + 0.02, atol=1e-6)
     for wrong, message in (
-        ("my_models", "write MODULE:CLASS"),
+        ("my_models", "expected MODULE:CLASS"),
         ("mine_not:X", "cannot be imported"),
         ("my_models:Dryer", "has no class 'Dryer'"),
         ("pathlib:Path", "expected a subclass of vadose.models.contract.Forecaster"),

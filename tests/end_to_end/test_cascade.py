@@ -196,8 +196,8 @@ def run_cli(*arguments: str) -> int:
     [
         ({"runs": {"a": {"model": "trees", "above": "trees"}}}, "unknown run 'above: trees'"),
         ({"runs": {"a": {"model": "trees", "only": ["5 cm"]}}}, "unknown layer '5 cm'"),
-        ({"runs": {"a": {"model": "trees", "history": ["{obsrved}_filled"]}}}, "braces stand for"),
-        ({"runs": {"a": {"model": "trees", "history": ["precipitation"]}}}, "has to hold"),
+        ({"runs": {"a": {"model": "trees", "history": ["{obsrved}_filled"]}}}, "braces can only hold"),
+        ({"runs": {"a": {"model": "trees", "history": ["precipitation"]}}}, "must contain"),
     ],
 )
 def test_wrong_experiments_are_refused(change: dict[str, Any], message: str) -> None:

@@ -132,7 +132,7 @@ def test_a_study_goes_on_where_it_stopped(study: Path, place: Path, monkeypatch:
         (("iterations: 10", "iteration: 10"), (), "unknown key 'hyper.iteration' of trees; did you mean 'iterations'?"),
         (("folds: 2", "fold: 2"), (), "unknown key 'scenarios.off_site.fold'; did you mean 'folds'?"),
         (("[long, trees]", "[long, tree]"), (), "unknown run 'tree'; did you mean 'trees'?"),
-        (("{iterations: 10}", "{iterations: 10}, align: mmd"), (), "align: trees fuses no two streams"),
+        (("{iterations: 10}", "{iterations: 10}, align: mmd"), (), "align: trees has no two streams"),
         (("season_sine", "ndvi"), (), "no feature ['ndvi']"),
         (("x", "x"), ("--scenario", "blocked"), "unknown scenario ['blocked']"),
     ],
@@ -214,7 +214,7 @@ def test_a_forecast_becomes_an_outlook_at_100_m(
     for more, message in (
         ((*when, *past, "2018"), "expected years FIRST..LAST"),
         ((*when, *past, "2018..2020"), "weather of 2020: "),
-        (when, "2 days of issue, 2020-06-01 .. 2020-06-02; say which with --init"),
+        (when, "2 days of issue, 2020-06-01 .. 2020-06-02; choose one with --init"),
         ((*when, "--init", "2020-07-01"), "no forecast issued on 2020-07-01"),
         (
             ("--date", "2020-06-10", "--init", "2020-06-01"),

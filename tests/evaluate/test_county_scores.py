@@ -132,7 +132,7 @@ def test_what_does_not_fit_is_refused(world) -> None:
         score_county(maps, truth, coarse.isel(y=[1]))
     with pytest.raises(VadoseError, match="no day in common"):
         score_county(maps.assign_coords(time=DAYS + pd.Timedelta(days=90)), truth, coarse)
-    with pytest.raises(VadoseError, match="known on 20 days of a pixel at most, 30 are needed"):
+    with pytest.raises(VadoseError, match="on at most 20 days, expected 30"):
         score_county(maps.isel(time=slice(20)), truth, coarse)
     for given in ((maps * 100, truth, coarse), (maps, truth * 100, coarse), (maps, truth, coarse * 100)):
         with pytest.raises(VadoseError, match=r"(maps|truth|coarse field): .* lie outside 0 \.\. 1"):

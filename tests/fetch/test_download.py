@@ -99,10 +99,10 @@ def test_waits_grow_and_heed_the_server(centre: Centre, tmp_path: Path, waits: l
         (serve(b"PK\x03\x04" + DATA), {}, "sent a zip file, expected is hdf5"),
         (serve(DATA), {"checksum": "md5:" + "0" * 32}, f"its md5 is {MD5[4:]}, published is 000"),
         (serve(DATA), {"checksum": "sha256:" + "0" * 64}, "its sha256 is .*, published is 000"),
-        (serve(DATA), {"bytes": 17}, f"{len(DATA)} bytes came, the catalogue says 17"),
+        (serve(DATA), {"bytes": 17}, f"{len(DATA)} bytes received, the catalogue says 17"),
         (drop(DATA, 10), {}, "connection to 127.0.0.1:.* failed"),
         (status(302, Location="/a"), {}, "redirects in circles"),
-        (status(302, Location="ftp://there/a"), {}, "no address that can be fetched"),
+        (status(302, Location="ftp://there/a"), {}, "is not a valid address"),
         (status(418), {}, "answered 418"),
     ],
 )
@@ -412,7 +412,7 @@ def test_messages_are_resumed_within_one(centre: Centre, client: Client, tmp_pat
 @pytest.mark.parametrize(
     ("index", "answer", "message"),
     [
-        (INDEX, serve(b"".join(MESSAGES), ranges=False), "gives no parts of files"),
+        (INDEX, serve(b"".join(MESSAGES), ranges=False), "does not serve parts of files"),
         (INDEX, serve(b"x" + b"".join(MESSAGES)), "no whole GRIB message at byte 0"),
         (INDEX.replace(b":TMP:", b":TSOIL:"), serve(b""), "its index holds no message :TMP:"),
         (b"<html>busy</html>", serve(b""), "not one of wgrib2"),

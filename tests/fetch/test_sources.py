@@ -50,7 +50,7 @@ def test_what_makes_no_sense_is_told(client: Client, arguments: tuple[object, ..
 
 
 def test_subsets_are_of_some_products_only(client: Client) -> None:
-    for product, message in (("gridmet", "cut to the box by themselves"), ("MOD09GA", "cannot be cut on the server")):
+    for product, message in (("gridmet", "always subset to the box"), ("MOD09GA", "the server cannot subset it")):
         with pytest.raises(VadoseError, match=message):
             plan_fetch(product, BOX, "2019-03-01", "2019-03-02", subset=True, client=client)
 
@@ -425,8 +425,8 @@ def test_scan_stations_without_moisture_are_left_out(awdb: Centre, client: Clien
     ("answer", "message"),
     [
         ([{"data": [element("SMS", "mm", {"2018-01-01 00:00": 1.0}, -2)]}], "unit 'mm3' is not known"),
-        ([{"data": [{"values": []}]}], "a form that is not known"),
-        ({"message": "busy"}, "a form that is not known"),
+        ([{"data": [{"values": []}]}], "an unknown format"),
+        ({"message": "busy"}, "an unknown format"),
     ],
 )
 def test_a_changed_service_is_told(awdb: Centre, client: Client, tmp_path: Path, answer: object, message: str) -> None:

@@ -83,7 +83,7 @@ def test_a_projected_raster_is_cut_by_the_outline_of_the_box(centre: Centre, cli
         (status(404), "does not exist"),
         (status(403), "answered 403 Forbidden"),
         (serve(b"II*\x00" + bytes(3000)), "reading the raster failed; gave up after 3 tries"),
-        (serve(b"II*\x00" + bytes(3000), ranges=False), "gives no parts of files"),
+        (serve(b"II*\x00" + bytes(3000), ranges=False), "does not serve parts of files"),
     ],
 )
 def test_a_window_that_cannot_be_had(

@@ -220,10 +220,10 @@ def test_withheld_blocks_have_their_length_and_share() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"days": np.arange(5.0)[::-1]}, "rising order"),
+        ({"days": np.arange(5.0)[::-1]}, "strictly increasing"),
         ({"days": np.arange(4.0)}, "found days of shape"),
-        ({"covariates": np.ones((4, 2, 1))}, "cover the same times and cells"),
-        ({"static": np.ones((3, 1))}, "cover the same times and cells"),
+        ({"covariates": np.ones((4, 2, 1))}, "expected the same times and cells"),
+        ({"static": np.ones((3, 1))}, "expected the same times and cells"),
         ({"covariates": np.where(np.arange(10) == 3, np.nan, 1.0).reshape(5, 2, 1)}, "1 covariate values are missing"),
     ],
 )
@@ -238,7 +238,7 @@ def test_wrong_calls_are_refused() -> None:
         fill(series.values, Interpolation("linear").fit(series), "causal")
     with pytest.raises(VadoseError, match="choose from"):
         Interpolation("cubic")
-    with pytest.raises(VadoseError, match="each cell's own"):
+    with pytest.raises(VadoseError, match="belong to single cells"):
         ClimatologyAR1().fit(series).predict(series.cells(slice(2)), "causal")
     with pytest.raises(VadoseError, match="infinite"):
         series_of(np.full((3, 1), np.inf))

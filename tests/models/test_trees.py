@@ -131,6 +131,6 @@ def test_the_deviation_of_trees_follows_the_errors_on_days_held_out() -> None:
 
 def test_a_deviation_wants_days_to_hold_out() -> None:
     channels, inputs = series(weather=False)
-    with pytest.raises(ValueError, match="two days at least"):
+    with pytest.raises(ValueError, match="at least two days"):
         Trees(channels, gaussian=True).fit([(inputs, torch.full((1, 2, 1, 1), 0.2))])
     assert Trees(channels).has_deviation is False

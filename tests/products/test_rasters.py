@@ -120,7 +120,7 @@ def test_rows_from_south_to_north_are_turned(tmp_path: Path) -> None:
         ({"transform": Affine(0.5, 0, 260, 0, -0.5, 40)}, "nowhere on Earth"),
         ({"crs": "EPSG:32614", "transform": Affine(30, 0, 5e9, 0, -30, 4e6)}, "nowhere on Earth"),
         ({"crs": None}, "names no projection"),
-        ({"crs": 'LOCAL_CS["here",UNIT["metre",1]]'}, "no way from degrees to the projection"),
+        ({"crs": 'LOCAL_CS["here",UNIT["metre",1]]'}, "cannot transform degrees to the projection"),
     ],
 )
 def test_what_cannot_be_placed_is_refused(tmp_path: Path, options: dict[str, Any], message: str) -> None:

@@ -95,8 +95,8 @@ def test_one_seed_gives_one_world_and_another_gives_another(world: Path, tmp_pat
     ("options", "message"),
     [
         ({"years": 0}, "0 years"),
-        ({"stations": 99}, "room for 1 to 40"),
-        ({"stations": 0}, "0 stations asked for; there is room for 1 to 40"),
+        ({"stations": 99}, "expected 1 to 40"),
+        ({"stations": 0}, "0 stations asked for; expected 1 to 40"),
     ],
 )
 def test_impossible_worlds_are_refused(tmp_path: Path, options: dict[str, int], message: str) -> None:

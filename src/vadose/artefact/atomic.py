@@ -51,13 +51,13 @@ def writing(path: Path) -> Iterator[Path]:
         if left:
             _mend(place, aside)
         if place.is_dir() and any(place.iterdir()) and made_from(place) is None:
-            raise VadoseError(f"{path}: a folder that holds something else is there; choose another, or remove it")
+            raise VadoseError(f"{path}: the folder exists and holds something else; choose another, or remove it")
         try:
             yield scratch
             if scratch.is_dir():
                 note_chunks(scratch)
                 if place.is_file():
-                    raise VadoseError(f"{path}: a file is there, and a folder is to be written; choose another name")
+                    raise VadoseError(f"{path}: a file of this name exists; choose another name for the folder")
             if not place.is_dir():
                 scratch.replace(place)
             elif not _exchange(scratch, place):
@@ -94,7 +94,7 @@ def locked(path: Path, of: Path | None = None) -> Iterator[bool]:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise VadoseError(f"{of or path}: another process is writing it; wait for its end") from error
+                raise VadoseError(f"{of or path}: another process is writing it; wait until it ends") from error
             # The one before may have removed the file between its opening and its locking.
             if not name.exists() or name.stat().st_ino != os.fstat(file.fileno()).st_ino:
                 continue

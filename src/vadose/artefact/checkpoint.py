@@ -89,8 +89,8 @@ def _check(
                     "in Python vd.MODELS[name] = the class"
                 ) from error
             raise VadoseError(
-                f"{path}: its model {kept.get('name')!r} is none of this version of vadose ({reason}); make one with: "
-                f"{made_by}"
+                f"{path}: its model {kept.get('name')!r} is unknown to this version of vadose ({reason}); "
+                f"make one with: {made_by}"
             ) from error
 
 

@@ -101,7 +101,7 @@ def with_weather_ahead(
     [0.0, 0.0, 5.0, 5.0, 5.0]
     """
     if not names:
-        raise VadoseError("weather ahead: no variable is asked for; the model takes no weather of the days ahead")
+        raise VadoseError("weather ahead: the model uses no weather after the day of issue")
     if missing := [name for name in names if name not in cube or "time" not in cube[name].dims]:
         raise VadoseError(f"weather ahead: the cube has no daily variable {missing}; it cannot be continued")
     known = cube.sel(time=slice(None, _day_of_issue(cube, init)))
@@ -173,7 +173,7 @@ def _run_of(forecast: xr.Dataset, issue: pd.Timestamp, member: str | None) -> tu
     choices = [*members, *([MEAN] if len(members) > 1 and MEAN not in members else [])]
     chosen = member or (members[0] if len(members) == 1 else None)
     if chosen not in choices:
-        raise VadoseError(f"weather forecast: member {member!r} asked for; choose one of {choices}")
+        raise VadoseError(f"weather forecast: member is {member!r}; choose one of {choices}")
     if "member" in run.dims and chosen in members:
         run = run.isel(member=members.index(chosen))
     product = run.attrs.get("product", "weather forecast")

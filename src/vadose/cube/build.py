@@ -126,7 +126,7 @@ def _begin(store: Store, recipe: Recipe) -> None:
     out = store.path
     journal.settle(out)
     if out.exists() and not (out / "zarr.json").exists() and any(out.iterdir()):
-        raise VadoseError(f"{out}: there is something that is no cube; choose another --out")
+        raise VadoseError(f"{out}: exists and is not a cube; choose another --out")
     identity, days = recipe.identity(), len(recipe.days)
     begun = journal.resumable(out)
     # Changes go on towards a later last day, but for those that cut the cube back.
@@ -144,8 +144,7 @@ def _begin(store: Store, recipe: Recipe) -> None:
     made["sources"] = [{"overlap": "mean"} | source for source in made.get("sources", [])]
     if differs := [key for key, value in identity.items() if made.get(key) != value]:
         raise VadoseError(
-            f"{out}: a cube of another recipe is there ({', '.join(differs)} differ); choose another --out, "
-            "or remove it"
+            f"{out}: is a cube of another recipe ({', '.join(differs)} differ); choose another --out, or remove it"
         )
 
 

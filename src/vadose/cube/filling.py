@@ -49,7 +49,9 @@ def check(recipe: Recipe) -> None:
                 f"choose from {list(filler.modes)}"
             )
         if missing := {*filling.variables, *filling.covariates, *filling.static} - names:
-            raise VadoseError(f"recipe: filling of {filling.name!r} asks for {sorted(missing)}, which no product gives")
+            raise VadoseError(
+                f"recipe: filling of {filling.name!r} asks for {sorted(missing)}, which no product provides"
+            )
         if recipe.training is None:
             raise VadoseError(f"recipe: filling of {filling.name!r} learns from the training days; name them")
         if pd.Timestamp(recipe.training[1]) > recipe.days[-1]:

@@ -231,7 +231,7 @@ def _on_grid(
             continue
         if days is None:
             raise VadoseError(
-                f"{source.product}: {theirs!r} changes with time, but the names of its granules tell no day; give "
+                f"{source.product}: {theirs!r} changes with time, but the names of its granules contain no day; give "
                 "them their published names"
             )
         field = field.sel(time=slice(days[0], days[-1] + pd.Timedelta(hours=23, minutes=59)))

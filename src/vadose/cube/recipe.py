@@ -109,11 +109,11 @@ class Recipe:
         """Refuse products, options, methods, names and days that cannot be."""
         names: dict[str, str] = {}
         if (ahead := self.days[-1] - pd.Timestamp.now().normalize()) > AHEAD:
-            raise VadoseError(f"recipe: last day {self.last} lies {ahead.days} days ahead; is the year meant?")
+            raise VadoseError(f"recipe: last day {self.last} lies {ahead.days} days ahead; check the year")
         for source in self.sources:
             if source.product not in PRODUCTS or PRODUCTS[source.product].kind != "grid":
                 known = [name for name, product in PRODUCTS.items() if product.kind == "grid"]
-                raise VadoseError(f"recipe: {source.product!r} is no gridded product; choose from {known}")
+                raise VadoseError(f"recipe: {source.product!r} is not a gridded product; choose from {known}")
             if source.resampling not in METHODS:
                 raise VadoseError(f"recipe: resampling {source.resampling!r} unknown; choose from {list(METHODS)}")
             check_options(f"recipe: options of {source.product}", source.options, readers(source.product))
@@ -135,7 +135,7 @@ class Recipe:
                     )
                 if name in names:
                     raise VadoseError(
-                        f"recipe: {name!r} comes from {names[name]} and from {source.product}; give one another name"
+                        f"recipe: {name!r} comes from {names[name]} and from {source.product}; rename one of them"
                     )
                 names[name] = source.product
 

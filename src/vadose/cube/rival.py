@@ -185,7 +185,7 @@ def _member(run: xr.Dataset, member: str | None) -> str:
     choices = [*members, *([MEAN] if len(members) > 1 and MEAN not in members else [])]
     chosen = member or (members[0] if len(members) == 1 else None)
     if chosen not in choices:
-        raise VadoseError(f"weather forecast: member {member!r} asked for; choose one of {choices}")
+        raise VadoseError(f"weather forecast: member is {member!r}; choose one of {choices}")
     return str(chosen)
 
 

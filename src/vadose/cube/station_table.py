@@ -118,7 +118,7 @@ def build_station_table(
     table = table.reset_coords("elevation")
     if features is not None:
         if list(map(str, features.station.values)) != list(map(str, table.station.values)):
-            raise VadoseError("features are of other stations than the store; extract them at these")
+            raise VadoseError("features and store have different stations; extract the features at those of the store")
         for name in map(str, features.data_vars):
             table[name] = features[name].reindex(time=table.time) if "time" in features[name].dims else features[name]
         table.attrs |= {key: features.attrs[key] for key in ("mode", "absent") if key in features.attrs}

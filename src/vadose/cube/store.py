@@ -295,7 +295,7 @@ def _of_one_state(path: Path, read: Callable[[list[Path]], _Read]) -> _Read:
             continue
         if journal.state(path) == state and journal.pending(path) == (len(folders) > 1):
             return found
-    raise VadoseError(f"{path}: it is written to all the time; open it again when its build has ended")
+    raise VadoseError(f"{path}: it changes while it is opened; open it again after its build")
 
 
 def _opened(path: Path, folders: list[Path], group: str | None) -> xr.Dataset:

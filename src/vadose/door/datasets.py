@@ -135,7 +135,7 @@ def as_stations(stations: xr.Dataset, place: str) -> xr.Dataset:
         raise VadoseError(f"{place}: no {' and '.join(missing)} (station) in it; add them in degrees")
     names = pd.Index(found.station.values.astype(object))
     if names.has_duplicates:
-        raise VadoseError(f"{place}: station {names[names.duplicated()][0]} comes twice; keep one of them")
+        raise VadoseError(f"{place}: station {names[names.duplicated()][0]} is repeated; keep one of them")
     _on_earth(found, place)
     return _kept(in_units(daily(found, place), place), stations)
 
@@ -189,7 +189,7 @@ def require(data: xr.Dataset, names: Sequence[str], place: str) -> None:
         told = ", ".join(f"{name} ({_HINTS[name]})" if name in _HINTS else name for name in missing)
         raise VadoseError(
             f"{place}: the attributes {told} are missing; add them (xarray: "
-            f"dataset.attrs['{missing[0]}'] = ...) and write it anew"
+            f"dataset.attrs['{missing[0]}'] = ...) and write it again"
         )
 
 
@@ -235,9 +235,11 @@ def _rows_and_columns(data: xr.Dataset, place: str) -> xr.Dataset:
         for axis, sign in (("y", -1), ("x", 1)):
             values = data[axis].values
             if values.dtype.kind not in "fiu" or not np.isfinite(values).all():
-                raise VadoseError(f"{place}: {axis} holds what is no number; expected coordinates of the cells")
+                raise VadoseError(
+                    f"{place}: {axis} contains values that are not numbers; expected coordinates of the cells"
+                )
             if len(np.unique(values)) < len(values):
-                raise VadoseError(f"{place}: values of {axis} come twice; expected each row and column once")
+                raise VadoseError(f"{place}: values of {axis} are repeated; expected each row and column once")
             order = np.argsort(sign * values, kind="stable")
             if (np.diff(order) == -1).all() and len(order) > 1:
                 data = data.isel({axis: slice(None, None, -1)})

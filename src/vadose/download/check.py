@@ -42,12 +42,12 @@ def check_size_and_sum(file: RemoteFile, path: Path, known: Mapping[str, Any]) -
     size = path.stat().st_size
     for told, who in ((file.bytes if not file.messages else None, "the catalogue"), (known.get("total"), "the server")):
         if told is not None and size != told:
-            raise VadoseError(f"{file.name}: {size} bytes came, {who} says {told}; fetch it again later")
+            raise VadoseError(f"{file.name}: {size} bytes received, {who} says {told}; fetch it again later")
     for text in (file.checksum, f"md5:{known['md5']}" if known.get("md5") else ""):
         method, _, wanted = text.partition(":")
         if method and (found := digest_of(path, method)) != wanted.lower():
             raise VadoseError(
-                f"{file.name}: its {method} is {found}, published is {wanted.lower()}; damaged on its way"
+                f"{file.name}: its {method} is {found}, published is {wanted.lower()}; damaged in transfer"
             )
 
 
@@ -79,7 +79,7 @@ def check_grib(file: RemoteFile, path: Path) -> None:
                 raise VadoseError(f"{file.name}: no whole GRIB message at byte {at}; its index belongs to another file")
             stream.seek(at + length - 4)
             if stream.read(4) != b"7777":
-                raise VadoseError(f"{file.name}: the GRIB message at byte {at} has no end; damaged on its way")
+                raise VadoseError(f"{file.name}: the GRIB message at byte {at} has no end; damaged in transfer")
             at += length
 
 

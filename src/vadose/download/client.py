@@ -222,7 +222,7 @@ class Client:
                 finally:
                     self._open.discard(response)
         except (requests.exceptions.InvalidURL, requests.exceptions.MissingSchema, requests.exceptions.InvalidSchema):
-            raise VadoseError(f"{name}: {bare(url)} is no address that can be fetched") from None
+            raise VadoseError(f"{name}: {bare(url)} is not a valid address") from None
         except requests.Timeout:
             raise AgainError(f"{host} gave no answer within {self.timeout[1]:g} s") from None
         except requests.exceptions.SSLError:

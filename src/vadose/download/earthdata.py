@@ -168,7 +168,7 @@ def _within(name: str, request: Request) -> bool:
 def _cut(request: Request, collection: str) -> dict[str, Any]:
     """DAP4 constraint of the box, in the indices of the product's fixed grid."""
     if collection not in SUBSETS:
-        raise VadoseError(f"{collection}: cannot be cut on the server; leave out --subset (can: {sorted(SUBSETS)})")
+        raise VadoseError(f"{collection}: the server cannot subset it; leave out --subset (can: {sorted(SUBSETS)})")
     if request.bbox is None:
         raise VadoseError(f"{collection}: --subset needs a box")
     (lon0, lat0, step, columns, rows, order), group, usual = SUBSETS[collection]

@@ -31,8 +31,8 @@ def is_current(file: RemoteFile, path: Path, note: Path, verify: bool) -> bool:
         if _holds(file.part, known["part"]):
             return False
         raise VadoseError(
-            f"{path}: there already with other days, area or variables ({_words(known['part'])}; asked for: "
-            f"{_words(file.part)}); give another folder, or ask for all of both"
+            f"{path}: exists with other days, area or variables ({_words(known['part'])}; asked for: "
+            f"{_words(file.part)}); give another folder, or request all of both"
         )
     fetched = datetime.fromisoformat(known["fetched"]).date()
     if file.settled and fetched < file.settled and fetched < _today():

@@ -195,5 +195,7 @@ def inside(bbox: BBox | None, lat: float, lon: float) -> bool:
 def needs_box(bbox: BBox | None, product: str) -> BBox:
     """The box, for products too large to fetch whole."""
     if bbox is None:
-        raise VadoseError(f"{product}: give a box (--bbox WEST SOUTH EAST NORTH), the whole is too large to fetch")
+        raise VadoseError(
+            f"{product}: give a box (--bbox WEST SOUTH EAST NORTH), the complete product is too large to fetch"
+        )
     return bbox

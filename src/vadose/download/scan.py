@@ -111,8 +111,7 @@ def write_station(client: Client, path: Path, station: dict[str, Any], first: da
                 _collect(series, elements, duration == "HOURLY", columns, dropped)
             except (KeyError, TypeError, AttributeError, ValueError) as error:
                 raise VadoseError(
-                    f"{path.name}: {service('awdb')}/data answered in a form that is not known ({error!r}); has the "
-                    "service changed?"
+                    f"{path.name}: {service('awdb')}/data sent an unknown format ({error!r}); has the service changed?"
                 ) from error
     if not any(label.startswith("Soil Moisture") for label in columns):
         raise MissingError(f"SCAN station {station['stationId']}: no soil moisture in {first} .. {last}")

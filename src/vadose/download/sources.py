@@ -117,7 +117,7 @@ def plan_fetch(
     if version and name not in COLLECTIONS:
         raise VadoseError(f"{product}: only NASA collections have versions to choose; leave out '.{version}'")
     if subset and name not in COLLECTIONS:
-        raise VadoseError(f"{name}: --subset is for NASA collections; others are cut to the box by themselves")
+        raise VadoseError(f"{name}: --subset is for NASA collections; others are always subset to the box")
     if changes and (first is None or last is None):
         raise VadoseError(f"{name}: give the days (--from and --to)")
     days = [_day(day or date.today(), what) for day, what in ((first, "first day"), (last, "last day"))]
@@ -218,7 +218,7 @@ def _uscrn_places(client: Client) -> dict[str, tuple[float, float]]:
             for row in rows
         }
     except (KeyError, ValueError) as error:
-        raise VadoseError(f"USCRN stations: {url} is not the table it was ({error}); fetch without a box") from error
+        raise VadoseError(f"USCRN stations: {url} has changed its format ({error}); fetch without a box") from error
 
 
 def list_solus(client: Client, request: Request) -> list[RemoteFile]:
@@ -325,7 +325,7 @@ def list_hydroblocks(client: Client, request: Request) -> list[RemoteFile]:
             for file in record["files"]
         ]
     except (KeyError, TypeError, ValueError) as error:
-        raise VadoseError(f"smap_hydroblocks: the Zenodo record has changed its form ({error!r})") from error
+        raise VadoseError(f"smap_hydroblocks: the Zenodo record has changed its format ({error!r})") from error
 
 
 def _raster(name: str, url: str, bbox: BBox | None, optional: bool = False) -> RemoteFile:

@@ -112,7 +112,9 @@ def _receive_messages(client: Client, file: RemoteFile, part: Path) -> dict[str,
         headers = {"Accept-Encoding": "identity", "Range": f"bytes={begin + have}-{'' if end is None else end}"}
         with client.open(file.url, file.name, file.login, headers) as response:
             if response.status_code != 206:
-                raise VadoseError(f"{file.name}: {file.host} gives no parts of files; single messages cannot be had")
+                raise VadoseError(
+                    f"{file.name}: {file.host} does not serve parts of files; single messages cannot be fetched"
+                )
             if _content_range(response.headers.get("Content-Range", ""))[0] != begin + have:
                 raise AgainError(f"{file.host} sent other bytes than asked for")
             _append(client, response.iter_content(PIECE), part, part.stat().st_size)

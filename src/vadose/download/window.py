@@ -57,7 +57,9 @@ def read_window(client: Client, file: RemoteFile, path: Path) -> None:
         # Asked first by ourselves, a missing file or a refused login is told clearly.
         with client.open(url, file.name, file.login, {"Range": "bytes=0-15"}) as response:
             if response.status_code != 206:
-                raise VadoseError(f"{file.name}: {file.host} gives no parts of files; fetch it whole, without a box")
+                raise VadoseError(
+                    f"{file.name}: {file.host} does not serve parts of files; fetch the complete file, without a box"
+                )
         connect, read = (str(int(seconds)) for seconds in client.timeout)
         try:
             source = f"/vsicurl?url={quote(url, safe='')}"

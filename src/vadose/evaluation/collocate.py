@@ -125,7 +125,7 @@ def _at_cells(observed: xr.Dataset, predicted: xr.Dataset) -> Sites:
     values = observed[name].transpose("time", "y", "x")
     rows, columns = np.nonzero(values.notnull().any("time").values)
     if not len(rows):
-        raise VadoseError(f"the cube holds no {name} at all; there is nothing to score against")
+        raise VadoseError(f"the cube holds no values of {name}; nothing to score against")
     are_stations = "station" in observed.coords
     if are_stations:
         rows = _by_name(observed, rows)

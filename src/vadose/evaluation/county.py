@@ -98,8 +98,8 @@ def score_county(
     counts = known.sum(axis=0) >= min_days
     if not counts.any():
         raise VadoseError(
-            f"maps, truth and coarse field are all known on {int(known.sum(axis=0).max())} days of a pixel at most, "
-            f"{min_days} are needed; map more days or lower min_days"
+            f"maps, truth and coarse field have common values on at most {int(known.sum(axis=0).max())} days, "
+            f"expected {min_days}; map more days or lower min_days"
         )
     size = {"n_days": int(known.any(axis=1).sum()), "n_pixels": int(counts.sum())}
     return _table(estimates, np.where(known, actual, np.nan), spread, counts).assign(**size)[COLUMNS]
@@ -176,7 +176,7 @@ def _common(*data: xr.Dataset) -> pd.DatetimeIndex:
     for other in others:
         first = first.intersection(other)
     if not len(first):
-        raise VadoseError("maps, truth and coarse field have no day in common; give those of the same period")
+        raise VadoseError("maps, truth and coarse field have no day in common; use the same period")
     return pd.date_range(first.min(), first.max())
 
 

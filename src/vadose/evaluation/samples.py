@@ -151,5 +151,5 @@ def _days(
         begin, end = max(begin, pd.Timestamp(period[0])), min(end, pd.Timestamp(period[1]))
     if end < begin:
         asked = f" within {period[0]} .. {period[1]}" if period else ""
-        raise VadoseError(f"no day{asked} is both predicted by every store and in the record of the observations")
+        raise VadoseError(f"no day{asked} is predicted by every store and observed")
     return pd.date_range(begin, end)

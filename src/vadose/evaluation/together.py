@@ -130,9 +130,7 @@ def analyses_at(
             [first, as_cube(values.to_dataset(name=variable), f"product {name}")], ["the forecasts", f"product {name}"]
         )
         if lacking:
-            raise VadoseError(
-                f"product {name}: lacks {lacking} cells of the forecasts; give one that holds all of them"
-            )
+            raise VadoseError(f"product {name}: lacks {lacking} cells of the forecasts; give one that holds all cells")
         at_sites = product[variable].transpose("time", "y", "x").reindex(time=days).values[:, sites.rows, sites.columns]
         found[name], outside[(name, "analysis", "all")] = checked(
             at_sites.astype(float), variable, f"product {name}", MARGIN
@@ -154,7 +152,7 @@ def _key(store: xr.Dataset) -> Run:
 def _agree(predictions: Sequence[xr.Dataset], runs: list[Run]) -> None:
     """Refuse stores that cannot stand in one table."""
     if double := {run for run in runs if runs.count(run) > 1}:
-        raise VadoseError(f"two stores are of {sorted(double)}: a table has one row a model, weather and scenario")
+        raise VadoseError(f"two stores are of {sorted(double)}: expected one store per model, weather and scenario")
     first = predictions[0]
     for store, run in zip(predictions, runs, strict=True):
         for key in ("layer", "dataset", "simulated"):
@@ -163,7 +161,7 @@ def _agree(predictions: Sequence[xr.Dataset], runs: list[Run]) -> None:
         if observed_variable(store) != observed_variable(first):
             raise VadoseError(
                 f"{run[0]} is scored against {observed_variable(store)}, {runs[0][0]} against "
-                f"{observed_variable(first)}; evaluate them apart"
+                f"{observed_variable(first)}; evaluate them separately"
             )
         if not np.array_equal(store.lead_time.values, first.lead_time.values):
-            raise VadoseError(f"{run[0]} and {runs[0][0]} differ in lead_time; score stores of equal leads")
+            raise VadoseError(f"{run[0]} and {runs[0][0]} differ in lead_time; score stores with equal lead times")

@@ -58,7 +58,7 @@ def _source(product: str, given: Any) -> Any:
     if not isinstance(given, dict):
         return given
     if "product" in given:
-        raise ValueError(f"unknown key '{product}.product': the product is what its settings stand under")
+        raise ValueError(f"unknown key '{product}.product': the product is the key above its settings")
     names = given.get("variables")
     same = {"variables": {name: name for name in names}} if isinstance(names, list) else {}
     return given | same | {"product": product}

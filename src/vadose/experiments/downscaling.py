@@ -55,7 +55,7 @@ class DownscalingRun(Section):
         else:
             check_arguments(MODELS[self.model], self.hyper, ("self", "features"), self.model)
         if self.align and self.model not in ("mmnet", "long_mmnet"):
-            raise ValueError(f"align: {self.model} fuses no two streams to align; choose mmnet or long_mmnet")
+            raise ValueError(f"align: {self.model} has no two streams to align; choose mmnet or long_mmnet")
         self.features()
         return self
 

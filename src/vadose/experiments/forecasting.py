@@ -32,7 +32,7 @@ class SplitConfig(Section):
             if two.first <= one.last:
                 raise ValueError(
                     f"{later} {two} begins before {earlier} {one} has ended; training, validation and test follow each "
-                    "other, for what is learnt from days that are scored tells nothing of other days"
+                    "other, because scores on training days say nothing about other days"
                 )
         return self
 
@@ -105,12 +105,12 @@ class RunConfig(Section):
                 try:
                     word.format(observed="", part="", depth="")
                 except (KeyError, ValueError, IndexError) as error:
-                    raise ValueError(f"{word!r}: braces stand for observed, part or depth alone") from error
+                    raise ValueError(f"{word!r}: braces can only hold observed, part or depth") from error
         needy = MODELS[self.model].learns == "at_once" or self.model == "lstm"
         if needy and not {"{observed}_filled", "soil_moisture_filled"} & set(self.history):
-            raise ValueError(f"history of {self.model} has to hold '{{observed}}_filled', the last value known")
+            raise ValueError(f"history of {self.model} must contain '{{observed}}_filled', the last known value")
         if not self.leads or min(self.leads) < 1 or list(self.leads) != sorted(set(self.leads)):
-            raise ValueError(f"leads {list(self.leads)} have to be whole days from 1 on, rising")
+            raise ValueError(f"leads {list(self.leads)} are invalid; expected increasing whole days from 1")
         return self
 
 
@@ -145,10 +145,12 @@ class BlendConfig(Section):
                 raise ValueError(f"blends.{name}: unknown run '{member}'{nearest(member, runs)}")
         if self.weights is None:
             if self.weights_from is not None:
-                raise ValueError(f"blends.{name}: weights_from without weights; equal weights are chosen on no days")
+                raise ValueError(
+                    f"blends.{name}: weights_from without weights; equal weights are not chosen on any days"
+                )
             return
         if set(self.weights) != set(leads):
-            raise ValueError(f"blends.{name}: weights for leads {list(self.weights)}, forecasts are of {list(leads)}")
+            raise ValueError(f"blends.{name}: weights for leads {list(self.weights)}, expected {list(leads)}")
         for lead, of_lead in self.weights.items():
             if len(of_lead) != len(self.members) or min(of_lead) < 0 or sum(of_lead) <= 0:
                 raise ValueError(
@@ -202,13 +204,13 @@ class Experiment(ExperimentFile):
             if chosen and chosen.last >= test.first and "blend_weights" not in self.allow_overlap:
                 raise ValueError(
                     f"blends.{name}: weights chosen on {chosen} reach into the test, {test}; "
-                    "choose them on earlier days, or add 'allow_overlap: [blend_weights]', which the forecasts then say"
+                    "choose them on earlier days, or add 'allow_overlap: [blend_weights]'; the forecasts then say so"
                 )
         for name, place in self.rivals.items():
             try:
                 place.format(layer="")
             except (KeyError, ValueError, IndexError) as error:
-                raise ValueError(f"rivals.{name}: {place!r}: braces stand for layer alone") from error
+                raise ValueError(f"rivals.{name}: {place!r}: braces can only hold layer") from error
         known = [*self.runs, *self.blends]
         layers = list(self.layers.values()) or [LayerConfig(observed="soil_moisture")]
         for name, run in self.runs.items():

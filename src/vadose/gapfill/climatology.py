@@ -51,7 +51,7 @@ class ClimatologyAR1:
         """Learn each cell's parameters; `predict` then takes the same cells."""
         known = np.isfinite(series.values)
         if not known.any(axis=(0, 1)).all():
-            raise VadoseError(f"filler {self.name!r}: a variable is never observed; there is nothing to learn from")
+            raise VadoseError(f"filler {self.name!r}: a variable is never observed; it cannot be fitted")
         self.mean = np.nanmean(series.values, axis=(0, 1))
         self.scale = np.maximum(np.nanstd(series.values, axis=(0, 1)), np.finfo(np.float32).tiny)
         standard = np.where(known, (series.values - self.mean) / self.scale, 0.0)
@@ -74,7 +74,7 @@ class ClimatologyAR1:
         if series.values.shape[1:] != self.memory.shape:
             raise VadoseError(
                 f"filler {self.name!r}: was fitted to {self.memory.shape} cells and variables, found "
-                f"{series.values.shape[1:]}; its parameters are each cell's own, fit it to these"
+                f"{series.values.shape[1:]}; its parameters belong to single cells, fit it to these"
             )
         climatology = self._climatology(series)
         departures = (series.values - self.mean) / self.scale - climatology

@@ -109,7 +109,7 @@ class ContinuousRecurrentUnit:
         how = self.settings
         series = series.cells(series.inside)
         if not np.isfinite(series.values).any(axis=(0, 1)).all():
-            raise VadoseError(f"filler {self.name!r}: a variable is never observed; there is nothing to learn from")
+            raise VadoseError(f"filler {self.name!r}: a variable is never observed; it cannot be fitted")
         generator = np.random.default_rng(how["seed"])
         order = generator.permutation(series.values.shape[1])
         training, held = order[len(order) // 10 :], order[: len(order) // 10]
@@ -186,7 +186,7 @@ class ContinuousRecurrentUnit:
             path, needs=("filler", "settings", "sizes", "state"), made_by=f"{cls.__name__}().fit(...).save(...)"
         )
         if kept["filler"] != cls.name:
-            raise VadoseError(f"{path}: a fitted {kept['filler']}, not a {cls.name}; fit and save anew")
+            raise VadoseError(f"{path}: a fitted {kept['filler']}, not a {cls.name}; fit and save it again")
         unit = cls(**kept["settings"])
         unit.network = unit._network(kept["sizes"])
         unit.network.load_state_dict(kept["state"])

@@ -58,7 +58,7 @@ class Interpolation:
         """Learn the deviations, and the mean and deviation to guess with where nothing is known."""
         variables = series.values.shape[2]
         if not np.isfinite(series.values).any(axis=(0, 1)).all():
-            raise VadoseError(f"filler {self.name!r}: a variable is never observed; there is nothing to learn from")
+            raise VadoseError(f"filler {self.name!r}: a variable is never observed; it cannot be fitted")
         self.mean = np.nanmean(series.values, axis=(0, 1))
         self.spread = np.nanstd(series.values, axis=(0, 1))
         square, count = np.zeros((2, len(EDGES) + 1, variables))
@@ -109,7 +109,7 @@ def _dct_pls(series: Series) -> tuple[Array, Array]:
     try:
         from pytesmo.interpolate.dctpls import smoothn
     except ImportError as error:
-        raise VadoseError("filler 'dct_pls': pytesmo is not installed; 'pip install pytesmo' brings it") from error
+        raise VadoseError("filler 'dct_pls': pytesmo is not installed; install it with: pip install pytesmo") from error
     value, distance = _linear(series)
     known = np.isfinite(series.values)
     for cell, variable in np.argwhere((known.sum(axis=0) >= 3) & (np.ptp(value, axis=0) > 0)):

@@ -44,11 +44,11 @@ class Series:
                 f"({times},), or ({times}, {cells}) for each cell's own times"
             )
         if not np.isfinite(self.days).all() or (np.diff(self.days, axis=0) < 0).any():
-            raise VadoseError("series: days are missing or fall somewhere; give known times in rising order")
+            raise VadoseError("series: times must be strictly increasing and without gaps (NaT)")
         if self.covariates.shape[:2] != (times, cells) or len(self.static) != cells:
             raise VadoseError(
                 f"series of {times} times and {cells} cells: found covariates of shape {self.covariates.shape} and "
-                f"static fields of shape {self.static.shape}; they have to cover the same times and cells"
+                f"static fields of shape {self.static.shape}; expected the same times and cells"
             )
         if bad := int((~np.isfinite(self.covariates[:, self.inside])).sum()):
             raise VadoseError(
@@ -56,7 +56,7 @@ class Series:
                 "variable out, or give it as one more series to be filled"
             )
         if np.isinf(self.values).any():
-            raise VadoseError("series: some values are infinite; what is not observed is NaN")
+            raise VadoseError("series: some values are infinite; use NaN for missing values")
 
     @property
     def inside(self) -> NDArray[np.bool_]:

@@ -62,7 +62,7 @@ class ConvLSTMCell(nn.Module):
     ) -> None:
         super().__init__()
         if kernel % 2 == 0:
-            raise ValueError(f"kernel {kernel} is even; 'same' padding wants an odd one")
+            raise ValueError(f"kernel {kernel} is even; 'same' padding needs an odd one")
         # Gates in the order i, f, candidate, o, as torch.nn.LSTM has them.
         self.from_input = nn.Conv2d(inputs, 4 * hidden, kernel, padding=kernel // 2)
         self.from_state = nn.Conv2d(hidden, 4 * hidden, kernel, padding=kernel // 2, bias=False)

@@ -29,7 +29,7 @@ def register(name: str) -> None:
     """
     module, colon, kind = name.partition(":")
     if not (colon and module and kind.isidentifier()):
-        raise ValueError(f"model {name!r}: write MODULE:CLASS, such as my_models:Mine")
+        raise ValueError(f"model {name!r}: expected MODULE:CLASS, such as my_models:Mine")
     here = str(Path.cwd())
     sys.path.insert(0, here)
     try:

@@ -74,7 +74,7 @@ class SimVP(Forecaster):
         super().__init__(channels)
         if min(hidden, width, depth, look_back) < 1:
             raise ValueError(
-                f"hidden {hidden}, width {width}, depth {depth}, look_back {look_back}: each has to be 1 at least"
+                f"hidden {hidden}, width {width}, depth {depth}, look_back {look_back}: expected at least 1 each"
             )
         self.look_back, self.has_deviation = look_back, gaussian
         self.history = Normalise(len(channels.history), axis=2)

@@ -142,7 +142,9 @@ class Trees(Forecaster):
         """A regressor of the squared error on days held out."""
         distinct = np.unique(day)
         if len(distinct) < 2:
-            raise ValueError("the deviation of trees is learnt from days held out: give targets of two days at least")
+            raise ValueError(
+                "the standard deviation of trees is fitted to held-out days: expected targets on at least two days"
+            )
         blocks = np.array_split(distinct, max(2, len(distinct) // HELD_OUT_DAYS))
         held = np.isin(day, np.concatenate(blocks[1::5]))
         mean = HistGradientBoostingRegressor(**self.settings).fit(predictors[~held], observed[~held])

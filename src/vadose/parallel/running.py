@@ -105,7 +105,7 @@ class Running:
         except RuntimeError as error:
             raise VadoseError(f"device is {self.device!r}; expected auto, cpu or cuda") from error
         if kind == "cuda" and not torch.cuda.is_available():
-            raise VadoseError(f"device is {self.device!r}, but torch {torch.__version__} finds no CUDA GPU; take cpu")
+            raise VadoseError(f"device is {self.device!r}, but torch {torch.__version__} finds no CUDA GPU; use cpu")
         return self.device
 
 

@@ -95,7 +95,7 @@ def on_workers(number: int = 1, scheduler: str | None = None) -> Iterator[Run]:
             except KilledWorker as error:
                 raise VadoseError(
                     f"a unit of work was given up after {error.allowed_failures + 1} workers died over it, the last at "
-                    f"{error.last_worker.address}; had they too little memory? Take fewer workers, or larger ones"
+                    f"{error.last_worker.address}; they may lack memory; use fewer workers, or larger ones"
                 ) from error
             finally:
                 # A run that was broken off may end after its client, which has let go of all then.

@@ -115,7 +115,7 @@ def fit_calibration(error: Array, std: Array, stations: NDArray[Any], levels: Se
     n = len(days)
     for level in levels:
         if not 0 < level < 1:
-            raise VadoseError(f"calibration: level {level}; give a probability between 0 and 1, such as 0.9")
+            raise VadoseError(f"calibration: level {level}; expected a probability between 0 and 1, such as 0.9")
         if level * (n + 1) > n + 1e-9:
             needed = int(np.ceil(level / (1 - level) - 1e-9))
             raise VadoseError(
@@ -202,7 +202,7 @@ def coverage_table(predictions: Mapping[str, xr.Dataset], levels: Sequence[float
 
 def _with_deviation(scenario: str, store: xr.Dataset) -> list[str]:
     if "predicted_std" not in store or not store.predicted_std.notnull().any():
-        raise VadoseError(f"{scenario}: no model gives a deviation (predicted_std); predict with a gaussian one")
+        raise VadoseError(f"{scenario}: no model predicts a standard deviation (predicted_std); use a gaussian one")
     some = store.predicted_std.notnull().any(["station", "time"]).values
     return [str(name) for name in store.model.values[some]]
 

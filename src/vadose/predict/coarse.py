@@ -38,7 +38,7 @@ def as_coarse(store: xr.Dataset, place: str, init: str | None, name: str) -> xr.
     if init is None and len(issued) > 1:
         raise VadoseError(
             f"{place}: {len(issued)} days of issue, {issued[0]:%Y-%m-%d} .. {issued[-1]:%Y-%m-%d}; "
-            "say which with --init"
+            "choose one with --init"
         )
     chosen = pd.Timestamp(init) if init else issued[0]
     if chosen not in issued:

@@ -88,13 +88,13 @@ def importances(
     samples, background = index[:n_samples], index[::-1][:n_background]
     stations, of_station = np.unique(samples[:, 0], return_inverse=True)
     if len(stations) < 2:
-        raise VadoseError(f"importances: the mask has days of {len(stations)} stations; give those of two at least")
+        raise VadoseError(f"importances: the mask has days of {len(stations)} stations; expected at least two")
     each = [_values(from_checkpoint(m), days, samples, background, draws, seed) for m in single_models(checkpoint)]
     values = np.mean(each, axis=0)
     by_station = np.zeros((len(stations), values.shape[1]))
     np.add.at(by_station, of_station, np.abs(values))
     if not by_station.any():
-        raise VadoseError("importances: no feature moves the estimate of any day drawn; is the network trained?")
+        raise VadoseError("importances: no feature changes the estimate of any sampled day; is the network trained?")
     drawn = np.random.default_rng(seed).multinomial(
         len(stations), np.full(len(stations), 1 / len(stations)), REPLICATES
     )

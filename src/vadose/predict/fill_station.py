@@ -234,7 +234,7 @@ def _joined(
     departure = observed - predicted
     hidden = (gaps >= 0) & np.isfinite(departure)
     if not (np.isfinite(departure) & ~hidden).any():
-        raise VadoseError(f"station {station}: no observed day that the network can estimate; give it the weather")
+        raise VadoseError(f"station {station}: the network can estimate no observed day; give it the weather")
     errors, half = {"predicted": -departure[hidden]}, {}
     rest = _series(np.where(hidden, np.nan, departure), days)
     filler = ClimatologyAR1().fit(rest)

@@ -116,7 +116,7 @@ def forecast(
     if missing := sorted(set(leads) - set(channels.leads)):
         raise VadoseError(f"{checkpoint}: does not forecast leads {missing} days; it has {list(channels.leads)}")
     if lacking := sorted(set(channels.above) - set(above or {})):
-        raise VadoseError(f"{checkpoint}: forecasts from those of the layers {lacking} above; give their stores")
+        raise VadoseError(f"{checkpoint}: needs forecasts of the layers {lacking} above; give their stores")
     stride = stride or max(1, (kept["window"] or 1) // 4)
     inputs = {
         "checkpoint": identity(checkpoint),
@@ -270,6 +270,6 @@ def _positions(cube: xr.Dataset, first: str, last: str, ahead: int) -> NDArray[n
         until = time[-1] - pd.Timedelta(days=ahead)
         raise VadoseError(
             f"forecasts of {first} .. {last}: the cube allows {time[0]:%Y-%m-%d} .. {until:%Y-%m-%d}"
-            + (f" (it has to hold the weather of the days ahead, {ahead} at least)" if ahead else "")
+            + (f" (it must hold the weather of at least {ahead} days ahead)" if ahead else "")
         )
     return np.flatnonzero((time >= begin) & (time <= end))

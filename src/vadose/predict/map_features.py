@@ -263,7 +263,9 @@ def _under(of: MapFeatures, data: xr.Dataset, number: int) -> _Coarse:
     what = f"coarse field {number}"
     axes = next((pair for pair in (("lat", "lon"), ("y", "x")) if set(pair) <= set(data.dims)), None)
     if axes is None:
-        raise VadoseError(f"{what}: dimensions {sorted(map(str, data.dims))}; give (time, y, x) or (time, lat, lon)")
+        raise VadoseError(
+            f"{what}: dimensions {sorted(map(str, data.dims))}; expected (time, y, x) or (time, lat, lon)"
+        )
     grid = of.grid
     steps: tuple[float | None, float | None] = (None, None)
     wanted = (of.lat, of.lon) if axes == ("lat", "lon") else (grid.y, grid.x)
@@ -318,7 +320,7 @@ def _nearest(axis: Floats, wanted: Floats, step: float | None, what: str) -> Int
     low, high = rising[0] - gaps[0] / 2, rising[-1] + gaps[-1] / 2
     if wanted.min() < low or wanted.max() > high:
         raise VadoseError(
-            f"{what}: covers {low:.6g} to {high:.6g}, the map wants {wanted.min():.6g} to {wanted.max():.6g}; give a "
+            f"{what}: covers {low:.6g} to {high:.6g}, the map needs {wanted.min():.6g} to {wanted.max():.6g}; give a "
             "field that covers it"
         )
     return order[np.searchsorted((rising[1:] + rising[:-1]) / 2, wanted)].astype(np.int64)
@@ -328,7 +330,7 @@ def _positions(data: xr.Dataset, days: pd.DatetimeIndex, what: str) -> IntArray:
     """Positions of days in a data set, all of them there."""
     time = pd.DatetimeIndex(data.time.values).normalize()
     if not time.is_unique:
-        raise VadoseError(f"{what}: {len(time) - time.nunique()} days come twice; give one value a day")
+        raise VadoseError(f"{what}: {len(time) - time.nunique()} days are repeated; expected one value per day")
     found = time.get_indexer(days)
     if (found < 0).any():
         first = days[found < 0][0]

@@ -14,7 +14,7 @@ def attributes_of(kept: dict[str, Any], fine: xr.Dataset, coarse: list[xr.Datase
     if mode and learnt.get("mode") and mode != learnt["mode"]:
         raise VadoseError(
             f"maps: gaps of the fine features are filled in the mode {mode!r}, the network learnt in "
-            f"{learnt['mode']!r}; make the features anew in that mode"
+            f"{learnt['mode']!r}; make the features again in that mode"
         )
     told = [data.attrs["simulated"] for data in (fine, *coarse) if "simulated" in data.attrs]
     told += [learnt["simulated"]] if "simulated" in learnt else []

@@ -125,7 +125,9 @@ def downscale_maps(
     fields = [coarse] if isinstance(coarse, xr.Dataset) else list(coarse)
     when = pd.DatetimeIndex(list(days))
     if not len(when) or not when.is_monotonic_increasing or not when.is_unique or (when != when.normalize()).any():
-        raise VadoseError(f"maps: {len(when)} days given; give at least one, each once, rising, without an hour")
+        raise VadoseError(
+            f"maps: {len(when)} days given; expected at least one, in increasing order, without time of day"
+        )
     attributes = attributes_of(kept, fine, fields)
     inputs = {
         "checkpoint": identity(checkpoint),

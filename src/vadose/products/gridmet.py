@@ -286,7 +286,7 @@ def _chosen(path: Path, days: pd.DatetimeIndex, first: pd.Timestamp, last: pd.Ti
     if begin >= end:
         raise OutsideError(
             f"{path}: no day from {first:%Y-%m-%d} to {last:%Y-%m-%d} in it (it holds {days[0]:%Y-%m-%d} to "
-            f"{days[-1]:%Y-%m-%d}); take another file or other days"
+            f"{days[-1]:%Y-%m-%d}); choose another file or other days"
         )
     return slice(begin, end)
 

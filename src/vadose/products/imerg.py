@@ -265,7 +265,9 @@ def _time(path: Path, group: Any, daily: bool) -> tuple[pd.DatetimeIndex, dict[s
     by_name = moment(named["day"] + named["start"], "%Y%m%d%H%M%S", path, "the time in its name") if named else None
     if "time" not in group:
         if by_name is None:
-            raise VadoseError(f"{path}: no variable 'time', and the name does not tell it; give its published name")
+            raise VadoseError(
+                f"{path}: cannot determine the time: no variable 'time', and the file does not have its published name"
+            )
         return pd.DatetimeIndex([by_name], name="time").as_unit("ns"), {"time_note": "by the name of the file"}
     units = _text(group["time"].attrs.get("units", group["time"].attrs.get("Units", "")))
     # By hand: the calendar is declared julian, and taking that for true shifts time by 13 days.

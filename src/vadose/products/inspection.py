@@ -62,7 +62,7 @@ def inspect(path: Path, *, product: str | None = None, bbox: BBox | None = None,
     known = PRODUCTS[name]
     if bbox is not None:
         if known.kind != "grid":
-            raise VadoseError(f"{path}: {known.title} is no gridded product; leave the box away")
+            raise VadoseError(f"{path}: {known.title} is no gridded product; leave out the box")
         options["bbox"] = bbox
     parts, lacking = _look(path, known.read, options)
     if not parts:

@@ -106,7 +106,7 @@ def read_mcd12q1(path: Path, *, bbox: BBox | None = None, scheme: str = "igbp") 
         if strange := sorted(set(np.unique(values).tolist()) - {FILL, *classes.tolist()}):
             raise VadoseError(f"{path}: {field} holds classes {strange}, {scheme} has {lowest} to {classes[-1]}")
         if (values == FILL).all():
-            raise VadoseError(f"{path}: every cell of {field} asked for is fill; take another tile or box")
+            raise VadoseError(f"{path}: every cell of {field} asked for is fill; choose another tile or box")
         dataset = window.coordinates
         dataset[name] = ("y", "x"), np.where(values == FILL, np.nan, values).astype(np.float32)
         dataset.attrs = tile.attributes(

@@ -87,7 +87,7 @@ def read_mod09ga(
     for band in bands:
         choose(band, BANDS, "band", path)
     if not bands:
-        raise VadoseError(f"{path}: no band asked for; choose from {list(BANDS)}")
+        raise VadoseError(f"{path}: no band given; choose from {list(BANDS)}")
     with modis.open_tile(path, *PRODUCTS) as tile:
         window = modis.window_of(tile, _field(bands[0]), bbox)
         raw = {band: _reflectance(tile, band, window) for band in bands}

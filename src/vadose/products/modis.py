@@ -206,7 +206,7 @@ def window_of(tile: Tile, name: str, bbox: BBox | None) -> Window:
             raise OutsideError(
                 f"{tile.path}: box west {bbox[0]:g}, south {bbox[1]:g}, east {bbox[2]:g}, north {bbox[3]:g} lies in "
                 f"{', '.join(tiles_of(bbox)) or 'no tile'}; the file is tile {tile_name} (west {lon.min():.4g}, "
-                f"south {lat[0]}, east {lon.max():.4g}, north {lat[1]}); take another file or box"
+                f"south {lat[0]}, east {lon.max():.4g}, north {lat[1]}); choose another file or box"
             )
         rows, columns = raster_window(CRS, transform, shape, bbox, tile.path)
         # The outline of the box may reach into a tile of which no cell lies within.

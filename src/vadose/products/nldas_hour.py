@@ -61,7 +61,9 @@ def read_hour(
         notes["left_out"] = ", ".join(missing)
     stamp = moment(named[1] + named[2], "%Y%m%d%H%M", path, "the hour in its name") if named else time
     if stamp is None:
-        raise VadoseError(f"{path}: neither its name nor a variable 'time' tells the hour; give its published name")
+        raise VadoseError(
+            f"{path}: cannot determine the hour: no variable 'time', and the file does not have its published name"
+        )
     if time is not None and time != stamp:
         if abs(time - stamp) > pd.Timedelta(hours=1):
             raise VadoseError(f"{path}: holds {time:%Y-%m-%d %H:%M}, its name says {stamp:%Y-%m-%d %H:%M}; renamed?")

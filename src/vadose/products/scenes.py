@@ -69,7 +69,7 @@ def unpack(
         values[missing] = np.nan
         dataset[name] = ("time", "y", "x"), values[None]
     if empty:
-        raise VadoseError(f"{path}: holds nothing but fill here; take another scene, file or box")
+        raise VadoseError(f"{path}: holds nothing but fill here; choose another scene, file or box")
     dataset = dataset.assign_coords(first.coords if first is not None else {})
     with open_raster(next(iter(bands.values()))[0]) as raster:
         dataset.attrs |= {"simulated": simulated_mark(raster.tags()), "pixels_fill": most_fill}
@@ -90,7 +90,7 @@ def _counts(path: Path, bbox: BBox | None, dtype: str, least: int = 0) -> tuple[
             "product? Take the file as published"
         )
     if "x" not in coordinates.dims:
-        raise VadoseError(f"{path}: on a latitude-longitude grid, the product is in UTM; take the file as published")
+        raise VadoseError(f"{path}: on a latitude-longitude grid, the product is in UTM; use the published file")
     return values, coordinates
 
 

@@ -141,7 +141,7 @@ def read_sentinel1(
             empty = False
         dataset[f"{quantity}_{role}"] = ("time", rows, columns), values[None], counted
     if empty:
-        raise VadoseError(f"{path}: holds nothing but fill here; take another scene, file or box")
+        raise VadoseError(f"{path}: holds nothing but fill here; choose another scene, file or box")
 
     dataset.attrs |= {
         "product": f"Sentinel-1 {quantity}",

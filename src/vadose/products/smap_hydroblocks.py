@@ -82,7 +82,7 @@ def read_smap_hydroblocks(
             found = sorted(map(str, raw.variables))
             raise VadoseError(f"{path}: no variable '{NAME}' (found: {found}); another product, or an incomplete file?")
         if "time" not in raw.variables:
-            raise VadoseError(f"{path}: no variable 'time'; the days cannot be told")
+            raise VadoseError(f"{path}: no variable 'time'; the days cannot be determined")
         if not raw["time"].ndim:
             # One time, cut out with a library, may have lost its axis.
             raw = raw.set_coords("time").expand_dims("time")
@@ -101,7 +101,7 @@ def read_smap_hydroblocks(
             )
         version, simulated = str(raw.attrs.get("version", "unknown")), simulated_mark(raw.attrs)
     if not np.isfinite(values).any():
-        raise VadoseError(f"{path}: holds nothing but fill here; take another box, or a file with a SMAP overpass")
+        raise VadoseError(f"{path}: holds nothing but fill here; choose another box, or a file with a SMAP overpass")
     values, counts = within(values, "soil_moisture", path)
 
     dataset = dataset.assign_coords(time=time)
@@ -133,7 +133,7 @@ def is_smap_hydroblocks(path: Path) -> bool:
 
 def _times(raw: xr.Dataset, path: Path, period: str) -> pd.DatetimeIndex:
     if " since " not in str(raw["time"].attrs.get("units", "")):
-        raise VadoseError(f"{path}: 'time' has no units such as 'days since 2015-04-01'; the days cannot be told")
+        raise VadoseError(f"{path}: 'time' has no units such as 'days since 2015-04-01'; the days cannot be determined")
     check_calendar(path, "'time'", raw["time"].attrs)
     time = pd.DatetimeIndex(xr.decode_cf(xr.Dataset(coords={"time": raw["time"].variable})).indexes["time"])
     if not time.is_monotonic_increasing or not time.is_unique:
@@ -224,7 +224,7 @@ def _numbers(path: Path, bbox: BBox | None) -> tuple[NDArray[np.int64], xr.Datas
         )
     stored, coordinates, nodata = read_raster(path, bbox)
     if "lat" not in coordinates.dims:
-        raise VadoseError(f"{path}: projected; the archive's maps are on latitude and longitude, take one as published")
+        raise VadoseError(f"{path}: projected; the archive's maps are on latitude and longitude, use a published one")
     values = as_float(stored.astype(np.float64), nodata, FILL).astype(np.float64)
     return np.where(np.isnan(values) | (values < 0), -1, values).astype(np.int64), coordinates
 

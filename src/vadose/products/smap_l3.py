@@ -243,7 +243,7 @@ def _first(path: Path, groups: dict[str, h5py.Group], name: str) -> int:
         begins = np.unique((index - own)[index < NOT_SEEN])
         if len(begins) == 1 and begins[0] >= 0:
             return int(begins[0])
-    raise VadoseError(f"{path}: a crop of a granule whose '{name}' does not say where it lies; take the whole file")
+    raise VadoseError(f"{path}: a crop of a granule whose '{name}' does not say where it lies; use the complete file")
 
 
 def _read(

@@ -183,7 +183,7 @@ def _place(path: Path, file: h5py.File, shape: tuple[int, ...], bbox: BBox | Non
     if {"x", "y"} <= set(file):
         return place_by_axes(path, file, shape, bbox)
     if shape != whole.shape:
-        raise VadoseError(f"{path}: {shape} cells without 'x' and 'y' cannot be placed; take the whole granule")
+        raise VadoseError(f"{path}: {shape} cells without 'x' and 'y' cannot be placed; use the complete granule")
     return place_on_grid(path, whole, bbox)
 
 

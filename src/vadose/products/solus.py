@@ -150,7 +150,7 @@ def _read(path: Path, bbox: BBox | None) -> tuple[str, xr.DataArray, str]:
     if told is None:
         raise VadoseError(
             f"{path}: not the name of a SOLUS100 file, {{property}}_{{depth}}_cm_{{p|l|h|rpi}}.tif with a property "
-            f"of {sorted(PROPERTIES)}; only the name tells what a file holds, keep it as published"
+            f"of {sorted(PROPERTIES)}; only the name says what a file holds, keep it as published"
         )
     prop, depth, statistic = told
     ours, scalar, factor = PROPERTIES[prop]

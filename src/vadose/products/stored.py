@@ -35,7 +35,7 @@ def scale_of(path: Path, name: str, dtype: np.dtype[Any], attributes: Mapping[st
     if dtype.kind == "f" and (scale, offset) != (1.0, 0.0):
         raise VadoseError(
             f"{path}: {name} is {dtype} with scale_factor {scale:g} and add_offset {offset:g}; expected whole numbers "
-            "with a scale or floats without one. It may be scaled already: take the file as published"
+            "with a scale or floats without one. It may be scaled already: use the published file"
         )
     return scale, offset
 

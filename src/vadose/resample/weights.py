@@ -53,7 +53,7 @@ def point_weights(raster: Raster, grid: Grid, method: str) -> Weights:
     if method == "nearest":
         return partial(_values_of_pixels, _pixels_of_cells(raster, grid))
     raise VadoseError(
-        f"raster '{raster.name}': {method} interpolation from its projection is not offered; choose mean, majority "
+        f"raster '{raster.name}': {method} interpolation from its projection is not supported; choose mean, majority "
         "or nearest"
     )
 
@@ -66,7 +66,7 @@ def _relation(wkt: str, code: str) -> str:
         return "separable"
     cylindrical = target.coordinate_operation.method_name.startswith("Lambert Cylindrical Equal Area")
     if source.is_geographic and not cylindrical:
-        raise VadoseError(f"grid in {code}: pixels in degrees are brought onto cylindrical equal-area grids alone")
+        raise VadoseError(f"grid in {code}: pixels in degrees can be regridded to cylindrical equal-area grids only")
     if source.is_geographic:
         return "separable"
     operation = source.coordinate_operation

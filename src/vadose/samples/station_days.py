@@ -144,7 +144,7 @@ class StationDays:
     def _observed(self, of: Mask) -> NDArray[np.int64]:
         index = np.argwhere(of & np.isfinite(self.observed))
         if not len(index):
-            raise VadoseError("no observation among the station-days asked for")
+            raise VadoseError("no observation among the selected station-days")
         return index
 
 

@@ -159,7 +159,7 @@ class Samples:
             useful[: self.n_days - lead] |= some[lead:]
         numbers = np.flatnonzero(useful)
         if not len(numbers):
-            raise VadoseError(f"no observation between {period.first} and {period.last} to learn from or score")
+            raise VadoseError(f"no observation between {period.first} and {period.last} to train or score on")
         return numbers
 
     def _samples(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -256,7 +256,7 @@ class Samples:
         known = self._known[first : last + 1].any(axis=0) & (self.learnt if learnt else self.mask)
         cells = np.argwhere(known)
         if not len(cells):
-            raise VadoseError(f"no observation between {period.first} and {period.last} to learn from or score")
+            raise VadoseError(f"no observation between {period.first} and {period.last} to train or score on")
         # Ends of series: the last t0 of the period first, then back.
         ends = np.maximum(np.arange(last - 1, first - 1, -self.sequence_days), self.sequence_days)
         if generator is None:

@@ -249,5 +249,5 @@ def _fused(network: nn.Module) -> Iterator[list[Tensor]]:
 def _fusion(network: nn.Module) -> nn.Linear:
     layer = getattr(network, "fusion", None)
     if not isinstance(layer, nn.Linear):
-        raise VadoseError(f"{type(network).__name__} fuses no two streams to align; choose 'mmnet' or 'long_mmnet'")
+        raise VadoseError(f"{type(network).__name__} has no two streams to align; choose 'mmnet' or 'long_mmnet'")
     return layer

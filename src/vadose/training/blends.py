@@ -54,7 +54,7 @@ def _blended(paths: list[Path], name: str, inputs: dict[str, Any]) -> dict[str, 
     """One checkpoint of several."""
     members = [load(path, needs=("name", "inputs", "attributes"), made_by="vadose train") for path in paths]
     if len({member["attributes"]["weather"] for member in members}) > 1:
-        raise VadoseError(f"{name}: some of its members take weather and some do not; blend alike ones")
+        raise VadoseError(f"{name}: some members use weather and some do not; expected all or none")
     channels = Channels(
         **{part: _union(m["inputs"][part] for m in members) for part in ("history", "static", "future", "above")},
         leads=inputs["leads"],

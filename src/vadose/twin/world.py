@@ -276,7 +276,7 @@ def build_database_world(out: Path, *, seed: int = 0, years: int = 3, stations: 
     """
     grid = ease_grid("36km").part(ROWS, COLUMNS)
     if years < 1:
-        raise VadoseError(f"simulated world: {years} years asked for; at least one is needed")
+        raise VadoseError(f"simulated world: {years} years asked for; expected at least one")
     _room(stations, grid.shape)
     first, last = f"{FIRST_YEAR}-04-01", f"{FIRST_YEAR + years}-03-31"
     truth = next(simulate(grid, first, last, seed=seed, chunk=400 * years))
@@ -293,7 +293,7 @@ def build_database_world(out: Path, *, seed: int = 0, years: int = 3, stations: 
 def _room(stations: int, shape: tuple[int, int]) -> None:
     room = max(shape[0] * shape[1] // 2, 1)
     if not 1 <= stations <= room:
-        raise VadoseError(f"simulated world: {stations} stations asked for; there is room for 1 to {room}")
+        raise VadoseError(f"simulated world: {stations} stations asked for; expected 1 to {room}")
 
 
 def _append_truth(truth: xr.Dataset, path: Path, more: bool, **inputs: object) -> None:

@@ -58,7 +58,7 @@ def allowed_overlap(
             raise VadoseError(
                 f"{place}: its gap filler learnt from {filler}, which reaches into the validation "
                 f"({split.validation}) or the test ({split.test}); build a cube whose training days "
-                "end before, or add 'allow_overlap: [gap_filler]' to the experiment, which the forecasts then say"
+                "end before, or add 'allow_overlap: [gap_filler]' to the experiment; the forecasts then say so"
             )
         found.append(f"gap filler learnt from {filler}")
     for name, join in experiment.blends.items():

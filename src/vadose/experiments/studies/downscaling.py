@@ -70,7 +70,7 @@ def study_downscaling(
         When a feature is not in the table, a scenario not in the experiment, or nothing is left to test.
     """
     if made_from(table_path) is None:
-        raise VadoseError(f"{table_path}: no table of station-days there")
+        raise VadoseError(f"{table_path}: not a table of station-days")
     made_of = identity(table_path)
     table = xr.open_zarr(table_path, consolidated=False).sel(time=slice(f"{experiment.first}", f"{experiment.last}"))
     table = table.load()
@@ -152,7 +152,7 @@ def _folds(experiment: Downscaling, table: xr.Dataset, scenario: str) -> Iterato
     stations = table.station.values.astype(object)
     learnt = np.ones(len(stations), bool) if named is None else np.isin(stations, named)
     if not learnt.any():
-        raise VadoseError(f"none of the stations to learn from ({experiment.learn_from}) is in the table")
+        raise VadoseError(f"none of the training stations ({experiment.learn_from}) is in the table")
     held = experiment.scenarios
     if scenario == "on-site" and held.on_site:
         return on_site(table, learnt, **held.on_site.model_dump())

@@ -59,7 +59,7 @@ class Pipeline:
             cube, of_cube = as_cube(given, self.place, CUBE), identity(given)
         self.made_of = {"cube": of_cube}
         if needy := [name for name, run in experiment.runs.items() if run.stations and stations is None]:
-            raise VadoseError(f"runs {needy} learn from stations too: give a store of them, --stations STORE")
+            raise VadoseError(f"runs {needy} are also trained on stations: give --stations STORE")
         self.taught = stations
         self.stations = xr.open_zarr(stations, consolidated=False) if stations else xr.Dataset()
         if fits(cube.nbytes):
@@ -272,7 +272,7 @@ class Pipeline:
             return self.experiment.runs[name].above
         found = {self.experiment.runs[m].above for m in self.experiment.blends[name].members} - {None}
         if len(found) > 1:
-            raise VadoseError(f"blend {name}: its members are given the layers above of {sorted(map(str, found))}")
+            raise VadoseError(f"blend {name}: its members use the layers above of {sorted(map(str, found))}")
         return found.pop() if found else None
 
     def _stores_above(self, layer: Layer, phase: str, source: str | None) -> dict[str, xr.Dataset]:

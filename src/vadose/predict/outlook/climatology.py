@@ -147,9 +147,9 @@ def _checked(
 ) -> tuple[pd.Timestamp, pd.Timestamp]:
     """The period of a climatology that can be made."""
     if window % 2 == 0 or not 1 <= window <= 365:
-        raise VadoseError(f"climatology: window of {window} days; take an odd number from 1 to 365")
+        raise VadoseError(f"climatology: window of {window} days; expected an odd number from 1 to 365")
     if not len(levels) or levels[0] <= 0 or levels[-1] >= 1 or (np.diff(levels) <= 0).any():
-        raise VadoseError(f"climatology: levels {tuple(levels)}; give rising ones between 0 and 1")
+        raise VadoseError(f"climatology: levels {tuple(levels)}; expected increasing ones between 0 and 1")
     begin, end = pd.Timestamp(first), pd.Timestamp(last)
     if end < begin or begin < time[0] or end > time[-1]:
         raise VadoseError(
