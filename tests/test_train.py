@@ -201,6 +201,14 @@ def test_several_seeds_forecast_their_mean(samples: Samples, small_cube: xr.Data
     both, one, other = (forecast_of(run / f"{name}.pt", small_cube, tmp_path) for name in ("final", "0", "1"))
     assert not np.allclose(one, other, equal_nan=True)
     np.testing.assert_allclose(both, (one + other) / 2, atol=1e-6)
+    # Seeds are draws of one network, whose spread is known; a blend of networks without a deviation has none.
+    spread = xr.open_zarr(tmp_path / "run-final.zarr", consolidated=False).soil_moisture_std
+    np.testing.assert_allclose(spread, np.abs(one - other) / 2, atol=1e-6)
+    halves = tmp_path / "halves.pt"
+    torch.save(kept | {"attributes": kept["attributes"] | {"model": "blend"}}, halves)
+    np.testing.assert_allclose(forecast_of(halves, small_cube, tmp_path), both, atol=1e-6)
+    (blended,) = tmp_path.glob("*-halves.zarr")
+    assert "soil_moisture_std" not in xr.open_zarr(blended, consolidated=False)
 
 
 def test_a_blend_is_the_weighted_mean_of_runs_with_other_predictors(small_cube: xr.Dataset, tmp_path: Path) -> None:

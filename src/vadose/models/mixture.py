@@ -20,8 +20,8 @@ def mixture(
         \sigma^2 = \frac{\sum_m w_m (\sigma_m^2 + (\mu_m - \mu)^2)}{\sum_m w_m}
 
     The rule for members without a deviation (NaN): the mixture has none where one with a weight has none, for it
-    would be too small. The exception are ``draws``, several of one network (seeds, passes with dropout, past years
-    of weather): a network without a deviation counts there with 0, since their spread is what is known. One draw
+    would be too small. The exception are ``draws``, several of one network (seeds of a run, passes with dropout, past
+    years of weather): a network without a deviation counts there with 0, since their spread is what is known. One draw
     alone has no spread, and keeps what it has.
 
     Parameters

@@ -87,9 +87,12 @@ def forecast_days(
 def blended(
     blend: dict[str, Any], leads: tuple[int, ...], members: Iterable[tuple[Array, Array]]
 ) -> tuple[Array, Array]:
-    """The `mixture` of a blend's members (init_time, lead_time, y, x), with its weights of each lead."""
+    """The `mixture` of a blend's members (init_time, lead_time, y, x), with its weights of each lead.
+
+    Members without weights of one run, whose model is no blend, are its seeds: draws of one network.
+    """
     if blend["weights"] is None:
-        return mixture(members)
+        return mixture(members, draws=blend["attributes"]["model"] != "blend")
     columns = [blend["inputs"]["leads"].index(lead) for lead in leads]
     return mixture(members, np.array(blend["weights"], np.float32)[:, columns, None, None])
 
