@@ -11,6 +11,7 @@ import pytest
 import torch
 import xarray as xr
 from distributed import Client, LocalCluster
+from zarr.storage import LocalStore
 
 import vadose as vd
 from vadose.door.days import Period
@@ -85,6 +86,36 @@ def test_forecasts_of_other_inputs_lie_beside_each_other(
     assert len(ranked) == 2
     assert len(stores(climatology=("2015-04-01", "2015-05-31"))) == 3
     assert len(stores(small_cube.assign(soil_moisture_filled=small_cube.soil_moisture_filled + 0.01))) == 4
+
+
+@pytest.mark.parametrize("kind", ["persistence", "convlstm"])
+def test_of_a_long_record_the_days_are_read_that_the_forecast_looks_at(
+    runs: dict[str, Path], small_cube: xr.Dataset, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_day_a_chunk = {str(name): {"chunks": (1, 8, 9)} for name, v in small_cube.items() if "time" in v.dims}
+    small_cube.to_zarr(tmp_path / "cube.zarr", consolidated=False, encoding=a_day_a_chunk)
+    cube = xr.open_zarr(tmp_path / "cube.zarr", consolidated=False, chunks=None)
+    read: set[str] = set()
+    get = LocalStore.get
+
+    async def noted(store: LocalStore, key: str, *args: Any, **kwargs: Any) -> Any:
+        read.add(f"{store.root.name}/{key}")
+        return await get(store, key, *args, **kwargs)
+
+    monkeypatch.setattr(LocalStore, "get", noted)
+    made_of = {"cube": "its identity"}
+    out = forecast(
+        runs[kind] / "final.pt", cube, tmp_path / "f.zarr", first="2015-07-05", last="2015-07-06", made_of=made_of
+    )
+    found = (re.fullmatch(r"cube.zarr/(\w+)/c/(\d+)/0/0", key) for key in read)
+    days = {(one[1], int(one[2])) for one in found if one}
+    first, last = (small_cube.indexes["time"].get_loc(day) for day in ("2015-07-05", "2015-07-06"))
+    look_back = {"persistence": 1, "convlstm": 2}[kind]
+    assert {day for name, day in days if name == FILLED} >= set(range(first + 1 - look_back, last + 1))
+    assert {day for _, day in days} <= set(range(first + 1 - look_back, last + 1 + 3))
+    whole = forecast(runs[kind] / "final.pt", small_cube, tmp_path / "w.zarr", first="2015-06-01", last="2015-07-06")
+    both = [xr.open_zarr(path, consolidated=False).sel(init_time=["2015-07-05", "2015-07-06"]) for path in (out, whole)]
+    xr.testing.assert_allclose(*(store.soil_moisture for store in both))
 
 
 def test_overlapping_windows_make_one_map(runs: dict[str, Path], small_cube: xr.Dataset, tmp_path: Path) -> None:

@@ -24,7 +24,11 @@ from vadose.samples.windows import Samples
 
 @dataclass(eq=False)
 class IssueDays:
-    """Some days of a cube to forecast, by any checkpoint; samples are kept for the next one that wants the same."""
+    """Some days of a cube to forecast, by any checkpoint; samples are kept for the next one that wants the same.
+
+    Of the cube the days are read that forecasts look at: the look-back before the first day of issue, and the
+    days up to the last valid day.
+    """
 
     cube: xr.Dataset
     days: NDArray[np.int64]
@@ -34,18 +38,18 @@ class IssueDays:
     outside: Outside = field(default_factory=Outside)
     precisions: set[str] = field(default_factory=set)
     notes: set[str] = field(default_factory=set)
-    kept: tuple[Any, Samples] | None = None
+    kept: tuple[Any, Samples, NDArray[np.int64]] | None = None
 
     def forecast(
         self, model: nn.Module, checkpoint: dict[str, Any], report: Report, cells: slice = slice(None)
     ) -> tuple[Array, Array]:
         """As `vadose.predict.apply.apply`; NaN where the weather is not known up to the valid day."""
         channels = Channels.from_dict(checkpoint["inputs"])
-        samples = self._samples(channels, checkpoint)
+        samples, days = self._samples(channels, checkpoint)
         columns = [channels.leads.index(lead) for lead in self.leads]
-        mean, std = apply(model, samples, self.days, columns, report, cells)
+        mean, std = apply(model, samples, days, columns, report, cells)
         if channels.weather == "perfect":
-            beyond = self.days[:, None] + np.array(self.leads) >= samples.n_days
+            beyond = days[:, None] + np.array(self.leads) >= samples.n_days
             mean[beyond] = std[beyond] = np.nan
         return mean, std
 
@@ -61,7 +65,8 @@ class IssueDays:
             uses = cells * len(self.days) * checkpoint["look_back"]
 
         def agrees() -> bool:
-            given = example(self._samples(Channels.from_dict(checkpoint["inputs"]), checkpoint), int(self.days[0]))
+            samples, days = self._samples(Channels.from_dict(checkpoint["inputs"]), checkpoint)
+            given = example(samples, int(days[0]))
             return model.gains_by_bfloat16 and rounds_little(model.distribution, given)
 
         found = running.settled(work_of(model, uses * (passes or 1)), agrees)
@@ -84,8 +89,8 @@ class IssueDays:
         cube = self.cube.isel(time=slice(first, int(chosen[-1]) + ahead + 1))
         return IssueDays(cube, chosen - first, self.leads, self.stride, self.above)
 
-    def for_workers(self, checkpoint: dict[str, Any]) -> "IssueDays":
-        """The same with what one model takes, normals among it: they are of other days than a worker reads."""
+    def needed_by(self, checkpoint: dict[str, Any]) -> "IssueDays":
+        """The same of the days and layers that one model takes, and its normals, which may be of other days."""
         channels = Channels.from_dict(checkpoint["inputs"])
         above = {name: self.above[name] for name in channels.above}
         cube = _with_normals(self.cube, channels, checkpoint)
@@ -95,23 +100,21 @@ class IssueDays:
         # Samples hold a part of the cube in memory; workers read their own.
         return self.__dict__ | {"kept": None}
 
-    def _samples(self, channels: Channels, checkpoint: dict[str, Any]) -> Samples:
+    def _samples(self, channels: Channels, checkpoint: dict[str, Any]) -> tuple[Samples, NDArray[np.int64]]:
+        """Samples of the days that one model looks at, and the days of issue among them."""
         window, look_back = checkpoint["window"], checkpoint["look_back"]
         on = learnt_on(checkpoint)
         wanted = (channels, window, look_back, checkpoint.get("learnt_from"), on)
         if self.kept is None or self.kept[0] != wanted:
-            cube = _with_normals(self.cube, channels, checkpoint)
-            issued = slice(*self.cube.time.values[self.days[[0, -1]]])
-            above = {name: self.above[name].sel(init_time=issued) for name in channels.above}
+            part = self.needed_by(checkpoint)
+            issued = slice(*part.cube.time.values[part.days[[0, -1]]])
+            above = {name: store.sel(init_time=issued) for name, store in part.above.items()}
             samples = Samples(
-                cube, channels, look_back=look_back, window=window, stride=self.stride, above=above, learnt_on=on
+                part.cube, channels, look_back=look_back, window=window, stride=self.stride, above=above, learnt_on=on
             )
-            # The days that the forecasts look at: those that workers read of the cube between them.
-            first, last = samples.days[self.days[[0, -1]]] + [1 - look_back, samples.reach]
-            seen = {key: n for key, n in samples.outside.items() if key[1] is None or first <= key[1] <= last}
-            self.outside |= Outside(seen)
-            self.kept = wanted, samples
-        return self.kept[1]
+            self.outside |= samples.outside
+            self.kept = wanted, samples, part.days
+        return self.kept[1:]
 
 
 def _with_normals(cube: xr.Dataset, channels: Channels, checkpoint: dict[str, Any]) -> xr.Dataset:

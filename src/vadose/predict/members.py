@@ -171,7 +171,7 @@ def _on_workers(
     report: Report,
 ) -> Iterator[tuple[_Unit, Array, Array]]:
     """Units as workers forecast them."""
-    job = _Job(shared, issue.for_workers(checkpoint), running)
+    job = _Job(shared, issue.needed_by(checkpoint), running)
     for done, (unit, mean, std, outside, notes) in enumerate(shared.do(job, units), 1):
         issue.outside |= outside
         issue.notes |= notes
