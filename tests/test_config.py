@@ -3,12 +3,14 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 import yaml
 
 from vadose.cube.filling import check as check_filling
 from vadose.errors import VadoseError
 from vadose.experiments import LayerConfig, built_in, load_cube, load_experiment
 from vadose.experiments.downscaling import load_downscaling, load_study
+from vadose.models import MODELS
 
 SMALL = """
 split:
@@ -287,6 +289,15 @@ def test_arguments_of_models_are_checked_by_type(hyper: str, message: str, tmp_p
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(values | {"blends": {}}))
     with pytest.raises(VadoseError, match=message):
         load_experiment(str(tmp_path / "mine.yaml"))
+
+
+def test_a_class_that_is_no_model_is_refused_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(MODELS, "mine", torch.nn.Linear)
+    load_experiment("conus")  # others are not concerned
+    path = tmp_path / "mine.yaml"
+    path.write_text(SMALL.replace("model: persistence", "model: mine"))
+    with pytest.raises(VadoseError, match=r"mine.yaml: .*model 'mine': Linear lacks names, learns, takes.*Forecaster"):
+        load_experiment(str(path))
 
 
 def test_a_key_of_earlier_versions_is_taken_and_does_nothing(tmp_path: Path) -> None:

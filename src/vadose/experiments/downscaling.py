@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from vadose.experiments.forecasting import Experiment, load_experiment
-from vadose.experiments.section import ExperimentFile, Section, check_arguments, load, nearest
+from vadose.experiments.section import ExperimentFile, Section, check_arguments, check_model, load, nearest
 from vadose.models import MODELS, downscaler_names
 from vadose.models.mmnet import Features
 from vadose.training.station_days import Fitting
@@ -47,9 +47,7 @@ class DownscalingRun(Section):
 
     @model_validator(mode="after")
     def _known(self) -> "DownscalingRun":
-        known = ["trees", *downscaler_names()]
-        if self.model not in known:
-            raise ValueError(f"unknown model '{self.model}'{nearest(self.model, known)}")
+        check_model(self.model, ["trees", *downscaler_names()])
         if self.model == "trees":
             check_arguments(fit_trees, self.hyper, ("days", "training", "limit"), self.model)
         else:

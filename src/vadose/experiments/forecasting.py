@@ -9,7 +9,7 @@ import pandas as pd
 from pydantic import Field, model_validator
 
 from vadose.door.days import Period
-from vadose.experiments.section import Days, ExperimentFile, Section, check_arguments, load, nearest
+from vadose.experiments.section import Days, ExperimentFile, Section, check_arguments, check_model, load, nearest
 from vadose.models import MODELS, forecaster_names
 from vadose.models.inputs import Channels
 from vadose.training.forecasters import Optimisation
@@ -97,8 +97,7 @@ class RunConfig(Section):
 
     @model_validator(mode="after")
     def _known_model(self) -> "RunConfig":
-        if self.model not in forecaster_names():
-            raise ValueError(f"unknown model '{self.model}'{nearest(self.model, forecaster_names())}")
+        check_model(self.model, forecaster_names())
         check_arguments(MODELS[self.model], self.hyper, ("self", "channels", "grid", "look_back"), self.model)
         for words in (self.history, self.static, self.future):
             for word in words:

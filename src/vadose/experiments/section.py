@@ -15,6 +15,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 
 from vadose.door.days import Period
 from vadose.errors import VadoseError
+from vadose.models import MODELS
+from vadose.models.contract import Forecaster, lacking
 
 
 class Section(BaseModel):
@@ -68,6 +70,23 @@ def check_arguments(call: Callable[..., Any], given: Mapping[str, Any], beside: 
             TypeAdapter(types.get(key, Any)).validate_python(value)
         except ValidationError as error:
             raise ValueError(f"'hyper.{key}' of {what} is {value!r}: {error.errors()[0]['msg']}") from error
+
+
+def check_model(name: str, known: list[str]) -> None:
+    """Check that a model is known, and that one of a user's own is what models have to be.
+
+    Raises
+    ------
+    ValueError
+        When it is not.
+    """
+    if name not in known and (missing := lacking(MODELS.get(name, Forecaster))):
+        raise ValueError(
+            f"model '{name}': {getattr(MODELS[name], '__name__', MODELS[name])} lacks {', '.join(missing)}; derive it "
+            "from vadose.models.contract.Forecaster and write forward(inputs), and fit or fit_normalisation(batches)"
+        )
+    if name not in known:
+        raise ValueError(f"unknown model '{name}'{nearest(name, known)}")
 
 
 Config = TypeVar("Config", bound=BaseModel)

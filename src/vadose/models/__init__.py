@@ -36,12 +36,12 @@ MODELS: dict[str, Any] = {
 
 def forecaster_names() -> list[str]:
     """Names of the models of a cube's windows."""
-    return [name for name, kind in MODELS.items() if kind.names is Channels]
+    return [name for name, kind in MODELS.items() if getattr(kind, "names", None) is Channels]
 
 
 def downscaler_names() -> list[str]:
     """Names of the models of station-days."""
-    return [name for name, kind in MODELS.items() if kind.names is Features]
+    return [name for name, kind in MODELS.items() if getattr(kind, "names", None) is Features]
 
 
 def to_checkpoint(name: str, hyper: dict[str, Any], model: Model) -> dict[str, Any]:

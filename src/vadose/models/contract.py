@@ -51,6 +51,20 @@ class Model(Protocol):
         """What it has learnt."""
 
 
+def lacking(kind: Any) -> list[str]:
+    """Names of the contract that a class of one's own does not have; none where it has all that is asked of a class.
+
+    Examples
+    --------
+    >>> lacking(Forecaster), lacking(nn.Linear)[:4]
+    ([], ['names', 'learns', 'takes', 'has_deviation'])
+    """
+    wanted = [*Model.__annotations__, "inputs", "distribution"]
+    # What a model may set for itself is missed only beside what has to stand on the class.
+    of_class = ("names", "learns", "takes", "distribution")
+    return [name for name in wanted if not hasattr(kind, name)] if any(not hasattr(kind, n) for n in of_class) else []
+
+
 class Forecaster(nn.Module):
     """A model of a cube's windows: subclasses give ``forward``, or ``distribution`` too where they have a deviation.
 
