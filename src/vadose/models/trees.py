@@ -4,6 +4,7 @@ import io
 import re
 import zipfile
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -241,9 +242,15 @@ class Trees(Forecaster):
 
     def set_extra_state(self, state: Tensor) -> None:
         """Take the regressors back from bytes; types not expected there are refused."""
-        import skops.io
+        self.regressors, self.variances = map(list, _read(state.numpy().tobytes()))
 
-        self.regressors, self.variances = skops.io.loads(state.numpy().tobytes(), trusted=TRUSTED)
+
+@lru_cache(maxsize=2)  # a checkpoint is checked by building its model before that is built
+def _read(archive: bytes) -> list[list[HistGradientBoostingRegressor]]:
+    import skops.io
+
+    found: list[list[HistGradientBoostingRegressor]] = skops.io.loads(archive, trusted=TRUSTED)
+    return found
 
 
 def _canonical(archive: bytes) -> bytes:

@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
 import torch
@@ -33,7 +34,7 @@ def launched(precision: str = "32-true") -> Fabric:
     1
     """
     if not distributed.is_torchelastic_launched():
-        return Fabric(devices=1, precision=precision)  # type: ignore[arg-type]
+        return _alone(precision)
     restarts, shared = (os.environ.get(f"TORCHELASTIC_{name}") for name in ("MAX_RESTARTS", "USE_AGENT_STORE"))
     if restarts != "0" and shared == "True":  # github.com/pytorch/pytorch/issues/135712
         raise VadoseError(
@@ -52,6 +53,11 @@ def launched(precision: str = "32-true") -> Fabric:
     )
     fabric.launch()
     return fabric
+
+
+@cache  # looking for devices and plugins takes a tenth of a second
+def _alone(precision: str) -> Fabric:
+    return Fabric(devices=1, precision=precision)  # type: ignore[arg-type]
 
 
 def share(fabric: Fabric, batch: Tensor) -> Tensor:
