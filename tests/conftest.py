@@ -1,12 +1,14 @@
 """Where the optional real data lie, and a small made-up cube."""
 
 import fcntl
+import itertools
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 # Several test processes share few cores: one thread each, set before any library starts its own.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -75,6 +77,29 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "ismn": stations / "ismn",
         "uscrn_hourly": next((stations / "uscrn_hourly").rglob("CRNH*.txt")),
     }
+
+
+@pytest.fixture(scope="session")
+def blank_figures() -> Callable[..., AbstractContextManager[None]]:
+    """Context in which the first ``drawn`` figures are drawn, and the others made but saved empty: most of a report."""
+
+    @contextmanager
+    def blank(drawn: int = 0) -> Iterator[None]:
+        from matplotlib.figure import Figure
+
+        draw, number = Figure.savefig, itertools.count()
+
+        def save(figure: Figure, file: Any, **options: Any) -> None:
+            if next(number) < drawn:
+                draw(figure, file, **options)
+            elif isinstance(file, Path):
+                file.write_bytes(b"-")
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Figure, "savefig", save)
+            yield
+
+    return blank
 
 
 @pytest.fixture(scope="session")

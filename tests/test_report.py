@@ -124,7 +124,7 @@ def test_a_folder_that_is_no_evaluation_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def layered(small_cube: xr.Dataset, tmp_path_factory: pytest.TempPathFactory) -> str:
+def layered(small_cube: xr.Dataset, tmp_path_factory: pytest.TempPathFactory, blank_figures: Any) -> str:
     """A page of two layers: scenarios, forecast weather, spreads, classes and a product."""
     folder = tmp_path_factory.mktemp("layers")
     cube = small_cube.assign(land_cover=(("y", "x"), np.where(np.arange(72).reshape(8, 9) % 2, 10.0, 4.0)))
@@ -146,7 +146,8 @@ def layered(small_cube: xr.Dataset, tmp_path_factory: pytest.TempPathFactory) ->
         )
         for number, layer in enumerate(("0-10 cm", "10-40 cm"))
     ]
-    return build_report(folders, folder / "report.html", title="layers").read_text()
+    with blank_figures(drawn=5):
+        return build_report(folders, folder / "report.html", title="layers").read_text()
 
 
 def test_a_page_of_layers_has_an_overview_that_leads_to_each(layered: str) -> None:
@@ -209,12 +210,14 @@ def test_a_new_metric_is_a_line_and_stands_in_tables_report_and_plots(
     small_cube: xr.Dataset,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    blank_figures: Any,
 ) -> None:
     monkeypatch.setitem(METRICS, "amplitude", metric)
     folder = evaluation(small_cube, tmp_path / "e", runs=RUNS[:3])
     tables = {name: pd.read_csv(folder / f"{name}.csv") for name in ("scores", "comparisons")}
     assert all("amplitude" in set(table.metric) for table in tables.values())
-    page = build_report([folder], tmp_path / "report.html", title="mine").read_text()
+    with blank_figures():
+        page = build_report([folder], tmp_path / "report.html", title="mine").read_text()
     assert f">{metric_of('amplitude').title}</td>" in page
     drawn = [axis.get_ylabel() for axis in plot_by_lead(tables["scores"]).axes]
     assert f"median {metric_of('amplitude').title}" in drawn

@@ -105,11 +105,10 @@ def cube(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def done(cube: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def done(cube: Path, tmp_path_factory: pytest.TempPathFactory, blank_figures: Any) -> Path:
     out = tmp_path_factory.mktemp("cascade")
-    with pytest.MonkeyPatch.context() as patch:
-        # Six parts of the same figures, which are drawn where they are tested.
-        patch.setattr("vadose.reports.page._png", lambda figure: "data:,")
+    # Six parts of the same figures, and those of the paper, which are drawn where they are tested.
+    with blank_figures():
         study(Experiment.model_validate(EXPERIMENT), cube, out, title="Cascade")
     return out
 

@@ -4,6 +4,7 @@ import shutil
 import sys
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -84,8 +85,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def study(place: Path) -> Path:
-    with pytest.MonkeyPatch.context() as patch:
+def study(place: Path, blank_figures: Any) -> Path:
+    # Their figures are drawn in the tests of the paper.
+    with pytest.MonkeyPatch.context() as patch, blank_figures():
         command = ("study", place / "tiny.yaml", "--cube", place / "table.zarr", "--out", place / "out")
         assert vadose(patch, *command) == 0
     return place / "out"
@@ -111,14 +113,17 @@ def test_every_model_is_scored_on_what_it_did_not_learn_from(study: Path) -> Non
     np.testing.assert_allclose(store.predicted.sel(model="both"), joined, rtol=1e-6)
 
 
-def test_a_study_goes_on_where_it_stopped(study: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_study_goes_on_where_it_stopped(
+    study: Path, place: Path, monkeypatch: pytest.MonkeyPatch, blank_figures: Any
+) -> None:
     kept, lost = (study / "runs" / "off-site" / "1" / name for name in ("mmnet", "trees"))
     before = (kept / "model.pt").stat().st_mtime_ns
     predictions = xr.open_zarr(study / "predictions" / "off-site.zarr", consolidated=False).predicted.load()
     shutil.rmtree(lost)
     shutil.rmtree(study / "predictions" / "off-site.zarr")
     command = ("study", place / "tiny.yaml", "--cube", place / "table.zarr", "--out", study)
-    assert vadose(monkeypatch, *command) == 0
+    with blank_figures():
+        assert vadose(monkeypatch, *command) == 0
     assert (kept / "model.pt").stat().st_mtime_ns == before
     assert (lost / "estimates.npz").exists()
     again = xr.open_zarr(study / "predictions" / "off-site.zarr", consolidated=False).predicted.load()

@@ -271,7 +271,7 @@ def test_the_world_written_by_several_processes_is_the_same(world: Path, tmp_pat
     assert float(np.isfinite(cubes[0].soil_moisture).mean()) > 0.2
 
 
-def test_the_road_from_granules_to_scores(cube: Path, tmp_path: Path) -> None:
+def test_the_road_from_granules_to_scores(cube: Path, tmp_path: Path, blank_figures: Any) -> None:
     experiment = quick(load_experiment("demo")).model_copy(update={"min_pairs": 5})
     days = {
         "training": {"first": "2019-04-02", "last": "2019-05-15"},
@@ -280,7 +280,9 @@ def test_the_road_from_granules_to_scores(cube: Path, tmp_path: Path) -> None:
     }
     runs = {name: run for name, run in experiment.runs.items() if name in ("persistence", "climatology", "lstm")}
     split = type(experiment.split).model_validate(days)
-    page = study(experiment.model_copy(update={"split": split, "runs": runs, "blends": {}}), cube, tmp_path, title="t")
+    experiment = experiment.model_copy(update={"split": split, "runs": runs, "blends": {}})
+    with blank_figures():
+        page = study(experiment, cube, tmp_path, title="t")
     scores = pd.read_csv(tmp_path / "scores.csv")
     assert set(scores.model) == {"persistence", "climatology", "lstm"}
     assert np.isfinite(scores[scores.metric == "rmse"]["median"]).all()

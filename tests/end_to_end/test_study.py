@@ -44,10 +44,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def done(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def done(world: Path, tmp_path_factory: pytest.TempPathFactory, blank_figures: Any) -> Path:
     out = tmp_path_factory.mktemp("study")
     stations = build_stations(out / "stations.zarr", uscrn=world / "uscrn")
-    study(small(), world / "conusv4f1", out, title="Small study", stations=stations)
+    # Four parts of the same five figures.
+    with blank_figures(drawn=5):
+        study(small(), world / "conusv4f1", out, title="Small study", stations=stations)
     return out
 
 
@@ -173,7 +175,11 @@ def test_broken_data_stop_the_road_and_leave_nothing(world: Path, tmp_path: Path
 
 
 def test_the_quick_study_of_the_real_data(
-    real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    real_data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    blank_figures: Any,
 ) -> None:
     out = tmp_path / "study"
     command = [
@@ -187,7 +193,7 @@ def test_the_quick_study_of_the_real_data(
         "--quick",
     ]
     monkeypatch.setattr(sys, "argv", command)
-    with pytest.raises(SystemExit) as stopped:
+    with pytest.raises(SystemExit) as stopped, blank_figures(drawn=5):
         main()
     assert stopped.value.code in (0, None)
     assert f"report: {out / 'report.html'}" in capsys.readouterr().out
