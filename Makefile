@@ -8,7 +8,7 @@ demo: .venv/ready
 	$(BIN)/vadose demo --out demo
 
 test: .venv/ready lint
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/ready
 	$(BIN)/ruff check src tests benchmarks
