@@ -13,10 +13,12 @@ from typing import Any
 # Several test processes share few cores: one thread each, set before any library starts its own.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import dask
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from distributed.utils import get_mp_context
 from hypothesis import settings
 
 from vadose.cube import with_antecedents
@@ -26,6 +28,15 @@ from vadose.twin.world import build_database_world, build_granule_world
 # A slow machine is no failure.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def forked_workers() -> Iterator[None]:
+    """Dask's workers are forked off one process that has imported the package, for each to import it takes seconds."""
+    with dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}):
+        preloaded = ["distributed", "vadose.experiments.studies", "vadose.predict.maps", "vadose.twin.world"]
+        get_mp_context().set_forkserver_preload(preloaded)
+        yield
 
 
 @pytest.fixture(scope="session")

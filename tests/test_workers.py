@@ -1,5 +1,6 @@
 import os
 import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,13 @@ import pytest
 from vadose.errors import VadoseError
 from vadose.parallel import workers
 from vadose.parallel.workers import on_workers
+
+
+@pytest.fixture(scope="module", autouse=True)
+def spawned() -> Iterator[None]:
+    """Workers begin as they do for users, each a process anew."""
+    with dask.config.set({"distributed.worker.multiprocessing-method": "spawn"}):
+        yield
 
 
 class Counting:
