@@ -247,21 +247,22 @@ def load_experiment(name: str) -> Experiment:
 def quick(experiment: Experiment) -> Experiment:
     """The same experiment with a few steps of everything: it shows that all runs, not how well.
 
-    Networks are trained for an epoch; of validation and test the first `QUICK_DAYS` are forecast, in windows that do
-    not overlap.
+    Networks are trained for an epoch; of validation and test the first `QUICK_DAYS` are forecast, both in windows that
+    do not overlap.
 
     Examples
     --------
     >>> run = quick(load_experiment("conus")).runs["convlstm"]
-    >>> run.training.epochs, run.window, run.forecast_stride
-    (1, 8, 8)
+    >>> run.training.epochs, run.window, run.stride, run.forecast_stride
+    (1, 8, 8, 8)
     """
     runs = {}
     for name, run in experiment.runs.items():
         training = replace(run.training, epochs=1, samples_per_epoch=256, seeds=run.training.seeds[:1])
         hyper = run.hyper | ({"iterations": 5} if run.model == "trees" else {})
-        side_by_side = run.window if isinstance(run.window, int) else run.forecast_stride
-        update = {"training": training, "hyper": hyper, "forecast_stride": side_by_side}
+        update: dict[str, Any] = {"training": training, "hyper": hyper}
+        if isinstance(run.window, int):
+            update |= {"stride": run.window, "forecast_stride": run.window}
         runs[name] = run.model_copy(update=update)
     split = experiment.split.model_copy(
         update={phase: _first_days(getattr(experiment.split, phase)) for phase in ("validation", "test")}
