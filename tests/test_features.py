@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from pyproj import Geod
 
 from vadose import features
+from vadose.cube.finish import _sum_back
 from vadose.errors import VadoseError
 from vadose.features import classes
+from vadose.features.derived import derive
 from vadose.grid import ease_grid, raster_coordinates
 
 reflectances = st.lists(st.floats(1e-3, 1.0), min_size=2, max_size=9)
@@ -545,3 +547,14 @@ def test_lazy_rain_is_summed_lazily_across_chunks() -> None:
     lazy = features.antecedent_sum(rain_of(values).chunk(time=6), 7)
     assert lazy.chunks
     np.testing.assert_allclose(lazy.values, features.antecedent_sum(rain_of(values), 7))
+
+
+@pytest.mark.parametrize("days", [1, 7, 30])
+def test_sums_that_a_growing_cube_makes_in_pieces_are_those_of_the_table_of_features(days: int) -> None:
+    rng = np.random.default_rng(days)
+    amounts = rng.gamma(0.3, 10.0, (90, 2, 3))
+    amounts[rng.random(amounts.shape) < 0.01] = np.nan
+    rain = xr.DataArray(amounts, dims=("time", "y", "x"), coords={"time": pd.date_range("2020-01-01", periods=90)})
+    name = f"precipitation_{days}d"
+    made = derive(xr.Dataset({"precipitation": rain}), [name], ("days",))[name]
+    np.testing.assert_allclose(_sum_back(amounts, days), made, rtol=1e-5, atol=1e-4)
