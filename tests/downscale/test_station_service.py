@@ -288,6 +288,6 @@ def test_says_what_is_wrong(table: xr.Dataset, tmp_path: Path) -> None:
         fill_station(few, "SCAN:2", tmp_path / "S", network=NETWORK)
     dry = table.copy(deep=True)
     dry.precipitation[1] = np.nan
-    with pytest.raises(VadoseError, match="SCAN:1: no observed day that the network can estimate"):
+    with pytest.raises(VadoseError, match="SCAN:1: the network can estimate no observed day"):
         fill_station(dry, "SCAN:1", tmp_path / "S", network=NETWORK, level=0.9)
     assert not list(tmp_path.iterdir())
