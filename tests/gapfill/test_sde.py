@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy.linalg import expm
 
-from vadose.gapfill.sde import Gaussian, Steps, kalman_filter, steps
+from vadose.gapfill.sde import Gaussian, Seen, Steps, kalman_filter, steps
 
 TIMES, SERIES, PAIRS = 40, 3, 4
 
@@ -53,6 +53,29 @@ def test_the_eigenbasis_equals_the_full_matrix_form() -> None:
                 covariance = covariance - gain @ p_of @ covariance
             np.testing.assert_allclose(seen.mean[t, b], p_of @ mean, atol=1e-11)
             np.testing.assert_allclose(seen.variance[t, b], np.diag(covariance)[:PAIRS], atol=1e-11)
+
+
+@pytest.mark.parametrize(("dtype", "apart"), [(torch.float64, 1e-13), (torch.float32, 1e-5)])
+@pytest.mark.parametrize(("times", "series", "seen"), [(40, 3, 0.6), (1, 1, 1.0), (5, 2, 0.0)])
+def test_without_gradients_the_compiled_loop_filters_the_same(times, series, seen, dtype, apart) -> None:
+    torch.manual_seed(0)
+    shape = times, 2, series, PAIRS
+    through = steps(torch.rand(shape) + 0.05, torch.rand(shape), torch.randn(shape), torch.rand(times, 1, series, 1))
+    angle = torch.rand(PAIRS)
+    observed, variance = torch.randn(times, series, PAIRS), torch.rand(times, series, PAIRS) + 0.1
+    known = (torch.rand(times, series, 1) < seen).double()
+    observer = torch.stack([angle.cos(), angle.sin()])[:, None]
+    start = Gaussian(torch.randn(2, series, PAIRS), torch.eye(2)[:, :, None, None] * torch.ones(series, PAIRS))
+    given = [x.to(dtype) for x in (observed, variance, known, *through, observer, *start)]
+
+    def filtered() -> Seen:
+        return kalman_filter(*given[:3], Steps(*given[3:6]), given[6], Gaussian(*given[7:]))
+
+    with torch.inference_mode():
+        fast = filtered()
+    for plain, found in zip(filtered(), fast, strict=True):
+        assert found.dtype == dtype
+        np.testing.assert_allclose(found.numpy(), plain.numpy(), rtol=apart, atol=apart)
 
 
 def test_a_simulated_process_is_filtered_as_gaussian_conditioning_says() -> None:

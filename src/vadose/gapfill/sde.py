@@ -12,10 +12,14 @@ of blocks (upper, lower, side) stays of that form through every step: nothing is
 Shapes: T times, B series, n pairs; the leading 2 are the modes of a pair.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+from vadose.compiled import compiled
 
 
 class Steps(NamedTuple):
@@ -79,6 +83,8 @@ def kalman_filter(
 ) -> Seen:
     """Filter series whose pairs are each observed by themselves.
 
+    Without gradients, on the processor, in one compiled loop over times, series and pairs.
+
     Parameters
     ----------
     observed, variance
@@ -96,6 +102,11 @@ def kalman_filter(
     ----------
     Schirmer et al. (2022), arXiv:2111.11344, equations 4-7; Kalman and Bucy (1961), doi:10.1115/1.3658902.
     """
+    if not torch.is_grad_enabled() and observed.device.type == "cpu":
+        given = (_arrays(observed, variance, known), _arrays(*through), _arrays(observer.expand_as(start.mean)))
+        found = np.empty((4, *observed.shape), given[0][0].dtype)
+        _filter(*given, _arrays(*start), found)
+        return Seen(*map(torch.from_numpy, found))
     mean, covariance = start
     seen: list[tuple[Tensor, ...]] = []
     # Reading slice by slice of a whole would fill a whole with zeros for each in the backward pass.
@@ -113,3 +124,39 @@ def kalman_filter(
         seen.append((p, spread, y - p, spread * weight))
     p, spread, innovation, share = (torch.stack(a) for a in zip(*seen, strict=True))
     return Seen(p, spread, p + share * innovation, spread * (1 - share))
+
+
+def _arrays(*tensors: Tensor) -> tuple[NDArray[np.floating], ...]:
+    return tuple(tensor.contiguous().numpy() for tensor in tensors)
+
+
+@compiled
+def _filter(observations: Any, through: Any, observers: Any, start: Any, found: NDArray[np.floating]) -> None:
+    """As the loop of `kalman_filter`; ``found`` (4, T, B, n) takes what is `Seen`."""
+    observed, variance, known = observations
+    decay, drive, noise = through
+    (observer,) = observers
+    mean, covariance = start[0].copy(), start[1].copy()
+    times, series, pairs = observed.shape
+    for t in range(times):
+        for b in range(series):
+            there = known[t, b, 0]
+            for i in range(pairs):
+                d0, d1 = decay[t, 0, b, i], decay[t, 1, b, i]
+                o0, o1 = observer[0, b, i], observer[1, b, i]
+                m0 = drive[t, 0, b, i] + d0 * mean[0, b, i]
+                m1 = drive[t, 1, b, i] + d1 * mean[1, b, i]
+                c00 = noise[t, 0, b, i] + d0 * d0 * covariance[0, 0, b, i]
+                c11 = noise[t, 1, b, i] + d1 * d1 * covariance[1, 1, b, i]
+                c01 = d0 * d1 * covariance[0, 1, b, i]
+                s0, s1 = c00 * o0 + c01 * o1, c01 * o0 + c11 * o1
+                p, spread = m0 * o0 + m1 * o1, s0 * o0 + s1 * o1
+                weight = there / (spread + variance[t, b, i])
+                apart = observed[t, b, i] - p
+                mean[0, b, i], mean[1, b, i] = m0 + s0 * weight * apart, m1 + s1 * weight * apart
+                covariance[0, 0, b, i] = c00 - s0 * weight * s0
+                covariance[0, 1, b, i] = c01 - s0 * weight * s1
+                covariance[1, 1, b, i] = c11 - s1 * weight * s1
+                found[0, t, b, i], found[1, t, b, i] = p, spread
+                found[2, t, b, i] = p + spread * weight * apart
+                found[3, t, b, i] = spread * (1 - spread * weight)
