@@ -70,7 +70,7 @@ def test_of_two_versions_the_newer_counts(tmp_path: Path, product: str, newest: 
     [
         ("mod09ga", ["MOD09GA.A2008296.h14v17.061.2021181011753.hdf", "MYD09GA.A2008296.h14v17.061.2021181011753.hdf"]),
         ("polaris", ["clay/mean/0_5/lat4041_lon-100-99.tif", "sand/mean/0_5/lat4041_lon-100-99.tif"]),
-        ("sentinel1", [OPERA.format("20220501", "VH"), OPERA.format("20220501", "VV")]),
+        ("sentinel1", [OPERA.format("20220501", "VV"), OPERA.replace("-IW2", "-IW3").format("20220501", "VV")]),
         ("nldas_forcing", [f"NLDAS_FORA0125_H.A20150620.{hour}00.020.nc" for hour in ("03", "04")]),
         ("gridmet", ["tmmn_2019.nc", "tmmx_2019.nc", "tmmx_2020.nc"]),
     ],
@@ -97,6 +97,25 @@ def test_the_files_of_a_scene_are_one_granule(tmp_path: Path) -> None:
     before = listing.granules[1].state
     (tmp_path / "landsat" / f"{scene}_MTL.json").unlink()
     assert for_a_cube(tmp_path / "landsat", "landsat").granules[1].state != before
+
+
+@pytest.mark.parametrize(
+    "scene",
+    [
+        "S1A_IW_20190615T003953_DVP_RTC30_G_gpuned_35B9",
+        "S1A_IW_RT30_20170708T161200_G_gpn",
+        OPERA.format("20220501", "")[:-5],
+        "S1A__IW___A_20150309T173017",
+        "s1_rtc_02F5EA_N02E040_2020_12_27",
+    ],
+)
+def test_both_polarisations_and_the_angle_of_a_pass_are_one_granule(tmp_path: Path, scene: str) -> None:
+    names = [f"{scene}_{band}.tif" for band in ("VH", "VV", "inc_map", "ls_map")]
+    listing = list_granules(folder_of(tmp_path, "sentinel1", *names, f"{scene}_VV.tif.xml"), "sentinel1")
+    (granule,) = listing.granules
+    assert granule.name == f"sentinel1/{scene}"
+    assert [path.name for path in granule.members] == names
+    assert not listing.strangers
 
 
 def test_maps_of_several_years_are_refused(tmp_path: Path) -> None:
@@ -128,7 +147,7 @@ def test_a_link_to_nowhere_is_a_granule_that_cannot_be_read(tmp_path: Path) -> N
         ("nldas_forcing", 24, "2019-05-13", "2019-05-13"),
         ("nldas_noah", 24, "2019-05-13", "2019-05-13"),
         ("polaris", 144, None, None),
-        ("sentinel1", 6, "2019-04-28", "2019-05-10"),
+        ("sentinel1", 2, "2019-04-28", "2019-05-10"),
         ("smap_hydroblocks", 2, "2019-04-01", "2019-05-31"),
         ("smap_l3", 16, "2019-04-28", "2019-05-13"),
         ("smap_l4", 8, "2019-05-13", "2019-05-13"),

@@ -43,6 +43,12 @@ def test_tiles_that_overlap_are_their_mosaic() -> None:
     np.testing.assert_array_equal(combined(tiles).mean(), combined(tiles[::-1]).mean())
 
 
+def test_tiles_of_which_none_has_a_value_here_have_none_together() -> None:
+    empty = field() * np.nan
+    for method in ("nearest", "mean"):
+        assert np.isnan(combined([empty[:, :250], empty[:, 152:]], method=method).mean()).all()
+
+
 def test_cells_of_one_granule_do_not_change_by_others() -> None:
     whole = field()
     apart = [whole[:, :200], whole[:, 200:]]

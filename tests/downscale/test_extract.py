@@ -304,7 +304,7 @@ def test_it_says_what_is_absent_and_what_it_was_made_from(causal: xr.Dataset, wo
     granules = inputs["granules"]
     assert {product: len(of) for product, of in granules.items()} == {
         "landsat": 3,
-        "sentinel1": 6,
+        "sentinel1": 3,
         "mod11a1": 4,
         "gridmet": 6,
         "smap_l4": 1,
@@ -349,7 +349,7 @@ def test_a_broken_granule_is_told_and_the_others_count(world: Path, stations: xr
     broken.write_bytes(b"<html>login</html>")
     found = extract(tmp_path, stations, DAYS)
     ((name, reason),) = json.loads(found.attrs["unread"]).items()
-    assert name == f"sentinel1/{broken.relative_to(tmp_path / 'sentinel1')}"
+    assert name.startswith(f"sentinel1/{broken.parent.name}/")
     assert "web page" in reason
     assert found.cross_ratio_age.sel(time=SENTINEL1).values[0].tolist() == [0, 12, 0]
 

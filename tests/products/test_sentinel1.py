@@ -174,6 +174,7 @@ def test_a_file_alone_and_a_box(scene: Path) -> None:
     assert FILE_NAME.fullmatch(one.name)
     assert FILE_NAME.fullmatch(scene.name)
     xr.testing.assert_equal(read_sentinel1(one), whole[["sigma0_vh"]])
+    xr.testing.assert_equal(read_sentinel1(one, files=sorted(scene.iterdir())), whole)
     part = read_sentinel1(scene, bbox=(-100.002, 39.998, -99.998, 40.002))
     xr.testing.assert_equal(part, whole.sel(x=part.x, y=part.y))
     assert 0 < part.sizes["x"] < whole.sizes["x"]

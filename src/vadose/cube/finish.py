@@ -15,7 +15,7 @@ from vadose.artefact import provenance
 from vadose.artefact.predictions import CONVENTIONS
 from vadose.cube import filling as gaps
 from vadose.cube.listing import Listing
-from vadose.cube.recipe import Recipe, Source
+from vadose.cube.recipe import DIRECTIONS, Recipe, Source
 from vadose.cube.store import ANTECEDENT_DAYS, BLOCK_DAYS, Store
 from vadose.parallel.progress import Progress
 from vadose.products import PRODUCTS
@@ -170,9 +170,10 @@ def _describe_source(
 
 
 def _write_mask(store: Store, recipe: Recipe) -> None:
-    """Mark the cells at which every fixed variable has a value."""
+    """Mark the cells at which every fixed variable has a value; flat ground has no direction and still counts."""
     group = store.open()
-    fixed = [group[name] for source in recipe.sources for name in source.variables.values() if group[name].ndim == 2]
+    named = [pair for source in recipe.sources for pair in source.variables.items() if pair[0] not in DIRECTIONS]
+    fixed = [group[name] for _, name in named if group[name].ndim == 2]
     if "mask" not in group:
         group.create_array(
             "mask",

@@ -200,6 +200,8 @@ def _read(together: list[Granule], grid: Grid, days: pd.DatetimeIndex | None, so
         options[option] = list(needed)
     if "time" in asked and days is not None:
         options["time"] = (f"{days[0]:%Y-%m-%d}", f"{days[-1]:%Y-%m-%d}")
+    if "files" in asked:
+        options["files"] = together[0].members
     paths = [granule.path for granule in together]
     try:
         bbox = _with_margin(grid, FIXED_MARGIN if days is None else MARGIN)

@@ -98,7 +98,7 @@ class Combined:
 
     def cells(self) -> Cells:
         """Sums of all granules; their weight is the share of a cell with values."""
-        if not self._weights:
+        if not self._alone:  # a single granule, or several without any value
             return self._first[0] if self._first else {}
         w = self._weights
         alone = w["alone"] > 0

@@ -1,6 +1,5 @@
 """What the granules of a product say at points: small windows read, and the pixel that holds each point."""
 
-import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -29,8 +28,6 @@ from vadose.products.rasters import RASTERS, open_raster
 
 WIDE = 0.15
 """Degrees around all stations: each has its cell of 9 km within."""
-# What HyP3 lays beside backscatter.
-_BESIDE = re.compile(r"_(?:inc_map(?:_ell)?|dem|ls_map|rgb|area)\.tif$")
 
 Floats = NDArray[np.floating]
 Places = NDArray[np.int64]
@@ -115,9 +112,8 @@ def _scenes(product: str, folder: Path, days: pd.DatetimeIndex) -> list[list[Gra
     known = PRODUCTS[product]
     scenes: dict[Any, list[Granule]] = defaultdict(list)
     for granule in list_granules(folder, product).granules:
-        if not granule.overlaps(days[0], days[-1]) or _BESIDE.search(granule.path.name):
-            continue
-        scenes[granule.first if known.many_a_day(granule.path.name) else granule.path].append(granule)
+        if granule.overlaps(days[0], days[-1]):
+            scenes[granule.first if known.many_a_day(granule.path.name) else granule.path].append(granule)
     return list(scenes.values())
 
 
@@ -146,7 +142,9 @@ def _window(product: str, files: list[Granule], bbox: BBox, days: pd.DatetimeInd
     known = PRODUCTS[product]
     together = known.many_a_day(files[0].path.name)
     read: Any = known.daily if together else known.read
-    options = {}
+    options: dict[str, Any] = {}
+    if "files" in signature(read).parameters:
+        options["files"] = files[0].members
     if "time" in signature(read).parameters:
         options["time"] = (f"{days[0]:%Y-%m-%d}", f"{days[-1]:%Y-%m-%d}")
     dataset = read([granule.path for granule in files] if together else files[0].path, bbox=bbox, **options)

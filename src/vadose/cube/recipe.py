@@ -30,7 +30,7 @@ NAME = re.compile(r"[A-Za-z]\w*", re.ASCII)
 RESERVED = ("time", "time_bnds", "y", "x", "lat", "lon", "crs", "mask")
 AHEAD = pd.Timedelta(days=400)
 """A last day farther ahead than this is a mistake in its year."""
-_GIVEN = ("path", "paths", "bbox", "time")
+_GIVEN = ("path", "paths", "files", "bbox", "time")
 """What a reader is given by the builder."""
 
 

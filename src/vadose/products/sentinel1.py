@@ -14,7 +14,7 @@ names; pyroSAR's old ``norm`` is gamma0. Border noise before 2018 and layover ar
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,12 @@ _RTC = {
 }
 # A SAFE's own raster, s1a-iw-grd-vv-START-STOP-ORBIT-TAKE-001.tiff.
 _MEASUREMENT = re.compile(r"s1[a-d]-\w{2,3}-(?:grd|slc)-[vh]{2}-\d{8}t\d{6}-.*\.tiff?", re.IGNORECASE)
+# Files of one acquisition: HyP3 (now, and up to 2020), OPERA, pyroSAR, Copernicus Data Space.
+SCENE = re.compile(
+    r"(S1[A-D]_\w\w_\d{8}T\d{6}_\w{3}_RTC\d+_G_[gs][pad]\w{4}_[0-9A-F]{4}|S1[A-D]_\w\w_RT\d+_\d{8}T\d{6}_G_[gs][pad][nf]"
+    r"|OPERA_L2_RTC-S1_.+_v\d+\.\d+|S1[A-D]__\w+?___[AD]_\d{8}T\d{6}"
+    r"|s1_rtc_[0-9A-F]{6}_[NS]\d{2}[EW]\d{3}_\d{4}_\d\d_\d\d)_\w+\.tiff?"
+)
 _PYROSAR = re.compile(r"S1[A-D]__\w+?___[AD]_\d{8}T\d{6}_[VH]{2}_")
 _ABSOLUTE_ORBIT = re.compile(r"_\d{8}T\d{6}_\d{8}T\d{6}_(\d{6})_")
 _TIME_TAGS = ("start_time", "acquisition_time", "acquisition_date", "date")
@@ -72,7 +78,12 @@ _RANGE = {"db": (-100.0, 40.0), "power": (0.0, 1e4), "amplitude": (0.0, 1e2)}
 
 
 def read_sentinel1(
-    path: Path, *, bbox: BBox | None = None, scale: str = "auto", radiometry: str = "auto"
+    path: Path,
+    *,
+    files: Sequence[Path] = (),
+    bbox: BBox | None = None,
+    scale: str = "auto",
+    radiometry: str = "auto",
 ) -> xr.Dataset:
     """Read the backscatter of one Sentinel-1 scene as linear power.
 
@@ -80,6 +91,8 @@ def read_sentinel1(
     ----------
     path
         GeoTIFF with one or more bands, or a folder that holds a scene's files (VV, VH, HyP3's ``inc_map``).
+    files
+        All files of the scene, where ``path`` is one of several.
     bbox
         West, south, east, north [degree]; only this part is read.
     scale
@@ -109,7 +122,7 @@ def read_sentinel1(
     """
     choose(scale, ("auto", *_SCALES), "scale", path)
     choose(radiometry, ("auto", "sigma0", "gamma0"), "radiometry", path)
-    files = _files(path)
+    files = _backscatter_first(file for file in files if _role([file.stem])) or _files(path)
     words, roles, simulated = _contents(files)
     if not set(roles) & {"vv", "vh"}:
         raise VadoseError(
@@ -198,8 +211,12 @@ def _files(path: Path) -> list[Path]:
             f"{path}: found {len(scenes)} Sentinel-1 scenes (GeoTIFFs with VV or VH in their name), expected one; give "
             "the folder of one scene, or one file"
         )
-    # Backscatter first: it names the scene.
-    return sorted(found, key=lambda p: _role([p.stem]) == "angle")
+    return _backscatter_first(found)
+
+
+def _backscatter_first(files: Iterable[Path]) -> list[Path]:
+    """Files with those of backscatter first, which name the scene."""
+    return sorted(files, key=lambda p: _role([p.stem]) == "angle")
 
 
 def _telling(file: Path) -> str:
@@ -368,6 +385,7 @@ PRODUCT = Product(
     FILE_NAME,
     "1 to 3 days",
     version=re.compile(r"_(?P<a>\d{8}T\d{6}Z)(?=_S1[A-D]_\d+_v)|_v(?P<b>\d+)\.(?P<c>\d+)"),
+    scene=(SCENE,),
     sources=("sentinel1",),
     stations=AtStations(
         inputs=("sigma0_vv", "sigma0_vh", "gamma0_vv", "gamma0_vh"), reach=200, overpasses=True, one_kind=True
