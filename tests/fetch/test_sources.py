@@ -37,10 +37,18 @@ def names(plan: object) -> list[str]:
         (("gridmet", BOX), "gridmet: give the days"),
         (("gridmet", BOX, "2019-02-30", "2019-03-01"), "first day '2019-02-30': not a day"),
         (("gridmet", BOX, "2019-03-02", "2019-03-01"), "first day 2019-03-02 comes after last day 2019-03-01"),
-        (("gridmet", (-99, 34, -100, 35), "2019-03-01", "2019-03-02"), "give west south east north"),
-        (("gridmet", BOX, "2019-03-01", "2019-03-02", ["rain"]), "no variable rain; choose from pr, tmmx"),
+        (("gridmet", (-99, 34, -100, 35), "2019-03-01", "2019-03-02"), "expected west, south, east, north"),
+        (("gridmet", BOX, "2019-03-01", "2019-03-02", ["rain"]), "no variable rain; choose from pr, srad"),
         (("gridmet.2", BOX, "2019-03-01", "2019-03-02"), "only NASA collections have versions"),
         (("srtm",), "srtm: give a box"),
+        (
+            ("gridmet", (5, 45, 6, 46), "2019-03-01", "2019-03-02"),
+            "gridmet: covers -125 .. -66 E, 24 .. 50 N; box .*outside",
+        ),
+        (
+            ("SPL3SMP_E", BOX, "2014-01-01", "2015-03-30"),
+            "SPL3SMP_E: begins on 2015-03-31; the days 2014-01-01 .. 2015",
+        ),
         (("SPL3SMP_E", BOX, "2019-03-01", "2019-03-02", ["soil_moisture"]), "whole granules hold all variables"),
     ],
 )
@@ -185,6 +193,13 @@ def test_a_refused_search_is_told(catalogue: Centre, client: Client) -> None:
         plan_fetch("MOD09GA", BOX, "2019-06-01", "2019-06-30", client=client)
 
 
+def test_of_places_far_apart_only_their_tiles_are_fetched(catalogue: Centre, client: Client) -> None:
+    files = [f"MOD11A1.A2019001.{tile}.061.2019002030405.hdf" for tile in ("h08v05", "h09v05", "h10v05", "h12v04")]
+    catalogue.on("/search/granules.umm_json", listed(*map(granule, files)))  # type: ignore[arg-type]
+    places = [(-102.5, 32.0, -102.4, 32.1), (-72.1, 43.5, -72.0, 43.6)]
+    assert names(plan_fetch("MOD11A1", places, "2019-01-01", "2019-01-01", client=client)) == [files[1], files[3]]
+
+
 # ---- plain HTTPS
 
 
@@ -252,7 +267,7 @@ def test_the_newest_nlcd_release_there_is(centre: Centre, client: Client, monkey
         centre.on(f"/Annual_NLCD_LndCov_2021_CU_C1V{release}.zip", serve(b"PK\x03\x04"))
     (file,) = plan_fetch("nlcd", BOX, "2021-03-01", "2021-04-01", client=client).files
     assert (file.name, file.member) == ("Annual_NLCD_LndCov_2021_CU_C1V1.tif",) * 2
-    assert file.crop == BOX
+    assert file.crop == (BOX,)
 
 
 def test_zenodo_states_checksums(centre: Centre, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -312,11 +327,15 @@ def test_scenes_of_a_stac_catalogue(centre: Centre, client: Client, monkeypatch:
     centre.on("/stac/search", status(503), answer)
     plan = plan_fetch("landsat", BOX, "2020-07-01", "2020-07-02", client=client)
     assert names(plan) == [f"{item['id']}/{scene}_{end}" for end in ("MTL.txt", "QA_PIXEL.TIF", "SR_B4.TIF")]
-    assert [file.crop for file in plan.files] == [None, BOX, BOX]
+    assert [file.crop for file in plan.files] == [(), (BOX,), (BOX,)]
     assert all(file.login == "planetary-computer" for file in plan.files)
     asked = json.loads(bodies[0])
     assert asked["datetime"] == "2020-07-01T00:00:00Z/2020-07-02T23:59:59Z"
     assert asked["collections"] == ["landsat-c2-l2"]
+    places = [(-99.6, 34.4, -99.4, 34.6), (-90.0, 40.0, -89.0, 41.0)]
+    plan = plan_fetch("landsat", places, "2020-07-01", "2020-07-02", client=client)
+    assert plan.files[2].crop == (places[0],)
+    assert len(json.loads(bodies[-1])["intersects"]["coordinates"]) == 2
     with pytest.raises(VadoseError, match=r"has no .*'swir99'"):
         plan_fetch("landsat", BOX, "2020-07-01", "2020-07-02", ["swir99"], client=client)
     monkeypatch.setenv("VADOSE_URL_STAC_SIGN", "")

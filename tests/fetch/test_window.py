@@ -10,6 +10,7 @@ from rasterio.transform import Affine
 
 from vadose.download import Plan, RemoteFile, fetch
 from vadose.download.client import Client
+from vadose.download.plan import part_of
 from vadose.errors import VadoseError
 
 BOX = (-99.5, 30.25, -98.75, 30.875)
@@ -39,7 +40,7 @@ def raster(tmp_path: Path) -> Path:
 
 
 def plan(url: str, **more: object) -> Plan:
-    return Plan("3dep_1", (RemoteFile("n31w100.tif", url, crop=BOX, part={"bbox": list(BOX)}, **more),))  # type: ignore[arg-type]
+    return Plan("3dep_1", (RemoteFile("n31w100.tif", url, crop=(BOX,), part={"bbox": list(BOX)}, **more),))  # type: ignore[arg-type]
 
 
 def test_a_window_holds_the_pixels_of_the_box_and_no_more_is_read(
@@ -95,7 +96,7 @@ def test_a_window_that_cannot_be_had(
 
 
 def test_a_box_outside_is_told(centre: Centre, client: Client, tmp_path: Path, raster: Path) -> None:
-    away = Plan("x", (RemoteFile("a.tif", centre.on("/a.tif", serve(raster.read_bytes())), crop=(10, 10, 11, 11)),))
+    away = Plan("x", (RemoteFile("a.tif", centre.on("/a.tif", serve(raster.read_bytes())), crop=((10, 10, 11, 11),)),))
     with pytest.raises(VadoseError, match="lies outside the file"):
         fetch(away, tmp_path / "out", client=client)
 
@@ -124,3 +125,43 @@ def test_a_signed_address_is_asked_for_and_shown_nowhere(
     assert "SECRET" not in str(error.value)
     assert "501" in caplog.text
     assert "SECRET" not in caplog.text
+
+
+PLACES = (-99.9, 30.9, -99.88, 30.92), (-98.2, 30.05, -98.18, 30.07)
+"""Two stations far apart in one scene."""
+
+
+@pytest.mark.parametrize(
+    "orders", [[PLACES], [PLACES[:1], PLACES[1:]], [PLACES, PLACES[1:]]], ids=["at once", "later", "again"]
+)
+def test_two_stations_in_one_scene_share_a_file(
+    centre: Centre, client: Client, tmp_path: Path, raster: Path, orders: list[tuple[tuple[float, ...], ...]]
+) -> None:
+    url = centre.on("/whole.tif", serve(raster.read_bytes()))
+    for boxes in orders:
+        file = RemoteFile("scene/B4.tif", url, crop=boxes, part=part_of(boxes))  # type: ignore[arg-type]
+        (path,) = fetch(Plan("landsat", (file,)), tmp_path / "out", client=client)
+    with rasterio.open(path) as cut, rasterio.open(raster) as whole:
+        held = cut.read(1)
+        row, column = whole.index(cut.bounds.left + 1e-6, cut.bounds.top - 1e-6)
+        same = whole.read(1)[row : row + cut.height, column : column + cut.width]
+        for west, south, east, north in PLACES:
+            (top, left), (bottom, right) = cut.index(west, north), cut.index(east, south)
+            part = slice(top + 1, bottom), slice(left + 1, right)
+            assert held[part].size > 300
+            assert (held[part] == same[part]).all()
+        assert (held == -32768).mean() > 0.8
+    assert path.stat().st_size < 0.3 * raster.stat().st_size
+    sent = [headers["Range"] for headers in centre.asked("/whole.tif") if "Range" in headers]
+    spans = [text.removeprefix("bytes=").split("-") for text in sent]
+    assert sum(int(last) - int(first) + 1 for first, last in spans) < 0.6 * raster.stat().st_size * len(orders)
+
+
+def test_of_several_boxes_those_outside_the_scene_are_left_out(
+    centre: Centre, client: Client, tmp_path: Path, raster: Path
+) -> None:
+    boxes = (*PLACES[:1], (10.0, 10.0, 11.0, 11.0))
+    file = RemoteFile("a.tif", centre.on("/a.tif", serve(raster.read_bytes())), crop=boxes, part=part_of(boxes))
+    (path,) = fetch(Plan("x", (file,)), tmp_path / "out", client=client)
+    with rasterio.open(path) as cut:
+        assert cut.shape == (20, 21)

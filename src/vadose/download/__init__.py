@@ -2,6 +2,7 @@
 
 from vadose.download.download import fetch
 from vadose.download.plan import Plan, RemoteFile
-from vadose.download.sources import READERS, SOURCES, plan_fetch
+from vadose.download.planning import plan_fetch
+from vadose.download.sources import READERS, SOURCES
 
 __all__ = ["READERS", "SOURCES", "Plan", "RemoteFile", "fetch", "plan_fetch"]

@@ -201,9 +201,9 @@ class Client:
 
     @contextmanager
     def open(
-        self, url: str, name: str, login: str = "", headers: Mapping[str, str] | None = None
+        self, url: str, name: str, login: str = "", headers: Mapping[str, str] | None = None, method: str = "GET"
     ) -> Iterator[requests.Response]:
-        """One GET, its status judged: 200, 206 and 416 are given, the others raise.
+        """One request, its status judged: 200, 206 and 416 are given, the others raise.
 
         Raises
         ------
@@ -214,7 +214,7 @@ class Client:
         """
         host = urlsplit(url).netloc.rpartition("@")[2]
         try:
-            with self._follow(url, name, login, headers or {}) as response:
+            with self._follow(url, name, login, headers or {}, method) as response:
                 self._judge(response, url, name, login)
                 self._open.add(response)
                 try:
@@ -248,7 +248,7 @@ class Client:
         if self.stopped.is_set():
             raise StoppedError
 
-    def _follow(self, url: str, name: str, login: str, headers: Mapping[str, str]) -> requests.Response:
+    def _follow(self, url: str, name: str, login: str, headers: Mapping[str, str], method: str) -> requests.Response:
         """Follow redirects by hand: each host is sent only what is its own."""
         if not hasattr(self._own, "session"):
             self._own.session = requests.Session()
@@ -261,8 +261,8 @@ class Client:
                 # Without this, an entry of the netrc file would take the place of our header.
                 return request
 
-            response = session.get(
-                url, headers=sent, auth=authorize, stream=True, timeout=self.timeout, allow_redirects=False
+            response = session.request(
+                method, url, headers=sent, auth=authorize, stream=True, timeout=self.timeout, allow_redirects=False
             )
             if not response.is_redirect:
                 return response

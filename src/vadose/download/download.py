@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from vadose.download.check import check_container
 from vadose.download.client import HOW_TO_LOG_IN, Client, LoginError, MissingError
-from vadose.download.note import HIDDEN, hidden, is_current, note_of, write_note
+from vadose.download.note import HIDDEN, hidden, is_current, note_of, with_former, write_note
 from vadose.download.plan import Plan, RemoteFile, size_text
 from vadose.download.transfer import download, unpack
 from vadose.download.window import read_window
@@ -123,6 +123,7 @@ def _fetch_file(client: Client, file: RemoteFile, folder: Path, verify: bool) ->
     note = hidden(folder, file, ".json")
     client.check()
     try:
+        file = with_former(file, path, note)
         if is_current(file, path, note, verify):
             return path
         part = hidden(folder, file, ".part")

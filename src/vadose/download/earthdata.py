@@ -11,6 +11,7 @@ from urllib.parse import quote
 import numpy as np
 import requests
 
+from vadose.download.area import modis_tiles
 from vadose.download.client import AgainError, Client, service
 from vadose.download.plan import RemoteFile, Request
 from vadose.errors import VadoseError
@@ -34,6 +35,7 @@ COLLECTIONS = {
 DATA_SUFFIXES = (".h5", ".hdf5", ".rt-h5", ".nc4", ".nc", ".hdf", ".grb")
 DIGESTS = {"md5": "md5", "sha1": "sha1", "sha256": "sha256", "sha512": "sha512"}
 DAY = re.compile(r"(?:_|\.A|\.)(\d{8})(?=[T_.-])")
+TILE_NAME = re.compile(r"\.(h\d{2}v\d{2})\.")
 DAY_OF_YEAR = re.compile(r"\.A(\d{7})\.")
 
 # Grids that OPeNDAP is asked to cut: first longitude and latitude, step [degree], and the order of dimensions.
@@ -60,9 +62,14 @@ def list_collection(client: Client, request: Request, collection: str) -> list[R
     if request.variables and not request.subset:
         raise VadoseError(f"{collection}: whole granules hold all variables; leave out --variable or give --subset")
     cut = _cut(request, collection) if request.subset else None
+    tiles = modis_tiles(request.boxes) if len(request.boxes) > 1 else set()
     for version in (request.version,) if request.version else COLLECTIONS[collection]:
         granules = search_granules(client, request, collection, version)
-        if files := granule_files(granules, request, cut):
+        files = granule_files(granules, request, cut)
+        # Of the box around places far apart the catalogue lists every tile.
+        if files := [
+            file for file in files if not (tile := TILE_NAME.search(file.name)) or tile[1] in tiles or not tiles
+        ]:
             return files
     return []
 

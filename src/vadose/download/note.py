@@ -3,12 +3,14 @@
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+from vadose.download.area import holds
 from vadose.download.check import check_container, check_size_and_sum, digest_of
-from vadose.download.plan import RemoteFile, bare
+from vadose.download.plan import RemoteFile, bare, boxes_of, part_of
 from vadose.errors import VadoseError
 
 HIDDEN = ".fetch"
@@ -68,6 +70,16 @@ def _adopt(file: RemoteFile, path: Path, note: Path) -> bool:
     return True
 
 
+def with_former(file: RemoteFile, path: Path, note: Path) -> RemoteFile:
+    """A file to be cut to boxes, with those that the file of that name is cut to already: one scene for many places."""
+    former = read_note(note).get("part", {})
+    if not (file.crop and path.exists() and former.keys() == {"bbox"}) or _holds(former, file.part):
+        return file
+    kept = [box for box in boxes_of(former) if not any(holds(other, box) for other in file.crop)]
+    boxes = (*kept, *file.crop)
+    return replace(file, crop=boxes, part=part_of(boxes))
+
+
 def _holds(whole: Mapping[str, Any], part: Mapping[str, Any]) -> bool:
     """Whether one part of a published file lies within another; an entry that is missing limits nothing.
 
@@ -83,8 +95,7 @@ def _holds(whole: Mapping[str, Any], part: Mapping[str, Any]) -> bool:
             return False
         asked = part[key]
         if key == "bbox":
-            inner, outer = asked, limit
-            if not (outer[0] <= inner[0] and outer[1] <= inner[1] and inner[2] <= outer[2] and inner[3] <= outer[3]):
+            if not all(any(holds(outer, inner) for outer in boxes_of(whole)) for inner in boxes_of(part)):
                 return False
         elif key == "days":
             if not (limit[0] <= asked[0] and asked[1] <= limit[1]):

@@ -1,17 +1,14 @@
 """What is to be fetched: remote files, what is known of each beforehand, and which release of several is newest."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from vadose.errors import VadoseError
-
-BBox = tuple[float, float, float, float]
-"""West, south, east, north [degree]."""
+from vadose.download.area import BBox, hull
 
 # Several releases of one granule lie side by side after reprocessing. `key` says which granule it is, the other
 # groups, compared as text from the left, which release is newer.
@@ -29,16 +26,26 @@ RELEASES = (
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked for: an area, first and last day (both taken), variables in the product's own names; for a NASA
-    collection its version and whether the server is to cut the granules.
+    """What was asked for: boxes (none: everything), first and last day (both taken), variables in the product's own
+    names; for a NASA collection its version and whether the server is to cut the granules.
     """
 
-    bbox: BBox | None
+    boxes: tuple[BBox, ...]
     first: date
     last: date
     variables: tuple[str, ...] = ()
     version: str = ""
     subset: bool = False
+
+    @property
+    def bbox(self) -> BBox | None:
+        """The box around all boxes."""
+        return hull(self.boxes)
+
+    @property
+    def days(self) -> int:
+        """Number of days."""
+        return (self.last - self.first).days + 1
 
     @property
     def years(self) -> range:
@@ -74,8 +81,12 @@ class RemoteFile:
     member
         File to be taken out of the zip archive that ``url`` is.
     crop
-        Box to which a GeoTIFF is cut; together with ``member`` after unpacking, else by reading only the blocks
-        of the remote file that are needed.
+        Boxes to which a GeoTIFF is cut, several as one file with nothing between them; together with ``member`` after
+        unpacking, else by reading only the blocks of the remote file that are needed.
+    extent
+        Box that the published file covers, where the catalogue or its name tells; None: all that the product covers.
+    about
+        Size expected where the catalogue states none; ``asked`` where the server stated it.
     write
         Makes the file itself, from several answers of a service; given the client and a scratch path.
     """
@@ -90,7 +101,10 @@ class RemoteFile:
     optional: bool = False
     messages: tuple[str, ...] = ()
     member: str = ""
-    crop: BBox | None = None
+    crop: tuple[BBox, ...] = ()
+    extent: BBox | None = None
+    about: int | None = None
+    asked: bool = False
     write: Callable[[Any, Path], None] | None = None
 
     @property
@@ -126,6 +140,24 @@ class Plan:
         sizes += [f"{unknown} of unknown size"] if unknown else []
         count = f"{len(self.files)} file{'' if len(self.files) == 1 else 's'}"
         return "\n".join([*lines, f"{self.product}: {count}, {' and '.join(sizes)}"])
+
+
+def part_of(boxes: Sequence[BBox]) -> dict[str, Any]:
+    """What a note says of a part cut to boxes: one as four numbers, several as a list of them."""
+    found = [list(box) for box in boxes]
+    return {"bbox": found[0] if len(found) == 1 else found} if found else {}
+
+
+def boxes_of(part: Mapping[str, Any]) -> tuple[BBox, ...]:
+    """The boxes that a note says a part is cut to.
+
+    Examples
+    --------
+    >>> boxes_of(part_of([(-100, 30, -99, 31)]))
+    ((-100, 30, -99, 31),)
+    """
+    found = part.get("bbox", [])
+    return tuple(tuple(box) for box in (found if found and isinstance(found[0], list) else [found] if found else []))
 
 
 def bare(url: str) -> str:
@@ -185,17 +217,3 @@ def _release(name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
             key = (groups.pop("key"), groups.pop("band", "") or "")
             return key, tuple(str(value) for value in groups.values())
     return (folder, last), ()
-
-
-def inside(bbox: BBox | None, lat: float, lon: float) -> bool:
-    """Whether a point lies within a box; everything does where there is none."""
-    return bbox is None or (bbox[0] <= lon <= bbox[2] and bbox[1] <= lat <= bbox[3])
-
-
-def needs_box(bbox: BBox | None, product: str) -> BBox:
-    """The box, for products too large to fetch whole."""
-    if bbox is None:
-        raise VadoseError(
-            f"{product}: give a box (--bbox WEST SOUTH EAST NORTH), the complete product is too large to fetch"
-        )
-    return bbox

@@ -11,8 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from vadose.download.area import inside
 from vadose.download.client import Client, MissingError, service
-from vadose.download.plan import RemoteFile, Request, inside
+from vadose.download.plan import RemoteFile, Request
 from vadose.errors import VadoseError
 
 HOURLY = {
@@ -64,7 +65,7 @@ def list_scan(client: Client, request: Request) -> list[RemoteFile]:
             write=partial(write_station, station=station, first=first, last=last),
         )
         for station in stations
-        if inside(request.bbox, float(station["latitude"]), float(station["longitude"]))
+        if inside(request.boxes, float(station["latitude"]), float(station["longitude"]))
         and _measured(station, first, last)
     ]
     if not files:

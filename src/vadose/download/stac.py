@@ -4,8 +4,9 @@ from typing import Any
 
 import requests
 
+from vadose.download.area import needs_boxes, touching
 from vadose.download.client import AgainError, Client, service
-from vadose.download.plan import RemoteFile, Request, needs_box
+from vadose.download.plan import RemoteFile, Request, part_of
 from vadose.errors import VadoseError
 
 # Collection, query beyond box and days, and the bands fetched when none is named.
@@ -17,6 +18,8 @@ COLLECTIONS: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
     ),
     "sentinel1": ("sentinel-1-rtc", {"sar:instrument_mode": {"eq": "IW"}}, ("vv", "vh")),
 }
+SMALL = 20_000
+"""Bytes of a file of metadata beside the bands."""
 
 
 def list_scenes(client: Client, request: Request, product: str) -> list[RemoteFile]:
@@ -26,14 +29,16 @@ def list_scenes(client: Client, request: Request, product: str) -> list[RemoteFi
     the Planetary Computer's want no signature.
     """
     collection, query, usual = COLLECTIONS[product]
-    box = needs_box(request.bbox, product)
+    boxes = needs_boxes(request.boxes, product)
     files = []
     for scene in _search(client, request, collection, query):
+        extent = tuple(scene.bbox) if scene.bbox else None
+        within = touching(boxes, extent) if extent else boxes
         missing = [band for band in request.variables if band not in scene.assets]
         if missing:
             raise VadoseError(f"{product}: {scene.id} has no {missing}; choose from {sorted(scene.assets)}")
         for band in request.variables or usual:
-            if band not in scene.assets:
+            if band not in scene.assets or not within:
                 continue
             url = scene.assets[band].href
             name = url.split("?")[0].rsplit("/", 1)[1]
@@ -43,8 +48,10 @@ def list_scenes(client: Client, request: Request, product: str) -> list[RemoteFi
                     f"{scene.id}/{name}",
                     url,
                     login="planetary-computer" if service("stac_sign") else "",
-                    part={"bbox": list(box)} if cut else {},
-                    crop=box if cut else None,
+                    part=part_of(within) if cut else {},
+                    crop=within if cut else (),
+                    extent=extent,
+                    about=None if cut else SMALL,
                 )
             )
     return files
@@ -56,6 +63,11 @@ def _search(client: Client, request: Request, collection: str, query: dict[str, 
         from pystac_client.stac_api_io import StacApiIO
     except ImportError as error:
         raise VadoseError("STAC catalogues are searched with pystac-client: pip install 'vadose[fetch]'") from error
+    # Places far apart lie in few of the scenes of the box around them.
+    where: dict[str, Any] = {"bbox": request.bbox}
+    if len(request.boxes) > 1:
+        rings = [[[(w, s), (e, s), (e, n), (w, n), (w, s)]] for w, s, e, n in request.boxes]
+        where = {"intersects": {"type": "MultiPolygon", "coordinates": rings}}
     days = f"{request.first:%Y-%m-%d}T00:00:00Z/{request.last:%Y-%m-%d}T23:59:59Z"
 
     def attempt() -> list[Any]:
@@ -63,7 +75,7 @@ def _search(client: Client, request: Request, collection: str, query: dict[str, 
             catalogue = pystac_client.Client.open(
                 service("stac"), stac_io=StacApiIO(timeout=client.timeout, max_retries=None)
             )
-            found = catalogue.search(collections=[collection], bbox=request.bbox, datetime=days, query=query)
+            found = catalogue.search(collections=[collection], **where, datetime=days, query=query)
             return list(found.items())
         except pystac_client.exceptions.APIError as error:
             status = getattr(error, "status_code", None)

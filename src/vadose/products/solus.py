@@ -45,7 +45,7 @@ PROPERTIES = {
     "anylithicdpt": ("lithic_contact_depth", 1, 1.0),
     "resdept_all": ("restriction_depth", 1, 1.0),
 }
-_WITHOUT_DEPTH = ("anylithicdpt", "resdept_all")
+WITHOUT_DEPTH = ("anylithicdpt", "resdept_all")
 _SUFFIX = {"p": "", "l": "_low", "h": "_high", "rpi": "_relative_interval"}
 FILE_NAME = re.compile(
     r"(?P<property>[a-z0-9]+(?:_all)?)_(?:(?P<depth>0|5|15|30|60|100|150)_)?cm_(?P<statistic>p|l|h|rpi)\.tif"
@@ -130,7 +130,7 @@ def _told(path: Path) -> tuple[str, str | None, str] | None:
     found = re.search(
         rf"(?:^|[^a-z0-9])({known})_(?:(0|5|15|30|60|100|150)_)?cm_(p|l|h|rpi)(?![a-z0-9]).*\.(?:tiff?|vrt)$", name
     )
-    if not found or (found[2] is None) != (found[1] in _WITHOUT_DEPTH):
+    if not found or (found[2] is None) != (found[1] in WITHOUT_DEPTH):
         return None
     return found[1], found[2], found[3]
 
@@ -168,7 +168,7 @@ def _read(path: Path, bbox: BBox | None) -> tuple[str, xr.DataArray, str]:
     values = _missing(path, stored, nodata)
     if statistic == "rpi":
         # The layer table has 1000 for the thicknesses and 100 for all others.
-        scalar, factor, valid = (1000 if prop in _WITHOUT_DEPTH else 100), 1.0, (0.0, np.inf)
+        scalar, factor, valid = (1000 if prop in WITHOUT_DEPTH else 100), 1.0, (0.0, np.inf)
     else:
         valid = VARIABLES[ours].valid_range
     if stored.dtype.kind == "f" and scalar > 1:
