@@ -240,7 +240,7 @@ def test_a_simulated_county_is_mapped_and_scored(tmp_path: Path) -> None:
     held_out = Scenarios(network=Network(held_out=("INSIDE",)))
     changes = {"first": date(2024, 10, 1), "min_pairs": 20, "explained": ("mmnet",), "scenarios": held_out}
     experiment = few.model_copy(update=changes | {"runs": runs})
-    page = study_county(experiment, tmp_path, cells=(20, 20), stations=12, mapped=("2024-11-21", "2024-12-31"), every=3)
+    page = study_county(experiment, tmp_path, cells=(20, 20), stations=12, mapped=("2024-11-21", "2024-12-31"), every=5)
     assert "SIMULATED" in page.read_text()
     scores = pd.read_csv(tmp_path / "pixels" / "scores.csv")
     assert set(scores.model) == {"mmnet", "long_mmnet"}

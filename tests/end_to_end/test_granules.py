@@ -263,8 +263,8 @@ def test_several_processes_make_the_same_cube(small: Path, world: Path, tmp_path
 
 
 def test_the_world_written_by_several_processes_is_the_same(world: Path, tmp_path: Path) -> None:
-    one = build_granule_world(tmp_path / "one", "2019-04-01", "2019-04-04", bbox=BOX, stations=2)
-    two = build_granule_world(tmp_path / "two", "2019-04-01", "2019-04-04", bbox=BOX, stations=2, workers=2)
+    one = build_granule_world(tmp_path / "one", "2019-04-01", "2019-04-04", bbox=BOX, stations=2, spin_up=30)
+    two = build_granule_world(tmp_path / "two", "2019-04-01", "2019-04-04", bbox=BOX, stations=2, workers=2, spin_up=30)
     days = little(first="2019-04-01", last="2019-04-04")
     cubes = [open_cube(build_from_granules(w / "granules", w / "c.zarr", days)).load() for w in (one, two)]
     xr.testing.assert_equal(*cubes)
