@@ -255,9 +255,11 @@ def _missing(
 ) -> tuple[slice, NDArray[np.bool_]]:
     """Whether a predictor is missing in more than half of the cells on some days of issue: (init_time, channel)."""
     mask, chosen = cube.mask.values.astype(bool), days[block]
+    # They follow each other; of a list of days Dask would read whole blocks of the record.
+    together = slice(int(chosen[0]), int(chosen[-1]) + 1)
     found = np.zeros((len(chosen), len(names)), bool)
     for k, name in enumerate(names):
-        values = cube[name].isel(time=chosen).transpose("time", "y", "x").values
+        values = cube[name].isel(time=together).transpose("time", "y", "x").values
         found[:, k] = np.isnan(values[:, mask]).mean(axis=1) > 0.5
     return block, found
 
