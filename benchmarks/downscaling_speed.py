@@ -19,6 +19,7 @@ import platform
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -27,22 +28,24 @@ import pandas as pd
 import torch
 import xarray as xr
 from torch import Tensor, nn
+from torch._dynamo.utils import counters
 
 from vadose.artefact import provenance
 from vadose.grid import Grid, ease_grid, raster_coordinates
 from vadose.models import to_checkpoint
-from vadose.models.folded import fold
 from vadose.models.mmnet import Features, Fine, MMNet
+from vadose.parallel.running import Running
 from vadose.predict.map_features import MapFeatures
 from vadose.predict.map_files import write_cog
-from vadose.predict.maps import DAYS_AT_ONCE, PIXELS_AT_ONCE, downscale_maps
+from vadose.predict.map_networks import MapNetwork
+from vadose.predict.maps import downscale_maps
 
 DAY = pd.Timestamp("2020-07-01")
 FIXED = tuple(f"fixed_{n}" for n in range(14))
 DAILY = tuple(f"daily_{n}" for n in range(7))
 MADE = ("latitude", "longitude", "day_of_year")
-SERIES = (*(f"weather_{n}" for n in range(6)), "surface_temperature")
-FEATURES = Features((*DAILY, *FIXED, "soil_moisture_smap_l4", *MADE), SERIES, days=10)
+SERIES = (*(f"weather_{n}" for n in range(6)), "weather_6")
+FEATURES = Features((*DAILY, *FIXED, "coarse_moisture", *MADE), SERIES, days=10)
 
 
 def made_up(edge: int, folder: Path) -> tuple[xr.Dataset, list[xr.Dataset]]:
@@ -65,7 +68,7 @@ def made_up(edge: int, folder: Path) -> tuple[xr.Dataset, list[xr.Dataset]]:
     fields = [weather.assign_coords(time=time_), nested("1km", grid), nested("9km", grid)]
     for name in SERIES[:-1]:
         fields[0][name] = ("time", "lat", "lon"), rng.normal(size=(11, *shape)).astype(np.float32)
-    for data, name in zip(fields[1:], (SERIES[-1], "soil_moisture_smap_l4"), strict=True):
+    for data, name in zip(fields[1:], (SERIES[-1], "coarse_moisture"), strict=True):
         size = (11, data.sizes["y"], data.sizes["x"])
         data.coords["time"] = time_
         data[name] = ("time", "y", "x"), rng.normal(size=size).astype(np.float32)
@@ -151,6 +154,15 @@ def in_parts(run: Callable[[Tensor, Tensor], Tensor], snapshot: Tensor, which: T
     return torch.cat([run(pixels, of) for pixels, of in parts])
 
 
+def fail(why: str) -> None:
+    raise RuntimeError(f"a row that says compiled is not: {why}")
+
+
+def told(what: str, share: float) -> None:
+    if "uncompiled" in what:
+        fail(what)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--edge", type=int, default=512, help="rows and columns of the map")
@@ -158,13 +170,13 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true", help="compile too (half a minute)")
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
-    device, at_once = options.device, PIXELS_AT_ONCE if options.device == "cpu" else DAYS_AT_ONCE
+    device, compiling = options.device, (False, True) if options.compile else (False,)
     with tempfile.TemporaryDirectory() as name, torch.inference_mode():
         folder = Path(name)
         data, coarse = made_up(options.edge, folder)
         features = MapFeatures(data, coarse, [FEATURES], pd.DatetimeIndex([DAY]))
         everything = slice(0, options.edge), slice(0, options.edge)
-        snapshot = torch.from_numpy(features.snapshot(0, *everything)).flatten(1).T.contiguous().to(device)
+        snapshot = torch.from_numpy(features.snapshot(0, *everything)[0]).flatten(1).T.contiguous().to(device)
         series, which = (torch.from_numpy(part).to(device) for part in features.histories(FEATURES, 0, *everything))
         which = which.flatten()
         pixels, histories = len(snapshot), len(series)
@@ -198,31 +210,30 @@ def main() -> None:
         *spent, reference = seconds(lambda: in_parts(plain, snapshot[few], which[few], 2048))
         scale = float(reference.std())
         row("plain forward, float32", len(few), spent, in_each + FEATURES.days * per_day, reference)
-        for dtype in (torch.float32, torch.bfloat16):
-            folded = fold(model, dtype)
-            per_pixel = products(folded.pixels, folded.head)
-            for compiled in (False, True) if options.compile else (False,):
-                combine: Any = torch.compile(folded.combine) if compiled else folded.combine
-
-                def mapped(folded: Any = folded, combine: Any = combine) -> Tensor:
-                    code = torch.cat([folded.encode(part) for part in series.split(1 << 14)])
-                    return in_parts(lambda pixel, of: combine(pixel, code, of).cpu(), snapshot, which, at_once)
-
-                mapped()
-                *spent, found = seconds(mapped, 3)
-                way = f"shared histories, {str(dtype).removeprefix('torch.')}{', compiled' if compiled else ''}"
-                row(way, pixels, spent, per_pixel, found[few.cpu()])
-        torch.save(to_checkpoint("mmnet", {}, model.cpu()) | {"domain": None, "attributes": {}}, folder / "net.pt")
+        checkpoint = to_checkpoint("mmnet", {}, model.cpu()) | {"domain": None, "attributes": {}}
+        torch.save(checkpoint, folder / "net.pt")
         size = forget(folder / "fine.zarr")
-        for precision in ("float32", "bf16"):
+        for compiled, precision in product(compiling, ("float32", "bfloat16")):
+            network, running = MapNetwork(checkpoint), Running(device, precision, compiled)
+            network.prepare(running, fail)
+            assert network.folded is not None
+            per_pixel = products(network.folded.pixels, network.folded.head)
+            graphs = counters["stats"]["unique_graphs"]
+            network(snapshot, series, which)
+            if compiled and counters["stats"]["unique_graphs"] == graphs:
+                fail("nothing was compiled")
+            *spent, found = seconds(lambda network=network: network(snapshot, series, which)[0], 3)
+            way = f"{precision}{', compiled' if compiled else ''}"
+            row(f"shared histories, {way}", pixels, spent, per_pixel, found[few.cpu()])
             forget(folder / "fine.zarr")
 
-            def disk_to_disk(precision: str = precision) -> Path:
-                out = folder / f"{precision}.zarr"
-                return downscale_maps(folder / "net.pt", data, coarse, [DAY], out, precision=precision, device=device)
+            def disk_to_disk(running: Running = running, way: str = way) -> Path:
+                return downscale_maps(
+                    folder / "net.pt", data, coarse, [DAY], folder / f"{way}.zarr", running=running, progress=told
+                )
 
             *spent, store = seconds(disk_to_disk)
-            row(f"end to end, Zarr to Zarr, {precision}", pixels, spent, 0, None)
+            row(f"end to end, Zarr to Zarr, {way}", pixels, spent, 0, None)
         *spent, _ = seconds(lambda: write_cog(store, folder / "cog"))
         row("GeoTIFF of the store", pixels, spent, 0, None)
         write, read = disk(folder)

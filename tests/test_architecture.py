@@ -167,7 +167,6 @@ LONG_FUNCTIONS = {
     "twin/world:build_granule_world",
 }
 LONG_FILES = {
-    "predict/maps",
     "stations/matchups",
     "stations/store",
 }

@@ -162,16 +162,10 @@ def map_run(small_cube: xr.Dataset, tmp_path_factory: pytest.TempPathFactory) ->
     """A checkpoint of an untrained network of maps."""
     from vadose.door.days import Period
     from vadose.samples.windows import Samples
-    from vadose.training.loop import Optimisation, train
+    from vadose.training.forecasters import Optimisation, Plan, train
 
     channels = Channels(("soil_moisture_filled", "precipitation"), leads=(1, 3), target="soil_moisture_filled")
-    run = train(
-        Samples(small_cube, channels, look_back=2, window=None),
-        tmp_path_factory.mktemp("map_run") / "run",
-        model="convlstm",
-        hyper={"filters": (4, 6)},
-        training=Period("2015-04-01", "2015-06-30"),
-        validation=None,
-        optimisation=Optimisation(epochs=1, batch_size=4, samples_per_epoch=8),
-    )
-    return run / "final.pt"
+    how = Optimisation(epochs=1, batch_size=4, samples_per_epoch=8)
+    plan = Plan("convlstm", {"filters": (4, 6)}, Period("2015-04-01", "2015-06-30"), None, how)
+    samples = Samples(small_cube, channels, look_back=2, window=None)
+    return train(samples, tmp_path_factory.mktemp("map_run") / "run", plan) / "final.pt"

@@ -19,6 +19,7 @@ from vadose.grid import Grid, ease_grid, raster_coordinates
 from vadose.models import MODELS, from_checkpoint, to_checkpoint
 from vadose.models.domain import domain_distance, training_domain
 from vadose.models.mmnet import Features, Fine, example_fine
+from vadose.parallel.running import Running
 from vadose.predict import maps as module
 from vadose.predict.coarse import as_coarse
 from vadose.predict.map_files import write_cog
@@ -285,12 +286,51 @@ def test_each_distinct_history_is_encoded_once(fine, coarse, saved, tmp_path, mo
 
 def test_bf16_is_near(fine, coarse, saved, tmp_path) -> None:
     path = saved(made("mmnet"))
-    exact, rounded = (
-        opened(downscale_maps(path, fine, coarse, DAYS[:1], tmp_path / f"{p}.zarr", precision=p)).soil_moisture
-        for p in ("float32", "bf16")
+    stores = tuple(
+        opened(downscale_maps(path, fine, coarse, DAYS[:1], tmp_path / f"{p}.zarr", running=Running(precision=p)))
+        for p in ("float32", "bfloat16", "auto")
     )
+    assert [store.attrs["precision"] for store in stores] == ["float32", "bfloat16", "float32"]
+    exact, rounded, auto = (store.soil_moisture for store in stores)
+    xr.testing.assert_equal(exact, auto)
     apart = float(np.sqrt(((exact - rounded) ** 2).mean()))
     assert 0 < apart < 0.05 * float(exact.std())
+
+
+@pytest.mark.parametrize("name", ["mmnet", "mlp"])
+def test_compiled_code_sees_pieces_of_one_size_and_maps_the_same(
+    name, fine, coarse, saved, tmp_path, monkeypatch
+) -> None:
+    shapes = set()
+
+    def watched(method: Any) -> Any:
+        def run(*given: torch.Tensor) -> Any:
+            shapes.add((method.__name__, *(tuple(part.shape) for part in given)))
+            return method(*given)
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", watched)
+    for limit in ("PIXELS_AT_ONCE", "HISTORIES_AT_ONCE", "DAYS_AT_ONCE"):
+        monkeypatch.setattr(f"vadose.predict.map_networks.{limit}", 100)
+    path = saved(made(name))
+    plain_map, compiled = (
+        opened(downscale_maps(path, fine, coarse, DAYS[:1], tmp_path / f"{c}.zarr", running=Running(compile=c)))
+        for c in (False, True)
+    )
+    xr.testing.assert_allclose(plain_map.soil_moisture, compiled.soil_moisture, atol=1e-6)
+    assert len(shapes) == (2 if name == "mmnet" else 1)
+
+
+def test_maps_without_a_compiler_say_so(fine, coarse, saved, tmp_path, monkeypatch) -> None:
+    def fail(*_: Any) -> None:
+        raise RuntimeError("no C++ compiler")
+
+    monkeypatch.setattr(torch, "compile", fail)
+    told: list[str] = []
+    how = {"running": Running(compile=True), "progress": lambda what, _: told.append(what)}
+    downscale_maps(saved(made("mmnet")), fine, coarse, DAYS[:1], tmp_path / "m.zarr", **how)
+    assert told[-1] == "mapping m goes on uncompiled, torch.compile failed with RuntimeError"
 
 
 def test_an_ensemble_of_two_memories_is_their_mixture(fine, coarse, saved, tmp_path) -> None:
@@ -482,7 +522,6 @@ def test_what_is_wrong_is_named(fine, coarse, saved, tmp_path, grid) -> None:
     refused("y and x are not those of EASE-Grid 2.0", path, fine, [weather, utm, smap], tmp_path)
     refused("attributes .* of the grid are missing", path, fine.drop_attrs(), coarse, tmp_path)
     refused("mode 'paper', the network learnt in 'causal'", path, fine.assign_attrs(mode="paper"), coarse, tmp_path)
-    refused("precision 'int8' unknown", path, fine, coarse, tmp_path, precision="int8")
     refused("0 days given", path, fine, coarse, tmp_path, days=[])
     refused("no such checkpoint", tmp_path / "none.pt", fine, coarse, tmp_path)
     with pytest.raises(VadoseError, match="no store of maps there"):

@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vadose.cli.terminal import (
+    Compile,
+    Device,
     Out,
+    Precision,
     Scheduler,
     Workers,
     app,
@@ -18,6 +21,7 @@ from vadose.cli.terminal import (
     years_of,
 )
 from vadose.errors import VadoseError
+from vadose.parallel.running import Running
 
 if TYPE_CHECKING:
     from vadose.experiments.downscaling import Downscaling
@@ -52,7 +56,9 @@ def downscale(
         str | None, typer.Option(help="Area to map: 'west,south,east,north' in degrees. [default: all]")
     ] = None,
     cog: Annotated[Path | None, typer.Option(help="Folder for Cloud-Optimised GeoTIFFs, one per day.")] = None,
-    precision: Annotated[str, typer.Option(help="float32, or bf16 on processors that have it.")] = "float32",
+    device: Device = "auto",
+    precision: Precision = "auto",
+    compile: Compile = None,
     tile: Annotated[int, typer.Option(min=64, help="Edge of the tiles computed at once [pixel].")] = 1024,
     workers: Workers = 1,
     scheduler: Scheduler = None,
@@ -93,7 +99,7 @@ def downscale(
     how: dict[str, Any] = {
         "made_of": made_of,
         "tile": tile,
-        "precision": precision,
+        "running": Running(device, precision, compile),
         "workers": workers,
         "scheduler": scheduler,
     }

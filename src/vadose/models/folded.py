@@ -46,8 +46,13 @@ class Folded(nn.Module):
     @torch.no_grad()
     def distribution(self, snapshot: Tensor, code: Tensor, which: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation [m3 m-3], (N,) each; NaN where the network gives no deviation."""
+        return self.combined(snapshot, code[which])
+
+    @torch.no_grad()
+    def combined(self, snapshot: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
+        """The same with a code (N, width) for each pixel."""
         of_pixels = self.pixels(self.model.of_snapshot(snapshot).to(self.dtype))
-        return self.model.physical(self.head(of_pixels.add_(code[which])))
+        return self.model.physical(self.head(of_pixels + code))
 
 
 def fold(model: MMNet | LongMMNet, dtype: torch.dtype = torch.float32) -> Folded:

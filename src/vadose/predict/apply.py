@@ -15,7 +15,7 @@ from vadose.samples.windows import Samples
 
 PIECE = 1 << 16
 """Cells of the pieces that a larger map is forecast in."""
-EXAMPLE = 64
+EXAMPLE = 32
 """Edge of a part of a map, or the root of the cells of some windows, that say what rounding does [cell]."""
 CELL_DAYS_AT_ONCE = 1 << 18
 """Cells x days of history given to a model at once."""

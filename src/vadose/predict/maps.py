@@ -4,6 +4,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,23 +22,20 @@ from vadose.artefact.learnt import single_models
 from vadose.artefact.predictions import consolidate
 from vadose.door.values import Outside, by_variable
 from vadose.errors import VadoseError
-from vadose.models import from_checkpoint
 from vadose.models.domain import domain_distance
-from vadose.models.folded import Folded, fold
 from vadose.models.mixture import mixture
-from vadose.models.mmnet import Downscaler, Features, Fine
+from vadose.models.mmnet import Features
 from vadose.parallel.progress import Progress
+from vadose.parallel.running import Running
 from vadose.parallel.workers import on_workers
 from vadose.predict.map_features import MapFeatures
 from vadose.predict.map_files import create_maps, open_maps, place_of
+from vadose.predict.map_networks import MapNetwork
 from vadose.predict.map_notes import attributes_of, inputs_of
 from vadose.training.station_days import load
 
-PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16}
-PIXELS_AT_ONCE = 1 << 13
-"""Pixels combined at once: what lies between the layers then stays in the cache of a processor."""
-DAYS_AT_ONCE = 1 << 16
-"""Histories x days encoded at once."""
+EXAMPLE = 64
+"""Edge of the window in the middle of a map that says what rounding does [pixel]."""
 _DONE = "days_done"
 _OUTSIDE = "outside"
 """Name, day and number of values outside the valid range; noted with the days done."""
@@ -51,8 +49,7 @@ def downscale_maps(
     out: Path,
     *,
     tile: int = 1024,
-    precision: str = "float32",
-    device: str = "cpu",
+    running: Running = Running(),
     made_of: dict[str, Any] | None = None,
     workers: int = 1,
     scheduler: str | None = None,
@@ -95,11 +92,9 @@ def downscale_maps(
         ``outside_training`` where the checkpoint knows the domain of its training.
     tile
         Edge of the tiles that are computed at once and of the chunks of the store [cell].
-    precision
-        ``'float32'`` or ``'bf16'`` (about 1 % of the deviation of the moisture as rounding error; faster only
-        on processors that have instructions for it).
-    device
-        Where networks run, as torch names it, such as ``'cuda'``.
+    running
+        Where networks run, in which precision and whether compiled; the attribute ``precision`` says which it was. An
+        LSTM and networks without a shared history run in float32 always.
     made_of
         What the maps are made of besides: ``data``, the `vadose.artefact.identity` of the stores that ``fine`` and
         ``coarse`` are of, where it is known. When left out it is that of all their values.
@@ -119,8 +114,6 @@ def downscale_maps(
     -----
     Mean and deviation of an ensemble are those of `vadose.models.mixture.mixture`, its members draws of one network.
     """
-    if precision not in PRECISIONS:
-        raise VadoseError(f"maps: precision {precision!r} unknown; choose from {list(PRECISIONS)}")
     kept = load(checkpoint)
     fields = [coarse] if isinstance(coarse, xr.Dataset) else list(coarse)
     when = pd.DatetimeIndex(list(days))
@@ -133,7 +126,7 @@ def downscale_maps(
         "checkpoint": identity(checkpoint),
         "days": [f"{day:%Y-%m-%d}" for day in when],
         "tile": tile,
-        "precision": precision,
+        "precision": running.precision,
         "fine": inputs_of(fine),
         "coarse": [inputs_of(field) for field in fields],
         "data": None,
@@ -143,13 +136,15 @@ def downscale_maps(
     if is_current(out, **inputs):
         return out
     begun = out.with_name(f".{out.name}.days")
-    job = _Job(checkpoint, fine, fields, when, precision, device, begun)
+    job = _Job(checkpoint, fine, fields, when, running, begun)
     run = job.run
     with writing(out) as scratch, on_workers(workers, scheduler) as do:
         if not (is_current(begun, **inputs) and _DONE in open_maps(begun).attrs):
             remove(begun)
-            _create(begun, run, tile, attributes | provenance(**inputs))
+            job.running = run.settled(running)
+            _create(begun, run, tile, attributes | provenance(**inputs) | {"precision": job.running.precision})
         store = open_maps(begun)
+        job.running = run.settled(replace(running, precision=store.attrs["precision"]))
         first, windows = int(store.attrs[_DONE]), _windows(run.features.grid.shape, tile)
         jobs = [(day, *window) for day in range(first, len(when)) for window in windows]
         done: Iterator[_Mapped]
@@ -158,9 +153,11 @@ def downscale_maps(
             rows = [jobs[start : start + across] for start in range(0, len(jobs), across)]
             done = (window for found in do(job, rows) for window in found)
         else:
-            done = _mapped(store, run, jobs)
-        for share in _noted(store, done, len(windows)):
+            done = _mapped(store, job.ready(), jobs)
+        for share in _noted(store, done, len(windows), run.notes):
             progress(f"mapping {out.stem}", share)
+        for note in run.notes:
+            progress(f"mapping {out.stem} goes on uncompiled, {note}", 1.0)
         outside = run.features.outside | Outside({(name, on): n for name, on, n in store.attrs.get(_OUTSIDE, [])})
         if found := by_variable(outside):
             store.attrs["values_outside"] = json.dumps(found)
@@ -176,43 +173,6 @@ _Window = tuple[int, slice, slice]
 """Day, rows and columns."""
 
 
-class _Network:
-    """A member: what it is given, and its mean and deviation of pixels that share histories."""
-
-    def __init__(self, checkpoint: dict[str, Any], dtype: torch.dtype, device: str) -> None:
-        self.model: Downscaler = from_checkpoint(checkpoint).to(device)
-        self.features: Features = self.model.features
-        self.device = device
-        self.folded: Folded | None = None
-        self.at_once = PIXELS_AT_ONCE if device == "cpu" else DAYS_AT_ONCE
-        if self.model.folds:
-            self.folded = fold(self.model, dtype)
-        else:
-            # Such a network is handed the whole history of each pixel.
-            self.at_once = max(1, DAYS_AT_ONCE // self.features.days)
-
-    @torch.inference_mode()
-    def __call__(self, snapshot: Tensor, series: Tensor, which: Tensor) -> Tensor:
-        """Mean and deviation (2, N), of the latter NaN where the network has none."""
-        found = torch.empty(2, len(snapshot))
-        code, which = series.to(self.device), which.to(self.device)
-        if self.folded is not None:
-            code = torch.cat([self.folded.encode(part) for part in _parts(code, DAYS_AT_ONCE // self.features.days)])
-        for start, pixels in enumerate(_parts(snapshot, self.at_once)):
-            part = slice(start * self.at_once, (start + 1) * self.at_once)
-            pixels = pixels.to(self.device)
-            if self.folded is not None:
-                both = self.folded.distribution(pixels, code, which[part])
-            else:
-                both = self.model.distribution(Fine(pixels, code[which[part]]))
-            found[0, part], found[1, part] = both
-        return found
-
-
-def _parts(rows: Tensor, size: int) -> list[Tensor]:
-    return [rows[start : start + max(size, 1)] for start in range(0, len(rows), max(size, 1))]
-
-
 class _Tile(NamedTuple):
     """Pixels of a window on a day: (row, column) which are mapped, their features, and histories they share."""
 
@@ -224,19 +184,23 @@ class _Tile(NamedTuple):
 
 
 class _Mapped(NamedTuple):
-    """A window that was written: its day, pixels mapped, how many lack each feature, values outside the valid range."""
+    """A window that was written: its day, pixels mapped, how many lack each feature, values outside the valid range.
+
+    And what is to be said of the networks.
+    """
 
     day: int
     pixels: int
     missing: NDArray[np.float64]
     outside: Outside
+    notes: set[str]
 
 
 class _Run:
     """What is read of a window, and what is made of it."""
 
-    def __init__(self, networks: list[_Network], features: MapFeatures, trained: dict[str, Any]) -> None:
-        self.networks, self.features = networks, features
+    def __init__(self, networks: list[MapNetwork], features: MapFeatures, trained: dict[str, Any]) -> None:
+        self.networks, self.features, self.notes = networks, features, set[str]()
         names = features.names
         self.domain: dict[str, Tensor] | None = trained.get("domain")
         self.of_domain = [names.index(name) for name in trained["inputs"]["snapshot"]]
@@ -251,6 +215,18 @@ class _Run:
         if self.domain is not None:
             self.layers += ("outside_training",)
         self.told = names + [f"{name}, series" for name in features.series_names]
+
+    def settled(self, running: Running) -> Running:
+        """How all members run, by the pixels and days to map and the rounding in the middle of the first map."""
+        height, width = self.features.grid.shape
+
+        def agrees() -> bool:
+            middle = (slice(max(cells - EXAMPLE, 0) // 2, (cells + EXAMPLE) // 2) for cells in (height, width))
+            found = self.read(0, *middle)
+            return all(network.agrees(*given) for network, given in zip(self.networks, self.given(found), strict=True))
+
+        pixels = float(height * width * len(self.features.days))
+        return running.settled(sum(network.work(pixels) for network in self.networks), agrees)
 
     def read(self, day: int, rows: slice, columns: slice) -> _Tile:
         features = self.features
@@ -276,13 +252,15 @@ class _Run:
         missing = np.concatenate([np.isnan(pixels).sum(axis=1), list(lacking.values())])
         return _Tile(kept, torch.from_numpy(pixels).T, histories, missing, outside)
 
+    def given(self, tile: _Tile) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """What each member is given of a tile: features of pixels, histories, and which is each pixel's."""
+        everything = list(range(len(self.features.names)))
+        for columns, span in zip(self.columns, self.span_of, strict=True):
+            yield tile.snapshot if columns == everything else tile.snapshot[:, columns], *tile.histories[span]
+
     def estimate(self, tile: _Tile) -> dict[str, NDArray[np.float32]]:
         """Layers (row, column) of a tile."""
-        everything = list(range(len(self.features.names)))
-        estimates = (
-            network(tile.snapshot if columns == everything else tile.snapshot[:, columns], *tile.histories[span])
-            for network, columns, span in zip(self.networks, self.columns, self.span_of, strict=True)
-        )
+        estimates = (network(*given) for network, given in zip(self.networks, self.given(tile), strict=True))
         values = dict(
             zip(
                 ("soil_moisture", "soil_moisture_std"),
@@ -323,26 +301,35 @@ class _Job:
         fine: xr.Dataset,
         coarse: list[xr.Dataset],
         days: pd.DatetimeIndex,
-        precision: str,
-        device: str,
+        running: Running,
         store: Path,
     ) -> None:
         self.checkpoint, self.store = checkpoint.resolve(), store.resolve()
-        self.fine, self.coarse, self.days, self.precision, self.device = fine, coarse, days, precision, device
+        self.fine, self.coarse, self.days, self.running = fine, coarse, days, running
 
     @cached_property
     def run(self) -> _Run:
         kept = load(self.checkpoint)
         members = list(single_models(kept))
-        networks = [_Network(member, PRECISIONS[self.precision], self.device) for member in members]
+        networks = [MapNetwork(member) for member in members]
         features = MapFeatures(self.fine, self.coarse, [network.features for network in networks], self.days)
         return _Run(networks, features, kept if kept.get("domain") is not None else members[0])
 
+    def ready(self) -> _Run:
+        """The same with networks as they are to run."""
+        for network in self.run.networks:
+            network.prepare(self.running, self.run.notes.add)
+        return self.run
+
+    @cached_property
+    def _held(self) -> _Run:
+        return self.ready()
+
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "run"}
+        return {name: value for name, value in self.__dict__.items() if name not in ("run", "_held")}
 
     def __call__(self, windows: list[_Window]) -> list[_Mapped]:
-        return list(_mapped(open_maps(self.store), self.run, windows))
+        return list(_mapped(open_maps(self.store), self._held, windows))
 
 
 def _windows(shape: tuple[int, int], tile: int) -> list[tuple[slice, slice]]:
@@ -366,7 +353,7 @@ def _mapped(store: zarr.Group, run: _Run, windows: Sequence[_Window]) -> Iterato
             yield from _written(before)
             pixels = int(found.kept.sum())
             write = writer.submit(_write, store, run.estimate(found), *window) if pixels else None
-            before = [(write, _Mapped(window[0], pixels, found.missing, found.outside))]
+            before = [(write, _Mapped(window[0], pixels, found.missing, found.outside, run.notes))]
         yield from _written(before)
 
 
@@ -377,7 +364,7 @@ def _written(windows: list[tuple[Future[None] | None, _Mapped]]) -> Iterator[_Ma
         yield window
 
 
-def _noted(store: zarr.Group, done: Iterable[_Mapped], windows: int) -> Iterator[float]:
+def _noted(store: zarr.Group, done: Iterable[_Mapped], windows: int, notes: set[str]) -> Iterator[float]:
     """Note days as they are whole, and tell how far it is; workers may be done with a later one first."""
     shares = store["missing_share"]
     first, days = int(store.attrs[_DONE]), shares.shape[0] * shares.shape[1]
@@ -386,7 +373,8 @@ def _noted(store: zarr.Group, done: Iterable[_Mapped], windows: int) -> Iterator
     counts[:first] = windows
     outside = Outside({(name, on): n for name, on, n in store.attrs.get(_OUTSIDE, [])})
     of_days: dict[int, Outside] = defaultdict(Outside)
-    for day, mapped, lacking, wrong in done:
+    for day, mapped, lacking, wrong, told in done:
+        notes |= told
         of_days[day] += wrong
         pixels[day] += mapped
         counts[day] += 1

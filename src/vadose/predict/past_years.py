@@ -17,6 +17,7 @@ from vadose.features.derived import derived
 from vadose.grid import grid_of
 from vadose.models.mixture import mixture
 from vadose.parallel.progress import Progress
+from vadose.parallel.running import Running
 from vadose.predict.map_files import create_maps, place_of
 from vadose.predict.map_notes import inputs_of
 from vadose.predict.maps import downscale_maps
@@ -33,7 +34,7 @@ def outlook_of_past_years(
     *,
     years: Sequence[int],
     tile: int = 1024,
-    precision: str = "float32",
+    running: Running = Running(),
     made_of: dict[str, Any] | None = None,
     workers: int = 1,
     scheduler: str | None = None,
@@ -47,7 +48,7 @@ def outlook_of_past_years(
 
     Parameters
     ----------
-    checkpoint, fine, days, tile, precision, made_of, workers, scheduler
+    checkpoint, fine, days, tile, running, made_of, workers, scheduler
         As of `vadose.predict.maps.downscale_maps`.
     coarse
         A forecast of the coarse moisture with ``init_time`` in its attributes (`vadose.predict.coarse.as_coarse`),
@@ -82,7 +83,7 @@ def outlook_of_past_years(
         "checkpoint": identity(checkpoint),
         "days": [f"{day:%Y-%m-%d}" for day in when],
         "tile": tile,
-        "precision": precision,
+        "precision": running.precision,
         "past_years": list(years),
         "fine": inputs_of(fine),
         "coarse": [inputs_of(data) for data in coarse],
@@ -109,7 +110,7 @@ def outlook_of_past_years(
                 when,
                 begun / f"{year}.zarr",
                 tile=tile,
-                precision=precision,
+                running=running,
                 workers=workers,
                 scheduler=scheduler,
                 made_of=of_year,

@@ -1,0 +1,87 @@
+"""Networks as maps run them: a history encoded once, pixels that share it combined with its code, piece by piece."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vadose.models import from_checkpoint
+from vadose.models.folded import Folded, fold
+from vadose.models.mmnet import Features, Fine
+from vadose.parallel.running import TOLERANCE, Running, compiled, work_of
+
+PIXELS_AT_ONCE = 1 << 13
+"""Pixels combined at once: what lies between the layers then stays in the cache of a processor."""
+HISTORIES_AT_ONCE = 1 << 10
+"""Histories encoded at once, for the same reason."""
+DAYS_AT_ONCE = 1 << 16
+"""Histories x days, or on a GPU pixels, at once at most."""
+
+
+class MapNetwork:
+    """A member: what it is given, and its mean and deviation of pixels that share histories; `prepare` it first."""
+
+    def __init__(self, checkpoint: dict[str, Any]) -> None:
+        self.model: Any = from_checkpoint(checkpoint)
+        self.features: Features = self.model.features
+
+    def work(self, pixels: float) -> float:
+        """Floating-point operations of so many pixels, each as if no other had its history."""
+        return work_of(self.model, pixels * (1 if self.model.folds else self.features.days))
+
+    @torch.inference_mode()
+    def agrees(self, snapshot: Tensor, series: Tensor, which: Tensor) -> bool:
+        """Whether some pixels in bfloat16 are those in float32 within the tolerance."""
+        if not self.model.folds or len(snapshot) < 2:
+            return False
+        exact, rounded = (
+            folded.combine(snapshot, folded.encode(series), which)
+            for folded in (fold(self.model), fold(self.model, torch.bfloat16))
+        )
+        return bool((rounded - exact).square().mean().sqrt() <= TOLERANCE * exact.std())
+
+    def prepare(self, running: Running, tell: Callable[[str], None]) -> None:
+        """Bring the network where it runs, in the form it runs in; ``tell`` is told why it is not compiled."""
+        self.device, self.whole = running.device, running.compile
+        model, days = self.model.to(running.device), self.features.days
+        self.histories = min(HISTORIES_AT_ONCE if self.device == "cpu" else DAYS_AT_ONCE, max(1, DAYS_AT_ONCE // days))
+        self.folded: Folded | None = None
+        self.encode: Callable[[Tensor], Tensor] = lambda series: series
+        self.combine: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+        if model.folds:
+            self.pixels = PIXELS_AT_ONCE if self.device == "cpu" else DAYS_AT_ONCE
+            self.folded = fold(model, getattr(torch, running.precision))
+            self.encode, self.combine = self.folded.encode, self.folded.combined
+        else:
+            # Such a network is handed the whole history of each pixel.
+            self.pixels = max(1, DAYS_AT_ONCE // days)
+            self.combine = lambda snapshot, series: model.distribution(Fine(snapshot, series))
+        if running.compile:
+            self.encode, self.combine = compiled(self.encode, tell), compiled(self.combine, tell)
+
+    @torch.inference_mode()
+    def __call__(self, snapshot: Tensor, series: Tensor, which: Tensor) -> Tensor:
+        """Mean and deviation (2, N), of the latter NaN where the network has none."""
+        found = torch.empty(2, len(snapshot))
+        code, which = series.to(self.device), which.to(self.device)
+        if self.folded is not None:
+            code = torch.cat([self.encode(part)[:size] for _, size, part in self._pieces(code, self.histories)])
+        for start, size, pixels in self._pieces(snapshot, self.pixels):
+            of_pixels = self._filled(code[which[start : start + size]], len(pixels))
+            for target, values in zip(found, self.combine(pixels.to(self.device), of_pixels), strict=True):
+                target[start : start + size] = values[:size]
+        return found
+
+    def _pieces(self, rows: Tensor, size: int) -> Iterator[tuple[int, int, Tensor]]:
+        """Where each piece starts, its rows, and these; of compiled code all of one size, the last one filled up."""
+        for start in range(0, len(rows), size):
+            part = rows[start : start + size]
+            yield start, len(part), self._filled(part.contiguous(), size if self.whole else len(part))
+
+    @staticmethod
+    def _filled(rows: Tensor, size: int) -> Tensor:
+        """With the last row repeated up to a size."""
+        if len(rows) == size:
+            return rows
+        return torch.cat([rows, rows[-1:].expand(size - len(rows), *rows.shape[1:])])
