@@ -225,7 +225,10 @@ def test_identity_of_a_large_folder_is_of_sizes_and_times_and_of_metadata(
     assert len({first, second, identity(tmp_path)}) == 3
 
 
-def test_identity_of_data_is_of_values_names_and_attributes_however_they_are_held(tmp_path: Path) -> None:
+def test_identity_of_data_is_of_values_names_and_attributes_however_they_are_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vadose.artefact.contents._COPIED", 16)
     time = np.array(["2020-01-01", "2020-01-02"], "datetime64[ns]")
     data = xr.Dataset({"a": (("time", "y"), np.arange(6.0).reshape(2, 3))}, {"time": time, "s": ("y", ["a", "b", "c"])})
     data["s"] = data.s.astype(object)

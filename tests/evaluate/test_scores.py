@@ -10,9 +10,10 @@ import xarray as xr
 from vadose.artefact.learnt import as_attributes
 from vadose.door.days import Period
 from vadose.errors import VadoseError
-from vadose.evaluation import evaluate, paired
+from vadose.evaluation import collocate, evaluate, paired
 from vadose.evaluation.left_out import CELLS, LEARNT, NO_PAIRS, NOT_ISSUED, VALUES
 from vadose.evaluation.scores import COLUMNS, STRATA_COLUMNS
+from vadose.parallel import memory
 from vadose.reports.page import build_report
 
 LEADS = (1, 3)
@@ -77,6 +78,21 @@ def test_the_table_is_tidy_and_right(stores: list[xr.Dataset], small_cube: xr.Da
     assert skill.values == pytest.approx(1 - (0.01 / 0.06) ** 2, abs=0.02)
     known = table.dropna(subset=["lower"])
     assert (known["lower"] <= known["upper"]).all()
+
+
+def test_series_in_a_file_are_scored_as_in_memory(
+    stores: list[xr.Dataset], small_cube: xr.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stores[2]["soil_moisture_std"] = xr.full_like(stores[2].soil_moisture, 0.02)
+    stores[1].soil_moisture[3, 0, 2, 2] = 7.0
+    kept = evaluate(stores, small_cube, out=tmp_path / "a", min_pairs=20)
+    monkeypatch.setattr(memory, "fits", lambda nbytes: False)
+    monkeypatch.setattr(collocate, "_DAYS_AT_ONCE", 7)
+    from_disk = evaluate(stores, small_cube, out=tmp_path / "b", min_pairs=20)
+    for name in ("scores", "strata", "comparisons", "left_out"):
+        assert (kept / f"{name}.csv").read_text() == (from_disk / f"{name}.csv").read_text()
+    left_out = pd.read_csv(kept / "left_out.csv")
+    assert left_out[left_out.reason == VALUES].left_out.tolist() == [1]
 
 
 def test_one_site_by_hand(stores: list[xr.Dataset], small_cube: xr.Dataset, tmp_path: Path) -> None:

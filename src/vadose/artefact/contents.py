@@ -11,10 +11,13 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from vadose.artefact.chunks import chunks_are_as_noted, files_below
 from vadose.errors import VadoseError
 
+_COPIED = 1 << 26
+"""Bytes of a part of an array that are copied at once."""
 LARGE = 2 << 30
 """Bytes in a folder beyond which `identity` takes sizes and times of change for the contents."""
 
@@ -75,9 +78,20 @@ def _parts_of_data(data: xr.Dataset | xr.DataArray) -> Iterator[bytes | memoryvi
         yield _as_json([name, variable.dims, variable.shape, str(variable.dtype), variable.attrs]).encode()
         ends = np.cumsum(variable.chunks[0]) if variable.chunks and variable.dims else [None]
         for start, stop in zip([0, *ends[:-1]], ends, strict=True):
-            values = np.ascontiguousarray(variable[start:stop].values if variable.dims else variable.values)
-            text = values.dtype.kind in "OT"
-            yield _as_json(values.tolist()).encode() if text else values.reshape(-1).view(np.uint8).data
+            values = variable[start:stop].values if variable.dims else variable.values
+            if values.dtype.kind in "OT":
+                yield _as_json(values.tolist()).encode()
+            else:
+                yield from _bytes(values)
+
+
+def _bytes(values: NDArray[Any]) -> Iterator[memoryview]:
+    """Bytes of the values in their order; a large part of another array is copied piece by piece."""
+    if values.nbytes > _COPIED and values.ndim > 1 and not values.flags.c_contiguous:
+        for part in values:
+            yield from _bytes(part)
+    else:
+        yield np.ascontiguousarray(values).reshape(-1).view(np.uint8).data
 
 
 def _as_json(values: Any) -> str:

@@ -96,23 +96,32 @@ def cells_of(stations: xr.Dataset, cells: xr.Dataset) -> tuple[Places, Places]:
 
 
 def by_valid_day(
-    store: xr.Dataset, name: str, sites: Sites, leads: NDArray[np.int64], days: pd.DatetimeIndex, place: str
-) -> tuple[NDArray[np.float32], int]:
-    """Predictions at the sites by the day they are of: (lead, day, site), and how many lay off the valid range."""
+    store: xr.Dataset,
+    name: str,
+    sites: Sites,
+    leads: NDArray[np.int64],
+    days: pd.DatetimeIndex,
+    place: str,
+    found: NDArray[np.float32],
+) -> int:
+    """Put predictions at the sites by the day they are of into ``found`` (lead, day, site), NaN where there are none.
+
+    Returns how many lay off the valid range. Memory holds a block of days of issue besides.
+    """
+    found[...] = np.nan
     maps = store[name].transpose("init_time", "lead_time", "y", "x")
-    values = np.concatenate(
-        [
-            maps[start : start + _DAYS_AT_ONCE].values[:, :, sites.rows, sites.columns]
-            for start in range(0, len(maps), _DAYS_AT_ONCE)
-        ]
-    )
-    values, outside = checked(values, name, place, MARGIN)
     of_day = pd.Index(store.init_time.values)
-    found = np.full((len(leads), len(days), len(sites.rows)), np.nan, np.float32)
-    for k, lead in enumerate(leads):
-        position = of_day.get_indexer(days - pd.Timedelta(days=int(lead)))
-        found[k, position >= 0] = values[position[position >= 0], k]
-    return found, outside
+    position = np.array([days.get_indexer(of_day + pd.Timedelta(days=int(lead))) for lead in leads])
+    for start in range(0, len(maps), _DAYS_AT_ONCE):
+        block = maps[start : start + _DAYS_AT_ONCE].values
+        for k, valid in enumerate(position[:, start : start + _DAYS_AT_ONCE]):
+            here = np.flatnonzero(valid >= 0)
+            found[k, valid[here]] = block[here, k][:, sites.rows, sites.columns]
+    outside = 0
+    for of_lead in found:
+        of_lead[...], count = checked(of_lead, name, place, MARGIN)
+        outside += count
+    return outside
 
 
 def _at_cells(observed: xr.Dataset, predicted: xr.Dataset) -> Sites:

@@ -154,7 +154,7 @@ def score(
     plain = all(spread is None for spread in spreads)
     metrics = (*METRICS, *(() if plain else DISTRIBUTION_METRICS), *references)
     runs, _, sites = predicted.shape
-    known = np.flatnonzero(np.isfinite(observed[:, counts]).any(axis=1))
+    known = np.flatnonzero((np.isfinite(observed) & counts).any(axis=1))
     span = slice(known[0], known[-1] + 1) if len(known) else slice(0, 0)
     days = span.stop - span.start
     waves = intervals.waves_of(days)

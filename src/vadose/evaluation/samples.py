@@ -1,5 +1,6 @@
 """Predictions and observations as series of the same days and sites, and which of their samples count."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from vadose.evaluation.collocate import VARIABLE, Sites, by_valid_day, sites_of
 from vadose.evaluation.leads import Run
 from vadose.evaluation.paired import shared_samples
 from vadose.evaluation.together import SPREAD, Together, learnt_days
+from vadose.parallel.memory import Arrays
 
 Array = NDArray[np.floating]
 Mask = NDArray[np.bool_]
@@ -70,6 +72,8 @@ class Samples:
 def samples_of(together: Together, asked: Asked) -> tuple[Samples, xr.Dataset]:
     """Series of all runs at the sites: predicted, and spread where there is any (run, lead_days, time, site), observed.
 
+    They lie in memory once, or in a temporary file where they would take more than half of what is free.
+
     Raises
     ------
     VadoseError
@@ -80,14 +84,16 @@ def samples_of(together: Together, asked: Asked) -> tuple[Samples, xr.Dataset]:
     sites = sites_of(together.observed, stores[0])
     every = _days(stores, leads, sites.observed, asked.period)
     truth = sites.observed.reindex(time=every).values.astype(float)
-    predicted, spreads, outside = _read(together, sites, leads, every)
-    common, most = np.empty((len(leads), *truth.shape), bool), np.empty((len(stores), len(leads)), np.int64)
-    for k in range(len(leads)):
-        of_lead = [None if spread is None else spread[k] for spread in spreads]
-        common[k], most[:, k] = shared_samples(predicted[:, k], of_lead, truth, asked.min_pairs)
+    predicted, spread, gaussian, outside = _read(together, sites, leads, every)
+
+    def shared(k: int) -> tuple[Mask, NDArray[np.int64]]:
+        of_runs = [spread[r, k] if has else None for r, has in enumerate(gaussian)]
+        return shared_samples(predicted[:, k], of_runs, truth, asked.min_pairs)
+
+    most = np.stack([shared(k)[1] for k in range(len(leads))], axis=1)
     days = _days(stores, leads, sites.observed, asked.period, most >= asked.min_pairs)
     these = every.slice_indexer(days[0], days[-1])
-    pairs = common[:, these].sum(axis=1)
+    pairs = np.stack([shared(k)[0][these].sum(axis=0) for k in range(len(leads))])
     learnt = learnt_days(stores, together.runs, days, asked.allow_learnt_days)
     counts = pairs >= asked.min_pairs
     if not counts.any():
@@ -96,33 +102,36 @@ def samples_of(together: Together, asked: Asked) -> tuple[Samples, xr.Dataset]:
             f"is {int(pairs.max())}; give a longer period, or lower --min-pairs"
         )
     predicted[most < asked.min_pairs] = np.nan
-    spreads = [None if spread is None else spread[:, these] for spread in spreads]
-    series = _series(predicted[:, :, these], spreads, truth[these], counts)
-    gaussian = [spread is not None for spread in spreads]
+    dims = ("run", "lead_days", "time", "site")
+    series = xr.Dataset({"observed": (dims[2:], truth[these])})
+    for name, values in {"predicted": predicted, "spread": spread}.items():
+        for k, here in enumerate(counts):
+            values[:, k, :, ~here] = np.nan
+        if name == "predicted" or any(gaussian):
+            series[name] = dims, values[:, :, these]
     return Samples(days, leads, sites, pairs, most, gaussian, [sites.values_outside, *outside], learnt), series
 
 
 def _read(
     together: Together, sites: Sites, leads: NDArray[np.int64], days: pd.DatetimeIndex
-) -> tuple[Array, list[Array | None], list[int]]:
-    """Predictions (run, lead, day, site), deviations of each run, and its values off the valid range."""
-    taken = [
-        [by_valid_day(store, name, sites, leads, days, place) for name in (VARIABLE, SPREAD) if name in store]
-        for store, place in zip(together.predictions, together.names, strict=False)
-    ]
-    spreads = [of_run[1][0] if len(of_run) > 1 else None for of_run in taken]
-    return np.stack([of_run[0][0] for of_run in taken]), spreads, [sum(n for _, n in of_run) for of_run in taken]
-
-
-def _series(predicted: Array, spreads: Sequence[Array | None], truth: Array, counts: Mask) -> xr.Dataset:
-    """Store of pairs, predictions at the sites that count."""
-    dims = ("run", "lead_days", "time", "site")
-    found = {"predicted": (dims, np.where(counts[:, None], predicted, np.nan)), "observed": (dims[2:], truth)}
-    if any(spread is not None for spread in spreads):
-        empty = np.full(predicted.shape[1:], np.nan, np.float32)
-        filled = np.stack([empty if spread is None else spread for spread in spreads])
-        found["spread"] = dims, np.where(counts[:, None], filled, np.nan)
-    return xr.Dataset(found)
+) -> tuple[Array, Array, list[bool], list[int]]:
+    """Predictions and deviations (run, lead, day, site), the latter NaN, or no run, where there are none; which runs
+    have any; and values of each off the valid range."""
+    stores = together.predictions
+    gaussian = [SPREAD in store for store in stores]
+    shape = len(leads), len(days), len(sites.rows)
+    both = (1 + any(gaussian)) * len(stores)
+    values = Arrays(4 * both * math.prod(shape)).empty((both, *shape))
+    predicted, spread = values[: len(stores)], values[len(stores) :]
+    outside = []
+    for r, (store, place) in enumerate(zip(stores, together.names, strict=False)):
+        count = by_valid_day(store, VARIABLE, sites, leads, days, place, predicted[r])
+        if gaussian[r]:
+            count += by_valid_day(store, SPREAD, sites, leads, days, place, spread[r])
+        elif any(gaussian):
+            spread[r] = np.nan
+        outside.append(count)
+    return predicted, spread, gaussian, outside
 
 
 def _days(
