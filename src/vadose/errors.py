@@ -1,7 +1,5 @@
 """The one exception people meet: what, where, what was found, what to do."""
 
-from typing import Any
-
 
 class VadoseError(Exception):
     """A problem a user can mend; the command line prints it and exits with code 2.
@@ -26,6 +24,6 @@ class NeedsError(VadoseError):
         Options of the same reader that do without, and say so in what they return.
     """
 
-    def __init__(self, message: str, *, instead: dict[str, Any]) -> None:
+    def __init__(self, message: str, *, instead: dict[str, object]) -> None:
         super().__init__(message)
         self.instead = instead

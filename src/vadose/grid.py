@@ -205,7 +205,7 @@ def ease_grid(resolution: str) -> Grid:
     return Grid("EPSG:6933", (_LEFT, _TOP, step), (_ROWS_36KM * n, _COLUMNS_36KM * n), step)
 
 
-def raster_coordinates(crs: Any, transform: tuple[float, float, float, float], shape: tuple[int, ...]) -> xr.Dataset:
+def raster_coordinates(crs: object, transform: tuple[float, float, float, float], shape: tuple[int, ...]) -> xr.Dataset:
     """CF coordinates of a north-up raster in any projection, to start a dataset with.
 
     Parameters
@@ -245,7 +245,7 @@ def raster_coordinates(crs: Any, transform: tuple[float, float, float, float], s
 
 
 def raster_window(
-    crs: Any,
+    crs: object,
     transform: tuple[float, float, float, float],
     shape: tuple[int, ...],
     bbox: tuple[float, float, float, float] | None,
@@ -315,7 +315,7 @@ def _cf(wkt: str) -> dict[str, Any]:
     return attributes
 
 
-def _crs(crs: Any) -> CRS:
+def _crs(crs: object) -> CRS:
     # A rasterio CRS is given over as WKT: its authority code may be only a likeness.
     return CRS.from_user_input(crs.to_wkt() if hasattr(crs, "to_wkt") else crs)
 

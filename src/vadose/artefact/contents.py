@@ -94,7 +94,7 @@ def _bytes(values: NDArray[Any]) -> Iterator[memoryview]:
         yield np.ascontiguousarray(values).reshape(-1).view(np.uint8).data
 
 
-def _as_json(values: Any) -> str:
+def _as_json(values: object) -> str:
     return json.dumps(values, sort_keys=True, default=str)
 
 

@@ -1,7 +1,7 @@
 """What a forecast has learnt from: days, and the cells or stations; kept in checkpoints and in attributes of stores."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import xarray as xr
@@ -36,12 +36,12 @@ def learnt_by_checkpoint(checkpoint: Mapping[str, Any]) -> Learnt:
     return merged([own, *(learnt_by_checkpoint(member) for member in checkpoint.get("members", ()))])
 
 
-def learnt_by_store(attributes: Mapping[str, Any]) -> Learnt:
+def learnt_by_store(attributes: Mapping[str, object]) -> Learnt:
     """Days that a store of forecasts says it has learnt from; none where it does not say."""
-    return {name: Period(*days) for name, days in json.loads(attributes.get("learnt_from", "{}")).items()}
+    return {name: Period(*days) for name, days in json.loads(str(attributes.get("learnt_from", "{}"))).items()}
 
 
-def merged(parts: Any) -> dict[str, Period]:
+def merged(parts: Iterable[Learnt]) -> dict[str, Period]:
     """Each name with the shortest period that holds those it has."""
     found: dict[str, Period] = {}
     for part in parts:
@@ -64,7 +64,7 @@ def as_attributes(learnt: Learnt) -> dict[str, str]:
     return ends | {"learnt_from": json.dumps({name: [p.first, p.last] for name, p in learnt.items()})}
 
 
-def overlap(attributes: Mapping[str, Any], scored: Period) -> str:
+def overlap(attributes: Mapping[str, object], scored: Period) -> str:
     """What of a store's forecasts learnt from days of a period that they are scored on, in words; '' for nothing.
 
     Examples
@@ -78,7 +78,7 @@ def overlap(attributes: Mapping[str, Any], scored: Period) -> str:
     return "; ".join(shared)
 
 
-def remarks(attributes: Mapping[str, Any], scored: Period) -> str:
+def remarks(attributes: Mapping[str, object], scored: Period) -> str:
     """What a table has to say beside a store's scores: what has seen the days scored, and what is not known.
 
     Examples

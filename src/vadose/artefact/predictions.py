@@ -4,7 +4,6 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -111,7 +110,7 @@ def _described(store: xr.Dataset) -> xr.Dataset:
     return store
 
 
-def _told(attributes: Mapping[Any, Any], title: str) -> dict[str, str]:
+def _told(attributes: Mapping[str, object], title: str) -> dict[str, str]:
     """Attributes that CF recommends of a data set."""
     version, created = attributes.get("vadose_version", ""), attributes.get("created", "")
     model = attributes.get("model")

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import zarr
 from numpy.typing import NDArray
 
 from vadose.cube.recipe import Filling, Recipe, check_options
@@ -164,7 +165,7 @@ def _learnt(store: Store, recipe: Recipe, filling: Filling, progress: Progress) 
 
 
 def _series(
-    group: Any, recipe: Recipe, filling: Filling, days: slice, rows: slice, cells: NDArray[np.bool_]
+    group: zarr.Group, recipe: Recipe, filling: Filling, days: slice, rows: slice, cells: NDArray[np.bool_]
 ) -> tuple[Series, NDArray[np.bool_]]:
     """Series of the cells, and (times, cells) whether their covariates have begun."""
     given = [

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ from vadose.products import PRODUCTS
 
 DERIVED = "derived"
 """The note that says how many days of what is derived are done."""
+Granules = Mapping[str, Mapping[str, object]]
+"""What is noted of each granule, by its name."""
 _OF_SPACE = {"mean": "area: mean", "majority": "area: mode"}
 
 
@@ -113,11 +116,11 @@ def _moments(day: str, values: NDArray[np.float32]) -> dict[str, list[float]]:
 def finish(store: Store, recipe: Recipe, notes: list[list[dict[str, Any]]], listings: list[Listing]) -> None:
     """Write what the cube says of itself, and that it is whole."""
     group = store.open()
-    rows: list[dict[str, Any]] = []
+    rows: list[dict[str, object]] = []
     simulated = False
     for source, own, listing in zip(recipe.sources, notes, listings, strict=True):
         own = [note for note in own if note]
-        attributes: dict[str, Any] = next((note["attributes"] for note in own if note["attributes"]), {})
+        attributes: dict[str, object] = next((note["attributes"] for note in own if note["attributes"]), {})
         granules = {name: granule for note in own for name, granule in note["granules"].items()}
         rows += [{"product": source.product, "granule": name, **granules[name]} for name in sorted(granules)]
         rows += [{"product": source.product, "granule": n, "superseded_by": by} for n, by in listing.superseded.items()]
@@ -150,7 +153,7 @@ def finish(store: Store, recipe: Recipe, notes: list[list[dict[str, Any]]], list
 
 
 def _describe_source(
-    group: zarr.Group, source: Source, own: list[dict[str, Any]], attributes: dict[str, Any], granules: dict[str, Any]
+    group: zarr.Group, source: Source, own: list[dict[str, Any]], attributes: dict[str, object], granules: Granules
 ) -> None:
     """Say with each variable of a source what it was made of."""
     for theirs, name in source.variables.items():
@@ -190,7 +193,7 @@ def _write_mask(store: Store, recipe: Recipe) -> None:
 
 
 def _left_out(
-    recipe: Recipe, notes: list[list[dict[str, Any]]], listings: list[Listing], rows: list[dict[str, Any]]
+    recipe: Recipe, notes: list[list[dict[str, Any]]], listings: list[Listing], rows: list[dict[str, object]]
 ) -> dict[str, str]:
     """What the cube was not made of, as JSON: granules and why, days without one, older versions, files beside."""
     listed = zip(recipe.sources, notes, listings, strict=True)
@@ -220,7 +223,7 @@ def _without_granule(recipe: Recipe, notes: list[dict[str, Any]]) -> list[str]:
     return [days[first] if stop - first == 1 else f"{days[first]}..{days[stop - 1]}" for first, stop in edges]
 
 
-def _digest(granules: dict[str, dict[str, Any]]) -> str:
+def _digest(granules: Granules) -> str:
     """One hash of the granules' names and hashes."""
     return hashlib.sha256("".join(f"{n}{granules[n]['sha256']}" for n in sorted(granules)).encode()).hexdigest()[:16]
 

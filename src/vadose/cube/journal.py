@@ -135,7 +135,7 @@ def state(path: Path) -> list[int] | None:
     return None
 
 
-def _write(file: Path, content: Any) -> None:
+def _write(file: Path, content: object) -> None:
     scratch = file.with_name(file.name + _PARTIAL)
     scratch.write_text(json.dumps(content))
     scratch.rename(file)

@@ -1,8 +1,7 @@
 """Soil moisture that a weather model forecasts, as a store: a rival to score beside our own forecasts."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -36,7 +35,7 @@ def write_rival(
     member: str | None = None,
     first: str | None = None,
     last: str | None = None,
-    made_of: dict[str, Any] | None = None,
+    made_of: Mapping[str, object] | None = None,
     progress: Callable[[str, float], None] = lambda what, share: None,
 ) -> Path:
     r"""Write the soil moisture of GEFS or GFS runs as a store of forecasts on the grid of a cube.

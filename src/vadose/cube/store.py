@@ -1,7 +1,7 @@
 """The cube on disk: a Zarr v3 store of one grid, written in blocks of days by anyone, by one build at a time."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -74,7 +74,7 @@ class Store:
         """The Zarr group of the grid."""
         return zarr.open_group(self.files, path=self.group, mode="r+", use_consolidated=False)
 
-    def create(self, recipe: dict[str, Any]) -> None:
+    def create(self, recipe: Mapping[str, object]) -> None:
         """Make the store with its coordinates; one whose making was stopped is made again."""
         self.coordinates.to_zarr(self.files, group=self.group, mode="a", zarr_format=3, consolidated=False)
         self.mark(recipe=json.dumps(recipe))
@@ -146,7 +146,12 @@ class Store:
         self._create(name, ("time", "y", "x"), (days, rows, columns), (1, rows, columns), _described(name) | rounded)
 
     def _create(
-        self, name: str, dims: tuple[str, ...], shape: tuple[int, ...], chunks: tuple[int, ...], attrs: dict[str, Any]
+        self,
+        name: str,
+        dims: tuple[str, ...],
+        shape: tuple[int, ...],
+        chunks: tuple[int, ...],
+        attrs: Mapping[str, object],
     ) -> None:
         self.open().create_array(
             name,
@@ -155,7 +160,7 @@ class Store:
             dtype="float32",
             fill_value=np.float32(np.nan),
             dimension_names=dims,
-            attributes=attrs | {"grid_mapping": "crs", "coordinates": "lat lon"},
+            attributes={**attrs, "grid_mapping": "crs", "coordinates": "lat lon"},
             compressors=BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle"),
         )
 
@@ -230,7 +235,7 @@ class Store:
         file = self.find(f"{NOTES}/{name}.json")
         return dict(json.loads(file.read_text())) if file else {}
 
-    def write_note(self, name: str, note: dict[str, Any]) -> None:
+    def write_note(self, name: str, note: Mapping[str, object]) -> None:
         """Note that a block is done; the note is whole or not there."""
         self.write_text(f"{NOTES}/{name}.json", json.dumps(note))
 
@@ -242,7 +247,7 @@ class Store:
         scratch.rename(place)
 
 
-def _described(name: str) -> dict[str, Any]:
+def _described(name: str) -> dict[str, object]:
     known = variable(name)
     return known.attributes() if known else {}
 

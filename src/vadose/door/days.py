@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import date
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -156,7 +156,7 @@ def lead_days(store: xr.Dataset, what: str = "") -> NDArray[np.int64]:
     return found
 
 
-def _whole_days(times: NDArray[Any], what: str) -> NDArray[np.datetime64]:
+def _whole_days(times: NDArray[np.datetime64], what: str) -> NDArray[np.datetime64]:
     """The days of time stamps, each there once."""
     if not np.issubdtype(times.dtype, np.datetime64):
         raise VadoseError(f"{what} is {times.dtype}; expected dates")

@@ -1,6 +1,6 @@
 """Where things lie: cells of a map by their coordinates, stations by their names; never by position."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -88,7 +88,7 @@ class Place:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "Place":
+    def from_dict(cls, values: Mapping[str, object]) -> "Place":
         """The inverse of `to_dict`."""
         known: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
         return cls(**known)

@@ -1,6 +1,6 @@
 """What a table of scores leaves out: samples, sites, days and models, each with its reason and number."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +59,10 @@ def not_issued(stores: Sequence[xr.Dataset], runs: Sequence[Run]) -> Iterator[di
             yield entry(run, NOT_ISSUED, len(every) - len(days), len(every))
 
 
-def write_left_out(rows: Rows, named: dict[str, Any], path: Path) -> None:
+def write_left_out(rows: Rows, named: Mapping[str, object], path: Path) -> None:
     """Write the table ``left_out.csv``."""
     numbers = dict.fromkeys(["lead_days", *COLUMNS[-4:]], "Int64")
-    pd.DataFrame([named | of for of in rows], columns=COLUMNS).astype(numbers).to_csv(path, index=False)
+    pd.DataFrame([{**named, **of} for of in rows], columns=COLUMNS).astype(numbers).to_csv(path, index=False)
 
 
 def told(path: Path) -> list[str]:

@@ -307,7 +307,7 @@ class _Scoring:
 
 
 def _store_of(
-    found: Sequence[OfLead], coords: dict[str, Any], pairs: NDArray[np.int64], labels: dict[str, Labels]
+    found: Sequence[OfLead], coords: dict[str, object], pairs: NDArray[np.int64], labels: dict[str, Labels]
 ) -> xr.Dataset:
     """Scores of all leads and sites, and the classes of the latter."""
     dims = ("run", "lead_days", "site", "metric")
@@ -334,6 +334,6 @@ def _references(runs: Sequence[Run]) -> dict[str, list[int | None]]:
     return found
 
 
-def _text(words: Iterable[Any]) -> NDArray[np.object_]:
+def _text(words: Iterable[object]) -> NDArray[np.object_]:
     """Words as Zarr v3 can keep them: of any length."""
     return np.array([str(word) for word in words], dtype=object)

@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from vadose.evaluation.strata import Labels
 from vadose.features.classes import NLCD_GROUPS, TEXTURE_GROUPS, texture_group, usda_texture_class
@@ -28,7 +27,7 @@ def class_order() -> dict[str, list[str]]:
     }
 
 
-def strata_of_table(table: xr.Dataset, stations: Sequence[str] | NDArray[Any]) -> dict[str, Labels]:
+def strata_of_table(table: xr.Dataset, stations: ArrayLike) -> dict[str, Labels]:
     """Classes of stations from a table of features, each kind where the table has what it needs.
 
     Kinds: ``network``; ``texture``, coarse, medium or fine of the USDA triangle, silt being what sand and clay leave;
@@ -83,7 +82,7 @@ def _textures(sand: xr.DataArray, clay: xr.DataArray) -> Labels:
     return labels
 
 
-def _binned(values: NDArray[Any], borders: Sequence[float], unit: str) -> Labels:
+def _binned(values: NDArray[np.floating], borders: Sequence[float], unit: str) -> Labels:
     """Name of the class of each value, '' where it is unknown; a border belongs to the class above it."""
     names = np.array(_class_names(borders, unit), object)
     return np.where(

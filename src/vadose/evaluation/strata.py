@@ -2,11 +2,10 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from vadose.errors import VadoseError
 from vadose.evaluation.collocate import cells_of, is_station_store
@@ -139,7 +138,7 @@ def _names(numbers: xr.DataArray) -> Labels:
     return labels
 
 
-def _spread(values: Any, shape: tuple[int, ...]) -> Labels:
+def _spread(values: ArrayLike, shape: tuple[int, ...]) -> Labels:
     """Labels along y, or of every place, at every place."""
     words = np.asarray(values).astype(object)
     if words.ndim < len(shape):

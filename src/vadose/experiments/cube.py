@@ -1,7 +1,7 @@
 """Cube files: what a cube is made of."""
 
 from datetime import UTC, date, datetime
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -38,13 +38,13 @@ class CubeConfig(Section):
 
     @field_validator("products", mode="before")
     @classmethod
-    def _named(cls, value: Any) -> Any:
+    def _named(cls, value: object) -> object:
         """Each product by its name; a list of variables keeps their names."""
         return {name: _source(name, of) for name, of in value.items()} if isinstance(value, dict) else value
 
     @field_validator("last", mode="before")
     @classmethod
-    def _today(cls, value: Any) -> Any:
+    def _today(cls, value: object) -> object:
         return datetime.now(UTC).date() if value == "today" else value
 
     @model_validator(mode="after")
@@ -54,7 +54,7 @@ class CubeConfig(Section):
         return self
 
 
-def _source(product: str, given: Any) -> Any:
+def _source(product: str, given: object) -> object:
     if not isinstance(given, dict):
         return given
     if "product" in given:

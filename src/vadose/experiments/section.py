@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_typ
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
 from vadose.door.days import Period
 from vadose.errors import VadoseError
@@ -52,7 +53,9 @@ def built_in(folder: str = "", kind: str = "") -> list[str]:
     return sorted(name for name, text in named.items() if f"\nkind: {kind}" in text)
 
 
-def check_arguments(call: Callable[..., Any], given: Mapping[str, Any], beside: Collection[str], what: str) -> None:
+def check_arguments(
+    call: Callable[..., object], given: Mapping[str, object], beside: Collection[str], what: str
+) -> None:
     """Check names and types of arguments from a file against the signature of what takes them.
 
     Raises
@@ -125,7 +128,7 @@ def load(name: str, models: Sequence[type[Config]], folder: str = "") -> Config:
 class _Loader(yaml.SafeLoader):
     """YAML whose keys stand once: of two the first would be lost without a word. Days stay text."""
 
-    def compose_mapping_node(self, anchor: Any) -> Any:
+    def compose_mapping_node(self, anchor: dict[object, yaml.Node]) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
         keys = [key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
         for number, key in enumerate(keys):
@@ -148,14 +151,14 @@ def _text(path: Path, name: str, folder: str) -> str:
     raise VadoseError(f"{name}: no such file, nor one of the built-in {built_in(folder)}")
 
 
-def _without_shared(values: Any) -> Any:
+def _without_shared(values: object) -> object:
     """Leave out the top-level keys that begin with a point: they hold YAML anchors only."""
     if not isinstance(values, dict):
         return values
     return {key: value for key, value in values.items() if not str(key).startswith(".")}
 
 
-def _told(error: Any, top: type[BaseModel]) -> str:
+def _told(error: ErrorDetails, top: type[BaseModel]) -> str:
     place = ".".join(str(part) for part in error["loc"])
     if error["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         return f"unknown key '{place}'{nearest(str(error['loc'][-1]), _keys_at(error['loc'][:-1], top))}"
@@ -167,7 +170,7 @@ def _told(error: Any, top: type[BaseModel]) -> str:
     return f"{place}: {message}" if place else message
 
 
-def _keys_at(place: tuple[Any, ...], top: type[BaseModel]) -> list[str]:
+def _keys_at(place: tuple[int | str, ...], top: type[BaseModel]) -> list[str]:
     """Keys allowed at a place of a file."""
     kind: Any = top
     for part in place:
@@ -176,7 +179,7 @@ def _keys_at(place: tuple[Any, ...], top: type[BaseModel]) -> list[str]:
     return list(_keys(kind))
 
 
-def _keys(kind: Any) -> dict[str, Any]:
+def _keys(kind: object) -> dict[str, object]:
     """Keys of a section with their types, alone or as one of several; none where it is a table of sections."""
     for one in (kind, *(get_args(kind) if get_origin(kind) in (Union, UnionType) else ())):
         if isinstance(one, type) and issubclass(one, BaseModel):

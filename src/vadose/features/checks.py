@@ -1,7 +1,6 @@
 """What formulas ask of their inputs, and how their results are named."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Hashable, Iterable
 
 import numpy as np
 import xarray as xr
@@ -15,7 +14,7 @@ def within(
 ) -> xr.DataArray:
     """The values, refused where outside the range (at once, or when computed)."""
 
-    def check(block: NDArray[Any]) -> NDArray[Any]:
+    def check(block: NDArray[np.floating]) -> NDArray[np.floating]:
         if (outside := (block < low) | (block > high)).any():
             raise VadoseError(
                 f"{name}: {int(outside.sum())} of {block.size} values lie outside {low:g} .. {high:g} (found "
@@ -45,7 +44,7 @@ def one_of(value: str, choices: Iterable[str], what: str) -> None:
         raise VadoseError(f"{what}: found {value!r}; choose from {list(choices)}")
 
 
-def named(values: xr.DataArray, name: Any, long_name: str, units: str = "1") -> xr.DataArray:
+def named(values: xr.DataArray, name: Hashable, long_name: str, units: str = "1") -> xr.DataArray:
     """Name a result, with its description and units."""
     values = values.rename(name)
     values.attrs = {"long_name": long_name, "units": units}

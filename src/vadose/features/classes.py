@@ -1,7 +1,6 @@
 """Classes of soil texture and groups of land cover."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -243,7 +242,7 @@ def _recode(
     known = np.array(sorted(table), float)
     numbers = np.array([table[code] for code in sorted(table)], np.float32)
 
-    def recode(block: NDArray[Any]) -> NDArray[np.float32]:
+    def recode(block: NDArray[np.floating]) -> NDArray[np.float32]:
         missing = np.isnan(block)
         if (strange := ~(missing | np.isin(block, known))).any():
             raise VadoseError(

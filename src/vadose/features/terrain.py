@@ -239,7 +239,7 @@ def flow_accumulation(elevation: xr.DataArray) -> xr.DataArray:
     return named(count, "flow_accumulation", "cells that drain through the cell, itself counted")
 
 
-def _by_map(function: Callable[..., Any], z: xr.DataArray, outputs: int, vectorize: bool = False) -> Any:
+def _by_map(function: Callable[..., object], z: xr.DataArray, outputs: int, vectorize: bool = False) -> Any:
     """Apply a function of maps (..., y, x) and of the distances [m] of their rows and columns, by row."""
     y, x = map(str, z.dims[-2:])
     return xr.apply_ufunc(

@@ -6,10 +6,15 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from vadose.errors import VadoseError
 
+if TYPE_CHECKING:
+    from torch import nn
+
+_Given = ParamSpec("_Given")
+_Result = TypeVar("_Result")
 PRECISIONS = ("auto", "float32", "bfloat16")
 TOLERANCE = 0.02
 """Rms of what bfloat16 may round off, in standard deviations of the result."""
@@ -75,7 +80,7 @@ class Running:
         compiling = seconds > COMPILING if self.compile is None else self.compile
         return Running(device, precision, compiling)
 
-    def prepare(self, network: Any, *methods: str, tell: Callable[[str], None] = lambda why: None) -> None:
+    def prepare(self, network: "nn.Module", *methods: str, tell: Callable[[str], None] = lambda why: None) -> None:
         """Bring a network to its device, and put methods in the place of its own that run as this says.
 
         Their first argument is moved to the device; results stay there. ``tell`` is told why a network is not compiled.
@@ -137,30 +142,32 @@ def rounds_little(method: Callable[..., Any], given: Any, device: str = "cpu") -
     return bool(apart.square().mean().sqrt() <= TOLERANCE * exact.std())
 
 
-def compiled(plain: Callable[..., Any], tell: Callable[[str], None] = lambda why: None) -> Callable[..., Any]:
+def compiled(
+    plain: Callable[_Given, _Result], tell: Callable[[str], None] = lambda why: None
+) -> Callable[_Given, _Result]:
     """A function through `torch.compile`; the plain one from the first call on that fails, which ``tell`` is told."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "vadose", "compiled")
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache))
-    chosen: Callable[..., Any] | None = None
+    chosen: Callable[_Given, _Result] | None = None
 
-    def call(*arguments: Any) -> Any:
+    def call(*arguments: _Given.args, **named: _Given.kwargs) -> _Result:
         nonlocal chosen
         if chosen is plain:
-            return plain(*arguments)
+            return plain(*arguments, **named)
         import torch
 
         try:
             chosen = chosen or torch.compile(plain)
-            return chosen(*arguments)
+            return chosen(*arguments, **named)
         except RuntimeError as error:
             # One that is not the compiler's comes again below.
             chosen = plain
             tell(f"torch.compile failed with {type(error).__name__}")
-            return plain(*arguments)
+            return plain(*arguments, **named)
 
     return call
 
 
-def work_of(network: Any, uses: float) -> float:
+def work_of(network: "nn.Module", uses: float) -> float:
     """Floating-point operations of a network each of whose weights is used so many times: twice their product."""
     return 2.0 * uses * float(sum(weights.numel() for weights in network.parameters()))

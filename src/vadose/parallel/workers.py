@@ -106,11 +106,11 @@ def on_workers(number: int = 1, scheduler: str | None = None) -> Iterator[Run]:
             yield run
 
 
-def _itself(job: Any) -> Any:
+def _itself(job: _Unit) -> _Unit:
     return job
 
 
-def _done(unit: Any, job: Callable[[Any], Any]) -> Any:
+def _done(unit: _Unit, job: Callable[[_Unit], _Found]) -> _Found:
     import dask
 
     # A worker would hand what it reads lazily to the cluster again, and wait for it.
@@ -118,7 +118,7 @@ def _done(unit: Any, job: Callable[[Any], Any]) -> Any:
         return job(unit)
 
 
-def _check_size(job: Any) -> None:
+def _check_size(job: object) -> None:
     from distributed.protocol.pickle import dumps
 
     # Large arrays are buffers, counted and not copied.

@@ -189,7 +189,7 @@ def open_netcdf(path: Path) -> Iterator[xr.Dataset]:
             yield dataset
 
 
-def simulated_mark(attributes: Any) -> str:
+def simulated_mark(attributes: object) -> str:
     """'true' when a container's attributes or tags say that its values were simulated, else 'false'."""
     value = attributes.get("simulated", "") if hasattr(attributes, "get") else ""
     text = value.decode() if isinstance(value, bytes) else str(value)

@@ -17,7 +17,6 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -174,7 +173,7 @@ def _read(paths: list[Path], bbox: BBox | None, metres: Decode, tile: Callable[[
                 for step, shifts in _EDGES.items():
                     expect_lattice(path, lattice, step, shifts)
 
-    def known(path: Path, stored: NDArray[Any], nodata: float | int | None) -> NDArray[np.float32]:
+    def known(path: Path, stored: NDArray[np.number], nodata: float | int | None) -> NDArray[np.float32]:
         values = metres(path, stored, nodata)
         strange = np.isin(values, _UNDECLARED) | (np.abs(values) > _BEYOND)
         fills.update(f"{value:g}" for value in values[strange].tolist())
@@ -223,7 +222,7 @@ def _corner(text: str) -> tuple[float, float]:
 
 
 def _srtm_metres(
-    path: Path, stored: NDArray[Any], nodata: float | int | None, notes: dict[str, str]
+    path: Path, stored: NDArray[np.number], nodata: float | int | None, notes: dict[str, str]
 ) -> NDArray[np.float32]:
     values = as_float(stored, nodata if nodata != _SRTM_ISLAND_FILL else None)
     values[stored == _SRTM_FILL] = np.nan
@@ -237,7 +236,7 @@ def _srtm_metres(
     return values
 
 
-def _3dep_metres(path: Path, stored: NDArray[Any], nodata: float | int | None) -> NDArray[np.float32]:
+def _3dep_metres(path: Path, stored: NDArray[np.number], nodata: float | int | None) -> NDArray[np.float32]:
     values = as_float(stored, nodata)
     values[stored == _3DEP_FILL] = np.nan
     return values

@@ -37,7 +37,7 @@ class Keys(dict[str, Any]):
     ``NAME:i`` asks for the number of a key that is shown as text. To be used until the next message is asked for.
     """
 
-    def __init__(self, path: Path, handle: Any) -> None:
+    def __init__(self, path: Path, handle: int) -> None:
         super().__init__()
         self._path, self._handle = path, handle
 
@@ -196,7 +196,7 @@ def north_up(
     return rows, columns, raster_coordinates("EPSG:4326", corner, (len(rows), len(columns)))
 
 
-def _values(path: Path, handle: Any, keys: Keys) -> Array:
+def _values(path: Path, handle: int, keys: Keys) -> Array:
     cells = keys["Ni"] * keys["Nj"]
     try:
         # Before memory is asked for: a few bytes may declare thousands of millions of equal values.

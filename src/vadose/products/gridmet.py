@@ -11,6 +11,7 @@ latest two months are provisional.
 """
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -315,7 +316,7 @@ def _unpacked(path: Path, part: xr.DataArray, field: Field) -> Counted:
     return within(values, field.ours, path)
 
 
-def _status(attributes: dict[str, Any], days: pd.DatetimeIndex) -> str:
+def _status(attributes: Mapping[str, object], days: pd.DatetimeIndex) -> str:
     """From which day on the file's values are provisional and early, as its slices (from 1) say."""
     marks = [attributes.get(f"last_{stage}_slice") for stage in ("permanent", "provisional")]
     if None in marks or days[0].year != days[-1].year:

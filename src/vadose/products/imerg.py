@@ -11,8 +11,8 @@ Axes are (time, lon, lat) from south to north, and the calendar is called julian
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
+import h5py
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -232,7 +232,7 @@ def is_imerg(path: Path) -> bool:
         return bool(np.abs(centres - np.floor(centres) - 0.5).max() < 0.01)
 
 
-def _precipitation(file: Any) -> tuple[Any, str]:
+def _precipitation(file: h5py.File) -> tuple[h5py.Group | None, str]:
     """The group that holds the axes, and the name of precipitation in it; None where there is none."""
     for group in (file.get("Grid"), file):
         # A name may be that of a dataset in another product.
@@ -243,7 +243,7 @@ def _precipitation(file: Any) -> tuple[Any, str]:
     return None, ""
 
 
-def _unit(path: Path, dataset: Any) -> tuple[bool, float, str]:
+def _unit(path: Path, dataset: h5py.Dataset) -> tuple[bool, float, str]:
     """Whether the values are a day's, and the factor to kg m-2 of the half hour or day."""
     units = _text(dataset.attrs.get("units", dataset.attrs.get("Units", ""))).strip()
     plain = re.sub(r"\s+", "", units.lower())
@@ -259,7 +259,7 @@ def _unit(path: Path, dataset: Any) -> tuple[bool, float, str]:
     )
 
 
-def _time(path: Path, group: Any, daily: bool) -> tuple[pd.DatetimeIndex, dict[str, str]]:
+def _time(path: Path, group: h5py.Group, daily: bool) -> tuple[pd.DatetimeIndex, dict[str, str]]:
     """Start of each half hour, or each day, by the file, held against the name if that is as published."""
     named = FILE_NAME.match(path.name)
     by_name = moment(named["day"] + named["start"], "%Y%m%d%H%M%S", path, "the time in its name") if named else None
@@ -284,7 +284,9 @@ def _time(path: Path, group: Any, daily: bool) -> tuple[pd.DatetimeIndex, dict[s
     return time, {}
 
 
-def _window(path: Path, dataset: Any, rows: slice, columns: slice, sizes: dict[str, int]) -> NDArray[np.float32]:
+def _window(
+    path: Path, dataset: h5py.Dataset, rows: slice, columns: slice, sizes: dict[str, int]
+) -> NDArray[np.float32]:
     """Values (time, lat, lon) of a window in the order of the file's rows, NaN where missing."""
     axes = [dim[0].name.rsplit("/", 1)[-1] if len(dim) else "" for dim in dataset.dims]
     # One time, cut out with a library, may have lost its axis.
@@ -326,7 +328,7 @@ def _masked(dataset: xr.Dataset, quality: str, daily: bool) -> tuple[xr.Dataset,
     return dataset, f"{quality}: at least {needed} valid half hours of the day" if needed else "all: fill masked"
 
 
-def _origin(path: Path, file: Any) -> dict[str, str | None]:
+def _origin(path: Path, file: h5py.File) -> dict[str, str | None]:
     """Run and version by the file's own header, else by its name; empty where neither says."""
     for text in _headers(file):
         if found := _ORIGIN.search(text):
@@ -335,13 +337,13 @@ def _origin(path: Path, file: Any) -> dict[str, str | None]:
     return {key: named[key] for key in ("run", "version")} if named else {}
 
 
-def _headers(file: Any) -> list[str]:
+def _headers(file: h5py.File) -> list[str]:
     """The file's own headers; OPeNDAP puts a word before their names."""
     names = ("FileHeader", "InputPointer", "HDF5_GLOBAL.FileHeader", "HDF5_GLOBAL.InputPointer")
     return [_text(file.attrs.get(name, "")) for name in names]
 
 
-def _is_month(path: Path, file: Any, group: Any) -> bool:
+def _is_month(path: Path, file: h5py.File, group: h5py.Group) -> bool:
     """Whether a file holds the means of a month, in mm/hr too, by its name, header, fields or bounds of time."""
     if path.name.startswith("3B-MO") or "gaugeRelativeWeighting" in group:
         return True
@@ -354,7 +356,7 @@ def _is_month(path: Path, file: Any, group: Any) -> bool:
     return bool(units and len(bounds) == 2 and np.diff(bounds)[0] * _SECONDS[units[1]] > 2 * _SECONDS["days"])
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     value = value.item() if isinstance(value, np.ndarray) and value.size == 1 else value
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 

@@ -89,7 +89,11 @@ def inspect(path: Path, *, product: str | None = None, bbox: BBox | None = None,
     return Inspection(name, {key: text for key, text in said.items() if text}, contents)
 
 
-def _look(path: Path, read: Callable[..., Any], options: dict[str, Any]) -> tuple[list[xr.Dataset], list[str]]:
+Parts = xr.Dataset | list[xr.Dataset]
+"""What readers give: a data set, or one of each station."""
+
+
+def _look(path: Path, read: Callable[..., Parts], options: dict[str, object]) -> tuple[list[xr.Dataset], list[str]]:
     """What a reader gives, and what had to be left out for it, which is added to the options."""
     lacking: list[str] = []
     while True:
@@ -109,7 +113,7 @@ def _look(path: Path, read: Callable[..., Any], options: dict[str, Any]) -> tupl
             ) from error
 
 
-def _parts(found: Any) -> list[xr.Dataset]:
+def _parts(found: Parts) -> list[xr.Dataset]:
     """Stations come as a list, or alone."""
     return found if isinstance(found, list) else [found]
 

@@ -9,7 +9,7 @@ References: Wolfe et al. (1998), doi:10.1109/36.701082.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -274,7 +274,7 @@ def _grid(tile: Tile, name: str) -> tuple[tuple[float, float, float, float], tup
     return (left, top, (right - left) / shape[1], (top - bottom) / shape[0]), shape
 
 
-def _text(attributes: dict[str, Any], name: str) -> str:
+def _text(attributes: Mapping[str, object], name: str) -> str:
     """A text attribute, which HDF-EOS parts into NAME.0, NAME.1 ... where it is long."""
     parts = sorted(
         (key for key in attributes if re.fullmatch(rf"{name}\.\d+", key)), key=lambda k: int(k.split(".")[1])

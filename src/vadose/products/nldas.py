@@ -9,10 +9,9 @@ moisture 86, soil temperature 85), and netCDF made from GRIB names them SOILM an
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -195,7 +194,12 @@ def is_nldas_forcing(path: Path) -> bool:
 
 
 def _daily(
-    paths: Iterable[Path], read: Any, bbox: BBox | None, min_hours: int, shift: pd.Timedelta, stamps: str
+    paths: Iterable[Path],
+    read: Callable[..., xr.Dataset],
+    bbox: BBox | None,
+    min_hours: int,
+    shift: pd.Timedelta,
+    stamps: str,
 ) -> xr.Dataset:
     """Sums and means over the hours of each day; ``shift`` is taken off a stamp to find its day."""
     if not 1 <= min_hours <= 24:

@@ -6,7 +6,7 @@ form of an axis of depth, and the hour, of which the file's name and its variabl
 
 import re
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ import xarray as xr
 from vadose.errors import VadoseError
 from vadose.products.containers import BBox, container_of, open_netcdf, simulated_mark
 from vadose.products.dates import moment
-from vadose.products.grib import Array, axes, cell_of, messages, north_up, valid_time
+from vadose.products.grib import Array, Keys, axes, cell_of, messages, north_up, valid_time
 from vadose.products.ranges import within
 from vadose.products.stored import check_calendar, check_size, scale_of
 
@@ -109,7 +109,7 @@ def _from_grib(path: Path, bbox: BBox | None, fields: dict[str, Field]) -> _Foun
     return found, north[2], time, {}
 
 
-def _place(keys: dict[str, Any]) -> tuple[int, ...]:
+def _place(keys: Keys) -> tuple[int, ...]:
     """Parameter, kind of level, top and bottom of an edition-1 message; of edition 2 nothing fits."""
     if keys["edition"] != 1:
         return ()

@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -228,7 +228,7 @@ def _name(part: _Part) -> str:
 
 
 def _decode(
-    path: Path, stored: NDArray[Any], nodata: float | int | None, part: _Part, outside: Counter[str]
+    path: Path, stored: NDArray[np.number], nodata: float | int | None, part: _Part, outside: Counter[str]
 ) -> NDArray[np.float32]:
     if stored.dtype.kind != "f":
         raise VadoseError(f"{path}: found {stored.dtype} values where POLARIS has float32; was the file converted?")

@@ -190,11 +190,11 @@ def read_scan_stations(folder: Path) -> pd.DataFrame:
     if exact.exists():
         table = _station_table(exact, ",", ("Site", "Network", "Latitude", "Longitude", "Elevation_ft"))
         table = table[table["Network"] == "SCAN"]
-        parts.append(_places(exact, table["Site"], table["Latitude"], table["Longitude"], table["Elevation_ft"]))
+        parts.append(_places(exact, table[["Site", "Latitude", "Longitude", "Elevation_ft"]]))
     if listed.exists():
         table = _station_table(listed, ";", ("Name", "Lat", "Long", "Elv"))
-        numbers = table["Name"].str.extract(r"\((\d+)\)\s*$")[0]
-        parts.append(_places(listed, numbers, table["Lat"], table["Long"], table["Elv"]))
+        table["Name"] = table["Name"].str.extract(r"\((\d+)\)\s*$")[0]
+        parts.append(_places(listed, table[["Name", "Lat", "Long", "Elv"]]))
     if not parts:
         raise VadoseError(
             f"{folder}: holds neither '{exact.name}' nor '{listed.name}', which say where SCAN stations are"
@@ -213,10 +213,11 @@ def _station_table(path: Path, separator: str, needed: tuple[str, ...]) -> pd.Da
     return table
 
 
-def _places(path: Path, number: Any, lat: Any, lon: Any, feet: Any) -> pd.DataFrame:
-    places = pd.DataFrame({"lat": lat, "lon": lon, "elevation": feet}).apply(pd.to_numeric, errors="coerce")
+def _places(path: Path, table: pd.DataFrame) -> pd.DataFrame:
+    """Places of a table of numbers, latitudes, longitudes and heights [ft]."""
+    places = table.set_axis(["station", "lat", "lon", "elevation"], axis=1).set_index("station")
+    places = places.apply(pd.to_numeric, errors="coerce")
     places["elevation"] *= METRES_A_FOOT
-    places.index = pd.Index(number, name="station")
     places = places[places.index.notna() & places["lat"].notna() & places["lon"].notna()]
     for name, at in places.iterrows():
         check_place(at["lat"], at["lon"], f"{path}: station {name}")

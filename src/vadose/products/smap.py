@@ -1,7 +1,7 @@
 """What SMAP's HDF5 products share: text attributes, and where the cells of a granule or subset lie."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -23,7 +23,7 @@ Window = tuple[slice, slice]
 """Rows and columns of a file's arrays."""
 
 
-def text(attributes: Any, name: str) -> str:
+def text(attributes: Mapping[str, object], name: str) -> str:
     """An attribute of an HDF5 object as text, '' where there is none."""
     value = attributes.get(name, "")
     if isinstance(value, np.ndarray):

@@ -9,7 +9,6 @@ layer table tells. Grid: EPSG:5070, 100 m. Missing is 255 in files of 8 bits; ot
 
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -182,7 +181,7 @@ def _read(path: Path, bbox: BBox | None) -> tuple[str, xr.DataArray, str]:
     return name, field.assign_attrs(source=path.name, **counted), mark
 
 
-def _missing(path: Path, stored: NDArray[Any], nodata: float | int | None) -> NDArray[np.float32]:
+def _missing(path: Path, stored: NDArray[np.number], nodata: float | int | None) -> NDArray[np.float32]:
     if nodata is None and stored.dtype != np.uint8:
         raise VadoseError(
             f"{path}: {stored.dtype} values and no missing value declared; only that of uint8 files is known "

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from vadose.errors import VadoseError
 from vadose.parallel.memory import fits
@@ -14,7 +15,9 @@ from vadose.parallel.memory import fits
 _CALENDARS = ("", "standard", "gregorian", "proleptic_gregorian")
 
 
-def scale_of(path: Path, name: str, dtype: np.dtype[Any], attributes: Mapping[str, Any]) -> tuple[float, float]:
+def scale_of(
+    path: Path, name: str, dtype: np.dtype[np.generic], attributes: Mapping[str, ArrayLike]
+) -> tuple[float, float]:
     """Scale factor and offset of packed whole numbers; 1 and 0 of floats.
 
     Raises
@@ -40,7 +43,7 @@ def scale_of(path: Path, name: str, dtype: np.dtype[Any], attributes: Mapping[st
     return scale, offset
 
 
-def check_stored(path: Path, name: str, attributes: Mapping[str, Any], fill: float) -> None:
+def check_stored(path: Path, name: str, attributes: Mapping[str, ArrayLike], fill: float) -> None:
     """Raise if a field published without scale and with a known fill declares others: it was packed anew.
 
     Examples
@@ -56,7 +59,7 @@ def check_stored(path: Path, name: str, attributes: Mapping[str, Any], fill: flo
             )
 
 
-def check_calendar(path: Path, name: str, attributes: Mapping[str, Any]) -> None:
+def check_calendar(path: Path, name: str, attributes: Mapping[str, object]) -> None:
     """Raise if days are counted in a calendar that leaves days out or adds some."""
     if (calendar := str(attributes.get("calendar", "")).lower()) not in _CALENDARS:
         raise VadoseError(
@@ -78,7 +81,7 @@ def check_size(
         )
 
 
-def read_whole(path: Path, data: Any) -> NDArray[Any]:
+def read_whole(path: Path, data: h5py.Dataset) -> NDArray[Any]:
     """All values of an axis, or of another array that no box makes smaller; its size is asked before memory."""
     check_size(path, str(data.name).rsplit("/", 1)[-1], data.shape, "is the file as published?")
     return np.asarray(data[()])

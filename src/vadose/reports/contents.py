@@ -1,8 +1,7 @@
 """Tables and figures written into a folder, with an index of what each shows or why it is missing."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -17,7 +16,9 @@ class Absent(Exception):
     """Reason why a table or figure cannot be made."""
 
 
-def write_contents(contents: Iterable[Content], out: Path, inputs: dict[str, Any], *, simulated: bool = False) -> Path:
+def write_contents(
+    contents: Iterable[Content], out: Path, inputs: Mapping[str, object], *, simulated: bool = False
+) -> Path:
     """Write tables as CSV, figures as PNG and ``index.csv`` (file, shows, absent_because) into a folder.
 
     A folder made from the same inputs is kept.

@@ -175,10 +175,10 @@ def forecast_maps(
     return figure
 
 
-def _some(leads: NDArray[Any]) -> list[int]:
+def _some(leads: NDArray[np.integer]) -> list[int]:
     """Shortest, middle and longest lead time."""
     return list(dict.fromkeys(int(leads[k]) for k in (0, len(leads) // 2, -1)))
 
 
-def _days(lead: Any) -> str:
+def _days(lead: int) -> str:
     return f"{int(lead)} d"

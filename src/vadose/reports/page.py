@@ -359,11 +359,11 @@ def _metric_name(metric: str) -> str:
     return metric_of(metric).title.split(" [")[0]
 
 
-def _name(model: Any, scenario: Any = "all") -> str:
+def _name(model: object, scenario: object = "all") -> str:
     return escape(pretty(str(model), str(scenario)))
 
 
-def _weather(weather: Any) -> str:
+def _weather(weather: object) -> str:
     return escape(weather_name(str(weather)))
 
 

@@ -1,10 +1,11 @@
 """Predicted against observed, as counts of pairs in bins."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -57,7 +58,7 @@ def _annotate(axis: Axes, text: str, top: float) -> None:
     axis.tick_params(labelsize=7)
 
 
-def _pooled(predicted: NDArray[Any], observed: NDArray[Any]) -> str:
+def _pooled(predicted: NDArray[np.floating], observed: NDArray[np.floating]) -> str:
     """Scores of all pairs of a panel together."""
     if not len(observed):
         return "no pairs"
@@ -67,7 +68,7 @@ def _pooled(predicted: NDArray[Any], observed: NDArray[Any]) -> str:
     return f"R {pearson_r(m):.2f}\n{errors}\nn {len(observed):,}"
 
 
-def colour_bar(figure: Figure, drawn: Any, axes: Any, label: str, **options: Any) -> None:
+def colour_bar(figure: Figure, drawn: ScalarMappable, axes: Axes | Iterable[Axes], label: str, **options: Any) -> None:
     """Add a colour bar with small labels."""
     bar = figure.colorbar(drawn, ax=axes, shrink=0.85, pad=0.01, **options)
     bar.set_label(label, fontsize=8)

@@ -1,7 +1,6 @@
 """Figures of the downscaling study: series, maps and boxes of scores, importances."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -311,7 +310,7 @@ def _legend(figure: Figure, models: Sequence[str]) -> None:
     figure.legend(handles=handles, loc="outside upper center", ncols=len(models), fontsize=8, frameon=False)
 
 
-def _geographic(axis: Any, lat: NDArray[Any]) -> None:
+def _geographic(axis: Axes, lat: NDArray[np.floating]) -> None:
     axis.set_aspect(1 / np.cos(np.radians(np.nanmean(lat))))
     axis.tick_params(labelsize=7)
 

@@ -318,7 +318,7 @@ def _cells(cube: xr.Dataset, row: NDArray[np.int64], column: NDArray[np.int64]) 
 
 def _textures(
     stations: xr.Dataset, cells: Mapping[str, xr.DataArray], layer: str, depth: float
-) -> dict[str, NDArray[Any]]:
+) -> dict[str, NDArray[np.object_]]:
     """Classes of one layer from the stations' own soils and from the cells', and those used."""
     own = {name: stations[name] for name in map(str, stations.data_vars) if _SOIL.fullmatch(name)}
     at_depth = {name: soil.sel(depth=depth).reset_coords(drop=True).load() for name, soil in own.items()}
@@ -358,7 +358,7 @@ def _texture(soils: Mapping[str, xr.DataArray], suffix: str, size: int) -> xr.Da
     return usda_texture_class(sand, (1 - sand - clay).clip(min=0) if silt is None else silt, clay)
 
 
-def _neighbours(names: NDArray[Any], row: NDArray[np.int64], column: NDArray[np.int64]) -> dict[str, Any]:
+def _neighbours(names: NDArray[np.object_], row: NDArray[np.int64], column: NDArray[np.int64]) -> dict[str, Any]:
     """Stations in the cell of each, itself counted, and the names of the others."""
     in_cell: dict[tuple[int, int], list[str]] = {}
     places = list(zip(row.tolist(), column.tolist(), strict=True))
@@ -386,7 +386,7 @@ def _layers(table: pd.DataFrame) -> list[str]:
     return [name.removeprefix("days_") for name in table.columns if name.startswith("days_")]
 
 
-def _text(values: xr.DataArray) -> NDArray[Any]:
+def _text(values: xr.DataArray) -> NDArray[np.object_]:
     return np.array([str(value) for value in values.values], object)
 
 
@@ -395,7 +395,7 @@ def _whole(values: NDArray[Any]) -> Any:
     return pd.array(values, dtype="Int64")
 
 
-def _names(numbers: xr.DataArray, names: Iterable[str]) -> NDArray[Any]:
+def _names(numbers: xr.DataArray, names: Iterable[str]) -> NDArray[np.object_]:
     """Names of classes numbered from 1; None where NaN."""
     of = (None, *names)
     return np.array([of[int(number)] for number in numbers.fillna(0).values], object)

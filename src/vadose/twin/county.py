@@ -1,7 +1,7 @@
 """A simulated county at 100 m: its true moisture, what maps are made from, and stations in and around it."""
 
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -123,7 +123,7 @@ def build_county(
             f"simulated county: days {first} .. {last}, mapped {mapped}, {cells[0]} x {cells[1]} pixels; give a last "
             "day not before the first, mapped days among them, and at least 2 x 2 pixels"
         )
-    inputs: dict[str, Any] = {
+    inputs: Mapping[str, object] = {
         "first": first,
         "last": last,
         "mapped": [f"{day:%Y-%m-%d}" for day in (maps[0], maps[-1])],
@@ -197,7 +197,7 @@ def _drawn(
 
 
 def _kept(
-    pieces: Pieces, of_county: xr.Dataset, path: Path, maps: pd.DatetimeIndex, inputs: dict[str, Any]
+    pieces: Pieces, of_county: xr.Dataset, path: Path, maps: pd.DatetimeIndex, inputs: Mapping[str, object]
 ) -> Iterator[dict[str, xr.Dataset]]:
     """Write what maps are made from and scored by, piece by piece, and hand the pieces on."""
     told = {"mode": "causal", "dataset": "simulated county"} | provenance(**inputs)
@@ -246,7 +246,7 @@ def _points(row: ArrayLike, column: ArrayLike) -> dict[str, xr.DataArray]:
     return {"y": xr.DataArray(row, dims="station"), "x": xr.DataArray(column, dims="station")}
 
 
-def _write_table(path: Path, table: xr.Dataset, seed: int, inputs: dict[str, Any]) -> None:
+def _write_table(path: Path, table: xr.Dataset, seed: int, inputs: Mapping[str, object]) -> None:
     """The table, with what a sensor at 5 cm measures in place of the truth."""
     # Faults, which screening finds in real records, befall the first and the last station: copies here.
     copies = table[list(LAYERS)].isel(station=[0, *range(table.sizes["station"]), -1]).transpose("time", "station")

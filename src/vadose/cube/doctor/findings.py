@@ -290,7 +290,7 @@ def _steps(found: Survey, days: pd.DatetimeIndex) -> Iterator[Text]:
     means = (sums.total / sums["count"]).to_numpy()
     months = pd.PeriodIndex(sums.index)
 
-    def off_season(values: NDArray[Any]) -> NDArray[np.float64]:
+    def off_season(values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Anomalies from the mean of the month of the year (months, ...)."""
         table = pd.DataFrame(values)
         anomalies: NDArray[np.float64] = (table - table.groupby(months.month).transform("mean")).to_numpy()

@@ -3,10 +3,10 @@
 import io
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
@@ -91,7 +91,7 @@ def plot_diagnosis(diagnosis: Diagnosis) -> Figure:
     return figure
 
 
-def _range_bar(axis: Any, y: float, row: Any, bad: bool) -> None:
+def _range_bar(axis: Axes, y: float, row: pd.Series, bad: bool) -> None:
     """One row of its own scale: around the values, and around the valid range as far as it is near."""
     if not np.isfinite(row.lowest):
         axis.text(0, y, "no possible value", va="center", fontsize=7, color="#D55E00")
@@ -116,7 +116,7 @@ def _range_bar(axis: Any, y: float, row: Any, bad: bool) -> None:
     axis.text(1.04, y, text, va="center", fontsize=7.5, color=colour if bad else "black")
 
 
-def _valid(row: Any) -> str:
+def _valid(row: pd.Series) -> str:
     return f"{_short(row.valid_low)} … {_short(row.valid_high)}" if np.isfinite(row.valid_high) else ""
 
 

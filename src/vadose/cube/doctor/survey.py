@@ -159,7 +159,7 @@ def _proper(values: Floats) -> Floats:
     return np.sort(values[np.isfinite(values) & ~fill])
 
 
-def months_of(days: pd.DatetimeIndex, values: NDArray[Any]) -> "pd.Series[Any]":
+def months_of(days: pd.DatetimeIndex, values: NDArray[np.number]) -> "pd.Series[Any]":
     """Sums over the months of what is given by day."""
     return pd.Series(values).groupby(days.to_period("M")).sum()
 

@@ -1,7 +1,7 @@
 """Downscaling at stations: every model in every scenario, scored on identical station-days."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -249,7 +249,7 @@ def _run(
     scenario: str,
     fold: Fold,
     folder: Path,
-    inputs: dict[str, Any],
+    inputs: Mapping[str, object],
     progress: Progress,
 ) -> None:
     """Fit a run in a fold and keep its estimates of the station-days tested."""

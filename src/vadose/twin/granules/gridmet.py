@@ -178,7 +178,7 @@ def _append_days(path: Path, axis: Any, days: pd.DatetimeIndex) -> slice:
     return place
 
 
-def _lay_out(file: Any, short: str, packed: bool, order: tuple[str, ...]) -> None:
+def _lay_out(file: netCDF4.Dataset, short: str, packed: bool, order: tuple[str, ...]) -> None:
     """Dimensions, axes, the empty variable and attributes of a new file."""
     internal, units, description, scale, offset, _ = VARIABLES[short]
     for name, size in (("lon", len(LON)), ("lat", len(LAT)), ("day", None), ("crs", 1)):

@@ -191,7 +191,7 @@ def _write_day(
     return path
 
 
-def _axes(group: Any, time: Array, bounds: Array, units: str) -> None:
+def _axes(group: h5py.Group, time: Array, bounds: Array, units: str) -> None:
     """Axes and their bounds, as scales that netCDF takes for its dimensions."""
     for name, values, unit, standard in (
         ("time", time, units, "time"),
@@ -215,12 +215,17 @@ def _axes(group: Any, time: Array, bounds: Array, units: str) -> None:
     group["time_bnds"].attrs["units"] = np.bytes_(units)
 
 
-def _packing(values: NDArray[Any]) -> dict[str, Any]:
+def _packing(values: NDArray[np.number]) -> dict[str, Any]:
     return {"compression": 4, "shuffle": True} if len(values) > 2 else {}
 
 
 def _field(
-    group: Any, name: str, dtype: Any, units: str, window: _Window | None = None, values: Array | None = None
+    group: h5py.Group,
+    name: str,
+    dtype: type[np.number],
+    units: str,
+    window: _Window | None = None,
+    values: Array | None = None,
 ) -> None:
     """A variable of the whole globe, of which only the chunks under the window take room."""
     fill = FILL if dtype is np.float32 else INTEGER_FILL

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xarray as xr
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from vadose.twin.granules.hdf_eos import (
     CELLS_1KM,
@@ -125,7 +125,7 @@ def write_mcd12q1(truth: xr.Dataset, folder: Path) -> list[Path]:
     return paths
 
 
-def _packed(values: xr.DataArray | NDArray[Any], scale: float, dtype: str, fill: int) -> NDArray[Any]:
+def _packed(values: ArrayLike, scale: float, dtype: str, fill: int) -> NDArray[Any]:
     """Stored numbers of values in units, fill where not a number."""
     numbers = np.asarray(values, float) * scale
     return np.where(np.isfinite(numbers), np.rint(numbers), fill).astype(dtype)
@@ -270,7 +270,9 @@ def _temperature(today: xr.Dataset, tile: Tile, satellite: str) -> dict[str, Fie
     return fields
 
 
-def _half_a_day(half: str, hour: float, kelvin: NDArray[Any], flags: NDArray[Any], observed: Tile) -> dict[str, Field]:
+def _half_a_day(
+    half: str, hour: float, kelvin: NDArray[np.integer], flags: NDArray[np.integer], observed: Tile
+) -> dict[str, Field]:
     """What is told by day or by night."""
     grid, daytime = LST_GRID, f"{half.lower()}time"
     return {

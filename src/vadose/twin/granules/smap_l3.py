@@ -24,7 +24,7 @@ FRACTION = ("valid_min", 0.0), ("valid_max", 1.0)
 MOISTURE = ("units", "cm**3/cm**3"), ("valid_min", np.float32(0.02)), ("valid_max", np.float32(0.5))
 KELVIN = ("units", "Kelvin"), ("valid_min", 0.0), ("valid_max", 330.0)
 WIDE = ("valid_min", -999999.875), ("valid_max", 999999.875)
-FLOATS: dict[str, tuple[tuple[str, Any], ...]] = {
+FLOATS: dict[str, tuple[tuple[str, object], ...]] = {
     **{f"soil_moisture{a}": MOISTURE for a in ("", "_dca", "_scah", "_scav")},
     "soil_moisture_error": (("units", "cm**3/cm**3"), ("valid_min", 0.0), ("valid_max", np.float32(0.2))),
     **{f"tb_{name}": KELVIN for name in ("h_corrected", "v_corrected", "h_uncorrected", "v_uncorrected")},
@@ -156,7 +156,9 @@ def window_of(truth: xr.Dataset, whole: Grid) -> tuple[slice, slice]:
 Fields = dict[str, NDArray[Any]]
 
 
-def _overpass(day: xr.Dataset, lat: NDArray[Any], lon: NDArray[Any], name: str) -> tuple[Fields, Fields, NDArray[Any]]:
+def _overpass(
+    day: xr.Dataset, lat: NDArray[np.floating], lon: NDArray[np.floating], name: str
+) -> tuple[Fields, Fields, NDArray[Any]]:
     """Values and flags of one overpass on the window, and which cells it saw."""
 
     def truth(variable: str) -> NDArray[Any]:
@@ -210,9 +212,9 @@ def _fill(
     window: tuple[slice, slice],
     values: Fields,
     flags: Fields,
-    seen: NDArray[Any],
+    seen: NDArray[np.bool_],
     time: pd.Timestamp,
-    lon: NDArray[Any],
+    lon: NDArray[np.floating],
 ) -> None:
     rows, columns = window
     suffix = SUFFIXES[name]
@@ -240,7 +242,7 @@ def _array(
     group: h5py.Group,
     name: str,
     shape: tuple[int, int],
-    attributes: tuple[tuple[str, Any], ...] = (),
+    attributes: tuple[tuple[str, object], ...] = (),
     dtype: Any = np.float32,
     unseen: float = -9999.0,
 ) -> h5py.Dataset:

@@ -3,7 +3,6 @@
 import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import h5py
 import numpy as np
@@ -203,7 +202,7 @@ def _write_empty(path: Path, whole: Grid, version: str) -> None:
             field.attrs["grid_mapping"] = np.bytes_("/EASE2_global_projection")
 
 
-def _array(group: h5py.Group, name: str, data: Any, fill: Any) -> h5py.Dataset:
+def _array(group: h5py.Group, name: str, data: NDArray[np.number] | tuple[int, ...], fill: np.generic) -> h5py.Dataset:
     """A compressed array of the values given, or of a shape, whose pieces stay unwritten until they are set."""
     given = {"shape": data} if isinstance(data, tuple) else {"data": data}
     array = group.create_dataset(

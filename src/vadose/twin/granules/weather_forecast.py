@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import eccodes
 import numpy as np
@@ -171,7 +171,14 @@ def _sun(lon: Array) -> Array:
 
 
 def _write(
-    stream: Any, values: Array, keys: dict[str, Any], lat: Array, lon: Array, run: pd.Timestamp, model: str, member: int
+    stream: BinaryIO,
+    values: Array,
+    keys: dict[str, Any],
+    lat: Array,
+    lon: Array,
+    run: pd.Timestamp,
+    model: str,
+    member: int,
 ) -> None:
     over_time, ensemble = "stepRange" in keys, model == "gefs"
     lead = int(Path(stream.name).suffix[2:])
