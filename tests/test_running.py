@@ -169,3 +169,24 @@ def map_run(small_cube: xr.Dataset, tmp_path_factory: pytest.TempPathFactory) ->
     plan = Plan("convlstm", {"filters": (4, 6)}, Period("2015-04-01", "2015-06-30"), None, how)
     samples = Samples(small_cube, channels, look_back=2, window=None)
     return train(samples, tmp_path_factory.mktemp("map_run") / "run", plan) / "final.pt"
+
+
+def test_an_experiment_is_trained_and_forecast_as_is_said_and_is_else_that_of_its_file() -> None:
+    from vadose.experiments import load_experiment
+    from vadose.experiments.downscaling import load_downscaling
+
+    said = Running("cpu", "bfloat16", compile=True)
+    forecasting, downscaling = (
+        load(name) for load, name in ((load_experiment, "conus"), (load_downscaling, "downscale-stations"))
+    )
+    for run in forecasting.run_as(said).runs.values():
+        assert (run.training.precision, run.training.compile, run.training.device) == ("bf16-mixed", True, "cpu")
+    for name, run in downscaling.run_as(said).runs.items():
+        assert (run.fitting.precision, run.fitting.compile, run.fitting.device) == ("bf16-mixed", True, "cpu")
+        assert downscaling.run_as(Running("cpu", compile=True)).runs[name].made_of() == downscaling.runs[name].made_of()
+    assert forecasting.run_as(said).running == said
+    assert forecasting.run_as(Running()) == forecasting
+
+
+def test_a_checkpoint_says_the_precision_it_was_trained_in(map_run: Path) -> None:
+    assert torch.load(map_run, weights_only=True)["precision"] == "32-true"

@@ -64,7 +64,7 @@ def stand_in(patch: pytest.MonkeyPatch) -> xr.Dataset:
     """A table whose variable ``network`` is what any network estimates."""
     table = table_of()
     estimates = table.network.values
-    patch.setattr(module, "estimate", lambda checkpoint, days, where: (np.where(where, estimates, np.nan), None))
+    patch.setattr(module, "estimate", lambda checkpoint, days, where, **_: (np.where(where, estimates, np.nan), None))
     return table
 
 

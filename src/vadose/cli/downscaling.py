@@ -134,6 +134,9 @@ def fill_station(
     causal: Annotated[
         bool, typer.Option("--causal", help="Fill gaps and screen data using earlier days only.")
     ] = False,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    compile: Compile = None,
     out: Out = Path("station"),
 ) -> None:
     """Fill gaps in a station's series and extend it to all days with weather, with prediction intervals.
@@ -149,6 +152,7 @@ def fill_station(
     from vadose.samples.station_days import StationDays
     from vadose.training.station_days import DownscalingNetwork, fit, load
 
+    running = Running(device, precision, compile)
     days = open_store(table).load()
     made_of: dict[str, object] = {"table": identity(table)}
     with progress_bars() as tell:
@@ -159,7 +163,7 @@ def fill_station(
             chosen = load_downscaling(experiment)
             if run not in chosen.runs or chosen.runs[run].model == "trees":
                 raise VadoseError(f"--run {run}: expected a network of {experiment}, which has {list(chosen.runs)}")
-            how = chosen.runs[run]
+            how = chosen.run_as(running).runs[run]
             made_of["run"] = how.made_of()
 
             def network(training: Any) -> Any:
@@ -175,6 +179,7 @@ def fill_station(
             learnt_until=learnt_until and day_of(learnt_until, "--learnt-until"),
             level=level,
             mode="causal" if causal else "smoothed",
+            running=running,
             made_of=made_of,
         )
     say(str(out))

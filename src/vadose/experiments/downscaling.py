@@ -10,6 +10,7 @@ from vadose.experiments.forecasting import Experiment, load_experiment
 from vadose.experiments.section import ExperimentFile, Section, check_arguments, check_model, load, nearest
 from vadose.models import MODELS, downscaler_names
 from vadose.models.mmnet import Features
+from vadose.parallel.running import Running
 from vadose.training.station_days import Fitting
 from vadose.training.trees import fit_trees
 
@@ -42,8 +43,12 @@ class DownscalingRun(Section):
         return Features((*self.snapshot, *more), self.series, self.days, self.ends)
 
     def made_of(self) -> dict[str, Any]:
-        """What its estimates depend on: not on whether the network was compiled."""
-        return self.model_dump(mode="json", exclude={"fitting": {"compile"}})
+        """What its estimates depend on: not on whether the network was compiled, or where."""
+        return self.model_dump(mode="json", exclude={"fitting": {"compile", "device"}})
+
+    def run_as(self, running: Running) -> "DownscalingRun":
+        """The same trained as is said, see `vadose.training.loop.Descent.run_as`."""
+        return self.model_copy(update={"fitting": self.fitting.run_as(running)})
 
     @model_validator(mode="after")
     def _known(self) -> "DownscalingRun":

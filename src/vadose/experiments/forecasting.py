@@ -12,6 +12,7 @@ from vadose.door.days import Period
 from vadose.experiments.section import Days, ExperimentFile, Section, check_arguments, check_model, load, nearest
 from vadose.models import MODELS, forecaster_names
 from vadose.models.inputs import Channels
+from vadose.parallel.running import Running
 from vadose.training.forecasters import Optimisation
 
 QUICK_DAYS, QUICK_PAIRS = 30, 5
@@ -83,6 +84,10 @@ class RunConfig(Section):
     only: tuple[str, ...] | None = None
     training: Optimisation = Optimisation()
     refit: bool = True
+
+    def run_as(self, running: Running) -> "RunConfig":
+        """The same trained as is said, see `vadose.training.loop.Descent.run_as`."""
+        return self.model_copy(update={"training": self.training.run_as(running)})
 
     def channels(self, layer: LayerConfig, above: Sequence[str] = ()) -> Channels:
         """Predictors and lead times as models take them, of a layer below those of ``above``."""

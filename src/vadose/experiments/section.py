@@ -8,16 +8,17 @@ from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Self, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from vadose.door.days import Period
 from vadose.errors import VadoseError
 from vadose.models import MODELS
 from vadose.models.contract import Forecaster, lacking
+from vadose.parallel.running import Running
 
 
 class Section(BaseModel):
@@ -34,6 +35,19 @@ class ExperimentFile(Section):
     """
 
     replicates: float | None = Field(None, exclude=True)
+    _running: Running = PrivateAttr(default=Running())
+
+    @property
+    def running(self) -> Running:
+        """How networks forecast; how they are trained stands in the runs."""
+        return self._running
+
+    def run_as(self, running: Running) -> Self:
+        """The same with networks trained and forecasting as is said; what is left open in training is the file's."""
+        runs = {name: run.run_as(running) for name, run in self.runs.items()}  # type: ignore[attr-defined]
+        found = self.model_copy(update={"runs": runs})
+        found._running = running
+        return found
 
 
 def _in_order(period: Period) -> Period:

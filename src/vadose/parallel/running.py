@@ -71,7 +71,7 @@ class Running:
         agrees
             Whether bfloat16 may be taken, such as `rounds_little`; asked only where all else speaks for it.
         """
-        device = self._device()
+        device = self.where()
         kind = device.partition(":")[0]
         seconds = work / rate(kind)
         precision = self.precision
@@ -83,7 +83,7 @@ class Running:
     def prepare(self, network: "nn.Module", *methods: str, tell: Callable[[str], None] = lambda why: None) -> None:
         """Bring a network to its device, and put methods in the place of its own that run as this says.
 
-        Their first argument is moved to the device; results stay there. ``tell`` is told why a network is not compiled.
+        What they are given is moved to the device; results stay there. ``tell`` is told why a network is not compiled.
         """
         network.to(self.device)
         for method in methods:
@@ -93,14 +93,16 @@ class Running:
     def _running(self, method: Callable[..., Any]) -> Callable[..., Any]:
         import torch
 
-        def run(given: Any, *rest: Any) -> Any:
+        def run(*given: Any) -> Any:
+            there = (part.to(self.device) if hasattr(part, "to") else part for part in given)
             kind, rounded = self.device.partition(":")[0], self.precision == "bfloat16"
             with torch.autocast(kind, torch.bfloat16) if rounded else nullcontext():
-                return method(given.to(self.device), *rest)
+                return method(*there)
 
         return run
 
-    def _device(self) -> str:
+    def where(self) -> str:
+        """The device, looked for."""
         import torch
 
         if self.device == "auto":

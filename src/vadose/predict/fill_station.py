@@ -14,9 +14,10 @@ from vadose.artefact import is_current, note_inputs, provenance, writing
 from vadose.errors import VadoseError
 from vadose.gapfill import ClimatologyAR1, Mode, Series, series_of
 from vadose.models.mmnet import Features
+from vadose.parallel.running import Running
 from vadose.predict.calibration import fit_calibration, interval
 from vadose.samples.station_days import StationDays
-from vadose.training.station_days import estimate
+from vadose.training.station_days import EXACT, estimate
 from vadose.variables import describe
 
 Array = NDArray[np.floating]
@@ -46,6 +47,7 @@ def fill_station(
     mode: Mode = "smoothed",
     share: float = 0.25,
     seed: int = 0,
+    running: Running = EXACT,
     made_of: Mapping[str, Any] | None = None,
 ) -> Path:
     r"""Complete a station's series and extend it over all days of a table, with intervals.
@@ -82,6 +84,8 @@ def fill_station(
         ``soil_moisture_causal``, which no later day has screened.
     share
         Of the observations to withhold.
+    running
+        Where the network estimates, in which precision and whether compiled: in float32 when not said.
     made_of
         What the table and the network were made from, for the provenance.
 
@@ -110,6 +114,7 @@ def fill_station(
         "mode": mode,
         "share": share,
         "seed": seed,
+        "precision": running.precision,
     }
     if made_of and is_current(out, **inputs):
         return out
@@ -134,9 +139,10 @@ def fill_station(
     training[here] &= gaps < 0
     checkpoint = network(training) if callable(network) else network
     days = StationDays(table, Features.from_dict(checkpoint["inputs"]), training)
-    predicted = _estimated(checkpoint, days, here)
+    predicted = _estimated(checkpoint, days, here, running)
     series, told = _joined(days.observed[here].astype(float), predicted, gaps, days.days, level, mode, station)
     told["network_learnt"] = learnt
+    told["precision"] = "bfloat16" if running.precision == "bfloat16" else "float32"
     dataset = _dataset(table, here, series, level, told | provenance(**inputs))
     with writing(out) as scratch:
         scratch.mkdir()
@@ -210,7 +216,7 @@ def _withheld_gaps(observed: Mask, may: Mask, share: float, seed: int, level: fl
     return gaps
 
 
-def _estimated(checkpoint: dict[str, Any], days: StationDays, here: int) -> Array:
+def _estimated(checkpoint: dict[str, Any], days: StationDays, here: int, running: Running) -> Array:
     """What the network estimates of a station (time,), NaN where it is told too little of the weather."""
     span = min(RECENT, days.features.days)
     known = np.isfinite(days.series[here, : days.before + days.shape[1] - days.features.ends]).mean(axis=1)
@@ -218,7 +224,7 @@ def _estimated(checkpoint: dict[str, Any], days: StationDays, here: int) -> Arra
     told = (total[span:] - total[:-span])[-days.shape[1] :] / span
     where = np.zeros(days.shape, bool)
     where[here] = True
-    return np.where(told >= KNOWN, estimate(checkpoint, days, where)[0][here], np.nan)
+    return np.where(told >= KNOWN, estimate(checkpoint, days, where, running=running)[0][here], np.nan)
 
 
 def _joined(

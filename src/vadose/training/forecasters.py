@@ -216,8 +216,9 @@ def train(
         "refit": bool(refit and plan.validation),
     }
     inputs |= made_of or {}
-    del inputs["optimisation"]["compile"]
-    fabric = launched(plan.optimisation.precision)
+    for of_the_machine in ("compile", "device"):
+        del inputs["optimisation"][of_the_machine]
+    fabric = launched(plan.optimisation.precision, plan.optimisation.device)
     if fabric.broadcast(is_current(out, **inputs)):
         return out
     first, by_steps = fabric.is_global_zero, MODELS[plan.model].learns == "steps"
@@ -284,6 +285,8 @@ def _write(out: Path, selected: _Fitted, final: _Fitted, attributes: dict[str, s
         "attributes": {"model": plan.model, "weather": samples.channels.weather, "observed": samples.observed}
         | attributes,
     }
+    if MODELS[plan.model].learns == "steps":
+        common["precision"] = plan.optimisation.precision
     learnt = {"training": samples.within(plan.training)}
     with writing(out) as scratch:
         scratch.mkdir()

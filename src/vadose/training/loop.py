@@ -8,10 +8,10 @@ import copy
 import csv
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, NamedTuple, Self, TypeVar
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from vadose.artefact.checkpoint import load, save
 from vadose.errors import VadoseError
 from vadose.models import MODELS
 from vadose.parallel.progress import Progress, silent
+from vadose.parallel.running import Running, compiled
 from vadose.training.processes import JoinedNetwork, join_batch_norms, launched
 
 Log = list[dict[str, Any]]
@@ -58,6 +59,8 @@ class Descent:
     compile
         Whether networks go through `torch.compile`; where that fails, for want of a C++ compiler say, training
         says so and goes on without. Of the same inputs as without it: a run is not made anew for it.
+    device
+        ``'auto'`` (a GPU where there is one), ``'cpu'``, ``'cuda'``; as ``compile``, no reason to make a run anew.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -72,6 +75,20 @@ class Descent:
     seeds: Annotated[tuple[int, ...], MinLen(1)] = (0,)
     form: str = ""
     compile: bool = False
+    device: str = "auto"
+
+    def run_as(self, running: Running) -> Self:
+        """The same where, in which precision and compiled as is said; what is left open stays as it is.
+
+        Examples
+        --------
+        >>> Descent().run_as(Running(precision="bfloat16")).precision
+        'bf16-mixed'
+        """
+        precision = {"auto": self.precision, "float32": "32-true", "bfloat16": "bf16-mixed"}[running.precision]
+        compile = self.compile if running.compile is None else running.compile
+        device = self.device if running.device == "auto" else running.where()
+        return replace(self, precision=precision, compile=compile, device=device)
 
     @property
     def decoupled(self) -> bool:
@@ -176,7 +193,7 @@ def fit(task: Task[Any], *, resume: Path | None = None, progress: Progress = sil
         When the loss stops being a number.
     """
     network, how, label = task.network, task.how, task.label
-    fabric = launched(how.precision)
+    fabric = launched(how.precision, how.device)
     if fabric.world_size > 1:
         join_batch_norms(network)
     network.fit_normalisation(task.statistics())
@@ -187,7 +204,8 @@ def fit(task: Task[Any], *, resume: Path | None = None, progress: Progress = sil
     if task.method != "forward":
         shadow.mark_forward_method(task.method)
     if how.compile:
-        _compile(network, task.method, lambda why: progress(f"{label} goes on uncompiled, {why}", 1.0))
+        plain = getattr(network, task.method)
+        setattr(network, task.method, compiled(plain, lambda why: progress(f"{label} goes on uncompiled, {why}", 1.0)))
     predict = JoinedNetwork(fabric, shadow)
     kept = _Kept(copy.deepcopy(network.state_dict()))
     parts: dict[str, Any] = {"network": network, "optimiser": optimiser, "schedule": schedule}
@@ -272,24 +290,3 @@ def _descend(task: Task[Any], predict: JoinedNetwork, optimiser: Any, epoch: Epo
     if not steps:
         raise VadoseError(f"{task.label}: no batch has two samples to learn from; give more observations")
     return {name: float(torch.stack([step[name] for step in steps]).mean()) for name in steps[0]}
-
-
-def _compile(network: nn.Module, method: str, tell: Callable[[str], None]) -> None:
-    """Put a compiled method in the place of a network's own; the plain one from the first call on that fails."""
-    plain: Callable[..., Any] = getattr(network, method)
-    chosen: Callable[..., Any] | None = None
-
-    def call(*arguments: Any) -> Any:
-        nonlocal chosen
-        if chosen is plain:
-            return plain(*arguments)
-        try:
-            chosen = chosen or torch.compile(plain)
-            return chosen(*arguments)
-        except RuntimeError as error:
-            # One that is not the compiler's comes again below.
-            chosen = plain
-            tell(f"torch.compile failed with {type(error).__name__}")
-            return plain(*arguments)
-
-    setattr(network, method, call)

@@ -15,13 +15,15 @@ from torch import Tensor, distributed, nn
 from vadose.errors import VadoseError
 
 
-def launched(precision: str = "32-true") -> Fabric:
+def launched(precision: str = "32-true", device: str = "auto") -> Fabric:
     """Lightning Fabric on one device, or under `torchrun` with all its processes joined; may be called again.
 
     Parameters
     ----------
     precision
         As Lightning Fabric names it.
+    device
+        ``'auto'``, ``'cpu'``, ``'cuda'``, ``'cuda:1'``; under torchrun each process takes one of its kind.
 
     Raises
     ------
@@ -34,7 +36,7 @@ def launched(precision: str = "32-true") -> Fabric:
     1
     """
     if not distributed.is_torchelastic_launched():
-        return _alone(precision)
+        return _alone(precision, device)
     restarts, shared = (os.environ.get(f"TORCHELASTIC_{name}") for name in ("MAX_RESTARTS", "USE_AGENT_STORE"))
     if restarts != "0" and shared == "True":  # github.com/pytorch/pytorch/issues/135712
         raise VadoseError(
@@ -46,6 +48,7 @@ def launched(precision: str = "32-true") -> Fabric:
     # all parameters, such as those of a deviation: with a static graph that is found out in the first step.
     strategy = DDPStrategy(timeout=timedelta(days=1), static_graph=True)
     fabric = Fabric(
+        accelerator=device.partition(":")[0],
         devices=here,
         num_nodes=everywhere // here,
         strategy=strategy,
@@ -56,8 +59,9 @@ def launched(precision: str = "32-true") -> Fabric:
 
 
 @cache  # looking for devices and plugins takes a tenth of a second
-def _alone(precision: str) -> Fabric:
-    return Fabric(devices=1, precision=precision)  # type: ignore[arg-type]
+def _alone(precision: str, device: str) -> Fabric:
+    kind, _, number = device.partition(":")
+    return Fabric(accelerator=kind, devices=[int(number)] if number else 1, precision=precision)  # type: ignore[arg-type]
 
 
 def share(fabric: Fabric, batch: Tensor) -> Tensor:

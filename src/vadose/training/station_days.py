@@ -20,6 +20,7 @@ from vadose.models.domain import training_domain
 from vadose.models.mixture import leave_dropout_on, mixture
 from vadose.models.mmnet import Fine
 from vadose.parallel.progress import Progress, silent
+from vadose.parallel.running import Running, work_of
 from vadose.samples.folds import rows, station_years
 from vadose.samples.station_days import StationDays
 from vadose.training import loop
@@ -30,6 +31,7 @@ from vadose.training.processes import JoinedNetwork
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 DAYS_AT_ONCE = 1 << 15
+EXACT = Running(precision="float32", compile=False)
 
 
 @dataclass(frozen=True)
@@ -165,7 +167,7 @@ def fit(
         members.append(to_checkpoint(network.model, network.hyper, new))
     index = np.random.default_rng(0).permutation(np.argwhere(observed))[:STATISTICS]
     domain = training_domain(torch.from_numpy(days.snapshot[index[:, 0], index[:, 1]]))
-    noted = {"domain": domain, "stations": _learnt_stations(observed, table)}
+    noted = {"domain": domain, "stations": _learnt_stations(observed, table), "precision": how.precision}
     if len(members) == 1:
         return members[0] | noted, log
     return {"name": "blend", "members": members, "weights": None, "inputs": days.features.to_dict(), **noted}, log
@@ -187,9 +189,14 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def estimate(
-    checkpoint: dict[str, Any], days: StationDays, where: Mask, *, passes: int | None = None
+    checkpoint: dict[str, Any],
+    days: StationDays,
+    where: Mask,
+    *,
+    passes: int | None = None,
+    running: Running = EXACT,
 ) -> tuple[Array, Array]:
-    """Mean and deviation (station, time) of the station-days of a mask, NaN elsewhere.
+    """Mean and deviation (station, time) of the station-days of a mask, NaN elsewhere; in float32 when not said.
 
     Of a blend, and of ``passes`` with dropout on, they are those of `vadose.models.mixture.mixture`, as draws of
     one network.
@@ -198,6 +205,8 @@ def estimate(
     def each() -> Iterator[tuple[Array, Array]]:
         for member in single_models(checkpoint):
             network = from_checkpoint(member)
+            settled = running.settled(work_of(network, float(where.sum() * days.features.days)))
+            settled.prepare(network, "of_days" if network.takes == "series" else "distribution")
             for number in range(passes or 1):
                 if passes:
                     torch.manual_seed(number)
@@ -223,7 +232,7 @@ def _estimate_one(network: Any, days: StationDays, where: Mask) -> tuple[Array, 
             part = index[start : start + DAYS_AT_ONCE]
             found = network.distribution(days.fine(part))
             for target, values in zip((mean, std), found, strict=True):
-                target[part[:, 0], part[:, 1]] = values.numpy()
+                target[part[:, 0], part[:, 1]] = values.float().cpu().numpy()
         return mean, std
     stations = np.flatnonzero(where.any(axis=1))
     of_days = np.flatnonzero(where.any(axis=0))
@@ -233,5 +242,5 @@ def _estimate_one(network: Any, days: StationDays, where: Mask) -> tuple[Array, 
         part = stations[start : start + step]
         found = network.of_days(*days.sequence(part, np.full(len(part), of_days[-1]), int(length)))
         for target, values in zip((mean, std), found, strict=True):
-            target[part, of_days[0] : of_days[-1] + 1] = values.numpy()
+            target[part, of_days[0] : of_days[-1] + 1] = values.float().cpu().numpy()
     return np.where(where, mean, np.nan), np.where(where, std, np.nan)

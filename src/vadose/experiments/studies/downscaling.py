@@ -17,6 +17,7 @@ from vadose.evaluation.station_series import evaluate_series
 from vadose.experiments.downscaling import Downscaling, DownscalingRun
 from vadose.models.mixture import mixture
 from vadose.parallel.progress import Progress
+from vadose.parallel.running import Running
 from vadose.predict.calibration import coverage_table
 from vadose.predict.explain import importances
 from vadose.reports.page import build_tables_report
@@ -273,7 +274,8 @@ def _run(
         checkpoint, log = fit(days, table, fold.training, network, alignment=alignment, what=what, progress=progress)
         said = ("dataset", "mode", "simulated", "layer")
         checkpoint["attributes"] = {key: table.attrs[key] for key in said if key in table.attrs}
-        mean, std = estimate(checkpoint, days, fold.test, passes=run.dropout_passes)
+        running = Running(run.fitting.device, "float32", compile=False)
+        mean, std = estimate(checkpoint, days, fold.test, passes=run.dropout_passes, running=running)
     with writing(folder) as scratch:
         scratch.mkdir()
         np.savez_compressed(scratch / "estimates.npz", mean=mean[fold.test], std=std[fold.test])

@@ -223,6 +223,7 @@ class Pipeline:
                 of_members=members,
                 passes=experiment.runs[name].dropout_passes if name in experiment.runs else None,
                 made_of=self.made_of | ({"every": experiment.score_every} if thin else {}),
+                running=experiment.running,
                 progress=self.progress,
             )
         fabric.barrier()

@@ -1,0 +1,171 @@
+"""Commands that run the whole pipeline."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vadose.cli.downscaling import demonstrate_county, downscaling_study
+from vadose.cli.terminal import (
+    EXPERIMENTS,
+    Compile,
+    Device,
+    Out,
+    OwnModel,
+    Precision,
+    app,
+    progress_bars,
+    register_own,
+    say_done,
+    say_former_keys,
+)
+from vadose.errors import VadoseError
+from vadose.parallel.running import Running
+
+# The stages are imported where they are called: help and mistakes come at once, torch later.
+if TYPE_CHECKING:
+    from vadose.cube import Recipe
+    from vadose.experiments import Experiment
+
+
+@app.command()
+def study(
+    experiment: Annotated[
+        str,
+        typer.Argument(
+            help=EXPERIMENTS
+            + " Downscaling: downscale-stations, -ten_day, -paper, -transfer; own files need 'kind: downscaling'."
+        ),
+    ],
+    data: Annotated[Path | None, typer.Option(help="Folder of the data as published.")] = None,
+    cube: Annotated[
+        Path | None, typer.Option(help="Existing cube (downscaling: table of station-days) to use instead of --data.")
+    ] = None,
+    out: Out = Path("study"),
+    recipe: Annotated[str | None, typer.Option(help="Recipe of the cube; without one, --data is a database.")] = None,
+    stations: Annotated[Path | None, typer.Option(help="Station store to score against as well.")] = None,
+    small: Annotated[bool, typer.Option("--quick", help="A few steps of everything, to test the set-up.")] = False,
+    scenario: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--split", "--scenario", help="Downscaling: on-site, off-site, cross-region, blocked. [default: all]"
+        ),
+    ] = None,
+    model: OwnModel = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    compile: Compile = None,
+) -> None:
+    """Run the complete pipeline on a folder of data: build, train, forecast, evaluate, report. Resumes if interrupted.
+
+    --data is the hydroDL database for `conus`, the archives of the soil-water index for `india`, the folders
+    `uscrn_daily01`, `scan_daily` and `station_meta` for `stations` and `downscale-stations`, and granules if there is
+    a --recipe. Downscaling models are tested on years, stations and regions not used in training.
+
+    `forecast_paper` and `forecast_demo` run the nine models of the paper, on --cube or on granules with a recipe.
+    `forecast_beyond` changes one thing at a time; `forecast_cascade` measures the value of the cascade over seeds.
+
+    Example: `vadose study conus --data data/conusv4f1 --out study`
+    """
+    from vadose.experiments import load_cube, quick
+    from vadose.experiments.downscaling import load_study
+    from vadose.experiments.studies import study as run_study
+
+    if (data is None) == (cube is None):
+        raise VadoseError("give either --data, a folder of files as published, or --cube, an existing cube")
+    register_own(model)
+    chosen, title = load_study(experiment), f"Study {Path(experiment).stem}"
+    chosen = chosen.run_as(Running(device, precision, compile))
+    say_former_keys(chosen)
+    if chosen.kind == "downscaling":
+        downscaling_study(chosen, data, cube, out, title=title, scenarios=scenario, small=small)
+        return
+    if scenario:
+        raise VadoseError("--split is for downscaling experiments; for others edit the runs in the experiment file")
+    chosen = quick(chosen) if small else chosen
+    if data is not None:
+        _do_study(chosen, data, out, stations, load_cube(recipe) if recipe else None, title=title)
+    elif cube is not None:
+        with progress_bars() as tell:
+            page = run_study(chosen, cube, out, title=title, stations=stations, progress=tell)
+        say_done(out, page)
+
+
+@app.command()
+def demo(
+    data: Annotated[Path | None, typer.Option(help="Real database to use instead of the simulated world.")] = None,
+    nine: Annotated[
+        bool, typer.Option("--forecast", help="Run the paper's study: three layers, three scenarios.")
+    ] = False,
+    county: Annotated[
+        bool, typer.Option("--county", help="Run downscaling: a county with known soil moisture at 100 m.")
+    ] = False,
+    out: Out = Path("demo"),
+) -> None:
+    """Run the complete pipeline in minutes on a simulated world; nothing is downloaded.
+
+    Example: `vadose demo` or, on real data, `vadose demo --data data/conusv4f1`
+    """
+    # Models this small are slower on several threads; libraries read it when they are imported.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    from vadose.experiments import load_cube, load_experiment
+    from vadose.parallel.workers import cores
+    from vadose.stations.store import build_stations
+    from vadose.twin.world import MORE, build_granule_world
+
+    if county:
+        demonstrate_county(out)
+        return
+    if data is not None:
+        _do_study(load_experiment("demo_database"), data, out, None, None, title="Demonstration")
+        return
+    name = "forecast_demo" if nine else "demo"
+    world, recipe = out / "world", load_cube(name)
+    # SMAP is missing for a month of the test year, as it was in 2019 and 2022.
+    outages = {"smap_l3": [("2020-06-20", "2020-07-22")]} if nine else None
+    with progress_bars() as tell:
+        if not world.exists():
+            build_granule_world(
+                world,
+                recipe.first,
+                recipe.last,
+                bbox=recipe.bbox,
+                stations=40 if nine else 12,
+                more=MORE if nine else (),
+                outages=outages,
+                workers=cores(),
+                progress=tell,
+            )
+        folder = world / "stations"
+        scan, metadata = (folder / "scan", folder / "station_meta") if nine else (None, None)
+        build_stations(out / "stations.zarr", uscrn=folder / "uscrn", scan=scan, metadata=metadata, progress=tell)
+    _do_study(
+        load_experiment(name),
+        world / "granules",
+        out,
+        out / "stations.zarr",
+        recipe,
+        title="Demonstration on a simulated world",
+    )
+
+
+def _do_study(
+    experiment: "Experiment", data: Path, out: Path, stations: Path | None, recipe: "Recipe | None", title: str
+) -> None:
+    from vadose.cube import build_cube, build_from_granules, build_station_cube
+    from vadose.experiments.studies import study as run_study
+    from vadose.parallel.workers import cores
+    from vadose.stations.store import build_stations, folders_of
+
+    with progress_bars() as tell:
+        if recipe is None and experiment.data == "stations":
+            uscrn, scan, metadata = folders_of(data)
+            store = build_stations(out / "stations.zarr", uscrn=uscrn, scan=scan, metadata=metadata, progress=tell)
+            cube = build_station_cube(store, out / "cube.zarr", first=experiment.first_day())
+        elif recipe is None:
+            cube = build_cube(data, out / "cube.zarr", experiment.data)
+        else:
+            cube = build_from_granules(data, out / "cube.zarr", recipe, workers=cores(), progress=tell)
+        page = run_study(experiment, cube, out, title=title, stations=stations, progress=tell)
+    say_done(out, page)
