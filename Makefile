@@ -7,6 +7,8 @@ BIN := .venv/bin
 demo: .venv/ready
 	$(BIN)/vadose demo --out demo
 
+# The processes that tests start share compiled modules, also where the environment forbids writing them.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: .venv/ready lint
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 

@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -172,11 +173,14 @@ def test_the_eight_stations_go_from_the_best_to_the_worst(made: tuple[Path, pd.D
     assert list(pd.read_csv(made[0] / "tableS2.csv").station.unique()) == list(table.station.unique())
 
 
-def test_what_cannot_be_drawn_is_named_with_the_reason(predictions: dict[str, xr.Dataset], tmp_path: Path) -> None:
+def test_what_cannot_be_drawn_is_named_with_the_reason(
+    predictions: dict[str, xr.Dataset], tmp_path: Path, blank_figures: Any
+) -> None:
     bare = predictions["on-site"].sel(model=["mlp_full"]).drop_vars(["lat", "lon", "predicted_std"])
     bare["predicted"] = bare.predicted.where(bare.observed.notnull())
     folder = evaluate_series({"on-site": bare}, tmp_path / "e", min_pairs=20)
-    out = downscaling_tables(folder, {"on-site": bare}, tmp_path / "out", run="mlp_full")
+    with blank_figures():
+        out = downscaling_tables(folder, {"on-site": bare}, tmp_path / "out", run="mlp_full")
     index = pd.read_csv(out / "index.csv", keep_default_na=False).set_index("file")
     why = index.absent_because
     assert {name for name in index.index if (out / name).exists()} == {
