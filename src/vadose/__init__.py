@@ -13,9 +13,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vadose.api import build, evaluate, fetch, forecast, open, read, report, train
+    from vadose.api import build, evaluate, forecast, open, read, report, train
     from vadose.errors import VadoseError
     from vadose.evaluation import METRICS, Scores
+    from vadose.fetching import fetch
     from vadose.models import MODELS
     from vadose.parallel.running import Running
     from vadose.products import PRODUCTS

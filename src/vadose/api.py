@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, overload
 import xarray as xr
 
 from vadose.errors import VadoseError
+from vadose.fetching import fetch as fetch
 from vadose.parallel.progress import Progress, silent
 from vadose.parallel.running import Running
 
 if TYPE_CHECKING:
     from vadose.cube import Recipe
-    from vadose.download import Plan
     from vadose.evaluation import Scores
     from vadose.experiments import Experiment
 
@@ -24,53 +24,6 @@ BBox = tuple[float, float, float, float]
 Store = PathLike | xr.Dataset
 Out = PathLike | None
 Runs = list[str] | tuple[str, ...] | None
-
-
-def fetch(
-    product: "str | Plan",
-    *,
-    bbox: BBox | None = None,
-    days: Days | None = None,
-    variables: Sequence[str] | None = None,
-    out: Out = None,
-    subset: bool = False,
-    workers: int = 4,
-    verify: bool = False,
-    progress: Progress = silent,
-) -> list[Path]:
-    """Fetch a product's files for an area and a period. An interrupted download resumes.
-
-    Parameters
-    ----------
-    product
-        The data centre's name (``'SPL3SMP_E'``) or a name in `vadose.PRODUCTS`; or a plan of
-        `vadose.download.plan_fetch`, which includes the other arguments.
-    bbox
-        West, south, east, north [degree].
-    days
-        First and last day, inclusive; not needed for fixed products.
-    variables, out
-        Variables by the product's own names (default: the usual ones); output folder (default: ``data/READER``).
-    subset, workers, verify
-        Let the server subset files to the area; number of connections; check the checksums of existing files.
-
-    Returns
-    -------
-    Paths of all files, including existing ones.
-
-    Raises
-    ------
-    VadoseError
-        For an unknown product, a missing login, or an error of the server.
-    """
-    from vadose import download
-
-    first, last = days or (None, None)
-    plan = product
-    if isinstance(plan, str):
-        plan = download.plan_fetch(plan, bbox, first, last, variables, subset=subset)
-    folder = Path(out or Path("data", download.READERS.get(plan.product, plan.product)))
-    return download.fetch(plan, folder, progress, workers, verify=verify)
 
 
 def read(path: PathLike, product: str | None = None, **options: Any) -> xr.Dataset:

@@ -18,6 +18,8 @@ class Handler(BaseHTTPRequestHandler):
         self.body = b""
         self._answer()
 
+    do_HEAD = do_GET
+
     def do_POST(self) -> None:
         self.body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self._answer()
@@ -37,7 +39,8 @@ class Handler(BaseHTTPRequestHandler):
             if value is not None:
                 self.send_header(name.replace("_", "-"), str(value))
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
     def log_message(self, *_: Any) -> None:
         pass

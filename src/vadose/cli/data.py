@@ -8,17 +8,29 @@ import typer
 from rich.console import Console
 
 from vadose.cli.terminal import Cube, Out, Scheduler, app, box_of, day_of, progress_bars, say
+from vadose.errors import VadoseError
 
 
 @app.command()
 def fetch(
-    product: Annotated[str, typer.Argument(help="Product, such as SPL3SMP_E, gridmet, solus, scan.")],
-    bbox: Annotated[str | None, typer.Option(help="Area: 'west,south,east,north' in degrees.")] = None,
-    first: Annotated[str | None, typer.Option("--from", help="First day: YYYY-MM-DD.")] = None,
-    last: Annotated[str | None, typer.Option("--to", help="Last day.")] = None,
+    product: Annotated[
+        str | None, typer.Argument(help="Product, such as SPL3SMP_E, gridmet, solus, scan; none with --recipe.")
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="All products of a recipe: a YAML file or a built-in name."),
+    ] = None,
+    at: Annotated[
+        Path | None, typer.Option(help="Station store: fetch each scene once, of it the parts around the stations.")
+    ] = None,
+    bbox: Annotated[
+        str | None, typer.Option(help="Area: 'west,south,east,north' in degrees. [default: the recipe's]")
+    ] = None,
+    first: Annotated[str | None, typer.Option("--from", help="First day: YYYY-MM-DD. [default: the recipe's]")] = None,
+    last: Annotated[str | None, typer.Option("--to", help="Last day. [default: the recipe's]")] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Output folder. [default: data/READER]"),
+        typer.Option("--out", "-o", help="Output folder. [default: data/READER; of a recipe data]"),
     ] = None,
     variable: Annotated[
         list[str] | None,
@@ -31,23 +43,37 @@ def fetch(
     verify: Annotated[bool, typer.Option("--verify", help="Check the checksums of existing files.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List files and sizes without fetching.")] = False,
 ) -> None:
-    """Fetch a product's files for an area and a period. An interrupted download resumes.
+    """Fetch a product's files for an area and a period, or all a recipe needs. An interrupted download resumes.
+
+    With --recipe each product goes to the folder of its name, as `vadose build` and `vadose study` read it. --dry-run
+    then prints files, size and login by product; sizes with ~ are estimates. A product that fails does not stop the
+    others and is named at the end.
 
     Logins are read from `~/.netrc` or the environment (`EARTHDATA_TOKEN`, or `EARTHDATA_USERNAME` and
     `EARTHDATA_PASSWORD`) and are never shown.
 
-    Example: `vadose fetch gridmet --bbox=-100,38,-95,42 --from 2019-01-01 --to 2019-12-31 --variable pr`
+    Examples: `vadose fetch gridmet --bbox=-100,38,-95,42 --from 2019-01-01 --to 2019-12-31 --variable pr` ·
+    `vadose fetch --recipe conus --bbox=-101,39,-99,41 --out granules --dry-run`
     """
     from vadose import api
-    from vadose.download import READERS, plan_fetch
+    from vadose.download import READERS, RecipePlan
+    from vadose.fetching import plan as plan_of
 
-    box = box_of(bbox) if bbox else None
     begin, end = (day_of(text, option) if text else None for text, option in ((first, "--from"), (last, "--to")))
-    plan = plan_fetch(product, box, begin, end, variable, subset=subset)
-    say(plan.table() if dry_run else plan.table().splitlines()[-1])
+    box = box_of(bbox) if bbox else None
+    plan = plan_of(product, recipe=recipe, at=at, bbox=box, days=(begin, end), variables=variable, subset=subset)
+    whole = isinstance(plan, RecipePlan)
+    say(plan.table() if dry_run or whole else plan.table().splitlines()[-1])
+    if isinstance(plan, RecipePlan):
+        folder, faults = out or Path("data"), plan.faults()
+        if plan.offline():
+            typer.echo(f"warning: {plan.offline()}", err=True)
+    else:
+        folder, faults = out or Path("data") / READERS.get(plan.product, plan.product), []
+    if dry_run and faults:
+        raise VadoseError("\n".join(faults))
     if dry_run:
         return
-    folder = out or Path("data") / READERS.get(plan.product, plan.product)
     with progress_bars() as tell:
         paths = api.fetch(plan, out=folder, workers=workers, verify=verify, progress=tell)
     say(f"{folder}: {len(paths)} files")

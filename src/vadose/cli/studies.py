@@ -43,7 +43,9 @@ def study(
         Path | None, typer.Option(help="Existing cube (downscaling: table of station-days) to use instead of --data.")
     ] = None,
     out: Out = Path("study"),
-    recipe: Annotated[str | None, typer.Option(help="Recipe of the cube; without one, --data is a database.")] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="Recipe of the cube. [default: the experiment's, or none: a database]")
+    ] = None,
     stations: Annotated[Path | None, typer.Option(help="Station store to score against as well.")] = None,
     small: Annotated[bool, typer.Option("--quick", help="A few steps of everything, to test the set-up.")] = False,
     scenario: Annotated[
@@ -63,7 +65,7 @@ def study(
     `uscrn_daily01`, `scan_daily` and `station_meta` for `stations` and `downscale-stations`, and granules if there is
     a --recipe. Downscaling models are tested on years, stations and regions not used in training.
 
-    `forecast_paper` and `forecast_demo` run the nine models of the paper, on --cube or on granules with a recipe.
+    `forecast_paper` and `forecast_demo` run the nine models of the paper, on --cube or on granules of their recipe.
     `forecast_beyond` changes one thing at a time; `forecast_cascade` measures the value of the cascade over seeds.
 
     Example: `vadose study conus --data data/conusv4f1 --out study`
@@ -85,6 +87,7 @@ def study(
         raise VadoseError("--split is for downscaling experiments; for others edit the runs in the experiment file")
     chosen = quick(chosen) if small else chosen
     if data is not None:
+        recipe = recipe or chosen.recipe
         _do_study(chosen, data, out, stations, load_cube(recipe) if recipe else None, title=title)
     elif cube is not None:
         with progress_bars() as tell:

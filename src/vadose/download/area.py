@@ -46,12 +46,6 @@ def hull(boxes: Sequence[BBox]) -> BBox | None:
     return min(west), min(south), max(east), max(north)
 
 
-def grown(box: BBox, margin: float) -> BBox:
-    """The box and a margin around it [degree], no farther than the Earth reaches."""
-    west, south, east, north = box
-    return max(west - margin, -180.0), max(south - margin, -90.0), min(east + margin, 180.0), min(north + margin, 90.0)
-
-
 def touching(boxes: Iterable[BBox], area: BBox) -> tuple[BBox, ...]:
     """Those of the boxes that touch an area."""
     west, south, east, north = area

@@ -14,12 +14,12 @@ from vadose.errors import VadoseError
 from vadose.products.gridmet import FIELDS
 from vadose.products.polaris import DEPTHS as POLARIS_DEPTHS
 from vadose.products.polaris import PROPERTIES as POLARIS
+from vadose.products.solus import DEPTHS as SOLUS_DEPTHS
 from vadose.products.solus import PROPERTIES, WITHOUT_DEPTH
 
 SETTLED_AFTER = timedelta(days=60)
 # Variable -> its name inside the yearly file.
 GRIDMET = {name: field.yearly for name, field in FIELDS.items()}
-SOLUS_DEPTHS = (0, 5, 15, 30, 60, 100, 150)
 # Name of a forecast variable in wgrib2 indices, with its level.
 MESSAGES = {
     "APCP": ":APCP:surface:",

@@ -169,7 +169,8 @@ Leak = Literal["gap_filler", "blend_weights"]
 class Experiment(ExperimentFile):
     """A split of time, runs to train on it, and blends of them.
 
-    ``data`` says what the data folder holds when there is no recipe: a database, or ``stations``.
+    ``data`` says what the data folder holds when there is no recipe: a database, or ``stations``. ``recipe`` is that
+    of the cube of an experiment on granules.
     ``layers`` are named from the surface down; without any the cube's own is forecast. Networks and trees
     learn from the stations of ``learn_from`` alone where a cube is made of stations. Of a dense map every
     ``score_every``-th cell in both directions is forecast and scored: neighbours tell the same. ``rivals`` are
@@ -184,6 +185,7 @@ class Experiment(ExperimentFile):
 
     kind: Literal["forecasting"] = "forecasting"
     data: str = "conusv4f1"
+    recipe: str | None = None
     layers: dict[str, LayerConfig] = Field(default_factory=dict)
     split: SplitConfig
     runs: dict[str, RunConfig]

@@ -16,8 +16,6 @@ from pydantic_core import ErrorDetails
 
 from vadose.door.days import Period
 from vadose.errors import VadoseError
-from vadose.models import MODELS
-from vadose.models.contract import Forecaster, lacking
 from vadose.parallel.running import Running
 
 
@@ -97,6 +95,9 @@ def check_model(name: str, known: list[str]) -> None:
     ValueError
         When it is not.
     """
+    from vadose.models import MODELS
+    from vadose.models.contract import Forecaster, lacking
+
     if name not in known and (missing := lacking(MODELS.get(name, Forecaster))):
         raise ValueError(
             f"model '{name}': {getattr(MODELS[name], '__name__', MODELS[name])} lacks {', '.join(missing)}; derive it "

@@ -336,6 +336,7 @@ PRODUCT = Product(
     "1 to 2 days, provisional for some months",
     day_means=True,
     sources=("gridmet",),
+    published={field.ours: name for name, field in FIELDS.items()},
     stations=AtStations(
         {
             name: name

@@ -373,4 +373,5 @@ PRODUCT = Product(
     daily=daily_imerg,
     whole_day=re.compile("3B-DAY"),
     sources=("GPM_3IMERGDF", "GPM_3IMERGHH"),
+    published={"precipitation": "precipitation"},
 )

@@ -262,6 +262,7 @@ PRODUCT_NOAH = Product(
     version=_VERSION,
     daily=daily_nldas_noah,
     sources=("NLDAS_NOAH0125_H",),
+    published={name: field.names[0] for name, field in NOAH.items()},
     twin=Twin("nldas.write_nldas_noah", "last day"),
 )
 PRODUCT_FORCING = Product(
@@ -277,5 +278,6 @@ PRODUCT_FORCING = Product(
     days=partial(days_in_name, hours_back=1),
     daily=daily_nldas_forcing,
     sources=("NLDAS_FORA0125_H",),
+    published={name: field.names[0] for name, field in FORCING.items()},
     twin=Twin("nldas.write_nldas_forcing", "last day"),
 )

@@ -255,6 +255,7 @@ PRODUCT = Product(
     FILE_NAME,
     fixed=True,
     sources=("polaris",),
+    published={f"{ours}_{depth}cm": f"{name}_{depth}" for name, (ours, *_) in PROPERTIES.items() for depth in DEPTHS},
     stations=AtStations(
         {name: f"{name}_0_5cm" for name in ("clay_fraction", "sand_fraction", "bulk_density")}, reach=100
     ),

@@ -3,9 +3,11 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
+from vadose.products.containers import BBox
 from vadose.products.dates import Days, days_in_name
 
 _NOTHING = re.compile(r"(?!)")
@@ -53,6 +55,29 @@ class Twin:
 
 
 @dataclass(frozen=True)
+class Wanted:
+    """What is wanted of a product.
+
+    Attributes
+    ----------
+    product
+        Name in `vadose.products.PRODUCTS`.
+    variables
+        Of its reader.
+    boxes
+        West, south, east, north [degree].
+    first, last
+        Days, inclusive. Of a product with one map a year (`Product.year`) the newest map up to the first day is wanted.
+    """
+
+    product: str
+    variables: tuple[str, ...]
+    boxes: tuple[BBox, ...]
+    first: date
+    last: date
+
+
+@dataclass(frozen=True)
 class Product:
     """What is known of a product: all that the stages ask, so that a new one is told of nowhere else.
 
@@ -94,6 +119,8 @@ class Product:
         Part of a name that tells satellites apart which see a place both on a day: their mean is taken.
     sources
         Where it is fetched from, in the words of `vadose.download.SOURCES`; the first is the usual one.
+    published
+        Variable -> the source's name of it, where variables are fetched one by one.
     stations
         What stations are given of it, if anything.
     twin
@@ -117,6 +144,7 @@ class Product:
     year: re.Pattern[str] | None = None
     satellite: re.Pattern[str] = _NOTHING
     sources: tuple[str, ...] = ()
+    published: Mapping[str, str] = field(default_factory=dict)
     stations: AtStations | None = None
     twin: Twin | None = None
 

@@ -44,10 +44,11 @@ PROPERTIES = {
     "anylithicdpt": ("lithic_contact_depth", 1, 1.0),
     "resdept_all": ("restriction_depth", 1, 1.0),
 }
+DEPTHS = ("0", "5", "15", "30", "60", "100", "150")
 WITHOUT_DEPTH = ("anylithicdpt", "resdept_all")
 _SUFFIX = {"p": "", "l": "_low", "h": "_high", "rpi": "_relative_interval"}
 FILE_NAME = re.compile(
-    r"(?P<property>[a-z0-9]+(?:_all)?)_(?:(?P<depth>0|5|15|30|60|100|150)_)?cm_(?P<statistic>p|l|h|rpi)\.tif"
+    rf"(?P<property>[a-z0-9]+(?:_all)?)_(?:(?P<depth>{'|'.join(DEPTHS)})_)?cm_(?P<statistic>p|l|h|rpi)\.tif"
 )
 _BYTE_FILL = 255
 _EPSG, _STEP = 5070, 100.0
@@ -212,5 +213,10 @@ PRODUCT = Product(
     FILE_NAME,
     fixed=True,
     sources=("solus",),
+    published={
+        ours + (f"_{depth}cm" if depth else ""): name + (f"_{depth}" if depth else "")
+        for name, (ours, *_) in PROPERTIES.items()
+        for depth in (("",) if name in WITHOUT_DEPTH else DEPTHS)
+    },
     twin=Twin("soils.write_solus", "once"),
 )

@@ -143,15 +143,20 @@ def build_stations(
 def folders_of(data: Path) -> tuple[Path | None, Path | None, Path | None]:
     """Folders of USCRN files, SCAN files and their metadata in a folder of all; None for what is not there.
 
+    ``uscrn`` and ``scan`` are as `vadose.download` names them, which lays the coordinates beside the files of SCAN.
+
     Raises
     ------
     VadoseError
         When neither network is there.
     """
-    names = ("uscrn_daily01", "scan_daily", "station_meta")
-    uscrn, scan, metadata = (data / name if (data / name).is_dir() else None for name in names)
+    names = (("uscrn_daily01", "uscrn"), ("scan_daily", "scan"), ("station_meta",))
+    found = (next((data / name for name in of if (data / name).is_dir()), None) for of in names)
+    uscrn, scan, metadata = found
     if uscrn is None and scan is None:
-        raise VadoseError(f"{data}: no folder {names[0]!r} or {names[1]!r} in it; give the folder they lie in")
+        raise VadoseError(f"{data}: no folder {names[0][0]!r} or {names[1][0]!r} in it; give the folder they lie in")
+    if metadata is None and scan is not None and (scan / "station-metadata.csv").is_file():
+        metadata = scan
     return uscrn, scan, metadata
 
 
