@@ -16,6 +16,7 @@ from vadose.evaluation.metrics import (
     pearson_r,
     rmse,
     skill,
+    sums,
     ubrmse,
 )
 
@@ -24,6 +25,21 @@ def pair(seed: int, n: int = 200) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     observed = 0.25 + 0.08 * rng.normal(size=n)
     return observed + 0.02 + 0.05 * rng.normal(size=n), observed
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("shape", [(50, 3, 2), (7,), (1, 1), (0, 2), (4, 0)])
+def test_sums_in_one_pass_are_sums_of_moments(shape, dtype) -> None:
+    rng = np.random.default_rng(0)
+    o = rng.normal(0.25, 0.06, shape)
+    p = (o + rng.normal(0.01, 0.03, shape)).astype(dtype)
+    o[rng.random(shape) < 0.3], p[rng.random(shape) < 0.2] = np.nan, np.inf
+    centre = rng.random(shape[1:])
+    found, expected = sums(p, o, centre), moments(p.astype(float) - centre, o - centre).sum(axis=0)
+    np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-12)
+    p, o = np.moveaxis(p, 0, -1), np.moveaxis(o, 0, -1)
+    expected = moments(p - 0.25, o - 0.25).sum(axis=0, dtype=float)
+    np.testing.assert_allclose(sums(p, o, 0.25), expected, rtol=1e-10 if dtype == np.float64 else 1e-5, atol=1e-6)
 
 
 @given(st.integers(0, 1000))

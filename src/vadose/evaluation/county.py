@@ -29,7 +29,7 @@ from vadose.door import as_cube
 from vadose.door.values import MARGIN, checked
 from vadose.errors import VadoseError
 from vadose.evaluation import intervals
-from vadose.evaluation.metrics import METRICS, moments
+from vadose.evaluation.metrics import METRICS, sums
 from vadose.evaluation.metrics import metric as metric_of
 from vadose.evaluation.paired import row_of, shared_samples
 from vadose.evaluation.rows import Group, Row, score_sites
@@ -121,10 +121,7 @@ def _in_time(estimates: Array, actual: Array, spread: Array | None) -> Iterator[
 
 
 def _in_space(estimates: Array, actual: Array) -> Iterator[Row]:
-    # Day by day: the moments of all pixels of all days are many times the maps themselves.
-    of_days = np.array(
-        [[moments(p - 0.25, o - 0.25).sum(axis=0) for p, o in zip(of, actual, strict=True)] for of in estimates]
-    )
+    of_days = np.stack([sums(of.T, actual.T, 0.25) for of in estimates])
     for metric, function in METRICS.items():
         maps, coarse = function(of_days)
         for name, daily in (*zip(ESTIMATES, (maps, coarse), strict=True), (DIFFERENCE, maps - coarse)):
@@ -143,10 +140,10 @@ def _mean_of_days(daily: Array) -> tuple[float, float, float]:
     if not seen.any():
         return np.nan, np.nan, np.nan
     first, last = np.flatnonzero(seen)[[0, -1]]
-    sums = np.stack([np.where(seen, daily, 0.0), seen], axis=-1)[first : last + 1]
-    total, again = sums.sum(axis=0), intervals.reweigh(sums)
+    of_days = np.stack([np.where(seen, daily, 0.0), seen], axis=-1)[first : last + 1]
+    total, again = of_days.sum(axis=0), intervals.reweigh(of_days)
     mean = total[:, 0] / total[:, 1]
-    lower, upper = intervals.interval(mean, intervals.spread_of(mean, again[..., 0] / again[..., 1], len(sums)))
+    lower, upper = intervals.interval(mean, intervals.spread_of(mean, again[..., 0] / again[..., 1], len(of_days)))
     return float(mean[0]), float(lower[0]), float(upper[0])
 
 

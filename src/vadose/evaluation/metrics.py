@@ -9,6 +9,7 @@ Of forecasts that are distributions, also the mean CRPS (`gaussian_crps`) and th
 50 and 90 % intervals.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -16,6 +17,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
+
+from vadose.compiled import compiled
 
 Array = NDArray[np.floating]
 
@@ -38,6 +41,43 @@ def moments(predicted: Array, observed: Array) -> Array:
     known = np.isfinite(predicted) & np.isfinite(observed)
     p, o = np.where(known, predicted, 0.0), np.where(known, observed, 0.0)
     return np.stack([known.astype(float), p, o, p * p, o * o, p * o], axis=-1)
+
+
+def sums(predicted: Array, observed: Array, centre: Array | float = 0.0) -> Array:
+    """Sums of `moments` along the first axis in one compiled pass, a constant taken from both first: (n, ...) to
+    (..., 6).
+
+    Examples
+    --------
+    >>> sums(np.array([1.0, np.nan, 3.0]), np.array([2.0, 3.0, 3.0])).tolist()
+    [2.0, 4.0, 5.0, 10.0, 13.0, 11.0]
+    """
+    shape = observed.shape[1:]
+    flat = len(observed), math.prod(shape)
+    found = np.zeros((6, flat[1]))
+    p, o = (values.reshape(flat).astype(np.float64, copy=False) for values in (predicted, observed))
+    _add(p, o, np.broadcast_to(np.asarray(centre, np.float64), shape).ravel(), found)
+    return np.moveaxis(found.reshape(6, *shape), 0, -1)
+
+
+@compiled
+def _add(
+    predicted: NDArray[np.float64],
+    observed: NDArray[np.float64],
+    centre: NDArray[np.float64],
+    found: NDArray[np.float64],
+) -> None:
+    for t in range(len(predicted)):
+        for s in range(len(centre)):
+            p, o = predicted[t, s] - centre[s], observed[t, s] - centre[s]
+            known = np.isfinite(p) and np.isfinite(o)
+            p, o = (p if known else 0.0), (o if known else 0.0)
+            found[0, s] += known
+            found[1, s] += p
+            found[2, s] += o
+            found[3, s] += p * p
+            found[4, s] += o * o
+            found[5, s] += p * o
 
 
 def distribution_moments(predicted: Array, observed: Array, spread: Array | None) -> Array:

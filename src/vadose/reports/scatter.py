@@ -10,7 +10,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from vadose.evaluation.metrics import bias, moments, pearson_r, rmse, ubrmse
+from vadose.evaluation.metrics import bias, pearson_r, rmse, sums, ubrmse
 
 Pairs = tuple[NDArray[Any], NDArray[Any]]
 """Predicted and observed, paired [m3 m-3]."""
@@ -62,8 +62,7 @@ def _pooled(predicted: NDArray[np.floating], observed: NDArray[np.floating]) -> 
     """Scores of all pairs of a panel together."""
     if not len(observed):
         return "no pairs"
-    centre = observed.mean()
-    m = moments(predicted - centre, observed - centre).sum(axis=0)
+    m = sums(predicted, observed, observed.mean())
     errors = f"RMSE {rmse(m):.3f}\nbias {bias(m):+.3f}\nubRMSE {ubrmse(m):.3f}"
     return f"R {pearson_r(m):.2f}\n{errors}\nn {len(observed):,}"
 
