@@ -1,7 +1,7 @@
 """A forecast of one CONUS day from cube to store: seconds of reading, network and writing, and memory.
 
-    OMP_NUM_THREADS=1 python benchmarks/conus_day.py [--rows 340 --columns 700] [--days 4] [--tiles 112]
-        [--precisions float32] [--compile] [--ways windows whole tiles]
+    OMP_NUM_THREADS=1 python benchmarks/conus_day.py [--rows 340 --columns 700] [--days 4] [--tiles 65536]
+        [--precisions float32 bfloat16] [--compile] [--ways windows whole tiles]
 
 Makes a cube of random values by the house's own store (9 daily and 10 fixed predictors, those of scenario S3 of the
 paper), a checkpoint of the paper's network (filters 4 .. 256, three days) with random weights, and forecasts the last
@@ -16,8 +16,9 @@ day of the cube by `vadose.predict.forecast.forecast`, each way in a process of 
 - windows: 8 x 8 at stride 2 of a part of 72 x 72 cells; the seconds of the network are multiplied by the windows of
   the whole map over those of the part: an estimate. Reading and writing are as for the map.
 
-bf16 pays on processors with instructions for it alone. With --compile the network goes through `torch.compile`, warmed
-up before. The pipeline runs on processors; for the network alone on a GPU see full_map.py.
+bfloat16 pays on processors with instructions for it alone. With --compile the network goes through `torch.compile`,
+warmed up before; a row that says so fails where nothing was compiled. For the network alone on a
+GPU see full_map.py.
 """
 
 import argparse
@@ -40,16 +41,17 @@ import xarray as xr
 from downscaling_speed import forget
 from full_map import settle
 from paper_predictors import DAILY, FIXED
+from torch._dynamo.utils import counters
 
 import vadose.predict.apply
-import vadose.predict.members
 from vadose.artefact import provenance, remove
 from vadose.cube import open_cube
 from vadose.cube.store import Store
 from vadose.grid import ease_grid
-from vadose.models import from_checkpoint, to_checkpoint
+from vadose.models import to_checkpoint
 from vadose.models.convlstm import ConvLSTM
 from vadose.models.inputs import Channels
+from vadose.parallel.running import Running
 from vadose.predict.forecast import forecast
 from vadose.samples.windows import Samples
 from vadose.variables import variable
@@ -57,8 +59,8 @@ from vadose.variables import variable
 CHANNELS = Channels(DAILY, FIXED)
 LOOK_BACK, WINDOW, STRIDE, PART = 3, 8, 2, 72
 PARTS = {
-    "reading": [("samples.py", "__init__"), ("forecast.py", "_missing")],
-    "network": [("forecast.py", "_map"), ("forecast.py", "_windows")],
+    "reading": [("windows.py", "__init__"), ("forecast.py", "_missing")],
+    "network": [("apply.py", "_from_map"), ("apply.py", "_from_windows")],
     "writing": [("dataset.py", "to_zarr")],
 }
 
@@ -109,28 +111,30 @@ def windows(rows: int, columns: int) -> int:
     return along[0] * along[1]
 
 
-def measured(folder: Path, way: str, tile: int, precision: str, compiled: bool) -> dict[str, float]:
+def told(what: str, share: float) -> None:
+    if "uncompiled" in what:
+        raise RuntimeError(f"a row that says compiled is not: {what}")
+
+
+def measured(folder: Path, way: str, cells: int, precision: str, compiled: bool) -> dict[str, float]:
     """Forecast the last day in this process: seconds by part, and the largest memory."""
     cube = open_cube(folder / "cube.zarr")
     day = str(cube.time.values[-1])[:10]
     checkpoint = folder / ("windows.pt" if way == "windows" else "maps.pt")
-    model = from_checkpoint(torch.load(checkpoint, weights_only=True))
-    piece = tile + 2 * (model.reach(LOOK_BACK) or 0) + 1
-    vadose.predict.apply.TILE = tile if way == "tiles" else 1 << 30
-    if compiled:
-        model.compile()
-    vadose.predict.members.from_checkpoint = lambda kept: model  # one network, so that it is compiled once
+    vadose.predict.apply.PIECE = cells if way == "tiles" else 1 << 40
 
     def run(edge: int | None, name: str) -> None:
-        part = cube.isel(y=slice(edge), x=slice(edge))
-        forecast(checkpoint, part, folder / f"{name}.zarr", first=day, last=day, stride=STRIDE)
+        part, running = cube.isel(y=slice(edge), x=slice(edge)), Running(precision=precision, compile=compiled)
+        out = folder / f"{name}.zarr"
+        forecast(checkpoint, part, out, first=day, last=day, stride=STRIDE, running=running, progress=told)
 
-    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-        # What is imported or compiled late does not count; a whole map is compiled for its own shape.
-        run((None if way == "whole" else piece) if compiled else 2 * WINDOW, f"warm_{os.getpid()}")
-        forget(folder / "cube.zarr")
-        profile, clock, processor = cProfile.Profile(time.process_time), time.perf_counter(), time.process_time()
-        profile.runcall(run, PART if way == "windows" else None, name_of(way, tile, precision))
+    # What is imported or compiled late does not count; code is compiled for pieces of one size.
+    run(None if compiled else 2 * WINDOW, f"warm_{os.getpid()}")
+    if compiled and not counters["stats"]["unique_graphs"]:
+        raise RuntimeError("a row that says compiled is not: no graph was compiled")
+    forget(folder / "cube.zarr")
+    profile, clock, processor = cProfile.Profile(time.process_time), time.perf_counter(), time.process_time()
+    profile.runcall(run, PART if way == "windows" else None, name_of(way, cells, precision))
     spent = {"clock": time.perf_counter() - clock, "total": time.process_time() - processor}
     functions = pstats.Stats(profile).stats.items()  # type: ignore[attr-defined]
     for part, names in PARTS.items():
@@ -138,8 +142,8 @@ def measured(folder: Path, way: str, tile: int, precision: str, compiled: bool) 
     return spent | {"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6}
 
 
-def name_of(way: str, tile: int, precision: str) -> str:
-    return f"{way}_{tile}_{precision}"
+def name_of(way: str, cells: int, precision: str) -> str:
+    return f"{way}_{cells}_{precision}"
 
 
 def main() -> None:
@@ -147,8 +151,8 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=340)
     parser.add_argument("--columns", type=int, default=700)
     parser.add_argument("--days", type=int, default=4, help="of the cube, all of which are read")
-    parser.add_argument("--tiles", type=int, nargs="+", default=[vadose.predict.apply.TILE])
-    parser.add_argument("--precisions", nargs="+", choices=["float32", "bf16"], default=["float32"])
+    parser.add_argument("--tiles", type=int, nargs="+", default=[vadose.predict.apply.PIECE], help="cells of a piece")
+    parser.add_argument("--precisions", nargs="+", choices=["float32", "bfloat16"], default=["float32"])
     parser.add_argument("--compile", action="store_true", help="compiled too (wants a C++ compiler)")
     parser.add_argument(
         "--ways", nargs="+", choices=["whole", "tiles", "windows"], default=["whole", "tiles", "windows"]
@@ -194,7 +198,7 @@ def main() -> None:
                 f"{value:.1f}" for value in (*(spent[part] for part in PARTS), rest, spent["total"], spent["clock"])
             ]
             print(
-                f"| {'whole map' if way == 'whole' else f'tiles of {tile}'} | {told} | {' | '.join(seconds)} | "
+                f"| {'whole map' if way == 'whole' else f'pieces of {tile} cells'} | {told} | {' | '.join(seconds)} | "
                 f"{spent['peak']:.1f} | {apart:.1e} |",
                 flush=True,
             )

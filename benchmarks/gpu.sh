@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every figure of a GPU in one call of under ten minutes: training of both networks, forecasts of CONUS, 100 m maps.
+# Every figure of a GPU in one call of under ten minutes: training of both networks, forecasts of CONUS (network, and cube to store), 100 m maps.
 # Prints Markdown tables.
 #
 #   bash benchmarks/gpu.sh > gpu.md
@@ -20,5 +20,6 @@ run() {
 run benchmarks/convlstm_training.py --device cuda --batch 32 --steps 20 --compile
 run benchmarks/convlstm_training.py --device cuda --batch 1024 --steps 10 --compile
 run benchmarks/full_map.py --device cuda --conus --tile 512 --ways whole tiles --steps 3
+run benchmarks/conus_day.py --ways tiles --precisions float32 bfloat16
 run benchmarks/downscaling_speed.py --device cuda --edge 2048 --compile
 run benchmarks/mmnet_training.py --steps 100
