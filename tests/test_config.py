@@ -182,7 +182,9 @@ def test_every_built_in_cube_is_valid(name: str) -> None:
     recipe = load_cube(name)
     recipe.check()
     check_filling(recipe)
-    assert recipe.training is not None
+    if recipe.training is None:
+        assert not recipe.filling
+        return
     assert recipe.days[0] <= pd.Timestamp(recipe.training[0]) < pd.Timestamp(recipe.training[1]) <= recipe.days[-1]
 
 

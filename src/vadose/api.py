@@ -83,6 +83,8 @@ def build(
     *,
     out: Out = None,
     at: PathLike | None = None,
+    bbox: BBox | None = None,
+    days: tuple[str | None, str | None] = (None, None),
     product: str | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
@@ -102,6 +104,8 @@ def build(
         Output store. Default: ``cube.zarr``; with ``at``: ``at_stations.zarr``.
     at
         Station store: build a table at its stations, for the days of the recipe, instead of a cube.
+    bbox, days
+        Area (west, south, east, north [degree]), and first and last day, instead of those of the recipe.
     product
         Without a recipe: database in the folder (default: recognised).
     workers, scheduler
@@ -118,6 +122,10 @@ def build(
     from vadose.parallel.workers import cores
 
     chosen = load_cube(str(recipe)) if isinstance(recipe, str | os.PathLike) else recipe
+    if chosen is not None:
+        chosen = chosen.of(bbox, days)
+    elif bbox or any(days):
+        raise VadoseError("an area or days are those of a recipe; name one, or build the whole database")
     store = Path(out or ("cube.zarr" if at is None else "at_stations.zarr"))
     if at is not None:
         if chosen is None:

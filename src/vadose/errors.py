@@ -13,6 +13,11 @@ class OutsideError(VadoseError):
     """A file that lies outside the area asked for: an error for one file, no matter among many tiles."""
 
 
+def nothing_here(box: object) -> type[VadoseError]:
+    """What to raise where all values read are fill: a part of a file without values lies outside what it holds."""
+    return VadoseError if box is None else OutsideError
+
+
 class NeedsError(VadoseError):
     """A file that cannot be read by default for want of something beside it, but can with other options.
 

@@ -130,6 +130,11 @@ def build(
         Path | None,
         typer.Option(help="Station store: write the products at its stations on the recipe's days, instead of a cube."),
     ] = None,
+    bbox: Annotated[
+        str | None, typer.Option(help="Area: 'west,south,east,north' in degrees. [default: the recipe's]")
+    ] = None,
+    first: Annotated[str | None, typer.Option("--from", help="First day. [default: the recipe's]")] = None,
+    last: Annotated[str | None, typer.Option("--to", help="Last day. [default: the recipe's]")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes on this machine. [default: all cores]")] = None,
     scheduler: Scheduler = None,
 ) -> None:
@@ -140,13 +145,24 @@ def build(
     cube. granules.csv in the cube lists its granules.
 
     Examples: `vadose build granules --recipe demo --out cube.zarr` · `vadose build data/conusv4f1` ·
-    `vadose build granules --recipe demo --at stations.zarr`
+    `vadose build granules --recipe demo --at stations.zarr` ·
+    `vadose build granules --recipe county_100m --bbox=-97.3,35.0,-96.7,35.5 --from 2020-01-01 --to 2020-12-31`
     """
     from vadose import api
 
+    days = (first and day_of(first, "--from"), last and day_of(last, "--to"))
     with progress_bars() as tell:
         made = api.build(
-            source, recipe, out=out, at=at, product=product, workers=workers, scheduler=scheduler, progress=tell
+            source,
+            recipe,
+            out=out,
+            at=at,
+            bbox=box_of(bbox) if bbox else None,
+            days=days,
+            product=product,
+            workers=workers,
+            scheduler=scheduler,
+            progress=tell,
         )
     _say_left_out({key: json.loads(made.attrs.get(key, "{}")) for key in _LEFT_OUT})
     for key in ("absent", "unread"):

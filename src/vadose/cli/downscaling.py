@@ -24,6 +24,8 @@ from vadose.errors import VadoseError
 from vadose.parallel.running import Running
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from vadose.experiments.downscaling import Downscaling
 
 TEN_DAY = "s1s2smap_uscrn"
@@ -33,11 +35,14 @@ TEN_DAY = "s1s2smap_uscrn"
 @app.command()
 def downscale(
     model: Annotated[Path, typer.Argument(help="Checkpoint 'model.pt' of 'vadose study downscale-...'.")],
-    fine: Annotated[Path, typer.Argument(help="Zarr store of features on the nested 100 m grid.")],
+    fine: Annotated[
+        Path, typer.Argument(help="Cube of 'vadose build' at 100 m, or Zarr store of features on that grid.")
+    ],
     coarse: Annotated[
         list[Path],
         typer.Option(
-            help="Zarr store of daily weather, coarse soil moisture, or a forecast of 'vadose forecast'; repeatable."
+            help="Cube of 'vadose build', or Zarr store, of daily weather and coarse soil moisture; or a forecast of "
+            "'vadose forecast'; repeatable."
         ),
     ],
     first: Annotated[str, typer.Option("--from", "--date", help="First day to map, or a single day.")],
@@ -75,8 +80,8 @@ def downscale(
     import pandas as pd
 
     from vadose.artefact import identity
-    from vadose.door import as_cube, open_store
-    from vadose.predict.coarse import as_coarse, part_of
+    from vadose.door import as_cube
+    from vadose.predict.coarse import as_coarse, part_of, with_last_values
     from vadose.predict.map_files import write_cog
     from vadose.predict.maps import downscale_maps
     from vadose.predict.past_years import outlook_of_past_years
@@ -85,7 +90,7 @@ def downscale(
     days = pd.date_range(begin, day_of(last, "--to") if last else begin)
     if not len(days):
         raise VadoseError(f"--from {first} --to {last}: the last day is before the first")
-    fields = [as_coarse(open_store(path), str(path), init and day_of(init, "--init"), coarse_name) for path in coarse]
+    fields = [as_coarse(_opened(path), str(path), init and day_of(init, "--init"), coarse_name) for path in coarse]
     if forecast := [field for field in fields if "init_time" in field.attrs]:
         days = days.intersection(pd.DatetimeIndex(forecast[0].time.values))
         if not len(days):
@@ -93,7 +98,7 @@ def downscale(
             raise VadoseError(
                 f"--from {first} --to {last or first}: the forecast is valid on {valid}; choose from these"
             )
-    features = as_cube(open_store(fine), str(fine))
+    features = with_last_values(as_cube(_opened(fine), str(fine)))
     part = part_of(features, box_of(bbox)) if bbox else features
     made_of = {"data": identity(fine, *coarse)}
     how: dict[str, Any] = {
@@ -114,6 +119,14 @@ def downscale(
             write_cog(maps, cog)
             tell("writing GeoTIFFs", 1.0)
     say(str(out))
+
+
+def _opened(path: Path) -> "xr.Dataset":
+    """A cube in its last complete state, or another store."""
+    from vadose.cube import is_cube, open_cube
+    from vadose.door import open_store
+
+    return open_cube(path) if is_cube(path) else open_store(path)
 
 
 @app.command("fill-station")

@@ -141,7 +141,7 @@ def _begin(store: Store, recipe: Recipe) -> None:
     recorded = attributes.get("recipe") or {}
     recorded = json.loads(recorded) if isinstance(recorded, str) else recorded
     made = {"training": None, "exact": False, "filling": []} | recorded
-    made["sources"] = [{"overlap": "mean"} | source for source in made.get("sources", [])]
+    made["sources"] = [{"overlap": "mean", "gaps": "missing"} | source for source in made.get("sources", [])]
     if differs := [key for key, value in identity.items() if made.get(key) != value]:
         raise VadoseError(
             f"{out}: is a cube of another recipe ({', '.join(differs)} differ); choose another --out, or remove it"
@@ -289,7 +289,7 @@ def _derive_again(store: Store, recipe: Recipe, units: list[Unit]) -> None:
         changed = [unit.start or 0 for unit in units if set(names) & set(_variables(recipe, unit.source))]
         return min(changed, default=len(recipe.days))
 
-    _again(store, DERIVED, first_of(("soil_moisture", "precipitation")))
+    _again(store, DERIVED, first_of((*recipe.carried, "precipitation")))
     for filling in recipe.filling:
         first = first_of((*filling.variables, *filling.covariates, *filling.static))
         last = pd.Timestamp(recipe.training[1]) if recipe.training else recipe.days[0]

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -29,30 +29,34 @@ _OF_SPACE = {"mean": "area: mean", "majority": "area: mode"}
 
 
 def derive(store: Store, recipe: Recipe, progress: Progress) -> None:
-    """Fill soil moisture from the past and sum precipitation, block by block in order of time."""
-    names = {name for source in recipe.sources for name in source.variables.values()}
-    group = store.open()
+    """Carry the last values from day to day and sum precipitation, block by block in order of time."""
     note = store.note(DERIVED) or {"days": 0, "statistics": {}}
-    by_filler = "soil_moisture" in [name for filling in recipe.filling for name in filling.variables]
     while (start := note["days"]) < len(recipe.days):
         block = slice(start, min(start + BLOCK_DAYS, len(recipe.days)))
-        made: dict[str, NDArray[np.float32]] = {}
-        if "soil_moisture" in names:
-            state = {"filled": "soil_moisture_age" if by_filler else "soil_moisture_filled", "age": "soil_moisture_age"}
-            before = {part: group[name][start - 1] for part, name in state.items() if start}
-            observed = xr.DataArray(group["soil_moisture"][block], dims=("time", "y", "x"), name="soil_moisture")
-            filled = gapfill.carry_forward(observed, **before)
-            made |= {str(key): values.values for key, values in filled.data_vars.items()}
-            if by_filler:
-                del made["soil_moisture_filled"]
-        if "precipitation" in names:
-            earlier = max(start - max(ANTECEDENT_DAYS) + 1, 0)
-            rain = group["precipitation"][earlier : block.stop].astype(float)
-            for length in ANTECEDENT_DAYS:
-                made[f"precipitation_{length}d"] = _sum_back(rain, length)[start - earlier :]
-        _write_derived(store, recipe, block, made, note)
+        for made in _derived(store.open(), recipe, block):
+            _write_derived(store, recipe, block, made, note)
+        note["days"] = block.stop
         store.write_note(DERIVED, note)
         progress("filling and summing", block.stop / len(recipe.days))
+
+
+def _derived(group: zarr.Group, recipe: Recipe, block: slice) -> Iterator[dict[str, NDArray[np.float32]]]:
+    """What is derived on the days of a block, some variables at a time."""
+    start = block.start
+    for name in recipe.carried:
+        by_filler = name in [one for filling in recipe.filling for one in filling.variables]
+        state = {"filled": f"{name}_age" if by_filler else f"{name}_filled", "age": f"{name}_age"}
+        before = {part: group[of][start - 1] for part, of in state.items() if start}
+        observed = xr.DataArray(group[name][block], dims=("time", "y", "x"), name=name)
+        made = gapfill.carry_forward(observed, **before).drop_vars(f"{name}_filled" if by_filler else [])
+        if name != "soil_moisture":  # of the others the age tells as much
+            made = made.drop_vars(f"{name}_observed")
+        yield {str(key): values.values for key, values in made.data_vars.items()}
+    if any(name == "precipitation" for source in recipe.sources for name in source.variables.values()):
+        earlier = max(start - max(ANTECEDENT_DAYS) + 1, 0)
+        rain = group["precipitation"][earlier : block.stop].astype(float)
+        for length in ANTECEDENT_DAYS:
+            yield {f"precipitation_{length}d": _sum_back(rain, length)[start - earlier :]}
 
 
 def fill(store: Store, recipe: Recipe, progress: Progress) -> None:
@@ -61,6 +65,7 @@ def fill(store: Store, recipe: Recipe, progress: Progress) -> None:
         note = store.note(gaps.note_name(filling)) or {"days": 0, "statistics": {}, "counts": {}}
         for block, fields in gaps.fill_gaps(store, recipe, filling, progress):
             _write_derived(store, recipe, block, fields, note)
+            note["days"] = block.stop
             for name in filling.variables:
                 std = fields[f"{name}_filled_std"]
                 counts = [int((std > 0).sum()), int(np.isfinite(std).sum())]
@@ -80,7 +85,6 @@ def _write_derived(
         for day in recipe.days[block].strftime("%Y-%m-%d"):
             of_days.pop(day, None)  # it may have had values that it has no more
         of_days |= statistics(recipe, block, rounded)
-    note["days"] = block.stop
 
 
 def _sum_back(rain: NDArray[np.float64], length: int) -> NDArray[np.float32]:
@@ -243,9 +247,10 @@ def _cell_methods(source: Source, name: str, fixed: bool) -> str:
 
 def _describe_derived(store: Store, recipe: Recipe) -> None:
     group = store.open()
-    for part in ("filled", "observed", "age"):
-        if (name := f"soil_moisture_{part}") in group:
-            group[name].attrs.update({"fill_method": "last observation", "causal": "true"})
+    for carried in recipe.carried:
+        for part in ("filled", "observed", "age"):
+            if (name := f"{carried}_{part}") in group:
+                group[name].attrs.update({"fill_method": "last observation", "causal": "true"})
     for filling in recipe.filling:
         for name, counts in store.note(gaps.note_name(filling))["counts"].items():
             filled, there = np.sum(list(counts.values()), axis=0)

@@ -16,6 +16,7 @@ from vadose.cube.overlaps import Cells, Combined, What, without_shared
 from vadose.cube.recipe import DIRECTIONS, Source, is_class
 from vadose.errors import OutsideError, VadoseError
 from vadose.features.derived import READ, derive, made_of
+from vadose.features.radar import METRES_A_DEGREE
 from vadose.grid import Grid
 from vadose.products import PRODUCTS
 from vadose.products.containers import BBox
@@ -27,11 +28,15 @@ MARGIN = 0.5
 """Degrees read beyond the grid, so that interpolation at its edge has neighbours."""
 FIXED_MARGIN = 0.1
 """Degrees for fixed products, whose pixels are small."""
+FINE_MARGIN = 0.01
+"""Degrees for products of which a part is enough around a station, beside some cells and that part."""
 KEPT = ("product", "version", "quality", "day_boundary", "simulated")
 FLAGS = ("flag_values", "flag_meanings")
 """What a granule's attributes say of its product, noted with each variable of the cube."""
-PART_CELLS = 32
-"""Rows and columns of the grid that a fixed product is read for at once: 288 km, 8 million pixels of 100 m."""
+PART, PART_CELLS = 288e3, (32, 256)
+"""Edge of what a fixed product is read for at once [m], 8 million pixels of 100 m, and least and most cells of it."""
+WHOLE_FROM = 900.0
+"""Edge of cells [m] from which on a day of a product is read for the whole grid at once."""
 TOGETHER = 4
 """Maps of a product brought onto the grid at once: more take memory and no less time."""
 
@@ -69,10 +74,11 @@ def read_block(granules: list[Granule], grid: Grid, days: pd.DatetimeIndex | Non
     """
     block = Block({}, {}, {}, {}, {granule.name: granule.note() for granule in granules})
     if days is not None:
-        for (name, day), sums in _found(granules, grid, days, source, block).items():
-            if name not in block.fields:
-                block.fields[name] = np.full((len(days), *grid.shape), np.nan, np.float32)
-            block.fields[name][days.get_loc(day)] = _finished(sums, name)
+        for rows, columns in _parts(grid) if grid.cell < WHOLE_FROM else [(slice(None), slice(None))]:
+            for (name, day), sums in _found(granules, grid.part(rows, columns), days, source, block).items():
+                if name not in block.fields:
+                    block.fields[name] = np.full((len(days), *grid.shape), np.nan, np.float32)
+                block.fields[name][days.get_loc(day), rows, columns] = _finished(sums, name)
         return block
     shares: dict[str, dict[float, NDArray[np.float32]]] = defaultdict(dict)
     # A product may come as a file a property: those that hold nothing of the recipe are read once.
@@ -100,9 +106,10 @@ def read_block(granules: list[Granule], grid: Grid, days: pd.DatetimeIndex | Non
 def _parts(grid: Grid) -> Iterator[tuple[slice, slice]]:
     """Squares of the grid: a fixed product may have a million times the pixels of the grid."""
     rows, columns = grid.shape
-    for top in range(0, rows, PART_CELLS):
-        for left in range(0, columns, PART_CELLS):
-            yield slice(top, min(top + PART_CELLS, rows)), slice(left, min(left + PART_CELLS, columns))
+    edge = int(np.clip(PART / grid.cell, *PART_CELLS))
+    for top in range(0, rows, edge):
+        for left in range(0, columns, edge):
+            yield slice(top, min(top + edge, rows)), slice(left, min(left + edge, columns))
 
 
 def _found(
@@ -182,7 +189,7 @@ def _dataset(
 def _fault(granule: Granule, grid: Grid, source: Source) -> str:
     """Why a granule cannot be read; '' if it can."""
     try:
-        PRODUCTS[source.product].read(granule.path, bbox=_with_margin(grid, MARGIN))
+        PRODUCTS[source.product].read(granule.path, bbox=_box(grid, source.product))
     except VadoseError as error:
         return str(error)
     return ""
@@ -204,8 +211,7 @@ def _read(together: list[Granule], grid: Grid, days: pd.DatetimeIndex | None, so
         options["files"] = together[0].members
     paths = [granule.path for granule in together]
     try:
-        bbox = _with_margin(grid, FIXED_MARGIN if days is None else MARGIN)
-        dataset: xr.Dataset = read(paths if many else paths[0], bbox=bbox, **options)
+        dataset: xr.Dataset = read(paths if many else paths[0], bbox=_box(grid, source.product), **options)
     except OutsideError:
         return None
     return derive(dataset, source.variables, READ)
@@ -243,7 +249,12 @@ def _on_grid(
                 yield ours, day, sums, Combined(grid, overlap, what), raster
 
 
-def _with_margin(grid: Grid, margin: float) -> BBox:
+def _box(grid: Grid, product: str) -> BBox:
+    """What is read of a product: the grid and a margin [degree]."""
+    known = PRODUCTS[product]
+    margin = FIXED_MARGIN if known.fixed else MARGIN
+    if known.stations and known.stations.reach:
+        margin = min(margin, FINE_MARGIN + (2 * grid.cell + known.stations.reach) / METRES_A_DEGREE)
     rows, columns = grid.shape
     south, west = grid.latlon(rows - 1, 0)
     north, east = grid.latlon(0, columns - 1)

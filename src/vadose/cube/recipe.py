@@ -5,7 +5,7 @@ import inspect
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from dataclasses import field as default
 from types import UnionType
 from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
@@ -39,7 +39,9 @@ class Source:
     """What a cube takes from a product: names of its reader -> names in the cube, and how it is resampled.
 
     Where granules overlap a cell is their ``mean``, or that of the granule whose centre is ``nearest``; so are
-    classes and directions, which have no mean (`vadose.cube.overlaps`).
+    classes and directions, which have no mean (`vadose.cube.overlaps`). Days without an observation stay ``missing``;
+    with ``gaps: last_value`` the cube also holds the last value of each day, ``NAME_filled``, and its age in days,
+    ``NAME_age``.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -49,6 +51,7 @@ class Source:
     resampling: str
     options: Mapping[str, Any] = default(default_factory=dict)
     overlap: Overlap = "mean"
+    gaps: Literal["missing", "last_value"] = "missing"
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,26 @@ class Recipe:
         """Days of the cube."""
         return pd.date_range(self.first, self.last)
 
+    @property
+    def carried(self) -> list[str]:
+        """Variables whose last value and its age are kept of every day: soil moisture, and those of `Source.gaps`."""
+        of = [name for s in self.sources if s.gaps == "last_value" for name in s.variables.values()]
+        moisture = [name for s in self.sources for name in s.variables.values() if name == "soil_moisture"]
+        return list(dict.fromkeys([*moisture, *of]))
+
+    def of(self, bbox: BBox | None, days: tuple[str | None, str | None]) -> "Recipe":
+        """The same of another box [degree], or of other days; what is None stays.
+
+        Raises
+        ------
+        VadoseError
+            When the last day is before the first.
+        """
+        first, last = days[0] or self.first, days[1] or self.last
+        if pd.Timestamp(last) < pd.Timestamp(first):
+            raise VadoseError(f"recipe: last day {last} is before the first day, {first}")
+        return replace(self, bbox=bbox or self.bbox, first=first, last=last)
+
     def identity(self) -> dict[str, Any]:
         """What may not change while a cube grows: all but its last day."""
         whole: dict[str, Any] = json.loads(json.dumps(asdict(self), default=list))
@@ -116,6 +139,8 @@ class Recipe:
                 raise VadoseError(f"recipe: {source.product!r} is not a gridded product; choose from {known}")
             if source.resampling not in METHODS:
                 raise VadoseError(f"recipe: resampling {source.resampling!r} unknown; choose from {list(METHODS)}")
+            if source.gaps != "missing" and PRODUCTS[source.product].fixed:
+                raise VadoseError(f"recipe: {source.product} is of no day and has no gaps in time; leave 'gaps' out")
             check_options(f"recipe: options of {source.product}", source.options, readers(source.product))
             for theirs, name in source.variables.items():
                 if not NAME.fullmatch(name) or name in RESERVED:

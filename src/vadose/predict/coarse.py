@@ -31,7 +31,7 @@ def as_coarse(store: xr.Dataset, place: str, init: str | None, name: str) -> xr.
     """
     if "lead_time" not in store.dims:
         if {"y", "x"} <= set(store.dims):
-            return as_cube(store, place)
+            return with_last_values(as_cube(store, place))
         return daily(store, place) if "time" in store.dims else store
     store = as_forecasts(store, place, ())
     issued = pd.DatetimeIndex(store.init_time.values)
@@ -51,6 +51,22 @@ def as_coarse(store: xr.Dataset, place: str, init: str | None, name: str) -> xr.
     dataset = fields.transpose("time", "y", "x").to_dataset(name=name)
     found: xr.Dataset = dataset.assign_attrs(store.attrs | {"init_time": f"{chosen:%Y-%m-%d}"})
     return found
+
+
+def with_last_values(cube: xr.Dataset) -> xr.Dataset:
+    """A cube whose variables have the values of `vadose build` for days without an observation, if it has them.
+
+    That is ``NAME_filled`` in the place of ``NAME``, as long as no later day is in it (attribute ``causal``).
+    """
+    filled = [
+        name
+        for name in map(str, cube.data_vars)
+        if name.endswith("_filled")
+        and name.removesuffix("_filled") in cube
+        and cube[name].attrs.get("causal") == "true"
+    ]
+    named = {name: name.removesuffix("_filled") for name in filled}
+    return cube.drop_vars(list(named.values())).rename(named).assign_attrs({"mode": "causal"} if named else {})
 
 
 def part_of(fine: xr.Dataset, box: tuple[float, float, float, float]) -> xr.Dataset:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from rasterio import DatasetReader
 from xarray import Dataset
 
-from vadose.errors import VadoseError
+from vadose.errors import VadoseError, nothing_here
 from vadose.products.containers import BBox, as_float, container_of, simulated_mark
 from vadose.products.product import AtStations, Product, Twin
 from vadose.products.ranges import within
@@ -183,7 +183,7 @@ def _read(paths: list[Path], bbox: BBox | None, metres: Decode, tile: Callable[[
     values, dataset = read_tiles(paths, bbox, known)
     values, counted = within(values, "elevation", paths[0] if len(paths) == 1 else paths[0].parent)
     if np.isnan(values).all():
-        raise VadoseError(f"{paths[0]}: no height at all, all is missing; another box or a damaged file?")
+        raise nothing_here(bbox)(f"{paths[0]}: no height at all, all is missing; another box or a damaged file?")
     dataset["elevation"] = ("lat", "lon") if "lat" in dataset.coords else ("y", "x"), values, counted
     dataset.attrs |= {
         "granule": ", ".join(p.name for p in paths),

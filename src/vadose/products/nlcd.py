@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from vadose.errors import VadoseError
+from vadose.errors import VadoseError, nothing_here
 from vadose.products.containers import BBox, as_float, container_of, simulated_mark
 from vadose.products.product import AtStations, Product, Twin
 from vadose.products.ranges import COUNTED, MOST_OUTSIDE
@@ -103,7 +103,7 @@ def read_nlcd(path: Path, *, bbox: BBox | None = None) -> xr.Dataset:
         raise VadoseError(f"{path}: codes {strange} are none of NLCD land cover; another layer or map?")
     codes[unknown] = np.nan
     if np.isnan(codes).all():
-        raise VadoseError(f"{path}: no land cover at all, all is background; another box or a damaged file?")
+        raise nothing_here(bbox)(f"{path}: no land cover at all, all is background; another box or a damaged file?")
     dims = ("y", "x") if "y" in dataset.coords else ("lat", "lon")
     dataset["land_cover_nlcd"] = dims, codes, {COUNTED: count} if count else {}
     dataset.attrs |= _named(path) | {

@@ -16,7 +16,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from vadose.errors import NeedsError, VadoseError
+from vadose.errors import NeedsError, VadoseError, nothing_here
 from vadose.products.containers import BBox, as_float, choose, container_of, simulated_mark
 from vadose.products.product import AtStations, Product, Twin
 from vadose.products.ranges import within
@@ -124,7 +124,7 @@ def read_polaris(
         outside = Counter[str]()
         values, coordinates = read_tiles(files, bbox, partial(_decode, part=part, outside=outside))
         if np.isnan(values).all():
-            raise VadoseError(f"{files[0]}: no value of {part.property} at all, all is missing; another box?")
+            raise nothing_here(bbox)(f"{files[0]}: no value of {part.property} at all, all is missing; another box?")
         dims = ("lat", "lon") if "lat" in coordinates.coords else ("y", "x")
         fields[_name(part)] = coordinates.assign(value=(dims, values))["value"].assign_attrs(outside)
     try:

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from vadose.errors import NeedsError, VadoseError
+from vadose.errors import NeedsError, VadoseError, nothing_here
 from vadose.products.containers import BBox, simulated_mark
 from vadose.products.rasters import open_raster, read_raster
 
@@ -69,7 +69,7 @@ def unpack(
         values[missing] = np.nan
         dataset[name] = ("time", "y", "x"), values[None]
     if empty:
-        raise VadoseError(f"{path}: holds nothing but fill here; choose another scene, file or box")
+        raise nothing_here(bbox)(f"{path}: holds nothing but fill here; choose another scene, file or box")
     dataset = dataset.assign_coords(first.coords if first is not None else {})
     with open_raster(next(iter(bands.values()))[0]) as raster:
         dataset.attrs |= {"simulated": simulated_mark(raster.tags()), "pixels_fill": most_fill}

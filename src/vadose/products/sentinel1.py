@@ -23,7 +23,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from vadose.errors import VadoseError
+from vadose.errors import VadoseError, nothing_here
 from vadose.products.containers import BBox, as_float, choose, container_of, simulated_mark
 from vadose.products.dates import moment
 from vadose.products.product import AtStations, Product, Twin
@@ -154,7 +154,7 @@ def read_sentinel1(
             empty = False
         dataset[f"{quantity}_{role}"] = ("time", rows, columns), values[None], counted
     if empty:
-        raise VadoseError(f"{path}: holds nothing but fill here; choose another scene, file or box")
+        raise nothing_here(bbox)(f"{path}: holds nothing but fill here; choose another scene, file or box")
 
     dataset.attrs |= {
         "product": f"Sentinel-1 {quantity}",

@@ -18,7 +18,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from vadose.errors import VadoseError
+from vadose.errors import VadoseError, nothing_here
 from vadose.grid import raster_coordinates, raster_window
 from vadose.products.containers import BBox, as_float, choose, open_netcdf, simulated_mark
 from vadose.products.product import AtStations, Product, Twin
@@ -101,7 +101,9 @@ def read_smap_hydroblocks(
             )
         version, simulated = str(raw.attrs.get("version", "unknown")), simulated_mark(raw.attrs)
     if not np.isfinite(values).any():
-        raise VadoseError(f"{path}: holds nothing but fill here; choose another box, or a file with a SMAP overpass")
+        raise nothing_here(bbox)(
+            f"{path}: holds nothing but fill here; choose another box, or a file with a SMAP overpass"
+        )
     values, counts = within(values, "soil_moisture", path)
 
     dataset = dataset.assign_coords(time=time)

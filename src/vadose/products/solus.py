@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from vadose.errors import VadoseError
+from vadose.errors import VadoseError, nothing_here
 from vadose.products.containers import BBox, as_float, container_of, simulated_mark
 from vadose.products.product import Product, Twin
 from vadose.products.ranges import within
@@ -176,7 +176,7 @@ def _read(path: Path, bbox: BBox | None) -> tuple[str, xr.DataArray, str]:
     values *= np.float32(factor / scalar)
     values, counted = within(values, name, path, valid)
     if np.isnan(values).all():
-        raise VadoseError(f"{path}: no value of {name} at all, all is missing; another box or a damaged file?")
+        raise nothing_here(bbox)(f"{path}: no value of {name} at all, all is missing; another box or a damaged file?")
     dims = ("y", "x") if "y" in coordinates.coords else ("lat", "lon")
     field = coordinates.assign(value=(dims, values))["value"]
     return name, field.assign_attrs(source=path.name, **counted), mark

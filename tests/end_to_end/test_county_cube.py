@@ -1,0 +1,141 @@
+"""A county at 100 m from granules: to a cube, at stations, and on to a map."""
+
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import xarray as xr
+
+import vadose as vd
+from vadose.cli import main
+from vadose.cube.at_stations import extract
+from vadose.door.datasets import by_day
+from vadose.errors import VadoseError
+from vadose.grid import ease_grid, grid_of
+from vadose.models import MODELS, to_checkpoint
+from vadose.models.mmnet import Features, Fine, example_fine
+from vadose.products import PRODUCTS
+from vadose.twin.granules.gridmet import write_gridmet
+from vadose.twin.truth import simulate
+
+FIRST, LAST = "2019-06-02", "2019-07-05"
+BOX = (-99.980, 39.9915, -99.970, 40.0010)
+AROUND = (-100.0, 39.96, -99.94, 40.03)
+OPTICAL, RADAR = ("ndvi", "evi", "ndwi", "lswi"), ("cross_ratio", "dpsvim", "polarization")
+FIXED = ("elevation", "slope", "aspect_cosine", "clay_fraction", "sand_fraction", "bulk_density", "land_cover_forest")
+WEATHER = """
+kind: cube
+resolution: 1km
+bbox: [-100.0, 39.96, -99.94, 40.03]
+first: 2019-06-20
+last: 2019-07-05
+products:
+  gridmet: {variables: [precipitation, wind_speed], resampling: nearest}
+"""
+
+
+@pytest.fixture(scope="module")
+def granules(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Scenes of some weeks of a small county, half of it once under a cloud, and weather around."""
+    folder = tmp_path_factory.mktemp("county")
+    whole = ease_grid("100m")
+    row, column = (int(v) for v in whole.rowcol(40.0, -99.97))
+    county = whole.part(slice(row - 10, row + 10), slice(column - 10, column + 10))
+    truth = next(simulate(county, FIRST, LAST, chunk=40, spin_up=0))
+    truth["cloud"] = truth.cloud * 0
+    truth["cloud"][20:, :, :6] = 1.0
+    for name in ("landsat", "sentinel1", "3dep", "nlcd", "polaris"):
+        twin = PRODUCTS[name].twin
+        assert twin
+        module, _, writer = twin.writer.partition(".")
+        getattr(import_module(f"vadose.twin.granules.{module}"), writer)(truth, folder / name)
+    for file in (folder / "polaris").rglob("*.tif"):
+        if file.parts[-4] not in ("clay", "sand", "bd") or file.parts[-2] != "0_5":
+            file.unlink()  # most of a world's soils are in no recipe
+    cells = ease_grid("9km").bounding_box(-100.3, 39.8, -99.7, 40.2)
+    write_gridmet(next(simulate(cells, "2019-06-20", LAST, spin_up=0)), folder / "gridmet")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cube(granules: Path) -> Path:
+    out = granules / "county.zarr"
+    # It grows by days, as a cube that is kept up to date.
+    for last in ("2019-06-20", LAST):
+        vd.build(granules, "county_100m", out=out, bbox=BOX, days=(FIRST, last), workers=1)
+    return out
+
+
+def test_a_cube_that_grew_is_the_one_built_at_once(granules: Path, cube: Path, tmp_path: Path) -> None:
+    grown = vd.open(cube).load()
+    at_once = vd.build(granules, "county_100m", out=tmp_path / "c.zarr", bbox=BOX, days=(FIRST, LAST), workers=1)
+    xr.testing.assert_equal(grown, at_once.load())
+    assert grown.mask.all()
+    assert grown.attrs["broken_granules"] == "{}"
+    # Landsat flew over on the 2nd and 18th of June and on the 4th of July, when clouds hid a part.
+    age = grown.ndvi_age
+    assert age.sel(time="2019-06-20").values.tolist() == np.full(age.shape[1:], 2.0).tolist()
+    assert set(np.unique(age.sel(time=LAST))) == {1.0, 17.0}
+    clear = (age.sel(time=LAST) == 1).values
+    assert (np.isfinite(grown.ndvi.sel(time="2019-07-04").values) == clear).all()
+    assert np.isfinite(grown.ndvi_filled).all()
+    assert grown.ndvi_filled.attrs["causal"] == "true"
+
+
+@pytest.mark.parametrize("name", [*OPTICAL, *RADAR, *FIXED])
+def test_a_station_has_the_value_of_its_pixel(name: str, features: tuple[xr.Dataset, xr.Dataset]) -> None:
+    cells, stations = features
+    found = stations[name].transpose("station", ...).values
+    at = f"{name}_filled" if f"{name}_filled" in cells else name
+    np.testing.assert_allclose(found, cells[at].transpose("station", ...).values, rtol=2e-3, atol=1e-6)
+    if at != name:
+        ages = (of[f"{name}_age"].transpose("station", "time") for of in (cells, stations))
+        np.testing.assert_array_equal(*ages)
+    assert np.isfinite(found).any()
+
+
+@pytest.fixture(scope="module")
+def features(granules: Path, cube: Path) -> tuple[xr.Dataset, xr.Dataset]:
+    """The cube's pixels that hold stations, and the features of the stations."""
+    pixels = vd.open(cube).load()
+    rng = np.random.default_rng(0)
+    row, column = (rng.integers(0, size, 7) for size in grid_of(pixels).shape)
+    lat, lon = grid_of(pixels).latlon(row, column)
+    place = {"lat": ("station", lat + rng.uniform(-3e-4, 3e-4, 7)), "lon": ("station", lon)}
+    stations = xr.Dataset(coords={"station": [f"s{k}" for k in range(7)], **place})
+    at = {"y": xr.DataArray(row, dims="station"), "x": xr.DataArray(column, dims="station")}
+    return pixels.isel(at), extract(granules, stations, pd.date_range(FIRST, LAST))
+
+
+def test_a_map_is_made_of_two_cubes(
+    granules: Path, cube: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("weather.yaml").write_text(WEATHER)
+    vd.build(granules, "weather.yaml", out="weather.zarr", workers=1)
+    features = Features(("ndvi", "cross_ratio_age", "elevation", "clay_fraction"), ("precipitation", "wind_speed"), 5)
+    torch.manual_seed(0)
+    model = MODELS["mmnet"](features)
+    example = example_fine(features, batch=64)
+    model.fit_normalisation([(Fine(example.snapshot, example.series), 0.3 * torch.rand(64))])
+    torch.save(to_checkpoint("mmnet", {}, model) | {"domain": None, "attributes": {"mode": "causal"}}, "model.pt")
+    command = ["vadose", "downscale", "model.pt", str(cube), "--coarse", "weather.zarr", "--date", LAST]
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code in (0, None), capsys.readouterr().err
+    made = by_day(xr.open_zarr("map.zarr", consolidated=False))
+    assert made.soil_moisture.shape == (1, *vd.open(cube).mask.shape)
+    assert np.isfinite(made.soil_moisture).all()
+    assert (made.attrs["causal"], made.attrs["simulated"]) == ("true", "true")
+
+
+def test_place_and_days_are_of_a_recipe(granules: Path, tmp_path: Path) -> None:
+    with pytest.raises(VadoseError, match="last day 2019-06-01 is before the first day, 2019-07-01"):
+        vd.build(granules, "county_100m", out=tmp_path / "c.zarr", bbox=BOX, days=("2019-07-01", "2019-06-01"))
+    with pytest.raises(VadoseError, match="an area or days are those of a recipe"):
+        vd.build(granules, out=tmp_path / "c.zarr", bbox=BOX)
