@@ -15,11 +15,13 @@ from typer.testing import CliRunner
 from vadose import api
 from vadose.cli import app
 from vadose.cube import open_cube
-from vadose.cube.wanted import Wanted
+from vadose.cube.wanted import Wanted, places_of
 from vadose.download import fetch_products, plan_products
 from vadose.download.client import Client
 from vadose.errors import VadoseError
 from vadose.experiments.needs import needs
+from vadose.fetching import plan as plan_of
+from vadose.stations.store import folders_of
 from vadose.twin.granules.gridmet import write_gridmet
 from vadose.twin.granules.imerg import write_imerg
 from vadose.twin.granules.soils import write_solus
@@ -227,7 +229,7 @@ def test_the_newest_map_up_to_the_first_day_is_fetched(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--recipe", "nope"], r"recipe nope: no such file, nor a built-in recipe \(conus, demo, forecast_demo\)"),
+        (["--recipe", "nope"], r"recipe nope: no such file, nor a built-in recipe \(conus, .*demo.*\) or experiment"),
         (["--recipe", "india"], "india: an experiment on 'smap_india', which cannot be fetched; give a recipe"),
         (["--recipe", "downscale-stations"], "an experiment on 'stations', which cannot be fetched"),
         (["--recipe", "downscale-paper"], "give the stations .--at stations.zarr. or a box"),
@@ -256,3 +258,45 @@ def test_products_that_have_nothing_there_or_then_are_named(monkeypatch: pytest.
     code, text = run("fetch", "--recipe", "demo", "--from", "2010-01-01", "--to", "2010-02-01", "--dry-run")
     assert code == 2
     assert "smap_l3: begins on 2015-03-31; the days 2010-01-01 .. 2010-02-01 are all before" in text
+
+
+# ---- at stations
+
+
+STATIONS = xr.Dataset(
+    coords={"station": ["a", "b"], "lat": ("station", [38.25, 38.75]), "lon": ("station", [-99.25, -99.75])}
+)
+
+
+def test_a_study_at_stations_is_asked_for_what_is_read_there() -> None:
+    wanted = {one.product: one for one in needs("downscale-paper", places=places_of(STATIONS))}
+    assert set(wanted) >= {"uscrn", "scan", "landsat", "sentinel1", "gridmet", "smap_l4", "3dep", "polaris", "nlcd"}
+    assert "srtm" not in wanted  # of two products that give a feature the first is read
+    assert f"{wanted['gridmet'].first} {wanted['gridmet'].last}" == "2015-12-01 2022-12-31"
+    # Overpasses before and after fill the days between, as published.
+    assert f"{wanted['landsat'].first} {wanted['landsat'].last}" == "2015-09-28 2023-03-05"
+    assert len(wanted["landsat"].boxes) == 2
+    west, south, east, north = wanted["landsat"].boxes[0]
+    assert west < -99.25 < east
+    assert south < 38.25 < north
+    assert east - west < 0.1
+
+
+def test_two_stations_in_one_tile_share_its_file() -> None:
+    plan = plan_of("3dep_1", at=STATIONS)
+    (file,) = plan.files  # type: ignore[union-attr]
+    assert len(file.crop) == 2
+    with pytest.raises(VadoseError, match=r"either stations .at. or an area"):
+        plan_of("3dep_1", at=STATIONS, bbox=(-100, 38, -99, 39))
+    with pytest.raises(VadoseError, match="no stations with lat and lon"):
+        plan_of("3dep_1", at=xr.Dataset())
+
+
+def test_studies_find_station_files_where_fetch_puts_them(tmp_path: Path) -> None:
+    for name in ("uscrn", "scan"):
+        (tmp_path / name).mkdir()
+    assert folders_of(tmp_path) == (tmp_path / "uscrn", tmp_path / "scan", None)
+    (tmp_path / "scan" / "station-metadata.csv").touch()
+    assert folders_of(tmp_path)[2] == tmp_path / "scan"
+    (tmp_path / "scan_daily").mkdir()
+    assert folders_of(tmp_path)[1] == tmp_path / "scan_daily"
