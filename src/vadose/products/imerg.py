@@ -94,7 +94,6 @@ def read_imerg(path: Path, *, bbox: BBox | None = None, quality: str = "recommen
         rows, columns, south_first, dataset = on_lattice(path, lat, lon, bbox, _STEP, _EXTENT)
         daily, factor, units = _unit(path, group[name])
         time, time_note = _time(path, group, daily)
-        dataset = dataset.assign_coords(time=time)
         sizes = {"time": len(time), "lat": len(lat), "lon": len(lon)}
         found = {
             "precipitation": name,
@@ -102,13 +101,14 @@ def read_imerg(path: Path, *, bbox: BBox | None = None, quality: str = "recommen
             "precipitation_count": f"{name}_cnt",
             "precipitation_quality_index": "precipitationQualityIndex",
         }
+        fields: dict[str, object] = {}
         for ours, theirs in found.items():
             if theirs in group:
                 values = _window(path, group[theirs], rows, columns, sizes)
                 scale = factor if ours in ("precipitation", "precipitation_error") else 1.0
                 values = (values[:, ::-1] if south_first else values) * np.float32(scale)
-                values, counts = within(values, ours, path)
-                dataset[ours] = ("time", "lat", "lon"), values, counts
+                fields[ours] = ("time", "lat", "lon"), *within(values, ours, path)
+        dataset = dataset.assign(fields | {"time": time})  # at once: one by one takes as long as reading them
         origin, simulated = _origin(path, file), simulated_mark(file.attrs)
     rain = dataset.precipitation
     if bbox is None and bool(rain.isnull().all()) and float(np.abs(dataset.lat).min()) < 60:

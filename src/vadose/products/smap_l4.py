@@ -111,10 +111,9 @@ def read_smap_l4(path: Path, *, bbox: BBox | None = None) -> xr.Dataset:
             raise VadoseError(f"{path}: group '{name}' holds none of {', '.join(fields)}; is it another product?")
         version = _version(path, file)
         mark = simulated_mark(file.attrs)
-    dataset = place.assign_coords(time=pd.DatetimeIndex([time]).as_unit("ns"))
     rows = ("lat", "lon") if "lon" in place.dims else ("y", "x")
-    for ours, (field, counts) in values.items():
-        dataset[ours] = ("time", *rows), field[None], counts
+    variables = {ours: (("time", *rows), field[None], counts) for ours, (field, counts) in values.items()}
+    dataset = place.assign({"time": pd.DatetimeIndex([time]).as_unit("ns"), **variables})
     dataset.attrs |= {
         "product": product,
         "version": version,
