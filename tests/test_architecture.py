@@ -157,18 +157,9 @@ def test_a_wrong_import_would_be_seen(tmp_path: Path, monkeypatch: pytest.Monkey
 LONG_FUNCTIONS = {
     "cli/downscaling:downscale",
     "cli/forecasting:forecast",
-    "cube/rival:write_rival",
-    "experiments/studies/county:study_county",
-    "experiments/studies/downscaling:_predict",
     "predict/forecast:forecast",
     "predict/maps:downscale_maps",
     "predict/past_years:outlook_of_past_years",
-    "products/imerg:daily_imerg",
-    "twin/world:build_granule_world",
-}
-LONG_FILES = {
-    "stations/matchups",
-    "stations/store",
 }
 LINES_OF_A_FUNCTION, LINES_OF_A_FILE = 60, 400
 
@@ -188,6 +179,5 @@ def test_functions_and_files_fit_a_screen_or_are_known_not_to() -> None:
         if isinstance(node, ast.FunctionDef)
     }
     assert {name for name, lines in functions.items() if lines > LINES_OF_A_FUNCTION} == LONG_FUNCTIONS
-    long = {name_of(path) for path in FILES if path.read_text().count("\n") > LINES_OF_A_FILE}
-    assert long == LONG_FILES
+    assert not [path for path in FILES if path.read_text().count("\n") > LINES_OF_A_FILE]
     assert not [path for path in FILES if "fmt: skip" in path.read_text()]

@@ -213,7 +213,8 @@ def downscaling_study(
     from vadose.door import open_store
     from vadose.experiments.downscaling import quick_downscaling
     from vadose.experiments.studies import study_downscaling
-    from vadose.stations.store import build_stations, folders_of
+    from vadose.stations.files import folders_of
+    from vadose.stations.store import build_stations
 
     chosen = quick_downscaling(chosen) if small else chosen
     if chosen.data == "county" and data is not None:

@@ -159,7 +159,8 @@ def _do_study(
     from vadose.cube import build_cube, build_from_granules, build_station_cube
     from vadose.experiments.studies import study as run_study
     from vadose.parallel.workers import cores
-    from vadose.stations.store import build_stations, folders_of
+    from vadose.stations.files import folders_of
+    from vadose.stations.store import build_stations
 
     with progress_bars() as tell:
         if recipe is None and experiment.data == "stations":

@@ -103,6 +103,31 @@ def write_rival(
     if is_current(out, **inputs):
         return out
     runs = _runs(paths, first, last)
+    store = _read(runs, cube, out, name, leads, member, progress)
+    store.attrs |= {
+        "layer": layer,
+        "observed": observed,
+        "rival_note": f"of the soil of {store.attrs['model']}, {taken}, another than the observed; not corrected",
+        **provenance(**inputs),
+    }
+    with writing(out) as scratch:
+        write_predictions(
+            scratch, store, "a weather model's forecasts of soil moisture", chunks={"init_time": BLOCK_DAYS}
+        )
+    progress(f"reading {out.stem}", 1.0)
+    return out
+
+
+def _read(
+    runs: dict[pd.Timestamp, list[Path]],
+    cube: xr.Dataset,
+    out: Path,
+    name: str,
+    leads: tuple[int, ...],
+    member: str | None,
+    progress: Callable[[str, float], None],
+) -> xr.Dataset:
+    """A variable of the runs at the lead times on the cells of the cube."""
     maps = np.full((len(runs), len(leads), cube.sizes["y"], cube.sizes["x"]), np.nan, np.float32)
     product, simulated = None, cube.attrs["simulated"] == "true"
     for number, (issued, files) in enumerate(runs.items()):
@@ -118,7 +143,7 @@ def write_rival(
         reached = [k for k, lead in enumerate(leads) if lead <= field.sizes["lead_time"]]
         days = field.isel(lead_time=[leads[k] - 1 for k in reached])
         maps[number, reached] = _on_cells(days, cube, f"{out.name}, issued {issued:%Y-%m-%d}")
-    store = xr.Dataset(
+    return xr.Dataset(
         {"soil_moisture": (("init_time", "lead_time", "y", "x"), maps)},
         coords={
             "init_time": pd.DatetimeIndex(runs).as_unit("ns"),
@@ -130,24 +155,14 @@ def write_rival(
         },
         attrs={key: cube.attrs[key] for key in ("cell_size", "grid_step", "grid_crs", "dataset")}
         | {
-            "layer": layer,
-            "observed": observed,
             "weather": "forecast",
             "scenario": "all",
             "causal": "true",
             "model": str(product),
             "simulated": "true" if simulated else "false",
             "weather_run": f"{product} {member}, runs of 00 UTC",
-            "rival_note": f"of the soil of {product}, {taken}, another than the observed; not corrected",
-        }
-        | provenance(**inputs),
+        },
     )
-    with writing(out) as scratch:
-        write_predictions(
-            scratch, store, "a weather model's forecasts of soil moisture", chunks={"init_time": BLOCK_DAYS}
-        )
-    progress(f"reading {out.stem}", 1.0)
-    return out
 
 
 def _files(path: Path) -> list[Path]:

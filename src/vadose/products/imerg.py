@@ -178,12 +178,7 @@ def daily_imerg(
                 f"{path}: not a half hour; a day is made of half-hourly granules, read this with read_imerg"
             )
         first = granule if first is None else first
-        same = all(granule.attrs[key] == first.attrs[key] for key in ("product", "version"))
-        if not (same and granule.lat.equals(first.lat) and granule.lon.equals(first.lon)):
-            raise VadoseError(
-                f"{path}: {granule.attrs['product']} {granule.attrs['version']}, another run, version or grid than "
-                f"{first.attrs['granule']}; keep to one"
-            )
+        _check_like(granule, first, path)
         stamp = pd.Timestamp(granule.time.values[0])
         day = stamp.floor("D")
         if stamp in seen.setdefault(day, {}):
@@ -217,6 +212,15 @@ def daily_imerg(
         "simulated": simulated,
     }
     return describe(dataset)
+
+
+def _check_like(granule: xr.Dataset, first: xr.Dataset, path: Path) -> None:
+    same = all(granule.attrs[key] == first.attrs[key] for key in ("product", "version"))
+    if not (same and granule.lat.equals(first.lat) and granule.lon.equals(first.lon)):
+        raise VadoseError(
+            f"{path}: {granule.attrs['product']} {granule.attrs['version']}, another run, version or grid than "
+            f"{first.attrs['granule']}; keep to one"
+        )
 
 
 def is_imerg(path: Path) -> bool:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
+from vadose.reports.plots import boxes
 from vadose.reports.scatter import Pairs, scatter
 
 TITLES = {"pearson_r": "R", "ubrmse": "ubRMSE [m³ m⁻³]", "bias": "bias [m³ m⁻³]"}
@@ -92,33 +93,16 @@ def class_boxes(shown: Mapping[str, tuple[xr.DataArray, NDArray[np.object_]]], o
     """
     leads = next(iter(shown.values()))[0].lead_days.values
     names = [name for name in order if any((labels == name).any() for _, labels in shown.values())]
-    width = 0.8 / len(leads)
-    colours = colormaps["viridis"](np.linspace(0.05, 0.95, len(leads)))
+    colours = list(colormaps["viridis"](np.linspace(0.05, 0.95, len(leads))))
+    medians = ["black" if k > len(leads) / 2 else "white" for k in range(len(leads))]
     figure = Figure(figsize=(max(4.2, 1.0 * len(names)) * len(shown) + 0.6, 8.2), layout="constrained")
     axes = figure.subplots(len(TITLES), len(shown), squeeze=False, sharey="row", sharex="col")
     for column, (layer, (values, labels)) in enumerate(shown.items()):
         for row, metric in enumerate(TITLES):
             axis = axes[row, column]
-            for k, lead in enumerate(leads):
-                of_lead = values.sel(metric=metric, lead_days=lead).values
-                groups = [of_lead[(labels == name) & np.isfinite(of_lead)] for name in names]
-                axis.boxplot(
-                    groups,
-                    positions=np.arange(len(names)) + (k - (len(leads) - 1) / 2) * width,
-                    widths=0.85 * width,
-                    whis=(5, 95),
-                    showfliers=False,
-                    patch_artist=True,
-                    manage_ticks=False,
-                    medianprops={"color": "black" if k > len(leads) / 2 else "white"},
-                    boxprops={"facecolor": colours[k], "linewidth": 0.5},
-                    whiskerprops={"linewidth": 0.7},
-                    capprops={"linewidth": 0.7},
-                )
-            if metric == "bias":
-                axis.axhline(0.0, color="0.4", linewidth=0.7, zorder=0)
-            axis.set_xlim(-0.6, len(names) - 0.4)
-            axis.grid(axis="y", alpha=0.3)
+            of_leads = [values.sel(metric=metric, lead_days=lead).values for lead in leads]
+            groups = [[of[(labels == name) & np.isfinite(of)] for name in names] for of in of_leads]
+            boxes(axis, groups, colours, medians, zero=metric == "bias")
             axis.tick_params(labelsize=8)
             if column == 0:
                 axis.set_ylabel(TITLES[metric], fontsize=9)

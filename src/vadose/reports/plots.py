@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xarray as xr
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 from vadose.evaluation.metrics import METRICS
 from vadose.evaluation.metrics import metric as metric_of
@@ -133,17 +135,7 @@ def plot_boxes(scores: xr.Dataset) -> Figure:
     colours = colours_of(model for model, _, _ in runs)
     for axis, lead in zip(axes, leads, strict=True):
         values = scores.value.sel(lead_days=lead, metric="pearson_r").values
-        boxes = axis.boxplot(
-            [v[np.isfinite(v)] for v in values],
-            orientation="horizontal",
-            whis=(5, 95),
-            showfliers=False,
-            patch_artist=True,
-            widths=0.65,
-            medianprops={"color": "black"},
-        )
-        for box, model in zip(boxes["boxes"], scores.model.values, strict=True):
-            box.set_facecolor(colours[str(model)])
+        lying_boxes(axis, [v[np.isfinite(v)] for v in values], [colours[str(m)] for m in scores.model.values])
         axis.set_yticks(range(1, len(names) + 1), names, fontsize=8)
         axis.set_title(f"{lead} d", fontsize=9)
         axis.set_xlabel("R", fontsize=8)
@@ -151,6 +143,49 @@ def plot_boxes(scores: xr.Dataset) -> Figure:
         axis.grid(axis="x", alpha=0.3)
     axes[0].invert_yaxis()
     return figure
+
+
+def lying_boxes(axis: Axes, groups: Sequence[ArrayLike], colours: Sequence[str]) -> None:
+    """A box for each group of values, one below the other: quartiles, whiskers to 5 and 95 %."""
+    drawn = axis.boxplot(
+        groups,
+        orientation="horizontal",
+        whis=(5, 95),
+        showfliers=False,
+        patch_artist=True,
+        widths=0.65,
+        medianprops={"color": "black"},
+    )
+    for box, colour in zip(drawn["boxes"], colours, strict=True):
+        box.set_facecolor(colour)
+
+
+def boxes(
+    axis: Axes, groups: Sequence[Sequence[ArrayLike]], colours: Sequence[object], medians: Sequence[str], *, zero: bool
+) -> None:
+    """Boxes of several series side by side at each class: quartiles, whiskers to 5 and 95 %.
+
+    ``groups``: of each series the values of each class. ``zero`` adds a line at 0.
+    """
+    classes, width = len(groups[0]), 0.8 / len(groups)
+    for k, (of_classes, colour, median) in enumerate(zip(groups, colours, medians, strict=True)):
+        axis.boxplot(
+            of_classes,
+            positions=np.arange(classes) + (k - (len(groups) - 1) / 2) * width,
+            widths=0.85 * width,
+            whis=(5, 95),
+            showfliers=False,
+            patch_artist=True,
+            manage_ticks=False,
+            medianprops={"color": median},
+            boxprops={"facecolor": colour, "linewidth": 0.5},
+            whiskerprops={"linewidth": 0.7},
+            capprops={"linewidth": 0.7},
+        )
+    if zero:
+        axis.axhline(0.0, color="0.4", linewidth=0.7, zorder=0)
+    axis.set_xlim(-0.6, classes - 0.4)
+    axis.grid(axis="y", alpha=0.3)
 
 
 def plot_series(pairs: xr.Dataset, scores: xr.Dataset, run: str, leads: Sequence[int]) -> Figure:

@@ -190,17 +190,7 @@ def score_boxes(stations: pd.DataFrame, models: Sequence[str]) -> Figure:
     colours = colours_of(models)
     for axis, metric in zip(axes, _SCORES, strict=True):
         groups = [stations[(stations.metric == metric) & (stations.model == model)]["value"] for model in models]
-        boxes = axis.boxplot(
-            [of.dropna() for of in groups],
-            orientation="horizontal",
-            whis=(5, 95),
-            showfliers=False,
-            patch_artist=True,
-            widths=0.65,
-            medianprops={"color": "black"},
-        )
-        for box, model in zip(boxes["boxes"], models, strict=True):
-            box.set_facecolor(colours[model])
+        plots.lying_boxes(axis, [of.dropna() for of in groups], [colours[model] for model in models])
         if metric == "bias":
             axis.axvline(0.0, color="0.4", linewidth=0.7, zorder=0)
         axis.set_xlabel(metric_of(metric).title, fontsize=9)
@@ -222,31 +212,16 @@ def class_boxes(stations: pd.DataFrame, models: Sequence[str], labels: Mapping[s
     widths = [max(2, len(names)) for names in orders.values()]
     figure = Figure(figsize=(1.05 * sum(widths) + 1.0, 9.0), layout="constrained")
     axes = figure.subplots(len(_SCORES), len(labels), squeeze=False, sharey="row", sharex="col", width_ratios=widths)
-    colours, width = colours_of(models), 0.8 / len(models)
+    colours = [colours_of(models)[model] for model in models]
     for column, (kind, of_kind) in enumerate(labels.items()):
         names = orders[kind]
         classed = stations.assign(of=stations.station.map(of_kind))
         for row, metric in enumerate(_SCORES):
             axis = axes[row, column]
-            for k, model in enumerate(models):
-                part = classed[(classed.metric == metric) & (classed.model == model)]
-                axis.boxplot(
-                    [part[part["of"] == name]["value"].dropna() for name in names],
-                    positions=np.arange(len(names)) + (k - (len(models) - 1) / 2) * width,
-                    widths=0.85 * width,
-                    whis=(5, 95),
-                    showfliers=False,
-                    patch_artist=True,
-                    manage_ticks=False,
-                    medianprops={"color": "black"},
-                    boxprops={"facecolor": colours[model], "linewidth": 0.5},
-                    whiskerprops={"linewidth": 0.7},
-                    capprops={"linewidth": 0.7},
-                )
-            if metric == "bias":
-                axis.axhline(0.0, color="0.4", linewidth=0.7, zorder=0)
-            axis.set_xlim(-0.6, len(names) - 0.4)
-            axis.grid(axis="y", alpha=0.3)
+            scored = classed[classed.metric == metric]
+            of_models = [scored[scored.model == model] for model in models]
+            groups = [[of[of["of"] == name]["value"].dropna() for name in names] for of in of_models]
+            plots.boxes(axis, groups, colours, ["black"] * len(models), zero=metric == "bias")
             axis.tick_params(labelsize=7)
             if column == 0:
                 axis.set_ylabel(metric_of(metric).title, fontsize=9)

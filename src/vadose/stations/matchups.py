@@ -219,26 +219,17 @@ def count_stations(table: pd.DataFrame, min_days: int = 1) -> tuple[pd.DataFrame
     networks = sorted(table.network.unique())
     classes = [(group, name) for group, names in TEXTURE_GROUPS.items() for name in names] + [(NO_GROUP, NO_GROUP)]
 
-    def tally(rows: list[str], columns: list[str], index: pd.Index, header: pd.MultiIndex) -> pd.DataFrame:
-        sizes = every.groupby([*rows, *columns]).size().unstack(columns)
+    def tally(index: pd.Index, header: pd.MultiIndex) -> pd.DataFrame:
+        sizes = every.groupby([*index.names, *header.names]).size().unstack(header.names)
         return sizes.reindex(index=index, columns=header).fillna(0).astype(int)
 
     of_layers = pd.MultiIndex.from_product(
         [_layers(table), [*TEXTURE_GROUPS, NO_GROUP], networks], names=["layer", "texture_group", "network"]
     )
+    of_networks = pd.MultiIndex.from_product([networks, _layers(table)], names=["network", "layer"])
     return (
-        tally(
-            ["land_cover"],
-            ["layer", "texture_group", "network"],
-            pd.Index([*IGBP_GROUPS, NO_GROUP], name="land_cover"),
-            of_layers,
-        ),
-        tally(
-            ["texture_group", "texture"],
-            ["network", "layer"],
-            pd.MultiIndex.from_tuples(classes, names=["texture_group", "texture"]),
-            pd.MultiIndex.from_product([networks, _layers(table)], names=["network", "layer"]),
-        ),
+        tally(pd.Index([*IGBP_GROUPS, NO_GROUP], name="land_cover"), of_layers),
+        tally(pd.MultiIndex.from_tuples(classes, names=["texture_group", "texture"]), of_networks),
     )
 
 

@@ -128,16 +128,8 @@ def build_granule_world(
             done += piece.sizes["time"]
             progress("simulating a world", done / len(days))
         series = measured(xr.concat(points, "time", data_vars="minimal"), seed)
-        if more:
-            write_uscrn(series.isel(station=slice(0, None, 2)), scratch / "stations" / "uscrn")
-            write_scan(series.isel(station=slice(1, None, 2)), scratch / "stations" / "scan")
-        else:
-            write_uscrn(series, scratch / "stations" / "uscrn")
-            if everything:
-                write_scan(series, scratch / "stations" / "scan")
+        _write_stations(series, scratch / "stations", in_turn=bool(more), everything=everything)
         if everything:
-            write_ismn(series, scratch / "stations" / "ismn")
-            write_uscrn_hourly(series, scratch / "stations" / "uscrn_hourly")
             _write_other_products(grid, days, granules, seed, without=more)
             _write_county(bbox, days[-16:], granules, seed)
         note_inputs(
@@ -151,6 +143,20 @@ def build_granule_world(
             outages={product: [list(gap) for gap in gaps] for product, gaps in (outages or {}).items()},
         )
     return out
+
+
+def _write_stations(series: xr.Dataset, folder: Path, *, in_turn: bool, everything: bool) -> None:
+    """Station files: of two networks in turn, or all of USCRN; with ``everything`` of the others too."""
+    if in_turn:
+        write_uscrn(series.isel(station=slice(0, None, 2)), folder / "uscrn")
+        write_scan(series.isel(station=slice(1, None, 2)), folder / "scan")
+    else:
+        write_uscrn(series, folder / "uscrn")
+        if everything:
+            write_scan(series, folder / "scan")
+    if everything:
+        write_ismn(series, folder / "ismn")
+        write_uscrn_hourly(series, folder / "uscrn_hourly")
 
 
 def _write_days(

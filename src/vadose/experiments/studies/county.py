@@ -1,5 +1,6 @@
 """Downscaling on a simulated county: stations around it teach, its pixels tell how right the maps are."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -109,25 +110,38 @@ def study_county(
     outlooks = score_outlooks(ahead, maps[shown_run], truth, forecast)
     progress("scoring the outlooks", 1.0)
     simulated = truth.attrs["simulated"] == "true"
-    wettest = int(np.argmax(truth.soil_moisture.mean(("y", "x")).values))
     folder = out / "pixels"
+    _write_pixels(folder, pd.concat(tables), outlooks, maps, truth, smap[FIELD])
+    return build_tables_report(folder, out / "report.html", title="A simulated county at 100 m", simulated=simulated)
+
+
+def _write_pixels(
+    folder: Path,
+    scores: pd.DataFrame,
+    outlooks: pd.DataFrame,
+    maps: Mapping[str, xr.Dataset],
+    truth: xr.Dataset,
+    coarse: xr.DataArray,
+) -> None:
+    """Tables and figures of the maps and of the outlooks, those of the last run."""
+    days = pd.DatetimeIndex(truth.time.values)
+    wettest = int(np.argmax(truth.soil_moisture.mean(("y", "x")).values))
     with writing(folder) as scratch:
         scratch.mkdir()
-        pd.concat(tables).to_csv(scratch / "scores.csv", index=False, float_format="%.4g")
+        scores.to_csv(scratch / "scores.csv", index=False, float_format="%.4g")
         shown = [days[max(0, wettest - 5)], days[wettest]]
-        plot_county(truth, smap[FIELD], maps, shown).savefig(scratch / "maps.png", dpi=130)
+        plot_county(truth, coarse, maps, shown).savefig(scratch / "maps.png", dpi=130)
         outlooks.to_csv(scratch / "outlooks.csv", index=False, float_format="%.4g")
-        plot_outlooks(outlooks, simulated).savefig(scratch / "outlooks.png", dpi=130)
+        plot_outlooks(outlooks, truth.attrs["simulated"] == "true").savefig(scratch / "outlooks.png", dpi=130)
         index = {
             "scores.csv": "Scores of the maps and of the coarse field repeated on the pixels, against the truth",
             "maps.png": "Truth, coarse field and maps on the wettest day and five days before",
-            "outlooks.csv": f"Outlooks at 100 m by {shown_run}, by days ahead: with the weather ahead as it came (an "
-            "upper bound), and with that of the years before where there are two or more",
+            "outlooks.csv": f"Outlooks at 100 m by {list(maps)[-1]}, by days ahead: with the weather ahead as it came "
+            "(an upper bound), and with that of the years before where there are two or more",
             "outlooks.png": "Outlooks, the coarse forecast, and the maps of the day of issue and of the day itself",
         }
         rows = [{"file": file, "shows": shows, "absent_because": ""} for file, shows in index.items()]
         pd.DataFrame(rows).to_csv(scratch / "index.csv", index=False)
-    return build_tables_report(folder, out / "report.html", title="A simulated county at 100 m", simulated=simulated)
 
 
 def _forecast_field(smap: xr.Dataset, days: pd.DatetimeIndex, out: Path, progress: Progress) -> xr.Dataset:

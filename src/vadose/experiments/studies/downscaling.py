@@ -185,7 +185,6 @@ def _predict(
         "learn_from": experiment.learn_from,
         "days": [str(experiment.first), str(experiment.last)],
     }
-    shape = (table.sizes["station"], table.sizes["time"])
     store = out / "predictions" / f"{scenario}.zarr"
     runs = {name: run.made_of() for name, run in experiment.runs.items()}
     files = {
@@ -205,11 +204,23 @@ def _predict(
     }
     if is_current(store, **inputs):
         return store
+    dataset = _estimates(experiment, table, scenario, folds, files)
+    dataset.attrs |= provenance(**inputs)
+    with writing(store) as scratch:
+        dataset.to_zarr(scratch, mode="w", zarr_format=3, consolidated=False)
+    return store
+
+
+def _estimates(
+    experiment: Downscaling, table: xr.Dataset, scenario: str, folds: list[Fold], files: Mapping[tuple[str, str], Path]
+) -> xr.Dataset:
+    """Estimates of all runs, their mixtures and the products on the station-days tested; ``files`` by fold and run."""
+    shape = (table.sizes["station"], table.sizes["time"])
     fold_of = np.full(shape, -1, np.int16)
     found: dict[str, tuple[Array, Array]] = {}
     for fold_number, fold in enumerate(folds):
         fold_of[fold.test] = fold_number
-        for name in runs:
+        for name in experiment.runs:
             kept = np.load(files[fold.name, name])
             for target, key in zip(_of_model(found, name, shape), ("mean", "std"), strict=True):
                 target[fold.test] = kept[key]
@@ -219,7 +230,7 @@ def _predict(
         values = table[name].transpose("station", "time").values.astype(np.float32)
         found[name] = np.where(fold_of >= 0, values, np.float32(np.nan)), np.full(shape, np.nan, np.float32)
     dims = ("model", "station", "time")
-    dataset = xr.Dataset(
+    return xr.Dataset(
         {
             "predicted": (dims, np.stack([mean for mean, _ in found.values()])),
             "predicted_std": (dims, np.stack([std for _, std in found.values()])),
@@ -236,12 +247,8 @@ def _predict(
             "elevation": ("station", table.elevation.values),
         },
         attrs={key: table.attrs[key] for key in ("dataset", "simulated", "mode")}
-        | {"folds": json.dumps([fold.name for fold in folds]), "scenario": scenario}
-        | provenance(**inputs),
+        | {"folds": json.dumps([fold.name for fold in folds]), "scenario": scenario},
     )
-    with writing(store) as scratch:
-        dataset.to_zarr(scratch, mode="w", zarr_format=3, consolidated=False)
-    return store
 
 
 def _run(

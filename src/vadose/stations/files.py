@@ -1,0 +1,169 @@
+"""Station files of USCRN, SCAN and ISMN, read one station after the other."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from vadose.errors import VadoseError
+from vadose.parallel.progress import Progress
+from vadose.products.ismn import read_ismn
+from vadose.products.scan import read_scan, read_scan_stations
+from vadose.products.uscrn import NAME, REFINED, SITE_INFO, read_uscrn, read_uscrn_soils
+
+# Depths of the store, and how far from each the middle of its sensor may lie [cm].
+DEPTHS = {5: 2.5, 10: 2.5, 20: 5.0, 50: 10.0, 100: 15.0}
+SAME_SITE = 0.02  # degree, between the coordinates of a USCRN file and of its soil table
+QUARTZ = 2.65  # g cm-3, density of soil grains
+
+Array = NDArray[np.float64]
+
+
+def folders_of(data: Path) -> tuple[Path | None, Path | None, Path | None]:
+    """Folders of USCRN files, SCAN files and their metadata in a folder of all; None for what is not there.
+
+    ``uscrn`` and ``scan`` are as `vadose.download` names them, which lays the coordinates beside the files of SCAN.
+
+    Raises
+    ------
+    VadoseError
+        When neither network is there.
+    """
+    names = (("uscrn_daily01", "uscrn"), ("scan_daily", "scan"), ("station_meta",))
+    found = (next((data / name for name in of if (data / name).is_dir()), None) for of in names)
+    uscrn, scan, metadata = found
+    if uscrn is None and scan is None:
+        raise VadoseError(f"{data}: no folder {names[0][0]!r} or {names[1][0]!r} in it; give the folder they lie in")
+    if metadata is None and scan is not None and (scan / "station-metadata.csv").is_file():
+        metadata = scan
+    return uscrn, scan, metadata
+
+
+def stations_of(
+    uscrn: Path | None,
+    scan: Path | None,
+    ismn: Path | None,
+    metadata: Path | None,
+    left_out: dict[str, str],
+    progress: Progress,
+) -> Iterator[xr.Dataset]:
+    """Stations that have coordinates, one after the other; the others are noted in ``left_out``."""
+    if uscrn is not None:
+        yield from _of_uscrn(uscrn, metadata, left_out, progress)
+    if scan is not None and metadata is not None:
+        yield from _of_scan(scan, metadata, left_out, progress)
+    if ismn is not None:
+        besides = {network for network, folder in (("USCRN", uscrn), ("SCAN", scan)) if folder}
+        yield from _of_ismn(ismn, besides, left_out, progress)
+
+
+def _of_uscrn(uscrn: Path, metadata: Path | None, left_out: dict[str, str], progress: Progress) -> Iterator[xr.Dataset]:
+    by_station = defaultdict(list)
+    for path in sorted(uscrn.rglob("CRND0103-*.txt")):
+        if not (named := NAME.fullmatch(path.name)):
+            raise VadoseError(f"{path}: not named as published, CRND0103-YEAR-ST_Name.txt")
+        by_station[named["station"]].append(path)
+    if not by_station:
+        raise VadoseError(f"{uscrn}: no file CRND0103-YEAR-ST_Name.txt in it; give the folder of USCRN daily files")
+    table = metadata / SITE_INFO if metadata else None
+    soils = read_uscrn_soils(table) if table and table.exists() else None
+    for k, (name, paths) in enumerate(by_station.items()):
+        progress("reading USCRN", k / len(by_station))
+        years = [year for path in paths for year in _readable(read_uscrn, path, left_out)]
+        if years and (why := _several_places(years)):
+            left_out[f"USCRN:{name}"] = why
+        elif years:
+            yield _with_soil(_years(years, paths), soils)
+    progress("reading USCRN", 1.0)
+
+
+def _of_scan(scan: Path, metadata: Path, left_out: dict[str, str], progress: Progress) -> Iterator[xr.Dataset]:
+    paths = sorted(scan.glob("*.csv"))
+    if not paths:
+        raise VadoseError(f"{scan}: no .csv file in it; give the folder of SCAN exports")
+    places = read_scan_stations(metadata)
+    for k, path in enumerate(paths):
+        progress("reading SCAN", k / len(paths))
+        for dataset in _readable(read_scan, path, left_out):
+            name = str(dataset.attrs["station"])
+            if not dataset.sizes["time"]:
+                left_out[f"SCAN:{name}"] = f"{path.name} holds a header alone"
+            elif name not in places.index:
+                left_out[f"SCAN:{name}"] = f"no coordinates in {metadata}"
+            else:
+                yield _daily(dataset.assign_attrs(places.loc[name].to_dict()))
+    progress("reading SCAN", 1.0)
+
+
+def _of_ismn(ismn: Path, besides: set[str], left_out: dict[str, str], progress: Progress) -> Iterator[xr.Dataset]:
+    progress("reading ISMN", 0.0)
+    for dataset in read_ismn(ismn, left_out):
+        if dataset.attrs["network"] in besides:
+            raise VadoseError(f"{ismn}: holds {dataset.attrs['network']}, whose files are given besides; leave one out")
+        dataset["unflagged"] = dataset.soil_moisture.isnull() & dataset.soil_moisture_unflagged.notnull()
+        dataset["soil_moisture"] = dataset.soil_moisture.fillna(dataset.soil_moisture_unflagged)
+        yield dataset.drop_vars("soil_moisture_unflagged")
+    progress("reading ISMN", 1.0)
+
+
+def _readable(read: Callable[[Path], xr.Dataset], path: Path, left_out: dict[str, str]) -> Iterator[xr.Dataset]:
+    """What a file holds, or nothing and a note where it cannot be read."""
+    try:
+        yield read(path)
+    except VadoseError as error:
+        left_out[str(path)] = str(error).removeprefix(f"{path}: ")
+
+
+def _several_places(years: list[xr.Dataset]) -> str:
+    places = sorted({(year.attrs["lat"], year.attrs["lon"]) for year in years})
+    if all(np.ptp(axis) <= REFINED for axis in zip(*places, strict=True)):
+        return ""
+    return f"its files lie at several places ({'; '.join(f'{a:g}, {b:g}' for a, b in places[:3])})"
+
+
+def _years(years: list[xr.Dataset], paths: list[Path]) -> xr.Dataset:
+    """The years of a USCRN station as one series."""
+    days = np.concatenate([year.time.values for year in years])
+    if len(np.unique(days)) < len(days):
+        raise VadoseError(f"{', '.join(map(str, paths))}: a day is in two of these files; keep one file a year")
+    # Coordinates of a station were refined over the years: the last ones hold.
+    series = xr.concat(years, "time", join="exact", combine_attrs="override").sortby("time")
+    dropped = sum(year.attrs["lines_dropped"] for year in years)
+    return _daily(series.assign_attrs(years[-1].attrs | {"lines_dropped": dropped}))
+
+
+def _daily(dataset: xr.Dataset) -> xr.Dataset:
+    """Every day from the first to the last, NaN where there was none."""
+    time = dataset.time.values
+    return dataset.reindex(time=pd.date_range(time[0], time[-1]))
+
+
+def _with_soil(dataset: xr.Dataset, soils: pd.DataFrame | None) -> xr.Dataset:
+    """Add elevation and soil of the table's nearest station, when it is near enough to be the same."""
+    if soils is None:
+        return dataset
+    north = (soils["lat"] - dataset.attrs["lat"]).to_numpy()
+    east = (soils["lon"] - dataset.attrs["lon"]).to_numpy() * np.cos(np.radians(dataset.attrs["lat"]))
+    apart = np.hypot(north, east)
+    if apart.min() > SAME_SITE:
+        return dataset
+    site = soils[soils["name"] == soils["name"].iloc[int(apart.argmin())]].set_index("depth")
+    position = {depth: nearest(site.index.to_numpy(), depth) for depth in dataset.depth.values}
+    for name in ("sand_fraction", "silt_fraction", "clay_fraction", "bulk_density"):
+        values = site[name].to_numpy()
+        dataset[name] = "depth", np.array([np.nan if k is None else values[k] for k in position.values()])
+    # What is not grain is pore.
+    dataset["saturation"] = 1 - dataset.bulk_density / QUARTZ
+    return dataset.assign_attrs(elevation=float(site["elevation"].iloc[0]))
+
+
+def nearest(depths: Array, wanted: float) -> int | None:
+    """Place of the depth nearest to one of the store's, None when none is near enough."""
+    if not len(depths):
+        return None
+    k = int(np.argmin(np.abs(depths - wanted)))
+    return k if abs(depths[k] - wanted) <= DEPTHS[int(wanted)] else None
