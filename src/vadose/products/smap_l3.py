@@ -286,9 +286,8 @@ def _mean(passes: list[Counted]) -> Counted:
     """Mean (1, row, column) of the overpasses that have a value, and the sum of their counts."""
     fields = np.stack([values for values, _ in passes])
     valid = np.isfinite(fields)
-    count = valid.sum(axis=0)
-    total = np.where(valid, fields, 0).sum(axis=0)
-    mean = np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
+    with np.errstate(invalid="ignore"):  # 0 / 0 where no overpass has a value
+        mean = np.where(valid, fields, 0).sum(axis=0) / valid.sum(axis=0, dtype=np.float32)
     return mean[None], dict(sum((Counter(counts) for _, counts in passes), Counter()))
 
 
