@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from vadose.cube.wanted import BBox, Wanted, products_of_features, wanted_at_stations, wanted_by_recipe
 from vadose.errors import VadoseError
 from vadose.experiments.cube import load_cube
-from vadose.experiments.section import built_in
+from vadose.experiments.section import built_in, top_key
 
 if TYPE_CHECKING:
     from vadose.experiments.downscaling import Downscaling
@@ -49,6 +49,8 @@ def needs(
     VadoseError
         When there is no such recipe, it is of a database, which nobody serves, or an area is missing.
     """
+    if not _is_cube(name):
+        name = top_key(name, "recipe") or name
     if not _is_cube(name):
         # Needs torch, which takes seconds.
         from vadose.experiments.downscaling import Downscaling, load_study

@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import partial
@@ -138,6 +139,12 @@ def load(name: str, models: Sequence[type[Config]], folder: str = "") -> Config:
         unsaid = f" (read as {next(iter(kinds))}, for it names no 'kind'; there are {' and '.join(kinds)})"
         more = unsaid if len(kinds) > 1 and isinstance(values, dict) and "kind" not in values else ""
         raise VadoseError("\n".join(f"{name}: {_told(e, model)}{more}" for e in error.errors())) from error
+
+
+def top_key(name: str, key: str) -> str:
+    """Text of a top-level key of an experiment file, '' without one: all else is left unread and unchecked."""
+    found = re.search(rf"^{key}: *([^\s#]+)", _text(Path(name), name, ""), re.MULTILINE)
+    return found[1] if found else ""
 
 
 class _Loader(yaml.SafeLoader):
