@@ -243,13 +243,34 @@ def test_a_loss_that_is_no_number_stops(table: xr.Dataset) -> None:
 def test_trees_learn_from_means_of_the_series(table: xr.Dataset) -> None:
     days = StationDays(table, FEATURES)
     fold = next(iter(off_site(table, np.ones(N, bool), 4)))
-    regressor, predictors = fit_trees(days, fold.training, windows=(1, 5), iterations=60)
-    assert predictors.shape == (N, DAYS, 6)
-    np.testing.assert_allclose(predictors[2, 50, -1], table.precipitation[2, 45:50].mean(), rtol=1e-5)
-    mean = estimate_trees(regressor, predictors, fold.test)
+    trees = fit_trees(days, fold.training, windows=(1, 5), iterations=60)
+    assert trees.predictors.shape == (N, DAYS, 6)
+    np.testing.assert_allclose(trees.predictors[2, 50, -1], table.precipitation[2, 45:50].mean(), rtol=1e-5)
+    mean, std = estimate_trees(trees, fold.test)
+    assert np.isnan(std).all()
     where = fold.test & (np.arange(DAYS) > 10)
     assert np.sqrt(np.mean((mean - days.observed)[where] ** 2)) < 0.3 * days.observed[where].std()
     assert np.isnan(mean[~fold.test]).all()
+
+
+def test_trees_learn_how_wrong_they_are_at_stations_held_out(table: xr.Dataset) -> None:
+    rng = np.random.default_rng(0)
+    # Days after rain, the latest that the trees are told of, are known worse.
+    rain = np.roll(table.precipitation.values, 1, axis=1)
+    noise = np.where(rain > np.median(rain), 0.05, 0.005) * rng.normal(size=(N, DAYS))
+    days = StationDays(table.assign(soil_moisture=table.soil_moisture + noise), FEATURES)
+    fold = next(iter(off_site(table, np.ones(N, bool), 4)))
+    mean, std = estimate_trees(
+        fit_trees(days, fold.training, windows=(1, 5), iterations=60, samples_per_leaf=20, gaussian=True), fold.test
+    )
+    known = fold.test & np.isfinite(days.observed)
+    wet = known & (rain > np.median(rain))
+    assert np.median(std[wet]) > 2 * np.median(std[known & ~wet])
+    assert 0.8 < np.mean(np.abs(mean - days.observed)[known] < 1.645 * std[known]) < 0.98
+    few = fold.training.copy()
+    few[4:] = False
+    with pytest.raises(VadoseError, match="expected 5 stations or more to learn from, found"):
+        fit_trees(days, few, gaussian=True)
 
 
 def test_buckets_are_filled_by_the_rain_of_the_table(table: xr.Dataset) -> None:

@@ -270,9 +270,7 @@ def _run(
     log: Log = []
     if run.model == "trees":
         progress(f"fitting {what}", 0.0)
-        regressor, predictors = fit_trees(days, fold.training, **run.hyper, limit=run.limit)
-        mean = estimate_trees(regressor, predictors, fold.test)
-        std = np.full_like(mean, np.nan)
+        mean, std = estimate_trees(fit_trees(days, fold.training, **run.hyper, limit=run.limit), fold.test)
         progress(f"fitting {what}", 1.0)
     else:
         hyper = run.hyper | ({"local": own} if own and run.model == "long_mmnet" else {})
