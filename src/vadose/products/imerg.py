@@ -108,7 +108,7 @@ def read_imerg(path: Path, *, bbox: BBox | None = None, quality: str = "recommen
                 scale = factor if ours in ("precipitation", "precipitation_error") else 1.0
                 values = (values[:, ::-1] if south_first else values) * np.float32(scale)
                 fields[ours] = ("time", "lat", "lon"), *within(values, ours, path)
-        dataset = dataset.assign(fields | {"time": time})  # at once: one by one takes as long as reading them
+        dataset = dataset.assign(fields | {"time": time})  # at once, which takes less than one by one
         origin, simulated = _origin(path, file), simulated_mark(file.attrs)
     rain = dataset.precipitation
     if bbox is None and bool(rain.isnull().all()) and float(np.abs(dataset.lat).min()) < 60:

@@ -74,7 +74,7 @@ def read_hour(
         raw[np.isin(raw, FILLS) | (np.abs(raw) > 1e15)] = np.nan
         values, counts = within((raw * fields[name].factor).astype(np.float32), name, path)
         variables[name] = ("time", "lat", "lon"), values[None], counts
-    dataset = where.assign(variables)  # at once: one by one takes as long as reading them
+    dataset = where.assign(variables)  # at once, which takes less than one by one
     if all(np.isnan(dataset[name].values).all() for name in dataset.data_vars):
         raise VadoseError(f"{path}: every value is missing; is the box over water only, or the download damaged?")
     version = {"002": "002", "020": "2.0"}[named[3]] if named else ("002" if from_grib else "unknown")
