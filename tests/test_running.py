@@ -17,6 +17,7 @@ from vadose.models.mmnet import Features, example_fine
 from vadose.models.tiles import predict_tiles
 from vadose.parallel import running
 from vadose.parallel.running import Running, rounds_little, work_of
+from vadose.training.processes import JoinedNetwork, launched
 
 DAILY = ("soil_moisture_filled", "soil_moisture_observed", "soil_moisture_age", "precipitation", "air_temperature")
 NETWORKS = [name for name in forecaster_names() if MODELS[name].learns == "steps"]
@@ -190,3 +191,29 @@ def test_an_experiment_is_trained_and_forecast_as_is_said_and_is_else_that_of_it
 
 def test_a_checkpoint_says_the_precision_it_was_trained_in(map_run: Path) -> None:
     assert torch.load(map_run, weights_only=True)["precision"] == "32-true"
+
+
+class Recording(nn.Module):
+    """Notes in which precision its layer gave its values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.distribution(x)[0]
+
+    def distribution(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        mean = self.layer(x)
+        self.seen = mean.dtype
+        return mean, mean.exp()
+
+
+@pytest.mark.parametrize("method", ["forward", "distribution"])
+def test_whatever_a_loss_calls_is_trained_in_the_precision_asked_for(method: str) -> None:
+    fabric, recording = launched("bf16-mixed", "cpu"), Recording()
+    network = fabric.setup_module(recording)
+    if method != "forward":
+        network.mark_forward_method(method)
+    mean, _ = JoinedNetwork(fabric, network)(method, 3, torch.ones(3, 4))
+    assert (recording.seen, mean.dtype) == (torch.bfloat16, torch.float32)

@@ -89,8 +89,8 @@ def joined(fabric: Fabric, part: Tensor, size: int) -> Tensor:
 class JoinedNetwork:
     """A network that all processes run together: each predicts its `share` of a batch, and has the predictions of all.
 
-    The one place where batches go to the device; where they are computed in another precision the network's wrapper,
-    from ``fabric.setup``, sees to it.
+    The one place where batches go to the device, and where they are computed in another precision: on one process the
+    network's wrapper, from ``fabric.setup``, does so for ``forward`` alone.
     """
 
     fabric: Fabric
@@ -99,7 +99,9 @@ class JoinedNetwork:
     def __call__(self, method: str, size: int, *inputs: Any) -> tuple[Tensor, Tensor]:
         """Mean and deviation that a method of the network gives of ``size`` samples; the latter NaN without."""
         part = apply_to_collection(inputs, Tensor, lambda tensor: share(self.fabric, tensor))
-        found = self.joined(getattr(self.network, method)(*self.fabric.to_device(part)), size)
+        with self.fabric.autocast():
+            found = getattr(self.network, method)(*self.fabric.to_device(part))
+        found = self.joined(apply_to_collection(found, Tensor, Tensor.float), size)
         return found if isinstance(found, tuple) else (found, found.new_tensor(torch.nan))
 
     def joined(self, part: Any, size: int) -> Any:
