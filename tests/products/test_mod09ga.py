@@ -303,7 +303,7 @@ def test_wrong_options_and_boxes_are_named(granule: Path) -> None:
         VadoseError, match=r"west -82, .* lies in h11v05; .* tile h10v05 \(west -104.4, south 30, east -80.83, north 40"
     ):
         read_mod09ga(granule, bbox=(-82.0, 35.0, -81.0, 36.0))
-    with pytest.raises(VadoseError, match=r"box \(-99.0, 39.0, -100.0, 40.0\) holds nothing"):
+    with pytest.raises(VadoseError, match=r"box \(-99.0, 39.0, -100.0, 40.0\) is empty; expected west < east"):
         read_mod09ga(granule, bbox=(-99.0, 39.0, -100.0, 40.0))
 
 
