@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint clean lock
+.PHONY: demo test lint bench clean lock
 
 demo: .venv/ready
 	$(BIN)/vadose demo --out demo
@@ -16,6 +16,10 @@ lint: .venv/ready
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/mypy
+
+# docs/speed.md, made on this machine; QUICK=1 for small sizes.
+bench: .venv/ready
+	$(BIN)/python -m benchmarks.speed $(if $(QUICK),--quick)
 
 # torch comes first and alone: whichever build of that version is at hand is kept by what follows.
 .venv/ready: requirements.lock pyproject.toml

@@ -1,0 +1,103 @@
+"""Rows of scores: tables with intervals beside pytesmo, and the memory of a year of CONUS."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from benchmarks.speed.cubes import random_map_cube
+from benchmarks.speed.row import Way, alone, row, seconds
+from pytesmo import metrics as pytesmo
+
+import vadose as vd
+from vadose.artefact.predictions import write_predictions
+
+THEIRS = {"pearson_r": pytesmo.pearson_r, "rmse": pytesmo.rmsd, "bias": pytesmo.bias, "ubrmse": pytesmo.ubrmsd}
+LEADS, DAYS, REPLICATES = (1, 3, 7, 14, 30), 365, 1000
+
+
+def random_forecasts(folder: Path, shape: tuple[int, int], models: int) -> None:
+    """Write a cube of random moisture with gaps, and forecasts of it with errors, for each day of a year."""
+    observed = random_map_cube(folder / "cube.zarr", shape, DAYS + LEADS[-1])
+    rng = np.random.default_rng(1)
+    said = {key: observed.attrs[key] for key in ("cell_size", "grid_step", "grid_crs", "dataset", "layer")}
+    for number in range(models):
+        values = 0.25 + 0.1 * rng.standard_normal((DAYS, len(LEADS), *shape), np.float32)
+        store = xr.Dataset(
+            {"soil_moisture": (("init_time", "lead_time", "y", "x"), values)},
+            coords={
+                "init_time": observed.time.values[:DAYS],
+                "lead_time": pd.to_timedelta(LEADS, unit="D"),
+                **{name: observed[name] for name in ("y", "x", "lat", "lon")},
+            },
+            attrs=said
+            | {"model": f"m{number}", "weather": "none", "scenario": "all", "causal": "true", "simulated": "true"},
+        )
+        write_predictions(folder / f"{number}.zarr", store, "random", chunks={"init_time": 64, "lead_time": 1})
+
+
+def evaluated(folder: Path, models: int) -> float:
+    stores = [folder / f"{number}.zarr" for number in range(models)]
+    return seconds(lambda: vd.evaluate(stores, folder / "cube.zarr", out=folder / "scores"))[0]
+
+
+def of_pytesmo(folder: Path, pairs: int, interval: bool) -> float:
+    """Seconds of pytesmo's calls for each of some series, which lie ready."""
+    observed = vd.open(folder / "cube.zarr").soil_moisture.values[1 : DAYS + 1]
+    forecast = vd.open(folder / "0.zarr").soil_moisture.values[:, 0]
+    series = [(p[np.isfinite(o)], o[np.isfinite(o)]) for p, o in _series(forecast, observed, count=pairs)]
+
+    def run() -> None:
+        for predicted, of in series:
+            for metric in THEIRS.values():
+                if interval:
+                    pytesmo.with_bootstrapped_ci(metric, predicted, of, nsamples=REPLICATES)
+                else:
+                    metric(predicted, of)
+
+    return seconds(run)[0]
+
+
+def _series(*arrays: np.ndarray, count: int = 0) -> list[tuple[np.ndarray, ...]]:
+    flat = [array.reshape(len(array), -1).T.astype(np.float64)[: count or None] for array in arrays]
+    return list(zip(*flat, strict=True))
+
+
+@row(
+    "scores",
+    "scores with 95 % intervals: R, RMSE, bias, ubRMSE of series of a year, and their medians",
+    unit="series",
+    call="vd.evaluate([forecast], cube)",
+    to_reach=">= 1 M series a second without, <= 10 times as long with intervals",
+)
+def scores(quick: bool) -> list[Way]:
+    edge, few = (40, 5) if quick else (100, 20)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        random_forecasts(folder, (edge, edge), 1)
+        count = edge * edge * len(LEADS)
+        plain = of_pytesmo(folder, 100 * few, interval=False)
+        drawn = of_pytesmo(folder, few, interval=True)
+        ours, memory = alone(evaluated, folder, 1)
+    return [
+        Way(f"pytesmo, {REPLICATES:,} replicates", few / drawn),
+        Way("pytesmo, no intervals", 100 * few / plain),
+        Way("from store to tables", count / ours, memory=memory),
+    ]
+
+
+@row(
+    "conus-year-scores",
+    "a year of CONUS scored with intervals, three models",
+    unit="series",
+    call="vd.evaluate(forecasts, cube)",
+    to_reach="<= 4 GB",
+)
+def conus_year(quick: bool) -> list[Way]:
+    shape = (60, 60) if quick else (282, 627)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        random_forecasts(folder, shape, 3)
+        spent, memory = alone(evaluated, folder, 3)
+    return [Way("from stores to tables", 3 * len(LEADS) * shape[0] * shape[1] / spent, memory=memory)]
