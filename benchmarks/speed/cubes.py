@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import torch
 import xarray as xr
+from benchmarks.paper_predictors import DAILY, FIXED
 from torch import nn
 
 from vadose.artefact import provenance
@@ -18,29 +19,6 @@ from vadose.models.inputs import Channels, Inputs
 from vadose.samples.windows import Samples
 from vadose.variables import variable
 
-DAILY = (
-    "tb_h_filled",
-    "tb_v_filled",
-    "albedo_filled",
-    "roughness_coefficient_filled",
-    "vegetation_opacity_filled",
-    "vegetation_water_content_filled",
-    "surface_temperature_filled",
-    "precipitation",
-    "transformed_swir_filled",
-)
-FIXED = (
-    "sand_fraction_5cm",
-    "silt_fraction_5cm",
-    "clay_fraction_5cm",
-    "bulk_density_5cm",
-    "land_cover",
-    "elevation",
-    "aspect_cosine",
-    "aspect_sine",
-    "curvature",
-    "flow_accumulation",
-)
 CHANNELS = Channels(DAILY, FIXED)
 """Predictors of the third scenario of Rabiei et al. (2025)."""
 LOOK_BACK, FIRST, EDGE = 3, "2012-06-01", 40

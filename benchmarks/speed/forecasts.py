@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 import yaml
-from benchmarks.speed.cubes import DAILY, FIRST, FIXED, LOOK_BACK, forget, random_cube, random_run
+from benchmarks.paper_predictors import DAILY, FIXED
+from benchmarks.speed.cubes import FIRST, LOOK_BACK, forget, random_cube, random_run
 from benchmarks.speed.row import Way, alone, apart, graphs, row, seconds
 
 import vadose as vd

@@ -9,7 +9,8 @@ import xarray as xr
 from scipy.stats import norm
 
 from vadose.errors import VadoseError
-from vadose.predict.calibration import Calibration, coverage_table, fit_calibration, interval, whole_stations
+from vadose.predict.calibration import Calibration, coverage_table, fit_calibration, interval
+from vadose.samples.folds import whole_stations
 
 
 def test_with_a_day_a_station_it_is_the_split_conformal_quantile() -> None:

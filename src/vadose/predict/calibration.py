@@ -141,20 +141,6 @@ def interval(mean: Array, std: Array, calibration: Calibration, level: float) ->
     return _ends(mean, std, calibration.factor(level))
 
 
-def whole_stations(mask: Mask, share: float, seed: int) -> tuple[Mask, Mask]:
-    """Part of the stations of a mask (station, time), all their days, to calibrate with: what is learnt from, and they.
-
-    Examples
-    --------
-    >>> learnt, held = whole_stations(np.ones((10, 3), bool), 0.2, seed=0)
-    >>> learnt.all(axis=1).sum(), held.all(axis=1).sum(), (learnt & held).any()
-    (np.int64(8), np.int64(2), np.False_)
-    """
-    stations = np.random.default_rng(seed).permutation(np.flatnonzero(mask.any(axis=1)))
-    held = np.isin(np.arange(len(mask)), stations[: max(1, round(share * len(stations)))])[:, None]
-    return mask & ~held, mask & held
-
-
 def coverage_table(predictions: Mapping[str, xr.Dataset], levels: Sequence[float] = LEVELS) -> pd.DataFrame:
     """Coverage and sharpness of the intervals of every model that gives a deviation, by scenario and fold.
 

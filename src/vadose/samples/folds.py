@@ -131,3 +131,17 @@ def _fold(name: str, training: Mask, test: Mask) -> Fold:
 def _observed(table: xr.Dataset) -> Mask:
     found: Mask = np.isfinite(table.soil_moisture.transpose("station", "time").values)
     return found
+
+
+def whole_stations(mask: Mask, share: float, seed: int) -> tuple[Mask, Mask]:
+    """Part of the stations of a mask (station, time), all their days, to hold out: what is learnt from, and they.
+
+    Examples
+    --------
+    >>> learnt, held = whole_stations(np.ones((10, 3), bool), 0.2, seed=0)
+    >>> learnt.all(axis=1).sum(), held.all(axis=1).sum(), (learnt & held).any()
+    (np.int64(8), np.int64(2), np.False_)
+    """
+    stations = np.random.default_rng(seed).permutation(np.flatnonzero(mask.any(axis=1)))
+    held = np.isin(np.arange(len(mask)), stations[: max(1, round(share * len(stations)))])[:, None]
+    return mask & ~held, mask & held

@@ -11,6 +11,7 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from vadose.errors import VadoseError
 from vadose.models.long_memory import trailing_means
 from vadose.models.tree_walk import predict
+from vadose.samples.folds import whole_stations
 from vadose.samples.station_days import Mask, StationDays
 
 HELD_OUT = 5
@@ -58,7 +59,8 @@ def fit_trees(
     Friedman (2001), doi:10.1214/aos/1013203451; Breiman (2001), doi:10.1023/A:1010933404324.
     """
     predictors = predictors_of(days, windows)
-    index = np.argwhere(training & np.isfinite(days.observed))
+    known = training & np.isfinite(days.observed)
+    index = np.argwhere(known)
     index = np.random.default_rng(0).permutation(index)[:limit]
     of_rows, observed = predictors[index[:, 0], index[:, 1]], days.observed[index[:, 0], index[:, 1]]
     of_rows[:, np.isnan(of_rows).all(axis=0)] = 0.0
@@ -75,13 +77,12 @@ def fit_trees(
     moisture = trees(max_iter=iterations).fit(of_rows, observed)
     if not gaussian:
         return StationTrees(moisture, None, predictors)
-    stations = np.unique(index[:, 0])
-    if len(stations) < HELD_OUT:
+    if (stations := int(known.any(axis=1).sum())) < HELD_OUT:
         raise VadoseError(
             f"trees: the standard deviation is learnt at stations held out; expected {HELD_OUT} stations or more to "
-            f"learn from, found {len(stations)}; leave out 'gaussian'"
+            f"learn from, found {stations}; leave out 'gaussian'"
         )
-    held = np.isin(index[:, 0], np.random.default_rng(0).permutation(stations)[::HELD_OUT])
+    held = whole_stations(known, 1 / HELD_OUT, seed=0)[1][index[:, 0], index[:, 1]]
     others = trees(max_iter=iterations).fit(of_rows[~held], observed[~held])
     squares = np.maximum((observed[held] - predict(others, of_rows[held])) ** 2, SMALLEST_VARIANCE)
     variance = trees(max_iter=max(1, iterations // 4), loss="gamma").fit(of_rows[held], squares)
