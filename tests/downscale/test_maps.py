@@ -386,7 +386,7 @@ def test_a_mask_and_missing_weather_leave_pixels_out(fine, coarse, saved, tmp_pa
 def test_interrupted_it_goes_on_from_the_day(fine, coarse, saved, tmp_path, monkeypatch) -> None:
     path, out = saved(made("mmnet")), tmp_path / "m.zarr"
     expected = opened(downscale_maps(path, fine, coarse, DAYS, tmp_path / "other.zarr")).soil_moisture.values
-    computed, estimate = [], module._Run.estimate
+    computed, estimate = [], module.MapRun.estimate
 
     def stops(self, tile):
         computed.append(1)
@@ -394,7 +394,7 @@ def test_interrupted_it_goes_on_from_the_day(fine, coarse, saved, tmp_path, monk
             raise KeyboardInterrupt
         return estimate(self, tile)
 
-    monkeypatch.setattr(module._Run, "estimate", stops)
+    monkeypatch.setattr(module.MapRun, "estimate", stops)
     with pytest.raises(KeyboardInterrupt):
         downscale_maps(path, fine, coarse, DAYS, out)
     assert not out.exists()
