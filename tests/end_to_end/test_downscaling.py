@@ -40,6 +40,7 @@ runs:
      fitting: {epochs: 2, batch_size: 4, sequence: 200, optimiser: adamw, form: crps}}
   aligned: {model: mmnet, <<: *common, align: mmd, align_weight: 0.1}
   trees: {model: trees, <<: *common, hyper: {iterations: 10}}
+  climatology: {model: climatology}
 ensembles: {both: [long, trees]}
 products: [soil_moisture_smap_l4, soil_moisture_smap_hydroblocks]
 """
@@ -97,7 +98,7 @@ def test_every_model_is_scored_on_what_it_did_not_learn_from(study: Path) -> Non
     scores = pd.read_csv(study / "scores.csv")
     assert set(scores.scenario) == {"on-site", "off-site"}
     assert set(scores[scores.scenario == "on-site"].fold) == {"2020", "all"}  # of 2025 there is no day
-    assert set(scores.model) == {"mmnet", "long", "aligned", "trees", "both", "soil_moisture_smap_l4"}
+    assert set(scores.model) == {"mmnet", "long", "aligned", "trees", "climatology", "both", "soil_moisture_smap_l4"}
     n = scores.groupby(["scenario", "fold"]).n_pairs.nunique()
     assert (n == 1).all()
     page = (study / "report.html").read_text()
@@ -139,6 +140,13 @@ def test_a_study_goes_on_where_it_stopped(
         (("[long, trees]", "[long, tree]"), (), "unknown run 'tree'; did you mean 'trees'?"),
         (("{iterations: 10}", "{iterations: 10}, align: mmd"), (), "align: trees has no two streams"),
         (("season_sine", "ndvi"), (), "no feature ['ndvi']"),
+        (
+            ("{model: climatology}", "{model: climatology, days: 3, series: [precipitation]}"),
+            (),
+            "climatology takes no",
+        ),
+        (("climatology: {model: climatology}", "rows: {model: trees}"), (), "trees needs features of the day"),
+        (("kind: downscaling", "kind: downscaling\ndata: own"), (), "'data: own' and 'tables' go together"),
         (("x", "x"), ("--scenario", "blocked"), "unknown scenario ['blocked']"),
     ],
 )

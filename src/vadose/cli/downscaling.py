@@ -160,7 +160,7 @@ def fill_station(
     """
     from vadose.artefact import identity
     from vadose.door import open_store
-    from vadose.experiments.downscaling import load_downscaling
+    from vadose.experiments.downscaling import WITHOUT_NETWORK, load_downscaling
     from vadose.predict.fill_station import fill_station as fill
     from vadose.samples.station_days import StationDays
     from vadose.training.station_days import DownscalingNetwork, fit, load
@@ -174,7 +174,7 @@ def fill_station(
             made_of["model"] = identity(model)
         else:
             chosen = load_downscaling(experiment)
-            if run not in chosen.runs or chosen.runs[run].model == "trees":
+            if run not in chosen.runs or chosen.runs[run].model in WITHOUT_NETWORK:
                 raise VadoseError(f"--run {run}: expected a network of {experiment}, which has {list(chosen.runs)}")
             how = chosen.run_as(running).runs[run]
             made_of["run"] = how.made_of()
@@ -224,10 +224,17 @@ def downscaling_study(
             uscrn, scan, metadata = folders_of(data)
             store = build_stations(out / "stations.zarr", uscrn=uscrn, scan=scan, metadata=metadata, progress=tell)
             first, last, features = chosen.first.isoformat(), chosen.last.isoformat(), None
-            if chosen.data in ("products", "ten_day"):
+            if chosen.data in ("products", "ten_day", "own"):
                 place = data / TEN_DAY if chosen.data == "ten_day" else data
                 path = build_features(
-                    store, place, out / "features.zarr", first=first, last=last, mode=chosen.mode, progress=tell
+                    store,
+                    place,
+                    out / "features.zarr",
+                    first=first,
+                    last=last,
+                    mode=chosen.mode,
+                    tables=chosen.tables,
+                    progress=tell,
                 )
                 features = open_store(path).load()
             table = build_station_table(store, out / "table.zarr", first=first, features=features)

@@ -23,6 +23,7 @@ from vadose.predict.explain import importances
 from vadose.reports.page import build_tables_report
 from vadose.reports.xu_2025 import downscaling_tables
 from vadose.samples.folds import Fold, blocked, cross_region, network, off_site, on_site
+from vadose.samples.normals import climatology
 from vadose.samples.station_days import DEVIATION, NORMAL, StationDays
 from vadose.training.alignment import Alignment
 from vadose.training.loop import Log, write_history
@@ -265,10 +266,15 @@ def _run(
         return
     what = f"{scenario} {fold.name} {folder.name}"
     own = _own(run, scenario)
-    days = StationDays(table, run.features(own), fold.training)
     checkpoint: dict[str, Any] | None = None
     log: Log = []
-    if run.model == "trees":
+    if run.model != "climatology":
+        days = StationDays(table, run.features(own), fold.training)
+    if run.model == "climatology":
+        observed = table.soil_moisture.transpose("station", "time").values.astype(np.float32)
+        learnt = np.where(fold.training, observed, np.float32(np.nan))
+        mean, std = climatology(learnt, table.time.values.astype("datetime64[D]").astype(np.int64))
+    elif run.model == "trees":
         progress(f"fitting {what}", 0.0)
         mean, std = estimate_trees(fit_trees(days, fold.training, **run.hyper, limit=run.limit), fold.test)
         progress(f"fitting {what}", 1.0)
