@@ -120,7 +120,7 @@ def downscale(folder: Path, out: Path, running: vd.Running) -> None:
     "maps",
     "MMNet maps of 100 m from disk to disk",
     unit="pixels",
-    call="vadose downscale model.pt fine.zarr --coarse weather.zarr --date 2020-07-01",
+    call="vadose downscale model.pt --fine fine.zarr --coarse weather.zarr --date 2020-07-01",
     to_reach=">= 0.96 M in float32, >= 2.1 M in bf16",
     takes=(15, 60),
 )

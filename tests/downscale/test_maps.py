@@ -21,6 +21,7 @@ from vadose.models.domain import domain_distance, training_domain
 from vadose.models.mmnet import Features, Fine, example_fine
 from vadose.parallel.running import Running
 from vadose.predict import maps as module
+from vadose.predict.calibration import QUANTILES, Calibration, interval
 from vadose.predict.coarse import as_coarse
 from vadose.predict.map_files import write_cog
 from vadose.predict.maps import downscale_maps
@@ -431,7 +432,7 @@ def test_workers_make_the_same_maps_and_go_on(fine, coarse, saved, tmp_path) -> 
         downscale_maps(path, lazy, fields, DAYS, out, progress=lambda what, share: told.append(share), **how)
     # Two rows of three tiles a day, of the days that were not done.
     assert told[-1] == 1.0
-    assert len(told) == 6 * (3 - done)
+    assert len(told) - 1 == 6 * (3 - done)  # the last one says that there are no quantiles
     other = opened(out).load()
     assert "days_done" not in other.attrs
     assert set(other.data_vars) == {"soil_moisture", "outside_training", "missing_share"}
@@ -487,6 +488,42 @@ def test_large_geotiffs_have_overviews(tmp_path) -> None:
         half = file.read(1)
     assert half[10, 10] == pytest.approx(values[20:22, 20:22].mean(), abs=1e-5)
     assert np.isnan(half[:, 0]).all()
+
+
+CALIBRATION = Calibration((0.5, 0.9), (0.5, 2.0), 20, "off-site")
+
+
+def test_quantiles_are_those_of_the_intervals_at_stations(fine, coarse, saved, tmp_path) -> None:
+    checkpoint = made("mmnet", gaussian=True) | {"calibration": CALIBRATION.to_dict()}
+    found = opened(downscale_maps(saved(checkpoint), fine, coarse, DAYS[:2], tmp_path / "m.zarr", tile=40))
+    assert found.soil_moisture_quantile.dims == ("time", "quantile", "y", "x")
+    assert found["quantile"].values.tolist() == list(QUANTILES)
+    assert found.attrs["calibration"].startswith("50% within 0.5 standard deviations and 90% within 2 ")
+    mean, std = found.soil_moisture.values, found.soil_moisture_std.values
+    for level, (low, high) in ((0.5, (0.25, 0.75)), (0.9, (0.05, 0.95))):
+        ends = interval(mean, std, CALIBRATION, level)
+        for quantile, end in zip((low, high), ends, strict=True):
+            np.testing.assert_allclose(found.soil_moisture_quantile.sel(quantile=quantile), end, atol=1e-6)
+    np.testing.assert_allclose(found.soil_moisture_quantile.sel(quantile=0.5), np.maximum(mean, 0), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("hyper", "more", "reason"),
+    [
+        ({}, {"calibration": CALIBRATION.to_dict()}, "none: the run gives no standard deviation"),
+        ({"gaussian": True}, {}, "none: the run is not calibrated"),
+        ({"gaussian": True}, {"calibration": CALIBRATION.to_dict()}, "these maps are of forecast ones"),
+    ],
+)
+def test_maps_without_quantiles_say_why(hyper, more, reason, fine, coarse, saved, tmp_path) -> None:
+    given, told = list(coarse), []
+    if "forecast" in reason:
+        given[0] = coarse[0].assign_attrs(init_time=f"{DAYS[0]:%Y-%m-%d}")
+    path, out = saved(made("mmnet", **hyper) | more), tmp_path / "m.zarr"
+    found = opened(downscale_maps(path, fine, given, DAYS[:1], out, progress=lambda what, share: told.append(what)))
+    assert "soil_moisture_quantile" not in found
+    assert reason in found.attrs["calibration"]
+    assert any(reason in line for line in told)
 
 
 def refused(

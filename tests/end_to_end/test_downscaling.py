@@ -199,8 +199,8 @@ def test_a_forecast_becomes_an_outlook_at_100_m(
 ) -> None:
     county(tmp_path)
     monkeypatch.chdir(tmp_path)
-    model = study / "runs" / "off-site" / "1" / "mmnet" / "model.pt"
-    command = ("downscale", model, "fine.zarr", "--coarse", "weather.zarr", "--coarse", "forecast.zarr")
+    model = study / "runs" / "off-site" / "1" / "mmnet"
+    command = ("downscale", model, "--fine", "fine.zarr", "--coarse", "weather.zarr", "--coarse", "forecast.zarr")
     when = ("--from", "2020-06-01", "--to", "2020-06-05")
     box = ("--bbox", "-97.97,38.98,-97.95,38.995")
     assert vadose(monkeypatch, *command, *when, "--init", "2020-06-01", *box, "--cog", "maps", "--out", "a.zarr") == 0
@@ -285,7 +285,7 @@ def test_a_station_is_completed(
 ) -> None:
     store = xr.open_zarr(study / "predictions" / "off-site.zarr", consolidated=False)
     tested = store.station.values[(store.fold.values == 0).any(axis=1)][0]
-    model = study / "runs" / "off-site" / "1" / "mmnet" / "model.pt"
+    model = study / "runs" / "off-site" / "1" / "mmnet"
     command = ("fill-station", place / "table.zarr")
     more = ("--model", model, "--level", "0.8", "--out", tmp_path / "filled")
     assert vadose(monkeypatch, *command, tested, *more) == 0

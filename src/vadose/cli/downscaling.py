@@ -34,9 +34,9 @@ TEN_DAY = "s1s2smap_uscrn"
 
 @app.command()
 def downscale(
-    model: Annotated[Path, typer.Argument(help="Checkpoint 'model.pt' of 'vadose study downscale-...'.")],
+    run: Annotated[Path, typer.Argument(help="Folder of a run of 'vadose study downscale-...', or its 'model.pt'.")],
     fine: Annotated[
-        Path, typer.Argument(help="Cube of 'vadose build' at 100 m, or Zarr store of features on that grid.")
+        Path, typer.Option(help="Cube of 'vadose build' at 100 m, or Zarr store of features on that grid.")
     ],
     coarse: Annotated[
         list[Path],
@@ -75,7 +75,7 @@ def downscale(
     `perfect` if the weather after the day of issue was analysed (an upper bound of skill), `forecast` if it was
     forecast. `--past-years` uses the weather of past years beyond the weather forecast.
 
-    Example: `vadose downscale model.pt fine.zarr --coarse weather.zarr --date 2020-06-01 --cog maps`
+    Example: `vadose downscale model.pt --fine county.zarr --coarse weather.zarr --date 2020-06-01 --cog maps`
     """
     import pandas as pd
 
@@ -98,6 +98,7 @@ def downscale(
             raise VadoseError(
                 f"--from {first} --to {last or first}: the forecast is valid on {valid}; choose from these"
             )
+    model = _checkpoint_of(run)
     features = with_last_values(as_cube(_opened(fine), str(fine)))
     part = part_of(features, box_of(bbox)) if bbox else features
     made_of = {"data": identity(fine, *coarse)}
@@ -121,6 +122,10 @@ def downscale(
     say(str(out))
 
 
+def _checkpoint_of(run: Path) -> Path:
+    return run / "model.pt" if run.is_dir() else run
+
+
 def _opened(path: Path) -> "xr.Dataset":
     """A cube in its last complete state, or another store."""
     from vadose.cube import is_cube, open_cube
@@ -134,7 +139,7 @@ def fill_station(
     table: Annotated[Path, typer.Argument(help="Table of station-days, such as table.zarr of a downscaling study.")],
     station: Annotated[str, typer.Argument(help="Name of the station, such as USCRN:NC_Durham_11_W.")],
     model: Annotated[
-        Path | None, typer.Option(help="Checkpoint 'model.pt', not trained on the station. [default: train one]")
+        Path | None, typer.Option(help="Run, or its checkpoint, not trained on the station. [default: train one]")
     ] = None,
     learnt_until: Annotated[
         str | None, typer.Option(help="Last training day at the station, if the model was trained on it.")
@@ -170,7 +175,7 @@ def fill_station(
     made_of: dict[str, object] = {"table": identity(table)}
     with progress_bars() as tell:
         if model is not None:
-            network: Any = load(model)
+            network: Any = load(model := _checkpoint_of(model))
             made_of["model"] = identity(model)
         else:
             chosen = load_downscaling(experiment)

@@ -21,17 +21,20 @@ from vadose.artefact.predictions import DIMS, write_predictions
 from vadose.door import by_day
 from vadose.errors import VadoseError
 from vadose.grid import Grid, grid_of
+from vadose.predict.calibration import QUANTILES
 from vadose.variables import VARIABLES
 
 LAYERS: dict[str, dict[str, Any]] = {
     "soil_moisture": VARIABLES["soil_moisture"].attributes(),
     "soil_moisture_std": {"long_name": "standard deviation of the estimate of soil moisture", "units": "m3 m-3"},
+    "soil_moisture_quantile": VARIABLES["soil_moisture"].attributes() | {"long_name": "quantile of soil moisture"},
     "outside_training": {
         "long_name": "distance of the features from those of training, above 1 outside of their domain",
         "units": "1",
     },
 }
 """Maps a store may hold, and their attributes."""
+QUANTILE = "soil_moisture_quantile"
 BLOCK = 512
 """Edge of a block of a GeoTIFF."""
 TITLE = "volumetric soil moisture, daily maps"
@@ -58,12 +61,21 @@ def create_maps(
     issued = beside.attrs.get("init_time")
     init = pd.DatetimeIndex([issued]) if issued else days
     leads = days - init[0] if issued else pd.to_timedelta([0], unit="D")
-    shape, chunks = (len(init), len(leads), *grid.shape), (1, 1, *(min(edge, n) for n in grid.shape))
-    empty = da.full(shape, np.nan, np.float32, chunks=chunks)
+    sizes = dict(zip(DIMS, (len(init), len(leads), *grid.shape), strict=True))
+    chunks = dict(zip(DIMS, (1, 1, *(min(edge, n) for n in grid.shape)), strict=True))
+    if QUANTILE in names:
+        sizes, chunks = sizes | {"quantile": len(QUANTILES)}, chunks | {"quantile": 1}
+        axis = ("quantile", list(QUANTILES), {"long_name": "probability that soil moisture is below", "units": "1"})
+        beside = beside.assign_coords(quantile=axis)
+    layers = {}
+    for name in names:
+        dims = (*DIMS[:2], *(("quantile",) if name == QUANTILE else ()), *DIMS[2:])
+        of_layer = da.full([sizes[of] for of in dims], np.nan, np.float32, chunks=[chunks[of] for of in dims])
+        layers[name] = (dims, of_layer, LAYERS[name])
     along = {name: [*DIMS[:2], *of.dims[1:]] for name, of in beside.data_vars.items()}
+    shape = len(init), len(leads), -1
     store = xr.Dataset(
-        {name: (DIMS, empty, LAYERS[name]) for name in names}
-        | {name: (along[name], of.values.reshape(*shape[:2], -1), of.attrs) for name, of in beside.data_vars.items()},
+        layers | {name: (along[name], of.values.reshape(shape), of.attrs) for name, of in beside.data_vars.items()},
         coords={
             "init_time": init,
             "lead_time": leads,
@@ -77,7 +89,7 @@ def create_maps(
     )
     for name in names:
         store[name].encoding = {"compressors": (BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle"),)}
-    write_predictions(path, store, TITLE, chunks=dict(zip(DIMS, chunks, strict=True)), empty=True)
+    write_predictions(path, store, TITLE, chunks=chunks, empty=True)
     return open_maps(path)
 
 

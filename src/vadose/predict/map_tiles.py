@@ -13,6 +13,7 @@ from vadose.models.domain import domain_distance
 from vadose.models.mixture import mixture
 from vadose.models.mmnet import Features
 from vadose.parallel.running import Running
+from vadose.predict.calibration import Calibration, quantiles
 from vadose.predict.map_features import MapFeatures
 from vadose.predict.map_networks import MapNetwork
 
@@ -48,8 +49,15 @@ class Mapped(NamedTuple):
 class MapRun:
     """What is read of a window, and what is made of it."""
 
-    def __init__(self, networks: list[MapNetwork], features: MapFeatures, trained: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        networks: list[MapNetwork],
+        features: MapFeatures,
+        trained: dict[str, Any],
+        calibrated: tuple[Calibration | None, str],
+    ) -> None:
         self.networks, self.features, self.notes = networks, features, set[str]()
+        self.calibration, self.calibrated = calibrated
         names = features.names
         self.domain: dict[str, Tensor] | None = trained.get("domain")
         self.of_domain = [names.index(name) for name in trained["inputs"]["snapshot"]]
@@ -61,6 +69,8 @@ class MapRun:
         self.layers: tuple[str, ...] = ("soil_moisture",)
         if len(networks) > 1 or networks[0].model.has_deviation:
             self.layers += ("soil_moisture_std",)
+        if self.calibration is not None:
+            self.layers += ("soil_moisture_quantile",)
         if self.domain is not None:
             self.layers += ("outside_training",)
         self.told = names + [f"{name}, series" for name in features.series_names]
@@ -109,19 +119,16 @@ class MapRun:
             yield tile.snapshot if columns == everything else tile.snapshot[:, columns], *tile.histories[span]
 
     def estimate(self, tile: Tile) -> dict[str, NDArray[np.float32]]:
-        """Layers (row, column) of a tile."""
+        """Layers (row, column) of a tile, of quantiles (quantile, row, column)."""
         estimates = (network(*given) for network, given in zip(self.networks, self.given(tile), strict=True))
-        values = dict(
-            zip(
-                ("soil_moisture", "soil_moisture_std"),
-                mixture((tuple(each.numpy()) for each in estimates), draws=True),
-                strict=True,
-            )
-        )
+        mean, std = mixture((tuple(each.numpy()) for each in estimates), draws=True)
+        values = {"soil_moisture": mean, "soil_moisture_std": std}
+        if self.calibration is not None:
+            values["soil_moisture_quantile"] = quantiles(mean, std, self.calibration)
         if self.domain is not None:
             values["outside_training"] = domain_distance(tile.snapshot[:, self.of_domain], self.domain).numpy()
         layers = {}
         for name in self.layers:
-            layers[name] = np.full(tile.kept.shape, np.nan, np.float32)
-            layers[name][tile.kept] = values[name]
+            layers[name] = np.full((*values[name].shape[:-1], *tile.kept.shape), np.nan, np.float32)
+            layers[name][..., tile.kept] = values[name]
         return layers

@@ -26,7 +26,7 @@ from vadose.parallel.workers import on_workers
 from vadose.predict.map_features import MapFeatures
 from vadose.predict.map_files import create_maps, open_maps, place_of
 from vadose.predict.map_networks import MapNetwork
-from vadose.predict.map_notes import attributes_of, inputs_of
+from vadose.predict.map_notes import attributes_of, calibration_of, inputs_of
 from vadose.predict.map_tiles import Mapped, MapRun, Window
 from vadose.training.station_days import load
 
@@ -82,7 +82,9 @@ def downscale_maps(
         Days to map, rising.
     out
         Zarr store of ``soil_moisture`` (init_time, lead_time, y, x) [m3 m-3], a day at lead 0; of
-        ``soil_moisture_std`` where a network has a deviation or there are several, that of their mixture; and of
+        ``soil_moisture_std`` where a network has a deviation or there are several, that of their mixture; of
+        ``soil_moisture_quantile`` (init_time, lead_time, quantile, y, x) where the run is calibrated
+        (`vadose.predict.calibration`), the attribute ``calibration`` says by what or why it is not; and of
         ``outside_training`` where the checkpoint knows the domain of its training.
     tile
         Edge of the tiles that are computed at once and of the chunks of the store [cell].
@@ -150,6 +152,8 @@ def downscale_maps(
             done = _mapped(store, job.ready(), jobs)
         for share in _noted(store, done, len(windows), run.notes):
             progress(f"mapping {out.stem}", share)
+        if run.calibration is None:
+            progress(f"{out.stem} without quantiles, {run.calibrated}", 1.0)
         for note in run.notes:
             progress(f"mapping {out.stem} goes on uncompiled, {note}", 1.0)
         outside = run.features.outside | Outside({(name, on): n for name, on, n in store.attrs.get(_OUTSIDE, [])})
@@ -169,7 +173,7 @@ def _create(path: Path, run: MapRun, tile: int, attributes: dict[str, Any]) -> N
     shares = xr.Dataset(
         {"missing_share": (("time", "feature"), np.full((len(days), len(run.told)), np.nan, np.float32), described)},
         coords={"feature": np.array(run.told, object)},
-        attrs=attributes | {_DONE: 0, _OUTSIDE: []},
+        attrs=attributes | {"calibration": run.calibrated, _DONE: 0, _OUTSIDE: []},
     )
     group = create_maps(path, grid, days, run.layers, edge=tile, beside=shares)
     if "soil_moisture_std" in run.layers:
@@ -199,7 +203,9 @@ class _Job:
         members = list(single_models(kept))
         networks = [MapNetwork(member) for member in members]
         features = MapFeatures(self.fine, self.coarse, [network.features for network in networks], self.days)
-        return MapRun(networks, features, kept if kept.get("domain") is not None else members[0])
+        deviation = len(networks) > 1 or networks[0].model.has_deviation
+        calibrated = calibration_of(kept, deviation, self.coarse)
+        return MapRun(networks, features, kept if kept.get("domain") is not None else members[0], calibrated)
 
     def ready(self) -> MapRun:
         """The same with networks as they are to run."""
@@ -277,4 +283,4 @@ def _noted(store: zarr.Group, done: Iterable[Mapped], windows: int, notes: set[s
 
 def _write(store: zarr.Group, layers: dict[str, NDArray[np.float32]], day: int, rows: slice, columns: slice) -> None:
     for name, values in layers.items():
-        store[name][(*place_of(store[name], day), rows, columns)] = values
+        store[name][(*place_of(store[name], day), ..., rows, columns)] = values

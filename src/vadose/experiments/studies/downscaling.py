@@ -15,6 +15,7 @@ from vadose.artefact.checkpoint import save
 from vadose.errors import VadoseError
 from vadose.evaluation.station_series import evaluate_series
 from vadose.experiments.downscaling import Downscaling, DownscalingRun
+from vadose.experiments.studies.for_maps import calibrate_networks
 from vadose.models.mixture import mixture
 from vadose.parallel.progress import Progress
 from vadose.parallel.running import Running
@@ -96,6 +97,7 @@ def study_downscaling(
     evaluation = evaluate_series(predictions, out / "evaluation", table=table, min_pairs=experiment.min_pairs)
     progress("scoring", 1.0)
     _coverage(predictions, out, progress)
+    calibrate_networks(predictions, out, progress)
     weighed = _importances(experiment, table, predictions, out, progress) if experiment.explained else None
     progress("drawing tables and figures", 0.0)
     paper = downscaling_tables(
