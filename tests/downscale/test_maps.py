@@ -10,6 +10,7 @@ import torch
 import xarray as xr
 import zarr
 from distributed import LocalCluster
+from rio_cogeo import cog_validate
 
 from vadose.artefact import provenance
 from vadose.door import by_day
@@ -23,7 +24,8 @@ from vadose.parallel.running import Running
 from vadose.predict import maps as module
 from vadose.predict.calibration import QUANTILES, Calibration, interval
 from vadose.predict.coarse import as_coarse
-from vadose.predict.map_files import write_cog
+from vadose.predict.map_cogs import colours, write_cog
+from vadose.predict.map_files import create_maps
 from vadose.predict.maps import downscale_maps
 
 SNAPSHOT = ("ndvi", "elevation", "clay_fraction", "soil_moisture_smap_l4", "latitude", "longitude", "season_sine")
@@ -452,18 +454,23 @@ def test_what_has_no_provenance_is_mapped_anew(fine, coarse, saved, tmp_path) ->
 
 
 def test_geotiffs_hold_the_maps_where_they_lie(fine, coarse, saved, tmp_path, grid) -> None:
-    checkpoint = made("mmnet", gaussian=True)
+    checkpoint = made("mmnet", gaussian=True) | {"calibration": CALIBRATION.to_dict()}
     store = downscale_maps(saved(checkpoint), fine, coarse, DAYS[:2], tmp_path / "m.zarr", tile=32)
     files = write_cog(store, tmp_path / "cog")
-    assert [file.name for file in files] == ["soil_moisture_2020-06-29.tif", "soil_moisture_2020-06-30.tif"]
+    days = ("2020-06-29", "2020-06-29_colours", "2020-06-30", "2020-06-30_colours")
+    assert [file.name for file in files] == [f"soil_moisture_{day}.tif" for day in days]
     assert sorted((tmp_path / "cog").iterdir()) == files
     found = opened(store)
-    with rasterio.open(files[1]) as file:
+    with rasterio.open(files[2]) as file:
         assert file.crs.to_epsg() == 6933
         assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
         assert file.tags()["simulated"] == "true"
-        assert file.descriptions == ("soil_moisture", "soil_moisture_std")
-        assert file.units == ("m3 m-3", "m3 m-3")
+        quantiles = tuple(f"soil_moisture_quantile {of:g}" for of in QUANTILES)
+        assert file.descriptions == ("soil_moisture", "soil_moisture_std", *quantiles)
+        assert file.units == ("m3 m-3",) * 7
+        assert file.tags()["calibration"] == found.attrs["calibration"]
+        assert file.tags(7)["long_name"] == "quantile of soil moisture 0.95"
+        np.testing.assert_array_equal(file.read(7), found.soil_moisture_quantile[1, 4])
         assert np.isnan(file.nodata)
         np.testing.assert_array_equal(file.read(1), found.soil_moisture[1])
         np.testing.assert_array_equal(file.read(2), found.soil_moisture_std[1])
@@ -471,16 +478,50 @@ def test_geotiffs_hold_the_maps_where_they_lie(fine, coarse, saved, tmp_path, gr
         assert file.transform.almost_equals(rasterio.Affine(step, 0, left, 0, -step, top), precision=1e-3)
         assert file.xy(5, 9) == pytest.approx((grid.x[9], grid.y[5]), abs=1e-3)
 
+    with rasterio.open(files[3]) as file:
+        assert (file.crs.to_epsg(), file.nodata, file.colormap(1)) == (6933, 255, colours())
+        shown = file.read(1, masked=True) * file.scales[0]
+    np.testing.assert_array_equal(shown.mask, np.isnan(found.soil_moisture[1]))
+    np.testing.assert_allclose(shown.filled(0), found.soil_moisture[1].clip(0, 0.635).fillna(0), atol=0.0013)
+    for file in files:
+        valid, errors, warnings = cog_validate(file, strict=True, quiet=True)
+        assert (valid, errors, warnings) == (True, [], [])
+
+
+def test_wetter_is_darker_also_in_grey() -> None:
+    table = colours()
+    grey = [np.dot(table[step][:3], (0.299, 0.587, 0.114)) for step in range(201)]
+    assert (np.diff(grey) < 0.5).all()
+    assert grey[0] - grey[200] > 150
+
+
+def test_geotiffs_are_whole_or_not_there(tmp_path, monkeypatch) -> None:
+    part = ease_grid("100m").part(slice(3000, 3004), slice(9000, 9004))
+    create_maps(tmp_path / "m.zarr", part, DAYS[:1], ("soil_moisture",), edge=4, beside=xr.Dataset())
+    files = write_cog(tmp_path / "m.zarr", tmp_path / "cog")
+    before = [file.read_bytes() for file in files]
+
+    def stops(*given: Any, **how: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(rasterio.shutil, "copy", stops)
+    with pytest.raises(KeyboardInterrupt):
+        write_cog(tmp_path / "m.zarr", tmp_path / "cog")
+    assert sorted((tmp_path / "cog").iterdir()) == files
+    assert [file.read_bytes() for file in files] == before
+
 
 def test_large_geotiffs_have_overviews(tmp_path) -> None:
-    from vadose.predict.map_files import create_maps
-
     part = ease_grid("100m").part(slice(3000, 3700), slice(9000, 10100))
     group = create_maps(tmp_path / "m.zarr", part, DAYS[:1], ("soil_moisture",), edge=512, beside=xr.Dataset())
     values = np.random.default_rng(0).random((700, 1100), np.float32)
     values[:, :4] = np.nan
     group["soil_moisture"][0, 0] = values
-    (path,) = write_cog(tmp_path / "m.zarr", tmp_path / "cog")
+    path, shown = write_cog(tmp_path / "m.zarr", tmp_path / "cog")
+    for file in (path, shown):
+        assert cog_validate(file, strict=True, quiet=True) == (True, [], [])
+    with rasterio.open(shown) as file:
+        assert file.overviews(1)[0] == 2
     with rasterio.open(path) as file:
         assert file.overviews(1)[0] == 2
         np.testing.assert_array_equal(file.read(1), values)

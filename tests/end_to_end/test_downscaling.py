@@ -212,7 +212,7 @@ def test_a_forecast_becomes_an_outlook_at_100_m(
     assert 0 < maps.sizes["y"] < 70
     assert 0 < maps.sizes["x"] < 80
     assert np.isfinite(maps.soil_moisture).all()
-    with rasterio.open(next(Path("maps").glob("*2020-06-02*.tif"))) as raster:
+    with rasterio.open(next(Path("maps").glob("*2020-06-02.tif"))) as raster:
         np.testing.assert_allclose(raster.read(1), maps.soil_moisture[0], atol=1e-6)
     assert vadose(monkeypatch, *command, *when, "--init", "2020-06-02", *box, "--out", "b.zarr") == 0
     wetter = by_day(xr.open_zarr("b.zarr", consolidated=False))

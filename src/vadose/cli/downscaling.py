@@ -60,7 +60,9 @@ def downscale(
     bbox: Annotated[
         str | None, typer.Option(help="Area to map: 'west,south,east,north' in degrees. [default: all]")
     ] = None,
-    cog: Annotated[Path | None, typer.Option(help="Folder for Cloud-Optimised GeoTIFFs, one per day.")] = None,
+    cog: Annotated[
+        Path | None, typer.Option(help="Folder for GeoTIFFs (COG): all layers of a day, and moisture in colours.")
+    ] = None,
     device: Device = "auto",
     precision: Precision = "auto",
     compile: Compile = None,
@@ -82,7 +84,7 @@ def downscale(
     from vadose.artefact import identity
     from vadose.door import as_cube
     from vadose.predict.coarse import as_coarse, part_of, with_last_values
-    from vadose.predict.map_files import write_cog
+    from vadose.predict.map_cogs import write_cog
     from vadose.predict.maps import downscale_maps
     from vadose.predict.past_years import outlook_of_past_years
 
