@@ -262,7 +262,7 @@ def _optimiser(task: Task[Any]) -> tuple[torch.optim.Optimizer, torch.optim.lr_s
     if task.beside is not None:
         groups.append({"params": task.beside.parameters(), "lr": ADVERSARY_LEADS * how.learning_rate})
     kind = torch.optim.AdamW if how.decoupled else torch.optim.Adam
-    optimiser = kind(groups, lr=how.learning_rate, weight_decay=how.weight_decay)
+    optimiser = kind(groups, lr=how.learning_rate, weight_decay=how.weight_decay, foreach=True)
 
     def rate(epoch: int) -> float:
         return 0.1 + 0.45 * (1 + math.cos(math.pi * min(epoch / how.epochs, 1.0))) if how.decoupled else 1.0
