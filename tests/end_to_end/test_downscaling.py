@@ -98,7 +98,10 @@ def test_every_model_is_scored_on_what_it_did_not_learn_from(study: Path) -> Non
     scores = pd.read_csv(study / "scores.csv")
     assert set(scores.scenario) == {"on-site", "off-site"}
     assert set(scores[scores.scenario == "on-site"].fold) == {"2020", "all"}  # of 2025 there is no day
-    assert set(scores.model) == {"mmnet", "long", "aligned", "trees", "climatology", "both", "soil_moisture_smap_l4"}
+    assert set(scores.model) == {"mmnet", "long", "aligned", "trees", "climatology", "both"}
+    beside = pd.read_csv(study / "products.csv")
+    assert set(beside.model) == {*scores.model, "soil_moisture_smap_l4"}
+    assert set(beside.days_of) == {"soil_moisture_smap_l4"}  # of the other product there is no value
     n = scores.groupby(["scenario", "fold"]).n_pairs.nunique()
     assert (n == 1).all()
     page = (study / "report.html").read_text()
@@ -272,12 +275,12 @@ def test_a_simulated_county_is_mapped_and_scored(tmp_path: Path) -> None:
     assert rmse["outlook, perfect weather"] != pytest.approx(rmse.analysis, rel=1e-3)
     maps = xr.open_zarr(tmp_path / "maps" / "long_mmnet.zarr", consolidated=False)
     assert (maps.soil_moisture_std > 0).any()
-    weighed = pd.read_csv(tmp_path / "stations" / "importances.csv").groupby("model").percent.sum()
-    assert weighed.to_dict() == pytest.approx({"mmnet": 100}, abs=0.1)
+    weighed = pd.read_csv(tmp_path / "stations" / "importances.csv").groupby(["model", "fold"]).percent.sum()
+    assert weighed.to_dict() == pytest.approx({("mmnet", "INSIDE"): 100, ("mmnet", "all"): 100}, abs=0.1)
     assert maps.outside_training.notnull().any()
     of_stations = pd.read_csv(tmp_path / "stations" / "scores.csv")
     assert set(of_stations.fold) == {"INSIDE", "all"}
-    assert "soil_moisture_smap_l4" in set(of_stations.model)
+    assert "soil_moisture_smap_l4" in set(pd.read_csv(tmp_path / "stations" / "products.csv").model)
 
 
 def test_a_station_is_completed(
