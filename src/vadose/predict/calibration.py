@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from vadose.errors import VadoseError
 
@@ -301,6 +300,8 @@ def _rows_of_model(
     levels: Sequence[float],
     what: str,
 ) -> Iterator[dict[str, Any]]:
+    from scipy.special import ndtri
+
     station = np.arange(len(mean))[:, None]
     numbers = [int(k) for k in np.unique(fold[fold >= 0])]
     error = np.where(fold >= 0, mean - observed, np.nan)

@@ -16,7 +16,6 @@ from typing import Annotated, Any, ClassVar, Generic, NamedTuple, Self, TypeVar
 import numpy as np
 import torch
 from annotated_types import Ge, Gt, MinLen
-from lightning_fabric.utilities.seed import seed_everything
 from torch import Tensor, nn
 
 from vadose.artefact import writing
@@ -170,6 +169,8 @@ class _Kept:
 
 def new_network(model: str, names: Any, hyper: dict[str, Any], seed: int) -> Any:
     """An untrained network of `vadose.models.MODELS`; all that is random from here on follows from the seed."""
+    from lightning_fabric.utilities.seed import seed_everything
+
     seed_everything(seed, verbose=False)
     return MODELS[model](names, **hyper)
 
