@@ -103,7 +103,7 @@ def build(
     out
         Output store. Default: ``cube.zarr``; with ``at``: ``at_stations.zarr``.
     at
-        Station store: build a table at its stations, for the days of the recipe, instead of a cube.
+        Station store: build a table of the cube's values at its stations instead of the cube.
     bbox, days
         Area (west, south, east, north [degree]), and first and last day, instead of those of the recipe.
     product
@@ -131,7 +131,7 @@ def build(
         if chosen is None:
             raise VadoseError("values at stations need a recipe, which gives the days; name one")
         first, last = (f"{day:%Y-%m-%d}" for day in chosen.days[[0, -1]])
-        build_features(Path(at), Path(source), store, first=first, last=last, mode="causal", progress=progress)
+        build_features(Path(at), Path(source), store, first=first, last=last, recipe=chosen, progress=progress)
     elif chosen is None:
         progress("building the cube", 0.0)
         build_cube(Path(source), store, product)

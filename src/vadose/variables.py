@@ -44,7 +44,7 @@ _ALL = (
             (0.0, 1e4),
             "precipitation_amount",
         )
-        for days in (7, 14, 30, 90)
+        for days in (7, 30, 90)
     ),
     Variable("precipitation", "precipitation of the day", "kg m-2", (0.0, 2000.0), "precipitation_amount"),
     Variable("precipitation_error", "random error of precipitation", "kg m-2", (0.0, 2000.0)),
@@ -192,6 +192,7 @@ _ALL = (
         for p in ("vv", "vh")
     ),
     Variable("incidence_angle", "incidence angle of the radar", "degree", (0.0, 90.0), "angle_of_incidence"),
+    Variable("orbit_ascending", "1 where seen from an ascending orbit, 0 from a descending one", "1", (0.0, 1.0)),
     *(
         Variable(
             f"soil_moisture_{layer}",

@@ -16,7 +16,8 @@ from scipy.ndimage import gaussian_filter
 
 from vadose import features
 from vadose.artefact import provenance
-from vadose.cube.at_stations import RUN_UP, extract
+from vadose.cube.at_stations import extract
+from vadose.cube.recipe import RUN_UP
 from vadose.cube.station_table import build_features, build_station_table
 from vadose.errors import VadoseError
 from vadose.features import SPECKLE, despeckle
@@ -296,7 +297,7 @@ def test_slope_is_that_of_the_pixels(tmp_path: Path) -> None:
 def test_it_says_what_is_absent_and_what_it_was_made_from(causal: xr.Dataset, world: Path) -> None:
     assert json.loads(causal.attrs["absent"]) == {
         "aspect": "3dep: no value at any station",  # all flat: its cells are larger than pixels
-        "reference_evapotranspiration_alfalfa": "gridmet: no 'reference_evapotranspiration_alfalfa' in its granules",
+        "reference_evapotranspiration_alfalfa": "gridmet: no reference_evapotranspiration_alfalfa in its granules",
     }
     assert json.loads(causal.attrs["unread"]) == {}
     inputs = json.loads(causal.attrs["inputs"])
@@ -440,7 +441,7 @@ def test_real_backscatter_without_vh_has_no_index(real_data: Path) -> None:
     folder = real_data / "granules/sentinel1"
     with rasterio.open(next(folder.glob("*.tif"))) as file:
         lon, lat = transform(file.crs, "EPSG:4326", *[[v] for v in file.xy(100, 100)])
-    with pytest.raises(VadoseError, match="sentinel1: no 'vh' in its granules"):
+    with pytest.raises(VadoseError, match="sentinel1: no sigma0_vh or gamma0_vh in its granules"):
         extract({"sentinel1": folder}, at_places(lat, lon), pd.date_range("2015-03-09", periods=2))
 
 

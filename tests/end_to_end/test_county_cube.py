@@ -11,14 +11,17 @@ import torch
 import xarray as xr
 
 import vadose as vd
+from vadose.artefact import provenance
 from vadose.cli import main
 from vadose.cube.at_stations import extract
+from vadose.cube.station_table import build_station_table
 from vadose.door.datasets import by_day
 from vadose.errors import VadoseError
 from vadose.grid import ease_grid, grid_of
 from vadose.models import MODELS, to_checkpoint
 from vadose.models.mmnet import Features, Fine, example_fine
 from vadose.products import PRODUCTS
+from vadose.samples.station_days import StationDays
 from vadose.twin.granules.gridmet import write_gridmet
 from vadose.twin.truth import simulate
 
@@ -111,6 +114,48 @@ def features(granules: Path, cube: Path) -> tuple[xr.Dataset, xr.Dataset]:
     return pixels.isel(at), extract(granules, stations, pd.date_range(FIRST, LAST))
 
 
+def test_stations_by_the_recipe_have_the_cubes_values(
+    granules: Path, features: tuple[xr.Dataset, xr.Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells, stations = features
+    monkeypatch.chdir(tmp_path)
+    provenance_of = {"inputs": "{}", "dataset": "made up", "day_boundary": "{}", "simulated": "true"}
+    days = pd.date_range("2019-06-25", LAST)
+    series = xr.DataArray(np.full((7, 1, len(days)), 0.2), dims=("station", "layer", "time"))
+    store = xr.Dataset(
+        {"soil_moisture": series, "precipitation": series[:, 0] * 10},
+        {
+            "layer": np.array(["0-10 cm"], object),
+            "time": days,
+            "elevation": ("station", np.zeros(7)),
+            **stations[["lat", "lon"]].coords,
+        },
+        provenance_of | {"layer_depths": '{"0-10 cm": 5}'} | provenance(),
+    )
+    store = store.assign_coords(station=stations.station.astype(object))
+    store.to_zarr("stations.zarr", zarr_format=3, consolidated=False)
+    command = ["vadose", "build", str(granules), "--recipe", "county_100m", "--at", "stations.zarr"]
+    command += ["--from", "2019-06-25", "--to", LAST, "--out", "features.zarr"]
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code in (0, None)
+    found = vd.open("features.zarr").load()
+    # A cube of these days begins with what was seen before them; this one began before.
+    for name in (*OPTICAL, *RADAR, "incidence_angle", "orbit_ascending"):
+        for ours, theirs in ((name, f"{name}_filled"), (f"{name}_age", f"{name}_age")):
+            expected = cells[theirs].sel(time=days).transpose("station", "time")
+            np.testing.assert_allclose(found[ours], expected, rtol=2e-3, err_msg=ours)
+    for name in FIXED:
+        np.testing.assert_allclose(found[name], cells[name], rtol=1e-5)
+    made = build_station_table(Path("stations.zarr"), Path("table.zarr"), first="2019-06-25", features=found)
+    table = vd.open(made)
+    learnt = StationDays(
+        table.load(), Features(("ndvi", "ndvi_age", "cross_ratio", "clay_fraction"), ("soil_moisture",), 2)
+    )
+    assert np.isfinite(learnt.snapshot).all()
+
+
 def test_a_map_is_made_of_two_cubes(
     granules: Path, cube: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -123,7 +168,7 @@ def test_a_map_is_made_of_two_cubes(
     example = example_fine(features, batch=64)
     model.fit_normalisation([(Fine(example.snapshot, example.series), 0.3 * torch.rand(64))])
     torch.save(to_checkpoint("mmnet", {}, model) | {"domain": None, "attributes": {"mode": "causal"}}, "model.pt")
-    command = ["vadose", "downscale", "model.pt", "--fine", str(cube), "--coarse", "weather.zarr", "--date", LAST]
+    command = ["vadose", "downscale", "model.pt", str(cube), "--coarse", "weather.zarr", "--date", LAST]
     monkeypatch.setattr(sys, "argv", command)
     with pytest.raises(SystemExit) as stopped:
         main()

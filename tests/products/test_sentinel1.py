@@ -69,7 +69,7 @@ def test_either_scale_gives_the_linear_truth_at_its_place(
     truth: xr.Dataset, written: dict[str, Path], scale: str
 ) -> None:
     dataset = read_sentinel1(written[scale])
-    assert set(dataset.data_vars) == {"sigma0_vv", "sigma0_vh", "incidence_angle"}
+    assert set(dataset.data_vars) == {"sigma0_vv", "sigma0_vh", "incidence_angle", "orbit_ascending"}
     assert dataset.time.values[0] == np.datetime64("2019-05-10T00:40:00", "ns")
     to_degrees = Transformer.from_crs(dataset.crs.attrs["crs_wkt"], "EPSG:4326", always_xy=True)
     lon, lat = to_degrees.transform(*np.meshgrid(dataset.x, dataset.y))
@@ -89,7 +89,7 @@ def test_gamma0_keeps_its_own_name(scene: Path) -> None:
     file = next(scene.glob("*_VV.tif"))
     other = shutil.copy(file, scene / file.name.replace("_sduned_", "_gduned_"))
     dataset = read_sentinel1(other)
-    assert list(dataset.data_vars) == ["gamma0_vv"]
+    assert list(dataset.data_vars) == ["gamma0_vv", "orbit_ascending"]
     np.testing.assert_array_equal(dataset.gamma0_vv, read_sentinel1(file).sigma0_vv)
     assert "sigma0_vv" in read_sentinel1(other, radiometry="sigma0")
 
@@ -103,6 +103,8 @@ def test_an_export_of_earth_engine(tmp_path: Path) -> None:
     assert (dataset.incidence_angle == 38.5).all()
     assert dataset.time.values[0] == np.datetime64("2019-06-10T12:24:15", "ns")
     assert dataset.attrs["relative_orbit"] == 71
+    # 12:24 UTC at 99 W is 06:00 local solar time.
+    assert (dataset.attrs["orbit_pass"], float(dataset.orbit_ascending.max())) == ("descending", 0.0)
     assert dataset.attrs["scale"] == "dB, by the values, of which 80% are negative"
     assert "assumption" in dataset.attrs["radiometry"]
     assert is_sentinel1(path)
@@ -173,7 +175,7 @@ def test_a_file_alone_and_a_box(scene: Path) -> None:
     one = next(scene.glob("*_VH.tif"))
     assert FILE_NAME.fullmatch(one.name)
     assert FILE_NAME.fullmatch(scene.name)
-    xr.testing.assert_equal(read_sentinel1(one), whole[["sigma0_vh"]])
+    xr.testing.assert_equal(read_sentinel1(one), whole[["sigma0_vh", "orbit_ascending"]])
     xr.testing.assert_equal(read_sentinel1(one, files=sorted(scene.iterdir())), whole)
     part = read_sentinel1(scene, bbox=(-100.002, 39.998, -99.998, 40.002))
     xr.testing.assert_equal(part, whole.sel(x=part.x, y=part.y))
@@ -286,7 +288,7 @@ def test_terrain_corrected_products_are_gamma0_in_power(
         assert dataset.attrs["platform"] == "S1A" or folder != OPERA
         day = "2023-06-11T00:29:00" if centre == "OPERA" else "2019-06-10T12:24:15"
         assert dataset.time.values[0] == np.datetime64(day, "ns")
-    assert len(read_sentinel1(whole).data_vars) == len(files)
+    assert len(read_sentinel1(whole).data_vars) == len(files) + 1
 
 
 def test_power_of_earth_engine_is_told_by_its_bands(tmp_path: Path) -> None:

@@ -128,7 +128,9 @@ def build(
     ] = None,
     at: Annotated[
         Path | None,
-        typer.Option(help="Station store: write the products at its stations on the recipe's days, instead of a cube."),
+        typer.Option(
+            help="Station store: write the cube's values at its stations, filled as in the cube, instead of it."
+        ),
     ] = None,
     bbox: Annotated[
         str | None, typer.Option(help="Area: 'west,south,east,north' in degrees. [default: the recipe's]")
@@ -171,7 +173,14 @@ def build(
     say(f"{out or ('at_stations.zarr' if at else 'cube.zarr')}: {dict(made.sizes)}")
 
 
-_LEFT_OUT = ("broken_granules", "superseded_granules", "files_beside_granules", "days_without_granule")
+_LEFT_OUT = (
+    "incomplete_scenes",
+    "never_observed",
+    "broken_granules",
+    "superseded_granules",
+    "files_beside_granules",
+    "days_without_granule",
+)
 
 
 def _say_left_out(left: dict[str, Any]) -> None:
@@ -182,6 +191,12 @@ def _say_left_out(left: dict[str, Any]) -> None:
     for reason, names in by_reason.items():
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         say(f"left out {names[0]}{more}: {reason}")
+    for name, absent in list(left["incomplete_scenes"].items())[:3]:
+        say(f"{name}: {absent}")
+    if (others := len(left["incomplete_scenes"]) - 3) > 0:
+        say(f"{others} more scenes lack bands; see granules.csv")
+    for name, share in left["never_observed"].items():
+        say(f"{name}: {share:.1%} of the cells were never observed and have no value on the last day")
     if older := left["superseded_granules"]:
         name, newer = next(iter(older.items()))
         say(f"older versions left out: {len(older)} granules, such as {name} (newer: {newer}); see granules.csv")
@@ -279,42 +294,17 @@ def stations(
     uscrn: Annotated[Path | None, typer.Option(help="Folder of USCRN daily01 files, YEAR/CRND0103-*.txt.")] = None,
     scan: Annotated[Path | None, typer.Option(help="Folder of SCAN daily CSV exports.")] = None,
     ismn: Annotated[Path | None, typer.Option(help="ISMN archive, folder or zip.")] = None,
-    table: Annotated[
-        list[Path] | None, typer.Option(help="Own table, CSV, Parquet or NetCDF, or a folder of them; repeatable.")
-    ] = None,
-    mapping: Annotated[Path | None, typer.Option(help="YAML file: what the columns of own tables hold.")] = None,
-    metadata: Annotated[
-        Path | None, typer.Option(help="Folder of station coordinates and soils; for own tables a CSV file.")
-    ] = None,
-    explain: Annotated[
-        Path | None, typer.Option(help="Own table: print what its columns are taken for, to be saved as --mapping.")
-    ] = None,
+    metadata: Annotated[Path | None, typer.Option(help="Folder of station coordinates and soils.")] = None,
 ) -> None:
-    """Build the station store from USCRN, SCAN and ISMN files or own tables, with quality flags.
+    """Build the station store from USCRN, SCAN and ISMN files, with quality flags.
 
     Example: `vadose stations --uscrn data/uscrn_daily01 --metadata data/station_meta --out stations.zarr`
-
-    Own tables: `vadose stations --explain mine.csv > mine.yaml`; correct mine.yaml; then
-    `vadose stations --table mine.csv --mapping mine.yaml --out stations.zarr`
     """
     from vadose.door import open_store
     from vadose.stations.store import COUNTS, build_stations
-    from vadose.stations.tables import explain_table
 
-    if explain is not None:
-        typer.echo(explain_table(explain), nl=False)
-        return
     with progress_bars() as tell:
-        build_stations(
-            out,
-            uscrn=uscrn,
-            scan=scan,
-            ismn=ismn,
-            tables=table or (),
-            mapping=mapping,
-            metadata=metadata,
-            progress=tell,
-        )
+        build_stations(out, uscrn=uscrn, scan=scan, ismn=ismn, metadata=metadata, progress=tell)
     store = open_store(out)
     for name, reason in json.loads(store.attrs["left_out"]).items():
         say(f"left out {name}: {reason}")

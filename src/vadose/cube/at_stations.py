@@ -10,17 +10,17 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from vadose.artefact import provenance
-from vadose.cube.points import Found, features_of, read_points, taken
+from vadose.cube.granules import of_any_pass
+from vadose.cube.listing import product_folders
+from vadose.cube.points import Found, features_of, read_points, source_of
+from vadose.cube.recipe import Recipe, Source, margins
 from vadose.errors import VadoseError
-from vadose.features.derived import derive, made_of
+from vadose.features.derived import READ, derived, lacking
 from vadose.gapfill.overpasses import MODES, fill_days
-from vadose.grid import ease_grid
+from vadose.grid import Grid, ease_grid
 from vadose.parallel.progress import Progress
 from vadose.products import PRODUCTS
 from vadose.variables import describe
-
-RUN_UP = 64
-"""Days before the first one, in ``'paper'`` mode also after the last, whose overpasses are read to fill gaps."""
 
 Floats = NDArray[np.floating]
 
@@ -31,13 +31,18 @@ def extract(
     days: pd.DatetimeIndex,
     *,
     mode: str = "causal",
+    recipe: Recipe | None = None,
     progress: Progress = lambda what, share: None,
 ) -> xr.Dataset:
-    """Read the features of the 100 m cell of each station, on each day.
+    """Read the features of the cell of each station, on each day.
 
-    A product's value is that of the pixel which holds the centre of the station's cell of the 100 m EASE-Grid 2.0:
-    the nearest neighbour, as in the maps of that grid. Only a small window around each station is read. Several
-    overpasses of a day, such as of Terra and Aqua, are averaged. Taken are, as far as their files are there:
+    A value is that of the station's cell in a cube of the recipe: it is made by the same functions
+    (`vadose.cube.points`). Filled values have the feature's own name here. Only a small window around each station is
+    read.
+
+    Without a recipe cells are those of the 100 m EASE-Grid 2.0, a product's value is that of the pixel which holds the
+    cell's centre, and several overpasses of a day, such as of Terra and Aqua, are averaged, but of Sentinel-1 the last
+    one counts. Taken are, as far as their files are there:
 
     - Landsat, or else HLS, without cloud, shadow and snow: ``ndvi``, ``evi``, ``ndwi`` (McFeeters), ``lswi``;
     - Sentinel-1, after a Gaussian filter of linear power (`vadose.features.despeckle`): ``cross_ratio``, ``dpsvim``,
@@ -63,7 +68,9 @@ def extract(
         Each day of a period, UTC. A product's own day is told in the attribute ``day_boundary`` of its features.
     mode
         ``'causal'``: the last valid value and its age, ``NAME_age`` [day]. ``'paper'``: a straight line between the
-        overpasses on both sides, which looks into the future.
+        overpasses on both sides, which looks into the future. A recipe says it itself.
+    recipe
+        Products, variables, resampling, gaps and grid; its own box and days are not heeded.
 
     Returns
     -------
@@ -84,38 +91,43 @@ def extract(
     Xu et al. (2025), doi:10.1029/2025JH000639, section 2.
     """
     _check(stations, days, mode)
-    folders = _folders(data)
-    lat, lon = _cells(stations)
+    sources, folders = _sources(data, mode, recipe)
+    grid = ease_grid(recipe.resolution if recipe else "100m")
+    cells, (lat, lon) = _cells(stations, grid)
     own = stations.drop_dims([dim for dim in stations.dims if dim != "station"])
     table = own.set_coords(["lat", "lon"]).coords.to_dataset().assign_coords(time=days)
     table = table.assign_coords(cell_lat=("station", lat), cell_lon=("station", lon))
-    gives = _features_by_product()
-    absent = {name: f"no folder '{_products_of(name)}'" for features in gives.values() for name in features}
+    absent = (
+        {} if recipe else {name: f"no folder '{_products_of(name)}'" for of in _by_product().values() for name in of}
+    )
     granules: dict[str, dict[str, str]] = {}
     unread: dict[str, str] = {}
-    for product, features in gives.items():
-        if product not in folders or set(features) <= set(table.data_vars):
-            continue
-        span, overpasses = days, taken(product).overpasses
-        if overpasses:
-            after = pd.Timedelta(days=RUN_UP if mode == "paper" else 0)
-            span = pd.date_range(days[0] - pd.Timedelta(days=RUN_UP), days[-1] + after)
-        found = read_points(product, folders[product], lat, lon, span, progress)
-        made = _features(product, found, span)
-        for name in features:
-            if name not in made or made[name].isnull().all():
-                absent[name] = f"{product}: {_why_nothing(features[name], found)}"
+    for source, folder in zip(sources, folders, strict=True):
+        if set(source.variables.values()) <= set(table.data_vars):
+            continue  # of several products that give a feature the first counts
+        around = [*margins(source, days).values()]
+        span = pd.DatetimeIndex(days.append(around).sort_values())
+        found = read_points(source, folder, cells, span, progress)
+        for theirs, name in source.variables.items():
+            if name not in found.values or np.isnan(found.values[name]).all():
+                absent[name] = f"{source.product}: {_why_nothing(theirs, found)}"
                 continue
-            filled = fill_days(made[name], mode).sel(time=days) if overpasses else made[[name]]
+            values = found.values[name]
+            made = xr.DataArray(values, dims=("station", "time")[: values.ndim], name=name)
+            made = made.assign_coords(time=span) if values.ndim > 1 else made
+            filled = made.to_dataset()
+            if source.gaps != "missing":
+                filled = fill_days(made, "causal" if source.gaps == "last_value" else "paper").sel(time=days)
             # Elevation is a coordinate of many stores, which gives way to that of the cell.
             table = table.drop_vars(name, errors="ignore").assign(filled.data_vars)
             table[name].attrs |= found.attributes
-            del absent[name]
-        granules[product] = found.granules
-        unread |= {f"{product}/{name}": reason for name, reason in found.unread.items()}
+            absent.pop(name, None)
+        granules[source.product] = found.granules
+        unread |= {f"{source.product}/{name}": reason for name, reason in found.unread.items()}
+    mode = "paper" if recipe and recipe.interpolated else mode
     if not table.data_vars:
         raise VadoseError(f"no feature at any station: {'; '.join(sorted(set(absent.values())))}")
-    return _described(table, stations, mode, absent, unread, granules)
+    return _described(table, stations, mode, grid, absent, unread, granules)
 
 
 def _check(stations: xr.Dataset, days: pd.DatetimeIndex, mode: str) -> None:
@@ -132,66 +144,51 @@ def _check(stations: xr.Dataset, days: pd.DatetimeIndex, mode: str) -> None:
         raise VadoseError(f"features at stations: {len(days)} days that are not each day of a period; give every day")
 
 
-def _folders(data: Path | Mapping[str, Path]) -> dict[str, Path]:
-    """Folder of each product that is there."""
-    known = list(_features_by_product())
-    if isinstance(data, Path):
-        return {name: data / name for name in known if (data / name).is_dir()}
-    for name, folder in data.items():
+def _sources(data: Path | Mapping[str, Path], mode: str, recipe: Recipe | None) -> tuple[list[Source], list[Path]]:
+    """What is taken of each product, and its folder: those of a recipe, or all that are there."""
+    if recipe is not None:
+        names = [source.product for source in recipe.sources]
+        folders = product_folders(data, names) if isinstance(data, Path) else [data[name] for name in names]
+        return list(recipe.sources), folders
+    known = list(_by_product())
+    there = {name: data / name for name in known} if isinstance(data, Path) else dict(data)
+    for name, folder in there.items():
         if name not in known:
             raise VadoseError(f"features at stations: no feature is made of {name!r}; choose from {known}")
-        if not folder.is_dir():
+        if not isinstance(data, Path) and not folder.is_dir():
             raise VadoseError(f"{folder}: no such folder; the granules of {name} belong there")
-    return dict(data)
+    found = {name: there[name] for name in known if name in there and there[name].is_dir()}
+    return [source_of(name, mode) for name in found], list(found.values())
 
 
-def _features_by_product() -> dict[str, dict[str, str]]:
+def _by_product() -> dict[str, dict[str, str]]:
     """Features of stations by the products that give them; of several products the first counts."""
     return {name: features for name in PRODUCTS if (features := features_of(name))}
 
 
 def _products_of(feature: str) -> str:
-    return "' or '".join(product for product, features in _features_by_product().items() if feature in features)
+    return "' or '".join(product for product, features in _by_product().items() if feature in features)
 
 
-def _cells(stations: xr.Dataset) -> tuple[Floats, Floats]:
-    """Centres of the 100 m cells that hold the stations."""
-    grid = ease_grid("100m")
+def _cells(stations: xr.Dataset, grid: Grid) -> tuple[list[Grid], tuple[Floats, Floats]]:
+    """Cells of a grid that hold the stations, and their centres."""
     row, column = grid.rowcol(stations.lat.values, stations.lon.values)
     if (row < 0).any():
         raise VadoseError(
             f"station {stations.station.values[row < 0][0]}: lies outside the EASE-Grid 2.0; check its place"
         )
-    return grid.latlon(row, column)
-
-
-def _features(product: str, found: Found, days: pd.DatetimeIndex) -> xr.Dataset:
-    """Features of each day, or fixed ones, of the observations found."""
-    made = xr.Dataset()
-    for name, theirs in features_of(product).items():
-        needed = made_of(theirs, ("pixel",))
-        if any(of not in found.values for of in needed):
-            continue
-        seen = sorted(set.union(*(set(found.values[of]) for of in needed)), key=str)
-        nothing = np.full_like(next(iter(found.values[needed[0]].values())), np.nan)
-        raw = {of: np.stack([found.values[of].get(key, nothing) for key in seen]) for of in needed}
-        fields = xr.Dataset({of: (("pass", "station"), values) for of, values in raw.items()})
-        feature = derive(fields, [theirs], ("pixel",))[theirs].values.astype(np.float32)
-        if PRODUCTS[product].fixed:
-            made[name] = "station", feature[0]
-            continue
-        observed = pd.DataFrame(feature, index=pd.DatetimeIndex([time for time, _ in seen]).normalize())
-        daily = observed.groupby(level=0).mean().reindex(days)
-        made[name] = ("station", "time"), daily.values.T.astype(np.float32)
-    return made.assign_coords(time=days)
+    cells = [grid.part(slice(r, r + 1), slice(c, c + 1)) for r, c in zip(row.tolist(), column.tolist(), strict=True)]
+    return cells, grid.latlon(row, column)
 
 
 def _why_nothing(theirs: str, found: Found) -> str:
-    lacking = [of for of in made_of(theirs, ("pixel",)) if of not in found.values]
-    if not found.granules and not found.unread:
+    missing = lacking(of_any_pass(theirs), found.held, READ)
+    if not found.held and not found.unread:
         return "no granule of these days covers a station"
-    if found.granules and lacking:
-        return f"no {' and no '.join(map(repr, lacking))} in its granules"
+    if derived(theirs, ("area",)):
+        return "it is made of all pixels of an area; build a cube for it"
+    if missing and found.held:
+        return f"no {' and no '.join(missing)} in its granules"
     reason = next(iter(found.unread.values()), "")
     return "no value at any station" + (f"; {len(found.unread)} granules unread, such as {reason}" if reason else "")
 
@@ -200,6 +197,7 @@ def _described(
     table: xr.Dataset,
     stations: xr.Dataset,
     mode: str,
+    grid: Grid,
     absent: dict[str, str],
     unread: dict[str, str],
     granules: dict[str, dict[str, str]],
@@ -210,7 +208,7 @@ def _described(
         "mode": mode,
         "simulated": "true" if "true" in simulated else "false",
         **{key: stations.attrs[key] for key in ("dataset", "day_boundary") if key in stations.attrs},
-        "place": "pixel that holds the centre of the station's cell of the 100 m EASE-Grid 2.0",
+        "place": f"the station's cell of {grid.cell:.4g} m of the EASE-Grid 2.0",
         "absent": json.dumps(absent, sort_keys=True),
         "unread": json.dumps(unread, sort_keys=True),
         **provenance(

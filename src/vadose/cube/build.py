@@ -1,7 +1,7 @@
 """Build a cube from granules block by block: resumable, appendable, on one process or a Dask cluster."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from vadose.artefact import locked, remove
 from vadose.cube import filling as gaps
 from vadose.cube import journal
-from vadose.cube.finish import DERIVED, derive, fill, finish, statistics
+from vadose.cube.finish import DERIVED, INTERPOLATED, derive, fill, finish, statistics
 from vadose.cube.granules import read_block
-from vadose.cube.listing import Granule, Listing, for_a_cube
+from vadose.cube.listing import Granule, Listing, for_a_cube, product_folders
+from vadose.cube.overpasses import margin_name, read_margin
 from vadose.cube.recipe import Recipe
 from vadose.cube.store import BLOCK_DAYS, NOTES, Store, blocks_of
 from vadose.errors import VadoseError
@@ -26,13 +27,14 @@ from vadose.products import PRODUCTS
 class Unit(NamedTuple):
     """Days of a source to read: its number in the recipe, first day of their block, first and after last day.
 
-    A fixed product has no days.
+    A fixed product has no days; those before or after the cube are a ``margin``.
     """
 
     source: int
     block: int | None
     start: int | None
     stop: int | None
+    margin: str = ""
 
     @property
     def days(self) -> slice | None:
@@ -60,8 +62,10 @@ def build_from_granules(
     that cannot be read is noted (attribute ``broken_granules``, JSON) and leaves its days missing; days without
     a granule are missing and noted too (``days_without_granule``, JSON).
 
+    Where gaps are filled, granules of up to `vadose.cube.recipe.RUN_UP` days before the first day are read too.
+
     Days are those of each product (its ``day_boundary`` and ``latency`` are noted with the variable). Soil
-    moisture is filled from the past and precipitation summed over 7, 14, 30 and 90 days; ``mask`` marks the cells
+    moisture is filled from the past and precipitation summed over 7, 30 and 90 days; ``mask`` marks the cells
     where every fixed variable has a value; of fixed classes the share of each is kept. With
     ``recipe.training`` mean, deviation and range of those days are noted with each variable
     (``training_mean`` ...). ``granules.csv`` in the store lists every granule with its hash.
@@ -82,13 +86,7 @@ def build_from_granules(
     """
     recipe.check()
     gaps.check(recipe)
-    folders = [folder / source.product for source in recipe.sources]
-    for source, place in zip(recipe.sources, folders, strict=True):
-        if not place.is_dir():
-            raise VadoseError(
-                f"{folder}: no folder '{source.product}' in it; put that product's granules there, or take it "
-                f"out of the recipe (fetch them with: vadose fetch {source.product})"
-            )
+    folders = product_folders(folder, [source.product for source in recipe.sources])
     listings = [for_a_cube(place, s.product) for s, place in zip(recipe.sources, folders, strict=True)]
     granules = [listing.granules for listing in listings]
     store = Store(out, recipe.grid, recipe.exact)
@@ -168,14 +166,17 @@ def _cut_back(store: Store, recipe: Recipe) -> None:
         _again(store, gaps.note_name(filling), max(days - 1 - gaps.reach_back(filling), 0))
 
 
-def _note_name(recipe: Recipe, source: int, block: int | None) -> str:
+def _note_name(recipe: Recipe, source: int, block: int | None, margin: str = "") -> str:
+    if margin:
+        return margin_name(recipe.sources[source], margin)
     product = recipe.sources[source].product
     return f"{product}-fixed" if block is None else f"{product}-{recipe.days[block]:%Y%m%d}"
 
 
 def _note_names(recipe: Recipe, source: int) -> list[str]:
     blocks = [None, *(block.start for block in blocks_of(recipe.days))]
-    return [_note_name(recipe, source, block) for block in blocks]
+    around = [_note_name(recipe, source, None, margin) for margin in recipe.margins(recipe.sources[source])]
+    return [*(_note_name(recipe, source, block) for block in blocks), *around]
 
 
 def _changed(
@@ -187,6 +188,12 @@ def _changed(
         if {name: note["state"] for name, note in before.items()} != {g.name: g.state for g in granules}:
             yield Unit(source, None, None, None), granules
         return
+    for margin, days in recipe.margins(recipe.sources[source]).items():
+        note = store.note(_note_name(recipe, source, None, margin))
+        around = [g for g in granules if g.overlaps(days[0], days[-1])]
+        states = {name: noted["state"] for name, noted in note.get("granules", {}).items()}
+        if states != {g.name: g.state for g in around} or note.get("first", f"{days[0]}") != f"{days[0]}":
+            yield Unit(source, None, None, None, margin), around
     for block in blocks_of(recipe.days):
         days = recipe.days[block]
         note = store.note(_note_name(recipe, source, block.start))
@@ -221,6 +228,9 @@ class _Job:
         unit, granules = work
         recipe, days = self.recipe, unit.days
         source, store = recipe.sources[unit.source], Store(self.out, recipe.grid, recipe.exact)
+        if unit.margin:
+            self._read_margin(unit, granules, store)
+            return unit
         found = read_block(granules, recipe.grid, None if days is None else recipe.days[days], source)
         name, names = _note_name(recipe, unit.source, unit.block), _variables(recipe, unit.source)
         note = self._without(store.note(name), days) or {
@@ -233,7 +243,7 @@ class _Job:
         for variable in names:
             values = found.fields.get(variable)
             if days is not None:
-                values = store.rounded(variable, _missing(recipe, days) if values is None else values)
+                values = store.rounded(variable, _on_all_days(recipe, days, found.daily.get(variable, {})))
             if values is not None:
                 store.write(variable, values, days)
                 note["statistics"][variable] |= statistics(recipe, days, values)
@@ -242,13 +252,23 @@ class _Job:
         block_stop = 0 if unit.block is None else min(unit.block + BLOCK_DAYS, len(recipe.days))
         note |= {
             "stop": max(note["stop"], block_stop),
-            "variables": sorted({*note["variables"], *found.fields}),
+            "variables": sorted({*note["variables"], *found.fields, *found.daily}),
             "attributes": found.attributes or note["attributes"],
             "flags": found.flags,
             "granules": note["granules"] | found.granules,
         }
         store.write_note(name, note)
         return unit
+
+    def _read_margin(self, unit: Unit, granules: list[Granule], store: Store) -> None:
+        """Keep what is seen nearest to the cube on the days before or after it."""
+        source = self.recipe.sources[unit.source]
+        nearest, found = read_margin(granules, self.recipe, source, unit.margin)
+        name = margin_name(source, unit.margin)
+        store.write_beside(name, nearest)
+        note = {"variables": sorted(found.daily), "attributes": found.attributes, "flags": found.flags}
+        first = self.recipe.margins(source)[unit.margin][0]
+        store.write_note(name, note | {"granules": found.granules, "statistics": {}, "first": f"{first}"})
 
     def _without(self, note: dict[str, Any], days: slice | None) -> dict[str, Any]:
         """What was noted of other days than those."""
@@ -263,8 +283,14 @@ class _Job:
         return note | {"granules": others, "statistics": kept}
 
 
-def _missing(recipe: Recipe, days: slice) -> NDArray[np.float32]:
-    return np.full((days.stop - days.start, *recipe.grid.shape), np.nan, np.float32)
+def _on_all_days(
+    recipe: Recipe, days: slice, fields: Mapping[pd.Timestamp, NDArray[np.float32]]
+) -> NDArray[np.float32]:
+    """Fields of some days among all of a block; the others are missing."""
+    made = np.full((days.stop - days.start, *recipe.grid.shape), np.nan, np.float32)
+    for day, field in fields.items():
+        made[recipe.days[days].get_loc(day)] = field
+    return made
 
 
 def _check_variables(recipe: Recipe, notes: list[list[dict[str, Any]]], listings: list[Listing]) -> None:
@@ -275,10 +301,12 @@ def _check_variables(recipe: Recipe, notes: list[list[dict[str, Any]]], listings
             granules = {name: g for note in own for name, g in note.get("granules", {}).items()}
             broken = [granule["broken"] for granule in granules.values() if "broken" in granule]
             broken += listing.strangers.values()
+            lacks = [f"{name} has {granule['lacks']}" for name, granule in granules.items() if "lacks" in granule]
             raise VadoseError(
                 f"{source.product}: {len(granules)} granules of these days, and none with {missing} on the grid "
                 f"between {recipe.first} and {recipe.last}"
                 + (f"; {len(broken)} are broken: {broken[0]}" if broken else "")
+                + (f"; {lacks[0]}" if lacks else "")
             )
 
 
@@ -290,6 +318,8 @@ def _derive_again(store: Store, recipe: Recipe, units: list[Unit]) -> None:
         return min(changed, default=len(recipe.days))
 
     _again(store, DERIVED, first_of((*recipe.carried, "precipitation")))
+    if first_of(recipe.interpolated) < len(recipe.days) or store.days() != len(recipe.days):
+        _again(store, INTERPOLATED, 0)
     for filling in recipe.filling:
         first = first_of((*filling.variables, *filling.covariates, *filling.static))
         last = pd.Timestamp(recipe.training[1]) if recipe.training else recipe.days[0]

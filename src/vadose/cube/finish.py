@@ -16,13 +16,14 @@ from vadose.artefact import provenance
 from vadose.artefact.predictions import CONVENTIONS
 from vadose.cube import filling as gaps
 from vadose.cube.listing import Listing
+from vadose.cube.overpasses import interpolated, value_before
 from vadose.cube.recipe import DIRECTIONS, Recipe, Source
 from vadose.cube.store import ANTECEDENT_DAYS, BLOCK_DAYS, Store
 from vadose.parallel.progress import Progress
 from vadose.products import PRODUCTS
 
-DERIVED = "derived"
-"""The note that says how many days of what is derived are done."""
+DERIVED, INTERPOLATED = "derived", "interpolated"
+"""The notes that say how many days of what is derived are done."""
 Granules = Mapping[str, Mapping[str, object]]
 """What is noted of each granule, by its name."""
 _OF_SPACE = {"mean": "area: mean", "majority": "area: mode"}
@@ -31,24 +32,30 @@ _OF_SPACE = {"mean": "area: mean", "majority": "area: mode"}
 def derive(store: Store, recipe: Recipe, progress: Progress) -> None:
     """Carry the last values from day to day and sum precipitation, block by block in order of time."""
     note = store.note(DERIVED) or {"days": 0, "statistics": {}}
-    if "precipitation" in store.open() and any(f"precipitation_{n}d" not in store.open() for n in ANTECEDENT_DAYS):
-        note["days"] = 0  # a cube of an earlier version grows: what it lacks is made of all its days
     while (start := note["days"]) < len(recipe.days):
         block = slice(start, min(start + BLOCK_DAYS, len(recipe.days)))
-        for made in _derived(store.open(), recipe, block):
+        for made in _derived(store, recipe, block):
             _write_derived(store, recipe, block, made, note)
         note["days"] = block.stop
         store.write_note(DERIVED, note)
         progress("filling and summing", block.stop / len(recipe.days))
+    note = store.note(INTERPOLATED) or {"days": 0, "statistics": {}}
+    if recipe.interpolated and note["days"] < len(recipe.days):
+        # The next observation changes the days before it: all are made anew, and those written that differ.
+        for block, made in interpolated(store, recipe):
+            _write_derived(store, recipe, block, made, note)
+        store.write_note(INTERPOLATED, note | {"days": len(recipe.days)})
 
 
-def _derived(group: zarr.Group, recipe: Recipe, block: slice) -> Iterator[dict[str, NDArray[np.float32]]]:
+def _derived(store: Store, recipe: Recipe, block: slice) -> Iterator[dict[str, NDArray[np.float32]]]:
     """What is derived on the days of a block, some variables at a time."""
-    start = block.start
+    group, start = store.open(), block.start
     for name in recipe.carried:
         by_filler = name in [one for filling in recipe.filling for one in filling.variables]
         state = {"filled": f"{name}_age" if by_filler else f"{name}_filled", "age": f"{name}_age"}
-        before = {part: group[of][start - 1] for part, of in state.items() if start}
+        before = {part: group[of][start - 1] for part, of in state.items() if start} or value_before(
+            store, recipe, name
+        )
         observed = xr.DataArray(group[name][block], dims=("time", "y", "x"), name=name)
         made = gapfill.carry_forward(observed, **before).drop_vars(f"{name}_filled" if by_filler else [])
         if name != "soil_moisture":  # of the others the age tells as much
@@ -151,6 +158,7 @@ def finish(store: Store, recipe: Recipe, notes: list[list[dict[str, Any]]], list
         "day_boundary": "each product's own, see the variables",
         "simulated": "true" if simulated else "false",
         **_left_out(recipe, notes, listings, rows),
+        "never_observed": json.dumps(_never_observed(store, recipe)),
         **made,
     }
     group.attrs.update(said)
@@ -198,10 +206,23 @@ def _write_mask(store: Store, recipe: Recipe) -> None:
     group["mask"][:] = np.logical_and.reduce([np.isfinite(array[:]) for array in fixed]) if fixed else True
 
 
+def _never_observed(store: Store, recipe: Recipe) -> dict[str, float]:
+    """Share of the cells without any value on the last day, of variables whose last value is kept and its age."""
+    group = store.open()
+    inside, found = group["mask"][:], {}
+    for name in recipe.carried:
+        age = group[f"{name}_age"][-1][inside]
+        if np.isnan(age).any():
+            found[name] = round(float(np.isnan(age).mean()), 6)
+        if np.isfinite(age).any():
+            group[f"{name}_age"].attrs["oldest_on_last_day"] = float(np.nanmax(age))
+    return found
+
+
 def _left_out(
     recipe: Recipe, notes: list[list[dict[str, Any]]], listings: list[Listing], rows: list[dict[str, object]]
 ) -> dict[str, str]:
-    """What the cube was not made of, as JSON: granules and why, days without one, older versions, files beside."""
+    """What the cube was not made of, as JSON: granules and why, bands, days without one, older versions, others."""
     listed = zip(recipe.sources, notes, listings, strict=True)
     absent, beside = {}, {}
     for source, own, listing in listed:
@@ -216,6 +237,7 @@ def _left_out(
             {row["granule"]: row["superseded_by"] for row in rows if "superseded_by" in row}
         ),
         "files_beside_granules": json.dumps(beside),
+        "incomplete_scenes": json.dumps({row["granule"]: row["lacks"] for row in rows if "lacks" in row}),
     }
 
 
@@ -253,6 +275,10 @@ def _describe_derived(store: Store, recipe: Recipe) -> None:
         for part in ("filled", "observed", "age"):
             if (name := f"{carried}_{part}") in group:
                 group[name].attrs.update({"fill_method": "last observation", "causal": "true"})
+    for name in recipe.interpolated:
+        group[f"{name}_filled"].attrs.update(
+            {"fill_method": "linear between observations, hindcast: it takes the next one", "causal": "false"}
+        )
     for filling in recipe.filling:
         for name, counts in store.note(gaps.note_name(filling))["counts"].items():
             filled, there = np.sum(list(counts.values()), axis=0)
@@ -276,7 +302,8 @@ def _write_statistics(store: Store, recipe: Recipe, notes: list[dict[str, Any]])
     if recipe.training is None:
         return
     parts: dict[str, list[list[float]]] = {}
-    for note in (*notes, store.note(DERIVED), *(store.note(gaps.note_name(f)) for f in recipe.filling)):
+    derived = (note for note in (store.note(DERIVED), store.note(INTERPOLATED)) if note)
+    for note in (*notes, *derived, *(store.note(gaps.note_name(f)) for f in recipe.filling)):
         for name, days in note["statistics"].items():
             parts.setdefault(name, []).extend(days[day] for day in sorted(days))
     group = store.open()

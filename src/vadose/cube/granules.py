@@ -15,7 +15,7 @@ from vadose.cube.listing import Granule
 from vadose.cube.overlaps import Cells, Combined, What, without_shared
 from vadose.cube.recipe import DIRECTIONS, Source, is_class
 from vadose.errors import OutsideError, VadoseError
-from vadose.features.derived import READ, derive, made_of
+from vadose.features.derived import READ, derive, lacking, made_of
 from vadose.features.radar import METRES_A_DEGREE
 from vadose.grid import Grid
 from vadose.products import PRODUCTS
@@ -30,6 +30,8 @@ FIXED_MARGIN = 0.1
 """Degrees for fixed products, whose pixels are small."""
 FINE_MARGIN = 0.01
 """Degrees for products of which a part is enough around a station, beside some cells and that part."""
+Notes = dict[str, dict[str, Any]]
+"""What is noted of each granule, by its name."""
 KEPT = ("product", "version", "quality", "day_boundary", "simulated")
 FLAGS = ("flag_values", "flag_meanings")
 """What a granule's attributes say of its product, noted with each variable of the cube."""
@@ -37,6 +39,8 @@ PART, PART_CELLS = 288e3, (32, 256)
 """Edge of what a fixed product is read for at once [m], 8 million pixels of 100 m, and least and most cells of it."""
 WHOLE_FROM = 900.0
 """Edge of cells [m] from which on a day of a product is read for the whole grid at once."""
+PASSES = ("_ascending", "_descending")
+"""Endings of variables of Sentinel-1 that are of scenes of that pass alone."""
 TOGETHER = 4
 """Maps of a product brought onto the grid at once: more take memory and no less time."""
 
@@ -48,7 +52,9 @@ class Block:
     Attributes
     ----------
     fields
-        (time, y, x) or (y, x) of each variable.
+        (y, x) of each fixed variable.
+    daily
+        (y, x) of each daily variable on each day that a granule holds.
     fractions
         Of variables of classes that are fixed: classes (n,) and the share each has of the cells (n, y, x).
     attributes
@@ -56,14 +62,15 @@ class Block:
     flags
         Meanings of the classes, by variable.
     granules
-        By name: state, hash, days, and what is wrong with one that could not be read.
+        By name: state, hash, days, what is wrong with one that could not be read, and what a scene lacks.
     """
 
     fields: dict[str, NDArray[np.float32]]
+    daily: dict[str, dict[pd.Timestamp, NDArray[np.float32]]]
     fractions: dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]
     attributes: dict[str, Any]
     flags: dict[str, dict[str, Any]]
-    granules: dict[str, dict[str, Any]]
+    granules: Notes
 
 
 def read_block(granules: list[Granule], grid: Grid, days: pd.DatetimeIndex | None, source: Source) -> Block:
@@ -72,13 +79,14 @@ def read_block(granules: list[Granule], grid: Grid, days: pd.DatetimeIndex | Non
     A granule that cannot be read is noted with the reason, and what it alone holds stays missing. Of a day of many
     granules the others are kept if they suffice.
     """
-    block = Block({}, {}, {}, {}, {granule.name: granule.note() for granule in granules})
+    block = Block({}, {}, {}, {}, {}, {granule.name: granule.note() for granule in granules})
     if days is not None:
         for rows, columns in _parts(grid) if grid.cell < WHOLE_FROM else [(slice(None), slice(None))]:
             for (name, day), sums in _found(granules, grid.part(rows, columns), days, source, block).items():
-                if name not in block.fields:
-                    block.fields[name] = np.full((len(days), *grid.shape), np.nan, np.float32)
-                block.fields[name][days.get_loc(day), rows, columns] = _finished(sums, name)
+                assert day is not None
+                of_days = block.daily.setdefault(name, {})
+                field = of_days.setdefault(day, np.full(grid.shape, np.nan, np.float32))
+                field[rows, columns] = finished(sums, name)
         return block
     shares: dict[str, dict[float, NDArray[np.float32]]] = defaultdict(dict)
     # A product may come as a file a property: those that hold nothing of the recipe are read once.
@@ -86,7 +94,7 @@ def read_block(granules: list[Granule], grid: Grid, days: pd.DatetimeIndex | Non
     for rows, columns in _parts(grid):
         for (name, _), sums in _found(of_use, grid.part(rows, columns), None, source, block).items():
             field = block.fields.setdefault(name, np.full(grid.shape, np.nan, np.float32))
-            field[rows, columns] = _finished(sums, name)
+            field[rows, columns] = finished(sums, name)
             if isinstance(sums, dict):
                 for c, share in zip(*fractions(sums), strict=True):
                     shares[name].setdefault(float(c), np.zeros(grid.shape, np.float32))[rows, columns] = share
@@ -121,20 +129,22 @@ def _found(
     """
     by_satellite: dict[tuple[str, pd.Timestamp | None, str], Combined] = {}
     shared: dict[str, list[Any]] = defaultdict(list)
-    for together in list(_together(granules, source.product)):
-        dataset = _dataset(together, grid, days, source, block)
+    for together in list(together_of(granules, source.product)):
+        dataset = dataset_of(together, _box(grid, source.product), days, source, block.granules)
         if dataset is None:
             if days is None and "broken" in block.granules[together[0].name]:
                 granules.remove(together[0])
             continue
         satellite = PRODUCTS[source.product].satellite_of(together[0].path.name)
+        if absent := _absent(dataset, source):
+            block.granules[together[0].name]["lacks"] = absent
         try:
-            given = list(_on_grid(dataset, grid, days, source, shared))
+            given = list(on_grid(dataset, grid, days, source, shared))
         except VadoseError as error:
             block.granules[together[0].name]["broken"] = str(error)
             continue
-        for name, day, sums, combined, raster in given:
-            by_satellite.setdefault((name, day, satellite), combined).add(sums, raster)
+        for name, day, moment, sums, combined, raster in given:
+            by_satellite.setdefault((name, day, satellite), combined).add(sums, raster, moment)
         if not given:
             if days is None:
                 granules.remove(together[0])
@@ -147,11 +157,11 @@ def _found(
         }
     found: dict[tuple[str, pd.Timestamp | None], Cells] = {}
     for (name, day, _), combined in by_satellite.items():
-        found[name, day] = _added(found.get((name, day)), combined.cells())
+        found[name, day] = added(found.get((name, day)), combined.cells())
     return found
 
 
-def _together(granules: list[Granule], product: str) -> Iterator[list[Granule]]:
+def together_of(granules: list[Granule], product: str) -> Iterator[list[Granule]]:
     """Granules one by one, or by the day where a day has several."""
     days: dict[pd.Timestamp | None, list[Granule]] = defaultdict(list)
     for granule in granules:
@@ -162,47 +172,47 @@ def _together(granules: list[Granule], product: str) -> Iterator[list[Granule]]:
     yield from days.values()
 
 
-def _dataset(
-    together: list[Granule], grid: Grid, days: pd.DatetimeIndex | None, source: Source, block: Block
+def dataset_of(
+    together: list[Granule], box: BBox, days: pd.DatetimeIndex | None, source: Source, notes: Notes
 ) -> xr.Dataset | None:
-    """The dataset of granules; None where they lie outside the grid, or cannot be read, which is noted."""
+    """The dataset of granules in a box; None where they lie outside it, or cannot be read, which is noted."""
     try:
-        return _read(together, grid, days, source)
+        return _read(together, box, days, source)
     except VadoseError as error:
         reason = str(error)
     if len(together) > 1:
         # One bad hour: the day is made without it, if its product's rule allows.
-        faults = {granule.name: fault for granule in together if (fault := _fault(granule, grid, source))}
+        faults = {granule.name: fault for granule in together if (fault := _fault(granule, box, source))}
         for name, fault in faults.items():
-            block.granules[name]["broken"] = fault
+            notes[name]["broken"] = fault
         together = [granule for granule in together if granule.name not in faults]
         if faults and together:
             try:
-                return _read(together, grid, days, source)
+                return _read(together, box, days, source)
             except VadoseError as error:
                 reason = str(error)
     for granule in together:
-        block.granules[granule.name]["broken"] = reason
+        notes[granule.name]["broken"] = reason
     return None
 
 
-def _fault(granule: Granule, grid: Grid, source: Source) -> str:
+def _fault(granule: Granule, box: BBox, source: Source) -> str:
     """Why a granule cannot be read; '' if it can."""
     try:
-        PRODUCTS[source.product].read(granule.path, bbox=_box(grid, source.product))
+        PRODUCTS[source.product].read(granule.path, bbox=box)
     except VadoseError as error:
         return str(error)
     return ""
 
 
-def _read(together: list[Granule], grid: Grid, days: pd.DatetimeIndex | None, source: Source) -> xr.Dataset | None:
-    """The dataset of a granule, or of a day's granules; None where it lies outside the grid or the days."""
+def _read(together: list[Granule], box: BBox, days: pd.DatetimeIndex | None, source: Source) -> xr.Dataset | None:
+    """The dataset of a granule, or of a day's granules; None where it lies outside the box or the days."""
     product = PRODUCTS[source.product]
     many = product.many_a_day(together[0].path.name)
     read: Any = product.daily if many else product.read
     asked = signature(read).parameters
     options = {name: value for name, value in source.options.items() if name in asked}
-    needed = dict.fromkeys(name for of in source.variables for name in made_of(of, READ))
+    needed = dict.fromkeys(name for of in source.variables for name in made_of(of_any_pass(of), READ))
     for option in {"variables", "bands"} & asked.keys() - options.keys():
         options[option] = list(needed)
     if "time" in asked and days is not None:
@@ -211,16 +221,39 @@ def _read(together: list[Granule], grid: Grid, days: pd.DatetimeIndex | None, so
         options["files"] = together[0].members
     paths = [granule.path for granule in together]
     try:
-        dataset: xr.Dataset = read(paths if many else paths[0], bbox=_box(grid, source.product), **options)
+        dataset: xr.Dataset = read(paths if many else paths[0], bbox=box, **options)
     except OutsideError:
         return None
-    return derive(dataset, source.variables, READ)
+    dataset = derive(dataset, map(of_any_pass, source.variables), READ)
+    seen = f"_{dataset.attrs.get('orbit_pass')}"
+    of_pass = [of for of in source.variables if seen in PASSES and of.endswith(seen) and of_any_pass(of) in dataset]
+    return dataset.assign({of: dataset[of_any_pass(of)] for of in of_pass})
 
 
-def _on_grid(
+def of_any_pass(name: str) -> str:
+    """Variable of scenes of any pass.
+
+    Examples
+    --------
+    >>> of_any_pass("cross_ratio_ascending"), of_any_pass("ndvi")
+    ('cross_ratio', 'ndvi')
+    """
+    return next((name.removesuffix(seen) for seen in PASSES if name.endswith(seen)), name)
+
+
+def _absent(dataset: xr.Dataset, source: Source) -> str:
+    """What a scene lacks of what the variables asked for are made of; other granules may hold some of them each."""
+    if not PRODUCTS[source.product].scene:
+        return ""
+    absent = {of: lacking(of_any_pass(of), dataset, READ) for of in source.variables}
+    inputs = dict.fromkeys(one for of in absent.values() for one in of)
+    return f"no {', '.join(inputs)} for {', '.join(of for of, parts in absent.items() if parts)}" if inputs else ""
+
+
+def on_grid(
     dataset: xr.Dataset, grid: Grid, days: pd.DatetimeIndex | None, source: Source, shared: dict[str, list[Any]]
-) -> Iterator[tuple[str, pd.Timestamp | None, Cells, Combined, Raster]]:
-    """Sums of each variable asked for, and of each day, with the raster they are of and how they are combined."""
+) -> Iterator[tuple[str, pd.Timestamp | None, float, Cells, Combined, Raster]]:
+    """Sums of each variable asked for, and of each day, with their time, how they are combined, and their raster."""
     what: What = "areas" if source.resampling in ("mean", "majority") else "points"
     if days is None and what == "areas" and source.overlap == "mean":
         what = "map"
@@ -231,11 +264,13 @@ def _on_grid(
         field = dataset[theirs]
         # What has no mean is that of one granule.
         one = is_class(theirs) or theirs in DIRECTIONS or "flag_values" in field.attrs
-        overlap = "nearest" if one and source.resampling != "majority" else source.overlap
+        mixes = one and source.overlap == "mean" and source.resampling != "majority"
+        overlap = "nearest" if mixes else source.overlap
         if "time" not in field.dims:
             if what == "map":
                 field = without_shared(field, shared[theirs])
-            yield ours, None, _sums(field, grid, source.resampling), Combined(grid, overlap, what), raster_of(field)
+            sums = _sums(field, grid, source.resampling)
+            yield ours, None, 0.0, sums, Combined(grid, overlap, what), raster_of(field)
             continue
         if days is None:
             raise VadoseError(
@@ -245,8 +280,8 @@ def _on_grid(
         field = field.sel(time=slice(days[0], days[-1] + pd.Timedelta(hours=23, minutes=59)))
         if field.sizes["time"]:
             of_days, raster = _each(field, grid, source.resampling), raster_of(field)
-            for day, sums in zip(field.indexes["time"].normalize(), of_days, strict=True):
-                yield ours, day, sums, Combined(grid, overlap, what), raster
+            for time, sums in zip(field.indexes["time"], of_days, strict=True):
+                yield ours, time.normalize(), time.timestamp(), sums, Combined(grid, overlap, what), raster
 
 
 def _box(grid: Grid, product: str) -> BBox:
@@ -283,7 +318,8 @@ def _each(field: xr.DataArray, grid: Grid, method: str) -> Iterable[Cells]:
             )
 
 
-def _added(before: Cells | None, sums: Cells) -> Cells:
+def added(before: Cells | None, sums: Cells) -> Cells:
+    """Sums of two granules, those of each class for classes."""
     if not before or not sums:
         return before or sums
     if isinstance(before, Sums) and isinstance(sums, Sums):
@@ -303,7 +339,7 @@ def _added_class(first: dict[float, Sums], second: dict[float, Sums], c: float) 
     return of(first) + of(second)
 
 
-def _finished(sums: Cells, name: str) -> NDArray[np.float32]:
+def finished(sums: Cells, name: str) -> NDArray[np.float32]:
     """Values of the cells; what bicubic interpolation overshoots is cut at the variable's valid range."""
     if isinstance(sums, dict):
         return majority(sums)

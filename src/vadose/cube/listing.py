@@ -4,7 +4,7 @@ import hashlib
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,6 +128,24 @@ def list_granules(folder: Path, product: str) -> Listing:
         found.append(_granule(members, name, product))
     granules, superseded = _newest(sorted(found, key=lambda granule: granule.name), product)
     return Listing(granules, superseded, strangers, beside)
+
+
+def product_folders(folder: Path, products: Iterable[str]) -> list[Path]:
+    """Folder of each product of a recipe.
+
+    Raises
+    ------
+    VadoseError
+        When there is none of that name.
+    """
+    folders = [folder / product for product in products]
+    for place in folders:
+        if not place.is_dir():
+            raise VadoseError(
+                f"{folder}: no folder '{place.name}' in it; put that product's granules there, or take it out of the "
+                f"recipe (fetch them with: vadose fetch {place.name})"
+            )
+    return folders
 
 
 def for_a_cube(folder: Path, product: str) -> Listing:

@@ -2,8 +2,8 @@
 
 A granule that covers a cell wholly and has values on enough of it can speak for the cell alone. Where several can, the
 cell is their mean, weighted by what each has values on (``mean``), or that of the one whose centre is nearest
-(``nearest``). Where none can, the parts that all have are added up. Tiles of one fixed map that lie on one lattice
-share pixels at their rims: each pixel counts once (`without_shared`).
+(``nearest``), or of the last overpass of the day (``latest``). Where none can, the parts that all have are added up.
+Tiles of one fixed map that lie on one lattice share pixels at their rims: each pixel counts once (`without_shared`).
 """
 
 import itertools
@@ -46,25 +46,25 @@ class Combined:
     grid: Grid
     overlap: Overlap
     what: What
-    _first: tuple[Cells, Raster] | None = None
+    _first: tuple[Cells, Raster, float] | None = None
     _alone: dict[float, Array] = field(default_factory=dict)
     _parts: dict[float, Array] = field(default_factory=dict)
     _weights: dict[str, Array] = field(default_factory=dict)
 
-    def add(self, cells: Cells, raster: Raster) -> None:
-        """Take the cells of a granule with the raster they were made of."""
+    def add(self, cells: Cells, raster: Raster, moment: float = 0.0) -> None:
+        """Take the cells of a granule with the raster they were made of, and when it was taken (any rising number)."""
         if not cells:
             return
         if self._first is None:
-            self._first = cells, raster
+            self._first = cells, raster, moment
             return
         if not self._weights:
             self._weights = {name: np.zeros(self.grid.shape) for name in ("alone", "most", "parts", "cover", "whole")}
             self._weights["distance"] = np.full(self.grid.shape, np.inf)
             self._merge(*self._first)
-        self._merge(cells, raster)
+        self._merge(cells, raster, moment)
 
-    def _merge(self, cells: Cells, raster: Raster) -> None:
+    def _merge(self, cells: Cells, raster: Raster, moment: float) -> None:
         of = cells if isinstance(cells, dict) else {0.0: cells}
         weight = next(iter(of.values())).weight
         rows, columns = (np.flatnonzero((weight > 0).any(axis=axis)) for axis in (1, 0))
@@ -77,7 +77,9 @@ class Combined:
             covered = inside & (self.what == "areas")
         alone = covered & (weight >= MIN_SHARE)
         w = {name: values[window] for name, values in self._weights.items()}
-        if self.overlap == "nearest":
+        if self.overlap == "latest":
+            distance = np.full(weight.shape, -moment)
+        if self.overlap != "mean":
             taken = alone & (distance < w["distance"])
             w["distance"][taken] = distance[taken]
             for before in (*self._alone.values(), self._weights["alone"], self._weights["most"]):

@@ -1,10 +1,8 @@
-"""What the granules of a product say at points: small windows read, and the pixel that holds each point."""
+"""What the granules of a product say at points: small windows read, and brought onto the cells that hold the points."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +10,30 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
-from pyproj import Transformer
 
 from vadose.artefact import identity
-from vadose.cube.granules import KEPT
+from vadose.cube.granules import KEPT, added, dataset_of, finished, on_grid, together_of
 from vadose.cube.listing import Granule, list_granules
-from vadose.errors import OutsideError, VadoseError
-from vadose.features.derived import DERIVED, READ, can_be_made, derive, made_of
+from vadose.cube.overlaps import Cells, Combined
+from vadose.cube.recipe import Source
+from vadose.errors import VadoseError
+from vadose.features.derived import DERIVED, READ, can_be_made, made_of
 from vadose.features.radar import METRES_A_DEGREE
+from vadose.grid import Grid
 from vadose.parallel.progress import Progress
 from vadose.products import PRODUCTS
 from vadose.products.containers import BBox, container_of
 from vadose.products.product import AtStations
 from vadose.products.rasters import RASTERS, open_raster
+from vadose.resample.raster import DEGREES, axes, transformer
 
 WIDE = 0.15
 """Degrees around all stations: each has its cell of 9 km within."""
 
 Floats = NDArray[np.floating]
 Places = NDArray[np.int64]
+Keys = tuple[str, pd.Timestamp | None, str, int]
+"""Variable, day, satellite and number of the point."""
 
 
 @dataclass
@@ -40,7 +43,9 @@ class Found:
     Attributes
     ----------
     values
-        Variable -> time of observation and satellite -> value at each station; time is None where fixed.
+        (station, time) of each daily variable, (station,) of fixed ones, by our names.
+    held
+        Variables that granules held.
     attributes
         What the product says of itself.
     granules
@@ -49,27 +54,29 @@ class Found:
         Granules that could not be read, or not at some station, and why.
     """
 
-    values: dict[str, dict[tuple[pd.Timestamp | None, str], Floats]] = field(default_factory=lambda: defaultdict(dict))
+    values: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    held: set[str] = field(default_factory=set)
     attributes: dict[str, str] = field(default_factory=dict)
     granules: dict[str, str] = field(default_factory=dict)
     unread: dict[str, str] = field(default_factory=dict)
 
 
 def read_points(
-    product: str, folder: Path, lat: Floats, lon: Floats, days: pd.DatetimeIndex, progress: Progress
+    source: Source, folder: Path, cells: Sequence[Grid], days: pd.DatetimeIndex, progress: Progress
 ) -> Found:
-    """Values of a product's variables at the points, each observation by itself.
+    """Values of a product at cells, made by what makes a cube: as `vadose.cube.granules.read_block` of each cell.
 
     Parameters
     ----------
-    product
-        Name in `vadose.products.PRODUCTS`, whose ``stations`` say what is taken.
+    source
+        Product and variables, and how they are resampled. Of a fixed product whose granules overlap the last one in
+        order of name counts with ``overlap: latest``.
     folder
         Holds its granules, anywhere below.
-    lat, lon
-        Points (station,) [degree].
+    cells
+        Single cells of a grid.
     days
-        Period whose granules are read; fixed products are read whatever their day.
+        Each day of a period whose granules are read; fixed products are read whatever their day.
 
     Raises
     ------
@@ -77,54 +84,82 @@ def read_points(
         When the folder is empty, or scenes of Sentinel-1 are of sigma0 and gamma0. A granule that cannot be read is
         noted and left out.
     """
-    found, wanted = Found(), picked(product)
-    scenes = _scenes(product, folder, days)
-    for number, files in enumerate(scenes):
-        name = files[0].path.relative_to(folder).as_posix()
+    known, found = PRODUCTS[source.product], Found()
+    span = None if known.fixed else days
+    granules = [one for one in list_granules(folder, source.product).granules if one.overlaps(days[0], days[-1])]
+    lat, lon = (np.array(of) for of in zip(*(map(float, cell.latlon(0, 0)) for cell in cells), strict=True))
+    parts: dict[Keys, Combined] = {}
+    shared: dict[int, dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
+    scenes = list(together_of(granules, source.product))
+    for number, scene in enumerate(scenes):
+        name = scene[0].path.relative_to(folder).as_posix()
+        satellite = known.satellite_of(scene[0].path.name)
         try:
-            windows = list(_windows(taken(product).reach, files[0].path, lat, lon))
+            windows = list(_windows(taken(source.product).reach, scene[0].path, lat, lon, cells[0].cell))
         except VadoseError as error:
             found.unread[name] = str(error)
-            continue
-        used = False
-        for who, bbox in windows:
-            try:
-                dataset = _window(product, files, bbox, days)
-                if not wanted & set(dataset.data_vars):
-                    break
-                covers = _keep(product, found, dataset, files[0].path, who, lat, lon)
-            except OutsideError:
+            windows = []
+        for who, box in windows:
+            dataset = _read(scene, box, span, source, found, folder)
+            if dataset is None:
                 continue
+            found.held |= set(map(str, dataset.data_vars))
+            dataset = dataset[[of for of in source.variables if of in dataset]]
+            if not dataset.data_vars:
+                break  # a file of other variables
+            points: list[int] = []
+            try:
+                for point in who.tolist():
+                    near = _near(dataset, cells[point], lat[point], lon[point])
+                    if near is None:
+                        continue
+                    points.append(point)
+                    made = on_grid(near, cells[point], span, source, shared[point])
+                    for ours, day, moment, sums, combined, raster in made:
+                        when = number if day is None else moment
+                        parts.setdefault((ours, day, satellite, point), combined).add(sums, raster, when)
             except VadoseError as error:
                 found.unread.setdefault(name, str(error))
-                continue
-            if covers:
-                _note(product, found, dataset, folder)
-                used = True
-        if used:
-            found.granules[name] = identity(*(path for granule in files for path in granule.members))
-        progress(f"reading {product}", (number + 1) / len(scenes))
+            if points:
+                _note(source.product, found, dataset, folder)
+                found.granules[name] = identity(*(path for granule in scene for path in granule.members))
+        progress(f"reading {source.product}", (number + 1) / len(scenes))
+    _put_together(found, parts, len(cells), days)
     return found
 
 
-def _scenes(product: str, folder: Path, days: pd.DatetimeIndex) -> list[list[Granule]]:
-    """Granules of the days, together those that are read together: hours of a day."""
-    known = PRODUCTS[product]
-    scenes: dict[Any, list[Granule]] = defaultdict(list)
-    for granule in list_granules(folder, product).granules:
-        if granule.overlaps(days[0], days[-1]):
-            scenes[granule.first if known.many_a_day(granule.path.name) else granule.path].append(granule)
-    return list(scenes.values())
+def _read(
+    scene: list[Granule], box: BBox, days: pd.DatetimeIndex | None, source: Source, found: Found, folder: Path
+) -> xr.Dataset | None:
+    """The dataset of granules read together; None where they lie elsewhere, or cannot be read, which is noted."""
+    notes: dict[str, dict[str, Any]] = {granule.name: {} for granule in scene}
+    dataset = dataset_of(scene, box, days, source, notes)
+    for granule in scene:
+        if reason := notes[granule.name].get("broken"):
+            found.unread.setdefault(granule.path.relative_to(folder).as_posix(), reason)
+    return dataset
 
 
-def _windows(reach: float, path: Path, lat: Floats, lon: Floats) -> Iterator[tuple[Places, BBox]]:
+def _put_together(found: Found, parts: dict[Keys, Combined], stations: int, days: pd.DatetimeIndex) -> None:
+    """Series of the points from what granules gave; of several satellites of a day the mean."""
+    sums: dict[tuple[str, pd.Timestamp | None, int], Cells] = {}
+    for (name, day, _, point), combined in parts.items():
+        sums[name, day, point] = added(sums.get((name, day, point)), combined.cells())
+    for (name, day, point), cell in sums.items():
+        shape = (stations,) if day is None else (stations, len(days))
+        series = found.values.setdefault(name, np.full(shape, np.nan, np.float32))
+        at = (point,) if day is None else (point, days.get_loc(day))
+        series[at] = finished(cell, name)[0, 0] if cell else np.nan
+
+
+def _windows(reach: float, path: Path, lat: Floats, lon: Floats, cell: float) -> Iterator[tuple[Places, BBox]]:
     """Stations that a file may cover, together or one by one, and the box to read for them."""
     inside = np.ones(len(lat), bool)
     if container_of(path) in RASTERS:
         with open_raster(path) as file:
             crs, bounds, pixel = file.crs, file.bounds, max(file.res)
         if crs is not None:
-            x, y = _to(crs.to_wkt()).transform(lon, lat)
+            x, y = transformer(DEGREES, crs.to_wkt()).transform(lon, lat)
             inside = (x >= bounds.left) & (x < bounds.right) & (y > bounds.bottom) & (y <= bounds.top)
             # Decimated scenes have larger pixels than published ones.
             reach = max(reach, 2 * pixel * (METRES_A_DEGREE if crs.is_geographic else 1))
@@ -132,60 +167,44 @@ def _windows(reach: float, path: Path, lat: Floats, lon: Floats) -> Iterator[tup
         yield np.arange(len(lat)), (lon.min() - WIDE, lat.min() - WIDE, lon.max() + WIDE, lat.max() + WIDE)
         return
     for number in np.flatnonzero(inside):
-        down = reach / METRES_A_DEGREE
+        down = (reach + cell) / METRES_A_DEGREE
         across = down / np.cos(np.radians(lat[number]))
         box = (lon[number] - across, lat[number] - down, lon[number] + across, lat[number] + down)
         yield np.array([number]), box
 
 
-def _window(product: str, files: list[Granule], bbox: BBox, days: pd.DatetimeIndex) -> xr.Dataset:
-    known = PRODUCTS[product]
-    together = known.many_a_day(files[0].path.name)
-    read: Any = known.daily if together else known.read
-    options: dict[str, Any] = {}
-    if "files" in signature(read).parameters:
-        options["files"] = files[0].members
-    if "time" in signature(read).parameters:
-        options["time"] = (f"{days[0]:%Y-%m-%d}", f"{days[-1]:%Y-%m-%d}")
-    dataset = read([granule.path for granule in files] if together else files[0].path, bbox=bbox, **options)
-    return derive(dataset, sorted(picked(product)), ("neighbourhood",))
+def _near(dataset: xr.Dataset, cell: Grid, lat: float, lon: float) -> xr.Dataset | None:
+    """The pixels around a cell; None if its centre lies on none."""
+    y, x = axes(next(iter(dataset.data_vars.values())))
+    across, down, metres = lon, lat, METRES_A_DEGREE * np.cos(np.radians(lat))
+    if y == "y":
+        across, down = transformer(DEGREES, dataset.crs.attrs["crs_wkt"]).transform(lon, lat)
+        metres = 1.0
+    around = {}
+    for axis, at in ((y, down), (x, across)):
+        pixels = dataset[axis].values
+        if len(pixels) < 2:
+            raise VadoseError("a single row or column of pixels around the station; fetch a larger part")
+        step = (pixels[-1] - pixels[0]) / (len(pixels) - 1)
+        position = (at - pixels[0]) / step + 0.5
+        if not 0 <= position < len(pixels):
+            return None
+        # What interpolation takes, and all of a cell.
+        reach = int(np.ceil(cell.cell / (abs(step) * metres))) + 2
+        around[axis] = slice(max(int(position) - reach, 0), int(position) + reach + 1)
+    return dataset.isel(around)
 
 
-def _keep(product: str, found: Found, dataset: xr.Dataset, path: Path, who: Places, lat: Floats, lon: Floats) -> bool:
-    """Put the values of the pixels that hold the points to those found, over those of an earlier file.
-
-    Returns whether any pixel does.
-    """
-    row, column = _pixels(dataset, lat[who], lon[who], path)
-    satellite = PRODUCTS[product].satellite_of(path.name)
-    for name in sorted(picked(product) & set(dataset.data_vars)):
-        times = dataset.indexes["time"] if "time" in dataset[name].dims else [None]
-        values = np.where(row >= 0, dataset[name].values[..., row, column], np.nan)
-        for time, seen in zip(times, np.atleast_2d(values), strict=True):
-            kept = found.values[name].setdefault((time, satellite), np.full(len(lat), np.nan, np.float32))
-            kept[who] = np.where(np.isfinite(seen), seen, kept[who])
-    return bool((row >= 0).any())
-
-
-def _pixels(dataset: xr.Dataset, lat: Floats, lon: Floats, path: Path) -> tuple[Places, Places]:
-    """Row and column of the pixel that holds each point, -1, -1 where none does."""
-    across, down = lon, lat
-    if "lon" not in dataset.dims:
-        across, down = _to(dataset.crs.attrs["crs_wkt"]).transform(lon, lat)
-    y, x = ("lat", "lon") if "lon" in dataset.dims else ("y", "x")
-    if max(dataset.sizes[y], dataset.sizes[x]) < 2:
-        raise VadoseError(f"{path}: a single pixel around the station; its size is not known, fetch a larger part")
-    # Of a single row or column the pixels are as high as wide.
-    size = {d: _step(dataset, d if dataset.sizes[d] > 1 else {y: x, x: y}[d]) for d in (y, x)}
-    column = np.floor((across - float(dataset[x][0])) / size[x] + 0.5).astype(np.int64)
-    row = np.floor((float(dataset[y][0]) - down) / size[y] + 0.5).astype(np.int64)
-    inside = (row >= 0) & (row < dataset.sizes[y]) & (column >= 0) & (column < dataset.sizes[x])
-    return np.where(inside, row, -1), np.where(inside, column, -1)
-
-
-def _step(of: xr.Dataset | xr.DataArray, dim: str) -> float:
-    axis = of[dim].values
-    return abs(float(axis[-1]) - float(axis[0])) / max(len(axis) - 1, 1)
+def source_of(product: str, mode: str = "causal") -> Source:
+    """What stations are given of a product where no recipe says it."""
+    at, known = taken(product), PRODUCTS[product]
+    return Source(
+        product,
+        {theirs: ours for ours, theirs in features_of(product).items()},
+        "nearest",
+        overlap="latest" if known.fixed or at.one_kind else "mean",
+        gaps=("linear" if mode == "paper" else "last_value") if at.overpasses else "missing",
+    )
 
 
 def taken(product: str) -> AtStations:
@@ -203,12 +222,6 @@ def features_of(product: str) -> dict[str, str]:
 def picked(product: str) -> set[str]:
     """Variables whose pixels are taken: those that features are made of pixel by pixel."""
     return {one for theirs in features_of(product).values() for one in made_of(theirs, ("pixel",))}
-
-
-@lru_cache
-def _to(wkt: str) -> Transformer:
-    """From longitude, latitude to a projection."""
-    return Transformer.from_crs("EPSG:4326", wkt, always_xy=True)
 
 
 def _note(product: str, found: Found, dataset: xr.Dataset, folder: Path) -> None:

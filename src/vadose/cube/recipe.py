@@ -22,12 +22,14 @@ from vadose.products.containers import BBox
 from vadose.resample import METHODS
 
 CLASSES = "land_cover"
-Overlap = Literal["mean", "nearest"]
+Overlap = Literal["mean", "nearest", "latest"]
 DIRECTIONS = ("wind_from_direction", "aspect")
 
 
 NAME = re.compile(r"[A-Za-z]\w*", re.ASCII)
 RESERVED = ("time", "time_bnds", "y", "x", "lat", "lon", "crs", "mask")
+RUN_UP = 64
+"""Days before the first one whose observations fill the first days, and with lines between them also after the last."""
 AHEAD = pd.Timedelta(days=400)
 """A last day farther ahead than this is a mistake in its year."""
 _GIVEN = ("path", "paths", "files", "bbox", "time")
@@ -38,10 +40,14 @@ _GIVEN = ("path", "paths", "files", "bbox", "time")
 class Source:
     """What a cube takes from a product: names of its reader -> names in the cube, and how it is resampled.
 
-    Where granules overlap a cell is their ``mean``, or that of the granule whose centre is ``nearest``; so are
-    classes and directions, which have no mean (`vadose.cube.overlaps`). Days without an observation stay ``missing``;
-    with ``gaps: last_value`` the cube also holds the last value of each day, ``NAME_filled``, and its age in days,
-    ``NAME_age``.
+    Where granules of a day overlap a cell is their ``mean``, or that of the granule whose centre is ``nearest``, or of
+    the ``latest``; classes and directions, which have no mean, are of the nearest (`vadose.cube.overlaps`). Variables
+    of Sentinel-1 with ``_ascending`` or ``_descending`` behind their name are of scenes of that pass alone.
+
+    Days without an observation stay ``missing``. With ``gaps: last_value`` the cube also holds the last value of each
+    day, ``NAME_filled``, and its age in days, ``NAME_age``; observations count from `RUN_UP` days before the first day
+    on. With ``gaps: linear``, as in Xu et al. (2025), ``NAME_filled`` lies on a straight line in time between the
+    observations before and after: a hindcast, for it takes the next one, up to `RUN_UP` days after the last day.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -51,7 +57,7 @@ class Source:
     resampling: str
     options: Mapping[str, Any] = default(default_factory=dict)
     overlap: Overlap = "mean"
-    gaps: Literal["missing", "last_value"] = "missing"
+    gaps: Literal["missing", "last_value", "linear"] = "missing"
 
 
 @dataclass(frozen=True)
@@ -110,6 +116,15 @@ class Recipe:
         moisture = [name for s in self.sources for name in s.variables.values() if name == "soil_moisture"]
         return list(dict.fromkeys([*moisture, *of]))
 
+    @property
+    def interpolated(self) -> list[str]:
+        """Variables whose gaps are filled by lines between the observations before and after."""
+        return [name for s in self.sources if s.gaps == "linear" for name in s.variables.values()]
+
+    def margins(self, source: Source) -> dict[str, pd.DatetimeIndex]:
+        """Days ``before`` the first and ``after`` the last one whose observations fill gaps of a source."""
+        return margins(source, self.days)
+
     def of(self, bbox: BBox | None, days: tuple[str | None, str | None]) -> "Recipe":
         """The same of another box [degree], or of other days; what is None stays.
 
@@ -163,6 +178,14 @@ class Recipe:
                         f"recipe: {name!r} comes from {names[name]} and from {source.product}; rename one of them"
                     )
                 names[name] = source.product
+
+
+def margins(source: Source, days: pd.DatetimeIndex) -> dict[str, pd.DatetimeIndex]:
+    """Days ``before`` the first and ``after`` the last one whose observations fill gaps of a source."""
+    day, far = pd.Timedelta(days=1), pd.Timedelta(days=RUN_UP)
+    before = {"before": pd.date_range(days[0] - far, days[0] - day)}
+    after = {"after": pd.date_range(days[-1] + day, days[-1] + far)}
+    return {"missing": {}, "last_value": before, "linear": before | after}[source.gaps]
 
 
 def is_class(name: str) -> bool:

@@ -22,7 +22,7 @@ from vadose.errors import VadoseError
 from vadose.grid import Grid
 from vadose.variables import variable
 
-ANTECEDENT_DAYS = (7, 14, 30, 90)
+ANTECEDENT_DAYS = (7, 30, 90)
 BLOCK_DAYS = 32
 """Days read and written at once. A chunk is the map of one day (benchmarks/cube_layout.py), so that no two
 blocks ever touch one file."""
@@ -212,6 +212,17 @@ class Store:
         top = journal.building(self.path) / name
         deleted = top.with_name(f"{top.name}{journal.GONE}").exists()
         return next((file for file in (top, *([] if deleted else [self.path / name])) if file.exists()), None)
+
+    def find_beside(self, note: str) -> Path | None:
+        """Arrays kept beside a note; None where there are none."""
+        return self.find(f"{NOTES}/{note}.npz")
+
+    def write_beside(self, note: str, arrays: Mapping[str, NDArray[np.float32]]) -> None:
+        """Keep arrays beside a note, whole or not at all."""
+        place = self.place(f"{NOTES}/{note}.npz")
+        scratch = place.with_name(f"{place.stem}.partial.npz")
+        np.savez(scratch, **arrays)  # type: ignore[arg-type]
+        scratch.rename(place)
 
     def place(self, name: str) -> Path:
         """Where a file beside the arrays is written to."""

@@ -6,10 +6,9 @@ from datetime import date, timedelta
 import numpy as np
 import xarray as xr
 
-from vadose.cube.at_stations import RUN_UP
-from vadose.cube.granules import FIXED_MARGIN, MARGIN
+from vadose.cube.granules import FIXED_MARGIN, MARGIN, of_any_pass
 from vadose.cube.points import WIDE, features_of, picked, taken
-from vadose.cube.recipe import Recipe
+from vadose.cube.recipe import RUN_UP, Recipe
 from vadose.errors import VadoseError
 from vadose.features.derived import READ, made_of
 from vadose.features.radar import METRES_A_DEGREE
@@ -26,18 +25,18 @@ AROUND = 0.02
 
 
 def wanted_by_recipe(recipe: Recipe, bbox: BBox | None = None) -> list[Wanted]:
-    """What a cube reads of each product, in a box or that of the recipe, and so far around it as a build reads."""
-    first, last = (day.date() for day in recipe.days[[0, -1]])
-    return [
-        Wanted(
-            source.product,
-            tuple(dict.fromkeys(name for of in source.variables for name in made_of(of, READ))),
-            (_grown(bbox or recipe.bbox, _margin(source.product)),),
-            first,
-            last,
-        )
-        for source in recipe.sources
-    ]
+    """What a cube reads of each product, in a box or that of the recipe, and so far around it as a build reads.
+
+    Where gaps are filled also granules of days before the first, and after the last if the next observation is needed.
+    """
+    found = []
+    for source in recipe.sources:
+        around = recipe.margins(source)
+        days = recipe.days.append([*around.values()])
+        variables = dict.fromkeys(name for of in source.variables for name in made_of(of_any_pass(of), READ))
+        box = _grown(bbox or recipe.bbox, _margin(source.product))
+        found.append(Wanted(source.product, tuple(variables), (box,), days.min().date(), days.max().date()))
+    return found
 
 
 def wanted_at_stations(

@@ -12,11 +12,9 @@ from vadose.evaluation.metrics import (
     DISTRIBUTION_METRICS,
     METRICS,
     N,
-    Q,
     distribution_moments,
-    folded_moments,
+    moments,
     skill,
-    sums,
 )
 from vadose.evaluation.metrics import metric as metric_of
 
@@ -26,8 +24,8 @@ Mask = NDArray[np.bool_]
 Cell = str | int | float
 Row = dict[str, Cell]
 """Columns of a row of a table, see `vadose.evaluation.rows`."""
-_MOMENTS_AT_ONCE = 300_000
-"""Values of one run's reweighted moments held at once: 1.6 MB, near the processor."""
+_MOMENTS_AT_ONCE = 1_000_000
+"""Values of one run's reweighted moments held at once: 8 MB."""
 
 
 @dataclass(frozen=True)
@@ -166,36 +164,30 @@ def score(
     for start in range(0, sites, edge):
         here = slice(start, start + edge)
         # Close to zero, so that sums of squares keep their digits.
-        truth = np.ascontiguousarray(observed[span, here], np.float64)
+        truth = observed[span, here]
         centre = _mean(truth)
-        folded = [
-            _folded(predicted[r][span, here], truth, None if s is None else s[span, here], centre, plain)
+        daily = [
+            _daily(predicted[r][span, here], truth, None if s is None else s[span, here], centre, plain)
             for r, s in enumerate(spreads)
         ]
-        # Moments lie apart, and are the last axis to metrics.
-        summed = [intervals.reweigh_folded(*of_run, days) for of_run in folded]
-        whole, again = ([np.moveaxis(of_run[k], -2, -1) for of_run in summed] for k in (0, 1))
+        whole = [m.sum(axis=0) for m in daily]
+        again = [intervals.reweigh(m) for m in daily]
         enough = counts[here] & (whole[0][:, N] >= intervals.FEWEST_PAIRS)
         for r in range(runs):
             against = [of_run[r] for of_run in references.values()]
             value[r, here] = np.where(counts[here, None], _scores(whole, r, against, plain), np.nan)
-            found = _scaled(metrics, "to", _scores(again, r, against, plain))
-            found[:, :, ~enough] = np.nan
+            found = np.where(enough[:, None], _scores(again, r, against, plain), np.nan)
             scaled = _scaled(metrics, "to", value[r, here])
-            spread = intervals.spread_of(scaled, found, days)
+            spread = intervals.spread_of(scaled, _scaled(metrics, "to", found), days)
             lower[r, here], upper[r, here] = _ends(metrics, value[r, here], intervals.interval(scaled, spread))
             slopes[r, :, here], bias[r, here] = spread.slopes, spread.bias
     return Scored(metrics, days, value, lower, upper, slopes, bias)
 
 
-def _folded(predicted: Array, observed: Array, spread: Array | None, centre: Array, plain: bool) -> tuple[Array, Array]:
-    """Moments of each day and site, with those of a distribution where any run is one, see `intervals.fold`."""
-    folded = folded_moments(predicted, observed, centre)
-    if plain:
-        return folded
-    more = intervals.fold(np.moveaxis(distribution_moments(predicted - centre, observed - centre, spread), -1, 1))
-    even, odd = (np.concatenate(parts, axis=1) for parts in zip(folded, more, strict=True))
-    return even, odd
+def _daily(predicted: Array, observed: Array, spread: Array | None, centre: Array, plain: bool) -> Array:
+    """Moments of each day and site, with those of a distribution where any run is one."""
+    p, o = predicted - centre, observed - centre
+    return moments(p, o) if plain else np.concatenate([moments(p, o), distribution_moments(p, o, spread)], axis=-1)
 
 
 def _scores(m: Sequence[Array], run: int, references: Sequence[int | None], plain: bool) -> Array:
@@ -203,14 +195,15 @@ def _scores(m: Sequence[Array], run: int, references: Sequence[int | None], plai
     functions = [*METRICS.values(), *(() if plain else DISTRIBUTION_METRICS.values())]
     found = [function(m[run]) for function in functions]
     found += [np.full(m[run].shape[:-1], np.nan) if r is None else skill(m[run], m[r]) for r in references]
-    return np.moveaxis(np.stack(found), 0, -1)
+    return np.stack(found, axis=-1)
 
 
 def _scaled(metrics: Sequence[str], way: Literal["to", "back", "rate"], values: Array) -> Array:
     """Values (..., metric) through one of the functions of the scale of each metric."""
     with np.errstate(divide="ignore", invalid="ignore"):  # a perfect score lies at infinity, and has no interval
-        found = np.stack([getattr(metric_of(name).scale, way)(values[..., m]) for m, name in enumerate(metrics)])
-    return np.moveaxis(found, 0, -1)  # metrics lie apart
+        return np.stack(
+            [getattr(metric_of(name).scale, way)(values[..., m]) for m, name in enumerate(metrics)], axis=-1
+        )
 
 
 def _ends(metrics: Sequence[str], value: Array, interval: tuple[Array, Array]) -> tuple[Array, Array]:
@@ -226,6 +219,6 @@ def row_of(metric: str, median: Array | float, lower: Array | float, upper: Arra
 
 def _mean(observed: Array) -> Array:
     """Mean of each site's known values, 0 where there are none."""
-    of = sums(observed, observed)
-    mean: Array = of[..., Q] / np.maximum(of[..., N], 1)
+    known = np.isfinite(observed)
+    mean: Array = np.where(known, observed, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
     return mean

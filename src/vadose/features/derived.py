@@ -51,11 +51,6 @@ def _in_group(codes: xr.DataArray, number: int) -> xr.DataArray:
     return (nlcd_group(codes, legend="mmnet") == number).astype(np.float32).where(codes.notnull())
 
 
-def _is_class(number: int, codes: xr.DataArray) -> xr.DataArray:
-    """1 where a code is this one, else 0."""
-    return (codes == number).astype(np.float32).where(codes.notnull())
-
-
 def _sum_of_days(days: int, amounts: xr.DataArray) -> xr.DataArray:
     return antecedent_sum(amounts, days)
 
@@ -82,7 +77,6 @@ DERIVED: dict[str, Derived] = {
         f"land_cover_{name}": Derived(("land_cover_nlcd",), partial(_in_group, number=number), at_stations=True)
         for number, name in enumerate(NLCD_GROUPS["mmnet"], 1)
     },
-    r"land_cover_igbp_(\d+)": Derived(("land_cover",), _is_class),
     "slope": Derived(("elevation",), relief, "neighbourhood", at_stations=True),
     "aspect": Derived(("elevation",), aspect, "neighbourhood", at_stations=True),
     "aspect_cosine": Derived(("elevation",), relief, "neighbourhood", at_stations=True),
@@ -94,8 +88,6 @@ DERIVED: dict[str, Derived] = {
 }
 """Name, or pattern of names whose numbers the formula takes, and how it is made. What is learnt from training days, as
 `vadose.features.normals`, is none: it is no function of the variables alone."""
-ONE_HOT = {"land_cover_igbp": tuple(f"land_cover_igbp_{number}" for number in range(1, 18))}
-"""Names of indicators of all classes of a variable, by the word that stands for them in experiment files."""
 READ: tuple[Needs, ...] = ("pixel", "neighbourhood")
 """What can be made where granules are read."""
 KEPT: tuple[Needs, ...] = ("pixel", "days")
@@ -139,6 +131,28 @@ def can_be_made(name: str, held: Container[Hashable], needs: Container[Needs]) -
     return name in held or (
         row is not None and all(any(can_be_made(n, held, needs) for n in _choices(each)) for each in row.inputs)
     )
+
+
+def lacking(name: str, held: Container[Hashable], needs: Container[Needs]) -> list[str]:
+    """What is missing to make a feature of the variables held; nothing if it can be made.
+
+    Examples
+    --------
+    >>> lacking("evi", ["reflectance_red", "reflectance_nir"], READ), lacking("vv", [], READ)
+    (['reflectance_blue'], ['sigma0_vv or gamma0_vv'])
+    """
+    row = derived(name, needs)
+    if can_be_made(name, held, needs):
+        return []
+    if row is None:
+        return [name]
+    absent: list[str] = []
+    for each in row.inputs:
+        if isinstance(each, str):
+            absent += lacking(each, held, needs)
+        elif not any(can_be_made(one, held, needs) for one in each):
+            absent.append(" or ".join(each))
+    return list(dict.fromkeys(absent))
 
 
 def derive(data: xr.Dataset, wanted: Iterable[str], needs: Container[Needs]) -> xr.Dataset:

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from vadose.artefact import is_current, note_inputs, provenance, writing
@@ -18,9 +19,6 @@ from vadose.predict.calibration import fit_calibration, interval
 from vadose.samples.station_days import StationDays
 from vadose.training.station_days import EXACT, estimate
 from vadose.variables import describe
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 Array = NDArray[np.floating]
 Mask = NDArray[np.bool_]
@@ -156,10 +154,8 @@ def fill_station(
     return out
 
 
-def draw_station(series: xr.Dataset) -> "Figure":
+def draw_station(series: xr.Dataset) -> Figure:
     """The filled series (time,) with its intervals, observed, filled and extended days told apart."""
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(11, 3.6), layout="constrained")
     axis = figure.subplots()
     for number, origin in enumerate(ORIGINS[:3]):

@@ -16,7 +16,6 @@ names; pyroSAR's old ``norm`` is gamma0. Border noise before 2018 and layover ar
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,6 +25,7 @@ from numpy.typing import NDArray
 from vadose.errors import VadoseError, nothing_here
 from vadose.products.containers import BBox, as_float, choose, container_of, simulated_mark
 from vadose.products.dates import moment
+from vadose.products.orbits import orbit_of
 from vadose.products.product import AtStations, Product, Twin
 from vadose.products.ranges import Counted, within
 from vadose.products.rasters import open_raster, read_raster
@@ -54,12 +54,9 @@ SCENE = re.compile(
     r"|s1_rtc_[0-9A-F]{6}_[NS]\d{2}[EW]\d{3}_\d{4}_\d\d_\d\d)_\w+\.tiff?"
 )
 _PYROSAR = re.compile(r"S1[A-D]__\w+?___[AD]_\d{8}T\d{6}_[VH]{2}_")
-_ABSOLUTE_ORBIT = re.compile(r"_\d{8}T\d{6}_\d{8}T\d{6}_(\d{6})_")
 _TIME_TAGS = ("start_time", "acquisition_time", "acquisition_date", "date")
 _MOMENT = re.compile(r"(?<!\d)(?P<day>\d{4}(?P<mark>[-_]?)\d{2}(?P=mark)\d{2})(?:T(?P<clock>\d{6}))?(?!\d)")
 _LAUNCH = pd.Timestamp("2014-04-03")
-# Absolute orbit number at which relative orbit 1 of 175 begins.
-_FIRST_ORBIT = {"S1A": 73, "S1B": 27}
 
 _SCALES = {"db": "dB", "power": "linear power", "amplitude": "amplitude, the root of power"}
 _SCALE_WORDS = {
@@ -107,8 +104,9 @@ def read_sentinel1(
     -------
     xarray.Dataset
         (time, y, x) or (time, lat, lon) ``sigma0_vv`` and ``sigma0_vh``, or ``gamma0_vv`` and ``gamma0_vh``
-        [1, linear], and ``incidence_angle`` [degree], as far as the files hold them; float32, NaN where
-        missing; time is the start of the acquisition. Attributes say how scale and radiometry were found.
+        [1, linear], and ``incidence_angle`` [degree], as far as the files hold them; ``orbit_ascending``, 1 of
+        an ascending pass, 0 of a descending one, by the name or the local solar time; float32, NaN where missing;
+        time is the start of the acquisition. Attributes say how scale and radiometry were found.
 
     Raises
     ------
@@ -165,8 +163,12 @@ def read_sentinel1(
         "simulated": simulated,
         "scale": f"{_SCALES[declared]}, by {scale_source}",
         "radiometry": f"{quantity}, by {quantity_source}",
-        **_orbit(name),
+        **orbit_of(FILE_NAME.fullmatch(name), name, pd.Timestamp(dataset.time.values[0]), files[0]),
     }
+    if (seen := dataset.attrs["orbit_pass"]) != "unknown":
+        backscatter = dataset[next(of for of in dataset.data_vars if of != "incidence_angle")]
+        there = np.isfinite(backscatter.values)
+        dataset["orbit_ascending"] = backscatter.dims, np.where(there, np.float32(seen == "ascending"), np.nan)
     return describe(dataset)
 
 
@@ -363,17 +365,6 @@ def _since_launch(time: pd.Timestamp, file: Path) -> np.datetime64:
     if time < _LAUNCH:
         raise VadoseError(f"{file}: taken {time}, before the first Sentinel-1 flew ({_LAUNCH:%Y-%m-%d})")
     return time.to_datetime64()
-
-
-def _orbit(name: str) -> dict[str, Any]:
-    found = FILE_NAME.fullmatch(name)
-    known: dict[str, Any] = {"platform": found["platform"] if found else "unknown", "orbit_pass": "unknown"}
-    if found and found["pass"]:
-        known["orbit_pass"] = {"A": "ascending", "D": "descending"}[found["pass"]]
-    absolute = _ABSOLUTE_ORBIT.search(name)
-    if absolute and known["platform"] in _FIRST_ORBIT:
-        known["relative_orbit"] = (int(absolute[1]) - _FIRST_ORBIT[known["platform"]]) % 175 + 1
-    return known
 
 
 PRODUCT = Product(
