@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint bench clean lock
+.PHONY: demo test lint bench growth clean lock
 
 demo: .venv/ready
 	$(BIN)/vadose demo --out demo
@@ -20,6 +20,10 @@ lint: .venv/ready
 # docs/speed.md, made on this machine; QUICK=1 for small sizes.
 bench: .venv/ready
 	$(BIN)/python -m benchmarks.speed $(if $(QUICK),--quick)
+
+# docs/growth.svg and its section of docs/speed.md: time and memory against size.
+growth: .venv/ready
+	$(BIN)/python -m benchmarks.speed.growth $(if $(QUICK),--quick)
 
 # torch comes first and alone: whichever build of that version is at hand is kept by what follows.
 .venv/ready: requirements.lock pyproject.toml

@@ -1,25 +1,12 @@
 #!/usr/bin/env bash
-# Every figure of a GPU in one call of under ten minutes: training of both networks, forecasts of CONUS (network, and cube to store), 100 m maps.
-# Prints Markdown tables.
+# Training, forecasts, 100 m maps and filling on a GPU, in under eight minutes: one table in docs/gpu.md.
+# Figures a second, memory on the GPU, share of its measured peak, each beside plain PyTorch on it.
 #
-#   bash benchmarks/gpu.sh > gpu.md
+#   bash benchmarks/gpu.sh
+#   bash benchmarks/gpu.sh --device cpu --quick --out /tmp/gpu.md   (to see that all runs)
 #
-# Wants vadose installed (make .venv/ready, with a torch for CUDA) and says so on standard error where there is no GPU.
+# Wants vadose installed (make .venv/ready, with a torch for CUDA).
 set -euo pipefail
 cd "$(dirname "$0")/.."
-PYTHON=${PYTHON:-.venv/bin/python}
-if ! "$PYTHON" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
-    echo "torch $("$PYTHON" -c 'import torch; print(torch.__version__)') finds no CUDA device: not measured" >&2
-    exit 2
-fi
-"$PYTHON" -c 'import torch; print("#", torch.cuda.get_device_name(), "torch", torch.__version__)'
-run() {
-    printf '\n    %s\n\n' "$*"
-    timeout 115 "$PYTHON" "$@"
-}
-run benchmarks/convlstm_training.py --device cuda --batch 32 --steps 20 --compile
-run benchmarks/convlstm_training.py --device cuda --batch 1024 --steps 10 --compile
-run benchmarks/full_map.py --device cuda --conus --tile 512 --ways whole tiles --steps 3
-run benchmarks/conus_day.py --ways tiles --precisions float32 bfloat16
-run benchmarks/downscaling_speed.py --device cuda --edge 2048 --compile
-run benchmarks/mmnet_training.py --steps 100
+ROWS=(convlstm-training mmnet-training long-memory-training conus-day maps fill-station)
+timeout 470 "${PYTHON:-.venv/bin/python}" -m benchmarks.speed --device cuda --only "${ROWS[@]}" --out docs/gpu.md "$@"

@@ -38,6 +38,18 @@ def test_the_printed_form_rewards_anticorrelation_and_the_corrected_one_does_not
     assert corrected[0] < corrected[1]
 
 
+def test_the_printed_form_takes_the_means_as_published() -> None:
+    predicted, observed = series()
+    predicted = predicted + 0.2
+    terms = []
+    for lead in (0, 1):
+        p, o = predicted[:, lead].double(), observed[:, lead].double()
+        above = ((p - o.mean()) * (o - o.mean())).sum()
+        terms.append(above / (((p - o.mean()) ** 2).sum() * ((o - p.mean()) ** 2).sum()).sqrt())
+    found = rmse_correlation(predicted, observed, alpha=0.0, form="printed")
+    assert found.item() == pytest.approx(0.95 * sum(terms).item() / 2, abs=1e-6)
+
+
 @pytest.mark.parametrize("case", ["perfect", "constant", "nothing observed"])
 def test_gradients_stay_finite(case: str) -> None:
     _, observed = series()

@@ -11,7 +11,7 @@ from vadose.artefact.predictions import CONVENTIONS, consolidate, write_predicti
 from vadose.door import as_cube, as_forecasts, by_day, open_store
 from vadose.evaluation import evaluate
 from vadose.grid import ease_grid
-from vadose.predict.map_files import create_maps, place_of
+from vadose.predict.map_files import QUANTILE, create_maps, place_of
 
 ATTRIBUTES = {"model": "lstm", "weather": "none", "scenario": "all", "layer": "0-10 cm", "dataset": "made up"}
 # CF recommends other axes left of time; a forecast is looked up by its day of issue first.
@@ -71,7 +71,7 @@ def maps_in(path: Path, **more: str) -> xr.Dataset:
     shares = xr.DataArray(np.zeros((len(DAYS), 1), np.float32), dims=("time", "feature"), name="missing_share")
     beside = shares.assign_attrs(long_name="share of pixels", units="1").to_dataset()
     beside.attrs = ATTRIBUTES | {"simulated": "true", "causal": "true"} | more
-    group = create_maps(path, PIXELS, DAYS, ("soil_moisture", "soil_moisture_std"), edge=3, beside=beside)
+    group = create_maps(path, PIXELS, DAYS, ("soil_moisture", "soil_moisture_std", QUANTILE), edge=3, beside=beside)
     for day in range(len(DAYS)):
         group["soil_moisture"][place_of(group["soil_moisture"], day)] = MOISTURE[day]
         group["soil_moisture_std"][place_of(group["soil_moisture"], day)] = 0.02

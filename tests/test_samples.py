@@ -6,6 +6,7 @@ import sys
 import tempfile
 from collections import namedtuple
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import xarray as xr
 
 from vadose.door.days import Period
 from vadose.errors import VadoseError
+from vadose.experiments.forecasting import LayerConfig, load_experiment
 from vadose.features.normals import with_normals
 from vadose.models.inputs import Channels
 from vadose.parallel import memory
@@ -43,6 +45,20 @@ def test_a_window_holds_the_days_and_cells_it_says(samples: Samples, small_cube:
     assert torch.equal(inputs.static[0, 0], torch.from_numpy(small_cube.ndvi.isel(**cells).values))
     assert str(np.datetime64(int(inputs.day[0]), "D")) == str(small_cube.time.values[50])[:10]
     assert inputs.cell.tolist() == [[2, 4]]
+
+
+def test_an_indicator_of_each_land_cover_is_made_of_its_codes(small_cube: xr.Dataset) -> None:
+    codes = np.random.default_rng(0).choice([5.0, 10.0, np.nan], (small_cube.sizes["y"], small_cube.sizes["x"]))
+    cube = small_cube.assign(land_cover=(("y", "x"), codes))
+    run = load_experiment("forecast_demo").runs["convlstm-S3"]
+    covers = run.channels(LayerConfig(observed="soil_moisture")).static[4:21]
+    assert covers[0] == "land_cover_igbp_1"
+    channels = replace(CHANNELS, static=covers)
+    static = Samples(cube, channels, look_back=4, window=None).inputs(np.array([[50, 0, 0]])).static[0]
+    for number in range(1, 18):
+        np.testing.assert_array_equal(static[number - 1], np.where(np.isfinite(codes), codes == number, np.nan))
+    with pytest.raises(VadoseError, match="no variable"):
+        Samples(small_cube, channels, look_back=4)
 
 
 def test_targets_are_observations_on_the_valid_days(samples: Samples, small_cube: xr.Dataset) -> None:

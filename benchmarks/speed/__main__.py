@@ -1,41 +1,81 @@
-"""Measure the rows and write the page of speed: ``python -m benchmarks.speed [--quick] [--only NAME ...]``."""
+"""Measure the rows and write the page of speed: ``python -m benchmarks.speed [--quick | --large] [--only NAME ...]``.
+
+With ``VADOSE_KERAS_PYTHON``, an interpreter that has Keras and a backend, the same network is trained in Keras.
+A page is written where all rows are measured, or ``--out`` is given.
+"""
 
 import argparse
 import json
 import os
 import platform
+import shlex
 import subprocess
+import sys
 import time
-from dataclasses import asdict
+import traceback
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from benchmarks.speed import data, forecasts, maps, scores
 from benchmarks.speed.page import write_page
-from benchmarks.speed.row import ROWS, Peak, Row, alone, measured
+from benchmarks.speed.row import LARGE, QUICK, ROWS, USUAL, Peak, Plan, Row, Way, alone, measured
+
+from vadose.errors import VadoseError
 
 MODULES = forecasts, maps, data, scores
 """Those that enter rows."""
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="small sizes: to see that all runs")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--quick", dest="size", action="store_const", const=QUICK, help="small: to see that all runs")
+    size.add_argument("--large", dest="size", action="store_const", const=LARGE, help="where there is time")
+    parser.add_argument("--device", default="cpu", help="of networks, as torch names it")
     parser.add_argument("--only", nargs="+", choices=list(ROWS), metavar="NAME", help=f"of {', '.join(ROWS)}")
-    parser.add_argument("--out", type=Path, default=Path("docs/speed.md"))
+    parser.add_argument("--out", type=Path, help="the page [default: docs/speed.md where all rows are measured]")
     options = parser.parse_args()
-    begin, peak = time.monotonic(), alone(Peak.now)[0]
-    rows: list[Row] = []
-    for name in options.only or ROWS:
+    plan = Plan(USUAL if options.size is None else options.size, options.device)
+    try:
+        plan.running().where()
+    except VadoseError as error:
+        parser.error(str(error))
+    begin, peak = time.monotonic(), alone(Peak.now, plan.device)[0]
+    print(json.dumps(asdict(peak)), flush=True)
+    rows = list(each(options.only or list(ROWS), plan))
+    page = options.out or (None if options.only else Path("docs/speed.md"))
+    if page is not None:
+        commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+        said = {
+            "command": shlex.join(["python", "-m", "benchmarks.speed", *sys.argv[1:]]),
+            "commit": commit,
+            "machine": f"{os.cpu_count()} cores, {platform.machine()}, load {os.getloadavg()[0]:.1f} at the end",
+        }
+        write_page(page, rows, peak, said, size=plan.size)
+        print(f"{page} after {(time.monotonic() - begin) / 60:.1f} minutes")
+    sys.exit(any(way.name == "failed" for row in rows for way in row.ways))
+
+
+def each(names: list[str], plan: Plan) -> Iterator[Row]:
+    """Measure rows, and say how long the others will take; one that fails says so and does not stop the others."""
+    expected = {name: ROWS[name][0].takes[min(plan.size, USUAL)] for name in names}
+    begin, done = time.monotonic(), 0.0
+    for number, name in enumerate(names, start=1):
         start = time.monotonic()
-        rows.append(measured(name, options.quick))
-        print(f"{name}: {time.monotonic() - start:.0f} s", flush=True)
-        for way in rows[-1].ways:
+        try:
+            row = measured(name, plan)
+        except Exception as error:
+            traceback.print_exc()
+            row = replace(ROWS[name][0], ways=[Way("failed", note=f"{type(error).__name__}: {error}".splitlines()[0])])
+        done += expected.pop(name)
+        spent = time.monotonic() - begin
+        left = sum(expected.values()) * spent / done
+        told = f"{spent / 60:.1f} minutes, about {left / 60:.1f} left"
+        print(f"{number} of {len(names)}, {name}: {time.monotonic() - start:.0f} s; {told}", flush=True)
+        for way in row.ways:
             print("   ", json.dumps(asdict(way)), flush=True)
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    machine = f"{os.cpu_count()} cores, {platform.machine()}, load {os.getloadavg()[0]:.1f} at the end"
-    if not options.only:
-        write_page(options.out, rows, peak, commit, machine, quick=options.quick)
-        print(f"{options.out} after {(time.monotonic() - begin) / 60:.1f} minutes")
+        yield row
 
 
 if __name__ == "__main__":

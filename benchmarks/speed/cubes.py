@@ -21,7 +21,7 @@ from vadose.variables import variable
 
 CHANNELS = Channels(DAILY, FIXED)
 """Predictors of the third scenario of Rabiei et al. (2025)."""
-LOOK_BACK, FIRST, EDGE = 3, "2012-06-01", 40
+LOOK_BACK, FIRST = 3, "2012-06-01"
 
 
 def random_cube(path: Path, shape: tuple[int, int], days: int) -> Path:
@@ -80,19 +80,19 @@ def _complete(store: Store, shape: tuple[int, int]) -> None:
     store.mark(**said, state="complete")
 
 
-def random_run(folder: Path, cube: Path, window: int | None = None) -> Path:
+def random_run(folder: Path, cube: Path, edge: int = 40, window: int | None = None) -> Path:
     """Write a run of the paper's ConvLSTM as `vadose train` does; statistics are those of a corner of the cube."""
     torch.manual_seed(0)
     opened: xr.Dataset = open_cube(cube)
     samples = Samples(
-        opened.isel(time=slice(-LOOK_BACK, None), y=slice(EDGE), x=slice(EDGE)),
+        opened.isel(time=slice(-LOOK_BACK, None), y=slice(edge), x=slice(edge)),
         CHANNELS,
         look_back=LOOK_BACK,
         window=None,
     )
     inputs = samples.inputs(samples.all_windows(samples.n_days - 1))
     model = ConvLSTM(CHANNELS)
-    model.fit_normalisation([(inputs, 0.5 * torch.rand(1, len(CHANNELS.leads), EDGE, EDGE))])
+    model.fit_normalisation([(inputs, 0.5 * torch.rand(1, len(CHANNELS.leads), edge, edge))])
     settle(model, inputs)
     said = {"model": "convlstm", "weather": CHANNELS.weather, "observed": "soil_moisture", "scenario": "S3"}
     kept = to_checkpoint("convlstm", {}, model) | {"look_back": LOOK_BACK, "window": window, "attributes": said}
@@ -109,12 +109,3 @@ def settle(model: nn.Module, inputs: Inputs) -> None:
     with torch.no_grad():
         model.train()(inputs)
     model.eval()
-
-
-def forget(path: Path) -> None:
-    """Drop the files of a folder from the page cache."""
-    import os
-
-    for name in (p for p in path.rglob("*") if p.is_file()):
-        with name.open("rb") as file:
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

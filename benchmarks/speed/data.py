@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 import yaml
 from benchmarks.speed.cubes import CHANNELS, LOOK_BACK, random_cube
-from benchmarks.speed.row import Way, alone, apart, in_turns, row, seconds
+from benchmarks.speed.row import Plan, Way, alone, apart, in_turns, optional, row, seconds
 
 import vadose as vd
 from vadose import features
@@ -20,7 +21,7 @@ from vadose.grid import raster_coordinates
 from vadose.models.inputs import Inputs
 from vadose.models.trees import Trees
 from vadose.samples.windows import Samples
-from vadose.twin.world import build_granule_world
+from vadose.twin.world import Box, build_granule_world
 
 
 def random_series(cells: int) -> Series:
@@ -47,21 +48,25 @@ def filled(filler: Filler, mode: Mode, cells: int) -> float:
     unit="year-series",
     call="filler.predict(series, mode)",
     to_reach=">= 2,200 causal, >= 1,000 smoothed",
+    takes=(10, 25),
 )
-def gap_filling(quick: bool) -> list[Way]:
-    cells = 500 if quick else 3000
+def gap_filling(plan: Plan) -> list[Way]:
+    cells = plan.of(200, 3000)
     ways: list[tuple[str, Filler, Mode]] = [
         ("linear", Interpolation("linear"), "smoothed"),
         ("climatology + AR(1), causal", ClimatologyAR1(), "causal"),
         ("CRU, causal", ContinuousRecurrentUnit(steps=1), "causal"),
         ("CRU, smoothed", ContinuousRecurrentUnit(steps=1), "smoothed"),
     ]
-    return [Way(name, alone(filled, filler, mode, cells)[0]) for name, filler, mode in ways]
+    return [
+        optional("DCT-PLS (pytesmo)", "pytesmo", lambda: alone(filled, Interpolation("dct_pls"), "smoothed", 50)[0]),
+        *(Way(name, alone(filled, filler, mode, cells)[0]) for name, filler, mode in ways),
+    ]
 
 
 def windows_drawn(cube: Path, count: int) -> float:
     samples = Samples(open_cube(cube), CHANNELS, look_back=LOOK_BACK, window=8, stride=2)
-    period = Period("2012-07-20", "2012-11-10")
+    period = Period("2012-06-10", "2012-09-05")
 
     def draw(limit: int) -> int:
         return sum(1 for _ in samples.batches(period, size=256, limit=limit, generator=np.random.default_rng(0)))
@@ -74,10 +79,24 @@ def numpy_windows(cube: Path, count: int) -> float:
     """One window after the other out of arrays in memory, as a plain script would."""
     data = open_cube(cube)[list(CHANNELS.history)].to_array().values.astype(np.float32)
     rng = np.random.default_rng(0)
-    at = rng.integers(LOOK_BACK, 200, count), rng.integers(0, data.shape[2] - 8, (count, 2))
+    at = rng.integers(LOOK_BACK, len(data[0]), count), rng.integers(0, data.shape[2] - 8, (count, 2))
 
     def gather() -> list[np.ndarray]:
         return [np.ascontiguousarray(data[:, t - 3 : t, r : r + 8, c : c + 8]) for t, (r, c) in zip(*at, strict=True)]
+
+    return count / seconds(gather)[0]
+
+
+def xbatcher_windows(cube: Path, count: int) -> float:
+    """Windows of xbatcher out of arrays in memory, at random."""
+    from xbatcher import BatchGenerator
+
+    data = open_cube(cube)[list(CHANNELS.history)].isel(time=slice(12)).load()
+    batches = BatchGenerator(data, {"time": LOOK_BACK, "y": 8, "x": 8}, preload_batch=False)
+    chosen = np.random.default_rng(0).integers(len(batches), size=count)
+
+    def gather() -> list[np.ndarray]:
+        return [np.stack([batch[name].values for name in batch]) for batch in (batches[int(i)] for i in chosen)]
 
     return count / seconds(gather)[0]
 
@@ -88,14 +107,17 @@ def numpy_windows(cube: Path, count: int) -> float:
     unit="windows",
     call="Samples(cube, channels, look_back=3, window=8).batches(period, size=256)",
     to_reach=">= 100,000",
+    bytes=4 * 64 * (3 * len(CHANNELS.history) + len(CHANNELS.static) + 2 * len(CHANNELS.leads)),
+    takes=(8, 15),
 )
-def windows(quick: bool) -> list[Way]:
-    count = 5_000 if quick else 50_000
+def windows(plan: Plan) -> list[Way]:
+    count = plan.of(5_000, 50_000)
     with tempfile.TemporaryDirectory() as name:
-        cube = random_cube(Path(name) / "cube.zarr", (64, 64), 200)
+        cube = random_cube(Path(name) / "cube.zarr", (64, 64), 100)
         return [
-            Way(way, *alone(measure, cube, count)[:1])
-            for way, measure in (("numpy, one by one", numpy_windows), ("batches", windows_drawn))
+            optional("xbatcher", "xbatcher", lambda: alone(xbatcher_windows, cube, count // 100)[0]),
+            Way("numpy, one by one", alone(numpy_windows, cube, count)[0]),
+            Way("batches", alone(windows_drawn, cube, count)[0]),
         ]
 
 
@@ -120,14 +142,16 @@ def terrain_derived(edge: int) -> dict[str, float]:
     "slope, aspect and curvature of pixels",
     unit="pixels",
     call="features.derive(data, ['slope', 'aspect_cosine', 'aspect_sine', 'curvature'])",
-    to_reach=">= 30 M (a tile of 37 M pixels in 1 s)",
+    to_reach=">= 37 M, a tile of SRTM in 1 s",
+    bytes=4 + 4 * 4,
+    takes=(3, 12),
 )
-def terrain(quick: bool) -> list[Way]:
-    edge = 1200 if quick else 3600
+def terrain(plan: Plan) -> list[Way]:
+    edge = plan.of(600, 3600)
     return [Way(name, edge * edge / spent) for name, spent in alone(terrain_derived, edge)[0].items()]
 
 
-def trees_predicted(cells: int) -> tuple[dict[str, float], tuple[float, float]]:
+def trees_predicted(cells: int, iterations: int) -> tuple[dict[str, float], tuple[float, float]]:
     """Seconds of `Trees` and of scikit-learn's own prediction of the same trees from the same inputs."""
     torch.manual_seed(0)
     edge = round(cells**0.5)
@@ -138,7 +162,7 @@ def trees_predicted(cells: int) -> tuple[dict[str, float], tuple[float, float]]:
         torch.tensor([17000]),
         torch.zeros(1, 2, dtype=torch.int64),
     )
-    trees = Trees(CHANNELS, iterations=200)
+    trees = Trees(CHANNELS, iterations=iterations)
     corner = Inputs(*(t[..., :40, :40] if t is not None and t.dim() > 2 else t for t in inputs))
     trees.fit([(corner, torch.rand(1, len(CHANNELS.leads), 40, 40))])
 
@@ -152,48 +176,56 @@ def trees_predicted(cells: int) -> tuple[dict[str, float], tuple[float, float]]:
 
 @row(
     "trees",
-    "forecasts of 200 trees a lead, from inputs to moisture",
+    "forecasts of gradient-boosted trees, 200 a lead, from inputs to moisture",
     unit="cells",
     call="model(inputs)",
     to_reach=">= 3 times scikit-learn, bit-equal",
+    takes=(8, 25),
 )
-def trees(quick: bool) -> list[Way]:
-    cells = 10_000 if quick else 90_000
-    (spent, differs), _ = alone(trees_predicted, cells)
+def trees(plan: Plan) -> list[Way]:
+    cells, iterations = plan.of((10_000, 20), (90_000, 200))
+    (spent, differs), _ = alone(trees_predicted, cells, iterations)
     return [
         Way("scikit-learn", cells / spent["scikit-learn"]),
         Way("trees", cells / spent["trees"], differs),
     ]
 
 
-def built(folder: Path, recipe: Path) -> float:
-    return seconds(lambda: vd.build(folder / "granules", recipe, out=folder / "cube.zarr", workers=1))[0]
+def built(folder: Path, recipe: Path, workers: int = 1) -> float:
+    return seconds(lambda: vd.build(folder / "granules", recipe, out=folder / "cube.zarr", workers=workers))[0]
 
 
 @row(
     "cube",
-    "a cube of granules of SMAP, gridMET and IMERG, built with one worker: cells and days",
-    unit="cell-days",
+    "a cube of granules of SMAP, gridMET and IMERG, built with one worker",
+    unit="cells and days",
     call="vd.build(granules, recipe)",
-    to_reach="CONUS (160,000 cells), a year with fixed fields <= 20 processor minutes: >= 50,000",
+    to_reach="a year of CONUS with fixed fields <= 20 processor minutes: >= 50,000",
+    takes=(15, 40),
 )
-def cube(quick: bool) -> list[Way]:
-    days = 4 if quick else 12
-    ways = []
+def cube(plan: Plan) -> list[Way]:
+    days = plan.of(2, 8, 16)
+    east = plan.of(-102.0, -92.0, -66.5)
+    bbox = (-104.0, 34.0, east, 40.0)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        bbox = (-104.0, 34.0, -98.0, 40.0)
-        first, last = "2019-06-01", f"2019-06-{days:02d}"
-        build_granule_world(folder, first, last, bbox=bbox, stations=4)
-        daily: dict[str, Any] = {
-            "smap_l3": {"variables": ["soil_moisture", "tb_h", "tb_v", "surface_temperature"], "resampling": "nearest"},
-            "gridmet": {"variables": ["air_temperature_max", "specific_humidity"], "resampling": "mean"},
-            "imerg": {"variables": ["precipitation"], "resampling": "bicubic"},
-        }
-        told = {"resolution": "9km", "bbox": list(bbox), "first": first, "last": last, "products": daily}
-        (folder / "recipe.yaml").write_text(yaml.safe_dump(told, sort_keys=False))
-        spent, memory = alone(built, folder, folder / "recipe.yaml")
+        recipe = granules(folder, days, bbox)
+        spent, memory = alone(built, folder, recipe)
         opened = open_cube(folder / "cube.zarr")
-        cells = opened.sizes["y"] * opened.sizes["x"] * days
-        ways.append(Way("build", cells / spent, memory=memory))
-    return ways
+        cells = opened.sizes["y"] * opened.sizes["x"]
+        return [Way(f"{cells:,} cells, {days} days", cells * days / spent, memory=memory)]
+
+
+def granules(folder: Path, days: int, bbox: Box) -> Path:
+    """Simulate granules of some days, and write the recipe of their cube."""
+    first = pd.Timestamp("2019-06-01")
+    last = f"{first + pd.Timedelta(days=days - 1):%Y-%m-%d}"
+    build_granule_world(folder, "2019-06-01", last, bbox=bbox, stations=4, spin_up=30)
+    daily: dict[str, Any] = {
+        "smap_l3": {"variables": ["soil_moisture", "tb_h", "tb_v", "surface_temperature"], "resampling": "nearest"},
+        "gridmet": {"variables": ["air_temperature_max", "specific_humidity"], "resampling": "mean"},
+        "imerg": {"variables": ["precipitation"], "resampling": "bicubic"},
+    }
+    said = {"resolution": "9km", "bbox": list(bbox), "first": "2019-06-01", "last": last, "products": daily}
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(said, sort_keys=False))
+    return folder / "recipe.yaml"

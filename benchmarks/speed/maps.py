@@ -1,7 +1,7 @@
 """Rows of downscaling: training of its networks, and maps of 100 m from disk to disk."""
 
 import tempfile
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,21 +10,20 @@ import numpy as np
 import pandas as pd
 import torch
 import xarray as xr
-from benchmarks.speed.cubes import forget
-from benchmarks.speed.forecasts import WAYS, epochs
-from benchmarks.speed.row import Way, alone, apart, graphs, row, seconds
+from benchmarks.speed.forecasts import epochs, in_precisions, steps_a_second
+from benchmarks.speed.row import Plan, Way, alone, graphs, row, seconds, to_stores
 from torch import nn
-from torch.nn import functional
 
 import vadose as vd
 from vadose.artefact import provenance
 from vadose.grid import Grid, ease_grid, raster_coordinates
-from vadose.models import to_checkpoint
+from vadose.models import MODELS, to_checkpoint
 from vadose.models.mmnet import Features, Fine, MMNet, example_fine
+from vadose.predict.fill_station import fill_station
 from vadose.predict.map_features import MapFeatures
 from vadose.predict.maps import downscale_maps
 from vadose.samples.station_days import StationDays
-from vadose.training.station_days import DownscalingNetwork, Fitting, fit
+from vadose.training.station_days import DownscalingNetwork, Fitting, fit, load
 
 DAY = pd.Timestamp("2020-07-01")
 MADE = ("latitude", "longitude", "day_of_year")
@@ -34,7 +33,6 @@ PAPER = Features((*DAILY, *FIXED, "soil_moisture_smap_l4", *MADE), SERIES, days=
 """The paper's 25 features of the day and ten days of seven."""
 LONG = Features(tuple(f"day_{n}" for n in range(8)), tuple(f"weather_{n}" for n in range(11)), days=365, ends=0)
 STATIONS, RECORD = 120, 1500
-COMPILED = {"float32, compiled": vd.Running("auto", "float32", compile=True)}
 
 
 def random_map(folder: Path, edge: int) -> None:
@@ -104,92 +102,129 @@ def random_network(folder: Path) -> MMNet:
     return model.eval()
 
 
-def plain_pixels(folder: Path, count: int) -> float:
+def plain_pixels(folder: Path, count: int, device: str) -> float:
     """Pixels a second of the network called for each pixel with its own history, which lie ready."""
-    model, fine = random_network(folder), pixels_of(folder, count)
+    model, fine = random_network(folder).to(device), pixels_of(folder, count).to(device)
+    parts = [Fine(*part) for part in zip(fine.snapshot.split(2048), fine.series.split(2048), strict=True)]
     with torch.inference_mode():
-        model(Fine(fine.snapshot[:256], fine.series[:256]))
-        parts = zip(fine.snapshot.split(2048), fine.series.split(2048), strict=True)
-        return count / seconds(lambda: [model(Fine(*part)) for part in parts])[0]
+        model(parts[0])
+        return count / seconds(lambda: [model(part).sum().item() for part in parts])[0]
 
 
-def mapped(folder: Path, name: str, running: vd.Running) -> tuple[list[float], int]:
-    """Seconds of two maps from disk to disk, files out of the page cache, and graphs compiled."""
-    spent = []
-    with graphs() as counted:
-        for turn in range(2):
-            forget(folder)
-            fine, coarse = opened(folder)
-            out = folder / f"{name}{turn}.out"
-            call = partial(downscale_maps, folder / "net.pt", fine, coarse, [DAY], out, running=running)
-            spent.append(seconds(call)[0])
-    return spent, counted[0]
+def downscale(folder: Path, out: Path, running: vd.Running) -> None:
+    fine, coarse = opened(folder)
+    downscale_maps(folder / "net.pt", fine, coarse, [DAY], out, running=running)
 
 
 @row(
     "maps",
     "MMNet maps of 100 m from disk to disk",
     unit="pixels",
-    call="vadose downscale model.pt fine.zarr --coarse weather.zarr --date 2020-07-01",
+    call="vadose downscale model.pt --fine fine.zarr --coarse weather.zarr --date 2020-07-01",
     to_reach=">= 0.96 M in float32, >= 2.1 M in bf16",
+    takes=(15, 60),
 )
-def maps(quick: bool) -> list[Way]:
-    edge = 512 if quick else 2048
+def maps(plan: Plan) -> list[Way]:
+    edge = plan.of(256, 1024, 2048)
+    runs = {"float32": plan.running(), "float32, compiled": plan.running(compile=True)}
+    runs["bf16, compiled"] = plan.running("bfloat16", compile=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         random_map(folder, edge)
-        plain, memory = alone(plain_pixels, folder, 8192)
-        ways = [Way("each pixel by itself, float32", plain, memory=memory)]
-        first: xr.DataArray | None = None
-        for way, running in (WAYS | COMPILED).items():
-            (spent, counted), memory = alone(mapped, folder, way, running)
-            found = vd.open(folder / f"{way}1.out").soil_moisture.load()
-            first = found if first is None else first
-            compiled = counted if running.compile else None
-            ways.append(Way(way, edge * edge / spent[1], apart(found, first), compiled, memory, spent[0]))
-    return ways
+        plain, memory = alone(plain_pixels, folder, plan.of(2048, 16384), plan.device)
+        calls = {way: partial(downscale, running=how) for way, how in runs.items()}
+        rival = Way("plain PyTorch, each pixel by itself, float32", plain, memory=memory, note="network alone")
+        return [rival, *to_stores(calls, folder, edge * edge)]
 
 
-def random_stations(features: Features) -> xr.Dataset:
+def random_stations(features: Features, stations: int, days: int) -> xr.Dataset:
     """A table of random station-days."""
     rng, dims = np.random.default_rng(0), ("station", "time")
-    table = xr.Dataset(coords={"time": pd.date_range("2016-01-01", periods=RECORD), "station": np.arange(STATIONS)})
+    names = np.array([f"USCRN:{number}" for number in range(stations)])
+    table = xr.Dataset(coords={"time": pd.date_range("2016-01-01", periods=days), "station": names})
     for name in (*features.snapshot, *features.series):
-        table[name] = dims, rng.standard_normal((STATIONS, RECORD), np.float32)
+        table[name] = dims, rng.standard_normal((stations, days), np.float32)
     for name, (low, high) in {"lat": (30, 48), "lon": (-120, -75)}.items():
-        table[name] = "station", rng.uniform(low, high, STATIONS)
-    table["soil_moisture"] = dims, 0.2 + 0.05 * rng.standard_normal((STATIONS, RECORD), np.float32)
+        table[name] = "station", rng.uniform(low, high, stations)
+    table["soil_moisture"] = dims, 0.2 + 0.05 * rng.standard_normal((stations, days), np.float32)
     return table
 
 
-def train_stations(
-    features: Features, name: str, model: str, hyper: dict[str, Any], how: dict[str, Any], running: vd.Running
-) -> Way:
-    table = random_stations(features)
-    fitting = Fitting(epochs=4, learning_rate=1e-3, weight_decay=0.0, validation="station_years", share=0.01, **how)
-    network = DownscalingNetwork(model, hyper, fitting.run_as(running))
+@dataclass(frozen=True)
+class Network:
+    """A network of station-days, and how a step of it is made up."""
+
+    model: str
+    features: Features
+    hyper: dict[str, Any]
+    form: str
+    batch: int
+    sequence: int = 1
+
+    @property
+    def days(self) -> int:
+        """Station-days of a step."""
+        return self.batch * self.sequence
+
+
+SHORT_MEMORY = Network("mmnet", PAPER, {}, "mse", 512)
+LONG_MEMORY = Network("long_mmnet", LONG, {"hidden": 96, "gaussian": True, "dropout": 0.3}, "crps", 8, 730)
+
+
+def train_stations(network: Network, steps: int, name: str, running: vd.Running) -> tuple[float, float, int]:
+    table = random_stations(network.features, STATIONS, RECORD)
+    fitting = Fitting(
+        epochs=4,
+        learning_rate=1e-3,
+        weight_decay=0.0,
+        validation="station_years",
+        share=0.01,
+        batch_size=network.batch,
+        rows_per_epoch=network.days * steps,
+        form=network.form,
+        **({"sequence": network.sequence} if network.sequence > 1 else {}),
+    )
+    own = DownscalingNetwork(network.model, network.hyper, fitting.run_as(running))
     everything = np.ones((STATIONS, RECORD), bool)
-    with graphs() as counted:
-        call = partial(fit, StationDays(table, features), table, everything, network)
-        rate, first = epochs(call, int(how["rows_per_epoch"]))
-    return Way(name, rate, graphs=counted[0] if running.compile else None, first=first)
+    return epochs(partial(fit, StationDays(table, network.features), table, everything, own), network.days * steps)
 
 
-def bare_mmnet(steps: int) -> float:
-    """Station-days a second of plain PyTorch in float32 on a batch that lies ready."""
-    fine, model = example_fine(PAPER, batch=512), MMNet(PAPER)
-    observed = 0.2 + 0.05 * torch.randn(512)
+def bare(network: Network) -> tuple[nn.Module, Any]:
+    """The network for plain PyTorch, which gives moisture alone, and a batch that lies ready."""
+    model = MODELS[network.model](network.features, **network.hyper)
+    fine, observed = example_fine(network.features, batch=network.days), 0.2 + 0.05 * torch.randn(network.days)
+    if network.sequence > 1:
+        record = max(RECORD, network.sequence)
+        table = random_stations(network.features, network.batch, record)
+        days, everything = StationDays(table, network.features), np.ones((network.batch, record), bool)
+        fine, observed = next(days.sequences(everything, size=network.batch, days=network.sequence))
     model.fit_normalisation([(fine, observed)])
-    optimiser = torch.optim.Adam(model.train().parameters(), lr=1e-3)
+    return Sequences(model) if network.sequence > 1 else model, fine
 
-    def step() -> None:
-        optimiser.zero_grad()
-        functional.mse_loss(model(fine), observed).backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
 
-    step()
-    return 512 / seconds(step, steps)[0]
+class Sequences(nn.Module):
+    """A network of sequences as one of inputs."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, fine: Fine) -> torch.Tensor:
+        mean: torch.Tensor = self.model.of_days(*fine)[0]
+        return mean
+
+
+def plain_training(network: Network, steps: int, device: str) -> float:
+    """Station-days a second of plain PyTorch in float32."""
+    model, fine = bare(network)
+    observed = 0.2 + 0.05 * torch.randn(fine.snapshot.shape[:-1])
+    return network.days * steps_a_second(model, fine, observed, steps, device)
+
+
+def station_training(network: Network, steps: tuple[int, int], plan: Plan) -> list[Way]:
+    rate = alone(plain_training, network, plan.of(*steps), plan.device)[0]
+    ways = in_precisions(train_stations, plan, network, plan.of(*steps))
+    return [Way("plain PyTorch, float32", rate), *ways]
 
 
 @row(
@@ -198,14 +233,10 @@ def bare_mmnet(steps: int) -> float:
     unit="station-days",
     call="vadose study downscale-stations",
     to_reach=">= 11,000",
+    takes=(20, 60),
 )
-def mmnet_training(quick: bool) -> list[Way]:
-    ways = [Way("plain PyTorch, float32", alone(bare_mmnet, 10 if quick else 30)[0])]
-    how = {"batch_size": 512, "rows_per_epoch": 512 * (15 if quick else 60), "form": "mse"}
-    for name, running in WAYS.items():
-        found, memory = alone(train_stations, PAPER, name, "mmnet", {}, how, running)
-        ways.append(replace(found, memory=memory))
-    return ways
+def mmnet_training(plan: Plan) -> list[Way]:
+    return station_training(SHORT_MEMORY, (4, 40), plan)
 
 
 @row(
@@ -214,12 +245,43 @@ def mmnet_training(quick: bool) -> list[Way]:
     unit="station-days",
     call="vadose study downscale-stations",
     to_reach=">= 1.5 times as before: >= 53,000",
+    takes=(20, 45),
 )
-def long_training(quick: bool) -> list[Way]:
-    hyper = {"hidden": 96, "gaussian": True, "dropout": 0.3}
-    how = {"batch_size": 8, "sequence": 730, "rows_per_epoch": 5840 * (5 if quick else 20), "form": "crps"}
-    ways = []
-    for name, running in WAYS.items():
-        found, memory = alone(train_stations, LONG, name, "long_mmnet", hyper, how, running)
-        ways.append(replace(found, memory=memory))
-    return ways
+def long_training(plan: Plan) -> list[Way]:
+    return station_training(LONG_MEMORY, (2, 15), plan)
+
+
+def station_filled(folder: Path, days: int, name: str, running: vd.Running) -> tuple[float, float, int]:
+    """Days a second of a station's record filled, seconds of the first call, and graphs compiled."""
+    table, checkpoint = random_stations(LONG, 4, days), load(folder / "net.pt")
+    with graphs() as counted:
+        calls = (partial(fill_station, table, "USCRN:0", folder / f"{name}{turn}") for turn in range(2))
+        first, spent = (seconds(partial(call, network=checkpoint, running=running))[0] for call in calls)
+    return days / spent, first, counted[0]
+
+
+def plain_days(days: int, device: str) -> float:
+    """Days a second of the network in plain PyTorch, over a record that lies ready."""
+    model, fine = bare(replace(LONG_MEMORY, batch=1, sequence=days))
+    model, fine = model.to(device).eval(), fine.to(device)
+    with torch.inference_mode():
+        model(fine)
+        return fine.snapshot.shape[1] / seconds(lambda: model(fine).sum().item(), 3)[0]
+
+
+@row(
+    "fill-station",
+    "gaps of a station's record filled by the network that remembers a year, with intervals",
+    unit="days",
+    call="vadose fill-station table.zarr STATION --model model.pt",
+    to_reach="",
+    takes=(12, 25),
+)
+def fill_stations(plan: Plan) -> list[Way]:
+    days = plan.of(1500, 8000)
+    with tempfile.TemporaryDirectory() as name:
+        folder, (model, _) = Path(name), bare(LONG_MEMORY)
+        kept = to_checkpoint("long_mmnet", LONG_MEMORY.hyper, model.model)
+        torch.save(kept | {"domain": None, "attributes": {}}, folder / "net.pt")
+        rival = Way("plain PyTorch, float32", alone(plain_days, days, plan.device)[0], note="network alone")
+        return [rival, *in_precisions(station_filled, plan, folder, days)]

@@ -7,13 +7,12 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from benchmarks.speed.cubes import random_map_cube
-from benchmarks.speed.row import Way, alone, row, seconds
-from pytesmo import metrics as pytesmo
+from benchmarks.speed.row import Plan, Way, alone, optional, row, seconds
 
 import vadose as vd
 from vadose.artefact.predictions import write_predictions
 
-THEIRS = {"pearson_r": pytesmo.pearson_r, "rmse": pytesmo.rmsd, "bias": pytesmo.bias, "ubrmse": pytesmo.ubrmsd}
+THEIRS = ("pearson_r", "rmsd", "bias", "ubrmsd")
 LEADS, DAYS, REPLICATES = (1, 3, 7, 14, 30), 365, 1000
 
 
@@ -43,20 +42,22 @@ def evaluated(folder: Path, models: int) -> float:
 
 
 def of_pytesmo(folder: Path, pairs: int, interval: bool) -> float:
-    """Seconds of pytesmo's calls for each of some series, which lie ready."""
+    """Series a second of pytesmo's calls for each of some, which lie ready."""
+    from pytesmo import metrics as pytesmo
+
     observed = vd.open(folder / "cube.zarr").soil_moisture.values[1 : DAYS + 1]
     forecast = vd.open(folder / "0.zarr").soil_moisture.values[:, 0]
     series = [(p[np.isfinite(o)], o[np.isfinite(o)]) for p, o in _series(forecast, observed, count=pairs)]
 
     def run() -> None:
         for predicted, of in series:
-            for metric in THEIRS.values():
+            for metric in (getattr(pytesmo, name) for name in THEIRS):
                 if interval:
                     pytesmo.with_bootstrapped_ci(metric, predicted, of, nsamples=REPLICATES)
                 else:
                     metric(predicted, of)
 
-    return seconds(run)[0]
+    return pairs / seconds(run)[0]
 
 
 def _series(*arrays: np.ndarray, count: int = 0) -> list[tuple[np.ndarray, ...]]:
@@ -71,20 +72,17 @@ def _series(*arrays: np.ndarray, count: int = 0) -> list[tuple[np.ndarray, ...]]
     call="vd.evaluate([forecast], cube)",
     to_reach=">= 1 M series a second without, <= 10 times as long with intervals",
 )
-def scores(quick: bool) -> list[Way]:
-    edge, few = (40, 5) if quick else (100, 20)
+def scores(plan: Plan) -> list[Way]:
+    edge, few = plan.of((40, 3), (100, 10))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         random_forecasts(folder, (edge, edge), 1)
-        count = edge * edge * len(LEADS)
-        plain = of_pytesmo(folder, 100 * few, interval=False)
-        drawn = of_pytesmo(folder, few, interval=True)
-        ours, memory = alone(evaluated, folder, 1)
-    return [
-        Way(f"pytesmo, {REPLICATES:,} replicates", few / drawn),
-        Way("pytesmo, no intervals", 100 * few / plain),
-        Way("from store to tables", count / ours, memory=memory),
-    ]
+        spent, memory = alone(evaluated, folder, 1)
+        return [
+            optional(f"pytesmo, {REPLICATES:,} replicates", "pytesmo", lambda: of_pytesmo(folder, few, interval=True)),
+            optional("pytesmo, no intervals", "pytesmo", lambda: of_pytesmo(folder, 100 * few, interval=False)),
+            Way("from store to tables", edge * edge * len(LEADS) / spent, memory=memory),
+        ]
 
 
 @row(
@@ -92,12 +90,14 @@ def scores(quick: bool) -> list[Way]:
     "a year of CONUS scored with intervals, three models",
     unit="series",
     call="vd.evaluate(forecasts, cube)",
-    to_reach="<= 4 GB",
+    to_reach="<= 4 GB for 282 x 627 cells",
+    takes=(10, 60),
 )
-def conus_year(quick: bool) -> list[Way]:
-    shape = (60, 60) if quick else (282, 627)
+def conus_year(plan: Plan) -> list[Way]:
+    shape = plan.of((30, 30), (120, 200), (282, 627))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         random_forecasts(folder, shape, 3)
         spent, memory = alone(evaluated, folder, 3)
-    return [Way("from stores to tables", 3 * len(LEADS) * shape[0] * shape[1] / spent, memory=memory)]
+    way = f"from stores to tables, {shape[0]} x {shape[1]} cells"
+    return [Way(way, 3 * len(LEADS) * shape[0] * shape[1] / spent, memory=memory)]

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from vadose.products import PRODUCTS
 
 _FROM = {
-    **dict.fromkeys(("build", "evaluate", "fetch", "forecast", "open", "read", "report", "train"), "vadose.api"),
+    **dict.fromkeys(
+        ("build", "evaluate", "fetch", "forecast", "open", "read", "report", "stations", "train"), "vadose.api"
+    ),
     "METRICS": "vadose.evaluation",
     "MODELS": "vadose.models",
     "PRODUCTS": "vadose.products",

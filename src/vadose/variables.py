@@ -44,7 +44,7 @@ _ALL = (
             (0.0, 1e4),
             "precipitation_amount",
         )
-        for days in (7, 30, 90)
+        for days in (7, 14, 30, 90)
     ),
     Variable("precipitation", "precipitation of the day", "kg m-2", (0.0, 2000.0), "precipitation_amount"),
     Variable("precipitation_error", "random error of precipitation", "kg m-2", (0.0, 2000.0)),

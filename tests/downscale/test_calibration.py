@@ -1,6 +1,8 @@
 """Intervals: known factors, coverage at stations never seen, the table of coverage, bad input."""
 
 import json
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,9 +10,14 @@ import pytest
 import xarray as xr
 from scipy.stats import norm
 
+from vadose.artefact.checkpoint import save
 from vadose.errors import VadoseError
-from vadose.predict.calibration import Calibration, coverage_table, fit_calibration, interval
+from vadose.experiments.studies.for_maps import calibrate_networks
+from vadose.models import to_checkpoint
+from vadose.models.mmnet import Features, MMNet
+from vadose.predict.calibration import Calibration, calibrate_fold, coverage_table, fit_calibration, interval
 from vadose.samples.folds import whole_stations
+from vadose.training.station_days import load
 
 
 def test_with_a_day_a_station_it_is_the_split_conformal_quantile() -> None:
@@ -125,6 +132,56 @@ def test_a_fold_is_not_calibrated_on_itself() -> None:
     rows = coverage_table({"cross-region": store}, (0.5,)).set_index(["fold", "intervals"])
     assert rows.coverage["3", "conformal"] < 0.12
     assert rows.coverage["1", "conformal"] > 0.6
+
+
+def test_a_network_is_calibrated_for_places_it_has_not_learnt_from() -> None:
+    """A fold by the others, a scenario of one fold or at stations learnt from by 'off-site', never by its own test."""
+    off_site, narrow = predictions(0.04), predictions(0.04)
+    narrow.predicted[0] = narrow.observed + 0.01
+    inside = narrow.assign(fold=xr.where(narrow.station < 60, off_site.fold * 0, -1).T.transpose("station", "time"))
+    inside.attrs["folds"] = '["INSIDE"]'
+    given = {"off-site": off_site, "network": inside, "on-site": narrow}
+    found = calibrate_fold(given, "off-site", 2, "mmnet")
+    mean, std, observed = (off_site[name].values for name in ("predicted", "predicted_std", "observed"))
+    others = np.where((off_site.fold.values >= 0) & (off_site.fold.values != 2), mean[0] - observed, np.nan)
+    assert found == replace(fit_calibration(others, std[0], np.arange(240)[:, None]), basis="off-site")
+    assert found.stations == 180
+    of_network = calibrate_fold(given, "network", 0, "mmnet")
+    assert (of_network.stations, of_network.basis) == (180, "off-site")
+    assert calibrate_fold(given, "on-site", 0, "mmnet").factor(0.9) == pytest.approx(found.factor(0.9), rel=0.1)
+    alone = calibrate_fold({"on-site": narrow}, "on-site", 0, "mmnet")
+    assert "too narrow at other places" in alone.basis
+    assert alone.factor(0.9) < 0.5
+    assert Calibration.from_dict(found.to_dict()) == found
+    with pytest.raises(VadoseError, match="tested by no other fold"):
+        calibrate_fold({"network": inside}, "network", 0, "mmnet")
+    with pytest.raises(VadoseError, match="lstm is tested by no other fold"):
+        calibrate_fold(given, "off-site", 0, "lstm")
+
+
+def test_a_study_notes_calibrations_in_its_checkpoints(tmp_path: Path) -> None:
+    store = predictions(0.04)
+    features = Features(("ndvi",), ("precipitation",), days=5)
+    plain = to_checkpoint("mmnet", {"gaussian": True}, MMNet(features, gaussian=True))
+    files = [tmp_path / "runs" / "off-site" / name / "mmnet" / "model.pt" for name in ("1", "2", "3")]
+    for file in files:
+        file.parent.mkdir(parents=True)
+        save(plain, file)
+    told: list[str] = []
+    calibrate_networks({"off-site": store}, tmp_path, lambda what, share: told.append(what))
+    for fold, file in enumerate(files):
+        expected = calibrate_fold({"off-site": store}, "off-site", fold, "mmnet")
+        assert Calibration.from_dict(load(file)["calibration"]) == expected
+        assert load(file)["state"].keys() == plain["state"].keys()
+    before = [file.stat().st_mtime_ns for file in files]
+    calibrate_networks({"off-site": store}, tmp_path, lambda what, share: told.append(what))
+    assert [file.stat().st_mtime_ns for file in files] == before
+    assert not told
+    few = store.isel(station=slice(8))
+    calibrate_networks({"off-site": few}, tmp_path, lambda what, share: told.append(what))
+    (line,) = told
+    assert line.startswith("off-site, no calibrated maps of mmnet, fold 3, calibration: 6 stations are too few")
+    assert [file.stat().st_mtime_ns for file in files] == before
 
 
 def test_says_what_is_wrong() -> None:

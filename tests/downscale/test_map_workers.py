@@ -60,6 +60,7 @@ def maps(folder: Path, name: str, *more: str) -> xr.Dataset:
     words = [
         "downscale",
         str(folder / "model.pt"),
+        "--fine",
         str(folder / "fine.zarr"),
         "--coarse",
         str(folder / "weather.zarr"),

@@ -10,6 +10,7 @@ import torch
 import xarray as xr
 import zarr
 from distributed import LocalCluster
+from rio_cogeo import cog_validate
 
 from vadose.artefact import provenance
 from vadose.door import by_day
@@ -21,8 +22,10 @@ from vadose.models.domain import domain_distance, training_domain
 from vadose.models.mmnet import Features, Fine, example_fine
 from vadose.parallel.running import Running
 from vadose.predict import maps as module
+from vadose.predict.calibration import QUANTILES, Calibration, interval
 from vadose.predict.coarse import as_coarse
-from vadose.predict.map_files import write_cog
+from vadose.predict.map_cogs import colours, write_cog
+from vadose.predict.map_files import create_maps
 from vadose.predict.maps import downscale_maps
 
 SNAPSHOT = ("ndvi", "elevation", "clay_fraction", "soil_moisture_smap_l4", "latitude", "longitude", "season_sine")
@@ -386,7 +389,7 @@ def test_a_mask_and_missing_weather_leave_pixels_out(fine, coarse, saved, tmp_pa
 def test_interrupted_it_goes_on_from_the_day(fine, coarse, saved, tmp_path, monkeypatch) -> None:
     path, out = saved(made("mmnet")), tmp_path / "m.zarr"
     expected = opened(downscale_maps(path, fine, coarse, DAYS, tmp_path / "other.zarr")).soil_moisture.values
-    computed, estimate = [], module._Run.estimate
+    computed, estimate = [], module.MapRun.estimate
 
     def stops(self, tile):
         computed.append(1)
@@ -394,7 +397,7 @@ def test_interrupted_it_goes_on_from_the_day(fine, coarse, saved, tmp_path, monk
             raise KeyboardInterrupt
         return estimate(self, tile)
 
-    monkeypatch.setattr(module._Run, "estimate", stops)
+    monkeypatch.setattr(module.MapRun, "estimate", stops)
     with pytest.raises(KeyboardInterrupt):
         downscale_maps(path, fine, coarse, DAYS, out)
     assert not out.exists()
@@ -431,7 +434,7 @@ def test_workers_make_the_same_maps_and_go_on(fine, coarse, saved, tmp_path) -> 
         downscale_maps(path, lazy, fields, DAYS, out, progress=lambda what, share: told.append(share), **how)
     # Two rows of three tiles a day, of the days that were not done.
     assert told[-1] == 1.0
-    assert len(told) == 6 * (3 - done)
+    assert len(told) - 1 == 6 * (3 - done)  # the last one says that there are no quantiles
     other = opened(out).load()
     assert "days_done" not in other.attrs
     assert set(other.data_vars) == {"soil_moisture", "outside_training", "missing_share"}
@@ -451,18 +454,23 @@ def test_what_has_no_provenance_is_mapped_anew(fine, coarse, saved, tmp_path) ->
 
 
 def test_geotiffs_hold_the_maps_where_they_lie(fine, coarse, saved, tmp_path, grid) -> None:
-    checkpoint = made("mmnet", gaussian=True)
+    checkpoint = made("mmnet", gaussian=True) | {"calibration": CALIBRATION.to_dict()}
     store = downscale_maps(saved(checkpoint), fine, coarse, DAYS[:2], tmp_path / "m.zarr", tile=32)
     files = write_cog(store, tmp_path / "cog")
-    assert [file.name for file in files] == ["soil_moisture_2020-06-29.tif", "soil_moisture_2020-06-30.tif"]
+    days = ("2020-06-29", "2020-06-29_colours", "2020-06-30", "2020-06-30_colours")
+    assert [file.name for file in files] == [f"soil_moisture_{day}.tif" for day in days]
     assert sorted((tmp_path / "cog").iterdir()) == files
     found = opened(store)
-    with rasterio.open(files[1]) as file:
+    with rasterio.open(files[2]) as file:
         assert file.crs.to_epsg() == 6933
         assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
         assert file.tags()["simulated"] == "true"
-        assert file.descriptions == ("soil_moisture", "soil_moisture_std")
-        assert file.units == ("m3 m-3", "m3 m-3")
+        quantiles = tuple(f"soil_moisture_quantile {of:g}" for of in QUANTILES)
+        assert file.descriptions == ("soil_moisture", "soil_moisture_std", *quantiles)
+        assert file.units == ("m3 m-3",) * 7
+        assert file.tags()["calibration"] == found.attrs["calibration"]
+        assert file.tags(7)["long_name"] == "quantile of soil moisture 0.95"
+        np.testing.assert_array_equal(file.read(7), found.soil_moisture_quantile[1, 4])
         assert np.isnan(file.nodata)
         np.testing.assert_array_equal(file.read(1), found.soil_moisture[1])
         np.testing.assert_array_equal(file.read(2), found.soil_moisture_std[1])
@@ -470,16 +478,50 @@ def test_geotiffs_hold_the_maps_where_they_lie(fine, coarse, saved, tmp_path, gr
         assert file.transform.almost_equals(rasterio.Affine(step, 0, left, 0, -step, top), precision=1e-3)
         assert file.xy(5, 9) == pytest.approx((grid.x[9], grid.y[5]), abs=1e-3)
 
+    with rasterio.open(files[3]) as file:
+        assert (file.crs.to_epsg(), file.nodata, file.colormap(1)) == (6933, 255, colours())
+        shown = file.read(1, masked=True) * file.scales[0]
+    np.testing.assert_array_equal(shown.mask, np.isnan(found.soil_moisture[1]))
+    np.testing.assert_allclose(shown.filled(0), found.soil_moisture[1].clip(0, 0.635).fillna(0), atol=0.0013)
+    for file in files:
+        valid, errors, warnings = cog_validate(file, strict=True, quiet=True)
+        assert (valid, errors, warnings) == (True, [], [])
+
+
+def test_wetter_is_darker_also_in_grey() -> None:
+    table = colours()
+    grey = [np.dot(table[step][:3], (0.299, 0.587, 0.114)) for step in range(201)]
+    assert (np.diff(grey) < 0.5).all()
+    assert grey[0] - grey[200] > 150
+
+
+def test_geotiffs_are_whole_or_not_there(tmp_path, monkeypatch) -> None:
+    part = ease_grid("100m").part(slice(3000, 3004), slice(9000, 9004))
+    create_maps(tmp_path / "m.zarr", part, DAYS[:1], ("soil_moisture",), edge=4, beside=xr.Dataset())
+    files = write_cog(tmp_path / "m.zarr", tmp_path / "cog")
+    before = [file.read_bytes() for file in files]
+
+    def stops(*given: Any, **how: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(rasterio.shutil, "copy", stops)
+    with pytest.raises(KeyboardInterrupt):
+        write_cog(tmp_path / "m.zarr", tmp_path / "cog")
+    assert sorted((tmp_path / "cog").iterdir()) == files
+    assert [file.read_bytes() for file in files] == before
+
 
 def test_large_geotiffs_have_overviews(tmp_path) -> None:
-    from vadose.predict.map_files import create_maps
-
     part = ease_grid("100m").part(slice(3000, 3700), slice(9000, 10100))
     group = create_maps(tmp_path / "m.zarr", part, DAYS[:1], ("soil_moisture",), edge=512, beside=xr.Dataset())
     values = np.random.default_rng(0).random((700, 1100), np.float32)
     values[:, :4] = np.nan
     group["soil_moisture"][0, 0] = values
-    (path,) = write_cog(tmp_path / "m.zarr", tmp_path / "cog")
+    path, shown = write_cog(tmp_path / "m.zarr", tmp_path / "cog")
+    for file in (path, shown):
+        assert cog_validate(file, strict=True, quiet=True) == (True, [], [])
+    with rasterio.open(shown) as file:
+        assert file.overviews(1)[0] == 2
     with rasterio.open(path) as file:
         assert file.overviews(1)[0] == 2
         np.testing.assert_array_equal(file.read(1), values)
@@ -487,6 +529,42 @@ def test_large_geotiffs_have_overviews(tmp_path) -> None:
         half = file.read(1)
     assert half[10, 10] == pytest.approx(values[20:22, 20:22].mean(), abs=1e-5)
     assert np.isnan(half[:, 0]).all()
+
+
+CALIBRATION = Calibration((0.5, 0.9), (0.5, 2.0), 20, "off-site")
+
+
+def test_quantiles_are_those_of_the_intervals_at_stations(fine, coarse, saved, tmp_path) -> None:
+    checkpoint = made("mmnet", gaussian=True) | {"calibration": CALIBRATION.to_dict()}
+    found = opened(downscale_maps(saved(checkpoint), fine, coarse, DAYS[:2], tmp_path / "m.zarr", tile=40))
+    assert found.soil_moisture_quantile.dims == ("time", "quantile", "y", "x")
+    assert found["quantile"].values.tolist() == list(QUANTILES)
+    assert found.attrs["calibration"].startswith("50% within 0.5 standard deviations and 90% within 2 ")
+    mean, std = found.soil_moisture.values, found.soil_moisture_std.values
+    for level, (low, high) in ((0.5, (0.25, 0.75)), (0.9, (0.05, 0.95))):
+        ends = interval(mean, std, CALIBRATION, level)
+        for quantile, end in zip((low, high), ends, strict=True):
+            np.testing.assert_allclose(found.soil_moisture_quantile.sel(quantile=quantile), end, atol=1e-6)
+    np.testing.assert_allclose(found.soil_moisture_quantile.sel(quantile=0.5), np.maximum(mean, 0), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("hyper", "more", "reason"),
+    [
+        ({}, {"calibration": CALIBRATION.to_dict()}, "none: the run gives no standard deviation"),
+        ({"gaussian": True}, {}, "none: the run is not calibrated"),
+        ({"gaussian": True}, {"calibration": CALIBRATION.to_dict()}, "these maps are of forecast ones"),
+    ],
+)
+def test_maps_without_quantiles_say_why(hyper, more, reason, fine, coarse, saved, tmp_path) -> None:
+    given, told = list(coarse), []
+    if "forecast" in reason:
+        given[0] = coarse[0].assign_attrs(init_time=f"{DAYS[0]:%Y-%m-%d}")
+    path, out = saved(made("mmnet", **hyper) | more), tmp_path / "m.zarr"
+    found = opened(downscale_maps(path, fine, given, DAYS[:1], out, progress=lambda what, share: told.append(what)))
+    assert "soil_moisture_quantile" not in found
+    assert reason in found.attrs["calibration"]
+    assert any(reason in line for line in told)
 
 
 def refused(

@@ -168,7 +168,7 @@ def test_a_map_is_made_of_two_cubes(
     example = example_fine(features, batch=64)
     model.fit_normalisation([(Fine(example.snapshot, example.series), 0.3 * torch.rand(64))])
     torch.save(to_checkpoint("mmnet", {}, model) | {"domain": None, "attributes": {"mode": "causal"}}, "model.pt")
-    command = ["vadose", "downscale", "model.pt", str(cube), "--coarse", "weather.zarr", "--date", LAST]
+    command = ["vadose", "downscale", "model.pt", "--fine", str(cube), "--coarse", "weather.zarr", "--date", LAST]
     monkeypatch.setattr(sys, "argv", command)
     with pytest.raises(SystemExit) as stopped:
         main()

@@ -40,6 +40,7 @@ runs:
      fitting: {epochs: 2, batch_size: 4, sequence: 200, optimiser: adamw, form: crps}}
   aligned: {model: mmnet, <<: *common, align: mmd, align_weight: 0.1}
   trees: {model: trees, <<: *common, hyper: {iterations: 10}}
+  climatology: {model: climatology}
 ensembles: {both: [long, trees]}
 products: [soil_moisture_smap_l4, soil_moisture_smap_hydroblocks]
 """
@@ -97,7 +98,10 @@ def test_every_model_is_scored_on_what_it_did_not_learn_from(study: Path) -> Non
     scores = pd.read_csv(study / "scores.csv")
     assert set(scores.scenario) == {"on-site", "off-site"}
     assert set(scores[scores.scenario == "on-site"].fold) == {"2020", "all"}  # of 2025 there is no day
-    assert set(scores.model) == {"mmnet", "long", "aligned", "trees", "both", "soil_moisture_smap_l4"}
+    assert set(scores.model) == {"mmnet", "long", "aligned", "trees", "climatology", "both"}
+    beside = pd.read_csv(study / "products.csv")
+    assert set(beside.model) == {*scores.model, "soil_moisture_smap_l4"}
+    assert set(beside.days_of) == {"soil_moisture_smap_l4"}  # of the other product there is no value
     n = scores.groupby(["scenario", "fold"]).n_pairs.nunique()
     assert (n == 1).all()
     page = (study / "report.html").read_text()
@@ -139,6 +143,13 @@ def test_a_study_goes_on_where_it_stopped(
         (("[long, trees]", "[long, tree]"), (), "unknown run 'tree'; did you mean 'trees'?"),
         (("{iterations: 10}", "{iterations: 10}, align: mmd"), (), "align: trees has no two streams"),
         (("season_sine", "ndvi"), (), "no feature ['ndvi']"),
+        (
+            ("{model: climatology}", "{model: climatology, days: 3, series: [precipitation]}"),
+            (),
+            "climatology takes no",
+        ),
+        (("climatology: {model: climatology}", "rows: {model: trees}"), (), "trees needs features of the day"),
+        (("kind: downscaling", "kind: downscaling\ndata: own"), (), "'data: own' and 'tables' go together"),
         (("x", "x"), ("--scenario", "blocked"), "unknown scenario ['blocked']"),
     ],
 )
@@ -191,8 +202,8 @@ def test_a_forecast_becomes_an_outlook_at_100_m(
 ) -> None:
     county(tmp_path)
     monkeypatch.chdir(tmp_path)
-    model = study / "runs" / "off-site" / "1" / "mmnet" / "model.pt"
-    command = ("downscale", model, "fine.zarr", "--coarse", "weather.zarr", "--coarse", "forecast.zarr")
+    model = study / "runs" / "off-site" / "1" / "mmnet"
+    command = ("downscale", model, "--fine", "fine.zarr", "--coarse", "weather.zarr", "--coarse", "forecast.zarr")
     when = ("--from", "2020-06-01", "--to", "2020-06-05")
     box = ("--bbox", "-97.97,38.98,-97.95,38.995")
     assert vadose(monkeypatch, *command, *when, "--init", "2020-06-01", *box, "--cog", "maps", "--out", "a.zarr") == 0
@@ -204,7 +215,7 @@ def test_a_forecast_becomes_an_outlook_at_100_m(
     assert 0 < maps.sizes["y"] < 70
     assert 0 < maps.sizes["x"] < 80
     assert np.isfinite(maps.soil_moisture).all()
-    with rasterio.open(next(Path("maps").glob("*2020-06-02*.tif"))) as raster:
+    with rasterio.open(next(Path("maps").glob("*2020-06-02.tif"))) as raster:
         np.testing.assert_allclose(raster.read(1), maps.soil_moisture[0], atol=1e-6)
     assert vadose(monkeypatch, *command, *when, "--init", "2020-06-02", *box, "--out", "b.zarr") == 0
     wetter = by_day(xr.open_zarr("b.zarr", consolidated=False))
@@ -264,12 +275,12 @@ def test_a_simulated_county_is_mapped_and_scored(tmp_path: Path) -> None:
     assert rmse["outlook, perfect weather"] != pytest.approx(rmse.analysis, rel=1e-3)
     maps = xr.open_zarr(tmp_path / "maps" / "long_mmnet.zarr", consolidated=False)
     assert (maps.soil_moisture_std > 0).any()
-    weighed = pd.read_csv(tmp_path / "stations" / "importances.csv").groupby("model").percent.sum()
-    assert weighed.to_dict() == pytest.approx({"mmnet": 100}, abs=0.1)
+    weighed = pd.read_csv(tmp_path / "stations" / "importances.csv").groupby(["model", "fold"]).percent.sum()
+    assert weighed.to_dict() == pytest.approx({("mmnet", "INSIDE"): 100, ("mmnet", "all"): 100}, abs=0.1)
     assert maps.outside_training.notnull().any()
     of_stations = pd.read_csv(tmp_path / "stations" / "scores.csv")
     assert set(of_stations.fold) == {"INSIDE", "all"}
-    assert "soil_moisture_smap_l4" in set(of_stations.model)
+    assert "soil_moisture_smap_l4" in set(pd.read_csv(tmp_path / "stations" / "products.csv").model)
 
 
 def test_a_station_is_completed(
@@ -277,7 +288,7 @@ def test_a_station_is_completed(
 ) -> None:
     store = xr.open_zarr(study / "predictions" / "off-site.zarr", consolidated=False)
     tested = store.station.values[(store.fold.values == 0).any(axis=1)][0]
-    model = study / "runs" / "off-site" / "1" / "mmnet" / "model.pt"
+    model = study / "runs" / "off-site" / "1" / "mmnet"
     command = ("fill-station", place / "table.zarr")
     more = ("--model", model, "--level", "0.8", "--out", tmp_path / "filled")
     assert vadose(monkeypatch, *command, tested, *more) == 0

@@ -10,9 +10,10 @@ from matplotlib.image import imread
 
 from vadose.errors import VadoseError
 from vadose.evaluation.station_series import evaluate_series
-from vadose.reports.xu_2025 import FineMaps, downscaling_tables
+from vadose.reports.xu_2025 import Beside, FineMaps, downscaling_tables
 
-ERRORS = {"mmnet": 0.02, "mlp_full": 0.03, "soil_moisture_smap_l4": 0.06}
+SMAP = "soil_moisture_smap_l4"
+ERRORS = {"mmnet": 0.02, "mlp_full": 0.03, SMAP: 0.06}
 FOLDS = {"on-site": ["2019", "2020"], "off-site": ["1", "2", "3"]}
 STATIONS, DAYS = 10, 120
 
@@ -23,6 +24,7 @@ def world(scenario: str) -> xr.Dataset:
     observed = 0.25 + 0.05 * np.sin(np.arange(DAYS) / 9) + np.zeros((STATIONS, 1))
     growing = np.linspace(0.3, 1.5, STATIONS)[:, None]
     predicted = np.stack([observed + e * growing * rng.normal(size=observed.shape) for e in ERRORS.values()])
+    predicted[2, :, ::5] = np.nan  # the product is not there every day
     observed[:, 50:55] = np.nan
     observed[3, 20:40] = np.nan
     names = FOLDS[scenario]
@@ -81,7 +83,8 @@ def predictions() -> dict[str, xr.Dataset]:
 
 @pytest.fixture(scope="module")
 def evaluation(predictions: dict[str, xr.Dataset], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return evaluate_series(predictions, tmp_path_factory.mktemp("e") / "e", min_pairs=20)
+    own = {scenario: of.sel(model=["mmnet", "mlp_full"]) for scenario, of in predictions.items()}
+    return evaluate_series(own, tmp_path_factory.mktemp("e") / "e", min_pairs=20)
 
 
 @pytest.fixture(scope="module")
@@ -94,13 +97,16 @@ def made(
         [
             {
                 "scenario": scenario,
-                "model": "mmnet",
+                "model": model,
+                "fold": fold,
                 "feature": feature,
                 "percent": share,
                 "low": 0.9 * share,
                 "high": 1.1 * share,
             }
             for scenario in FOLDS
+            for model in ("mmnet", "mlp_full")
+            for fold in (FOLDS[scenario][0], "all")
             for feature, share in shares.items()
         ]
     ).to_csv(folder / "importances.csv", index=False)
@@ -108,17 +114,25 @@ def made(
         evaluation,
         predictions,
         folder / "out",
-        table=features(predictions["on-site"]),
-        importances=folder / "importances.csv",
-        maps=FineMaps(maps(), maps().soil_moisture.coarsen(y=10, x=10).mean()),
+        beside=Beside(
+            features(predictions["on-site"]),
+            folder / "importances.csv",
+            FineMaps(maps(), maps().soil_moisture.coarsen(y=10, x=10).mean()),
+            {SMAP: evaluate_series(predictions, folder / "smap", min_pairs=20)},
+        ),
     )
     return out, pd.read_csv(out / "index.csv", keep_default_na=False).set_index("file")
 
 
 def test_every_table_and_figure_is_there(made: tuple[Path, pd.DataFrame]) -> None:
     out, index = made
-    figures = [*(f"figure{n}.png" for n in range(3, 10)), *(f"figureS{n}.png" for n in range(1, 9))]
-    tables = [*(f"table{n}.csv" for n in range(3, 8)), *(f"tableS{n}.csv" for n in (1, 2, 3)), "blocked.csv"]
+    figures = [
+        "figure1.png",
+        "figure8_mlp_full.png",
+        *(f"figure{n}.png" for n in range(3, 10)),
+        *(f"figureS{n}.png" for n in range(1, 9)),
+    ]
+    tables = [*(f"table{n}.csv" for n in range(2, 8)), *(f"tableS{n}.csv" for n in (1, 2, 3)), "blocked.csv"]
     assert sorted(index.index) == sorted([*figures, *tables])
     absent = index.absent_because[index.absent_because != ""].to_dict()
     of_region = ("table5.csv", "tableS3.csv", "figure7.png", "figureS6.png", "figureS7.png")
@@ -151,6 +165,11 @@ def test_products_stand_beside_the_run(made: tuple[Path, pd.DataFrame]) -> None:
     assert set(table.index.get_level_values("model")) == {"mmnet", "soil_moisture_smap_l4"}
     assert table.loc[("off-site", "soil_moisture_smap_l4"), "published_rmse"] == 0.0741
     assert table.n_pairs.groupby("scenario").nunique().eq(1).all()
+    # The days that the product lacks are lost to Table 6 alone.
+    of_models = pd.read_csv(made[0] / "table7.csv").set_index(["scenario", "model"]).n_pairs
+    assert table.n_pairs["on-site", "mmnet"] < of_models["on-site", "mmnet"]
+    sizes = pd.read_csv(made[0] / "table2.csv")
+    assert sizes.test_days[sizes.scenario == "on-site"].sum() == of_models["on-site", "mmnet"]
 
 
 def test_fusion_is_compared_in_pairs(made: tuple[Path, pd.DataFrame]) -> None:
@@ -184,6 +203,7 @@ def test_what_cannot_be_drawn_is_named_with_the_reason(
     index = pd.read_csv(out / "index.csv", keep_default_na=False).set_index("file")
     why = index.absent_because
     assert {name for name in index.index if (out / name).exists()} == {
+        "table2.csv",
         "table3.csv",
         "tableS1.csv",
         "figure3.png",
@@ -191,10 +211,11 @@ def test_what_cannot_be_drawn_is_named_with_the_reason(
         "figureS2.png",
     }
     assert why["table4.csv"] == "no predictions of the scenario off-site"
-    assert why["table6.csv"].startswith("no scenario has soil_moisture_smap_l4 or")
+    assert why["table6.csv"] == "no product is scored in every fold of a scenario"
     assert why["table7.csv"].startswith("fewer than two of mmnet")
-    assert why["figure4.png"].startswith("the stations have no lat and lon")
+    assert why["figure4.png"] == "the stations have no lat and lon"
     assert why["figure8.png"] == "no feature importances"
+    assert why["figure1.png"] == "the stations have no lat and lon"
     assert why["figure9.png"] == "no maps of two days or more"
     assert why["figureS1.png"] == "stations have no lat and lon"
     assert why["figureS3.png"] == "no unobserved day is predicted"
@@ -209,6 +230,7 @@ def test_wrong_wishes_are_refused(predictions: dict[str, xr.Dataset], evaluation
         downscaling_tables(evaluation, {"on-site": predictions["on-site"]}, out)
     with pytest.raises(VadoseError, match="model 'cru' is not scored in every scenario; choose from"):
         downscaling_tables(evaluation, predictions, out, run="cru")
+    absent = FineMaps(maps(), days=("2020-05-02", "2021-05-01"))
     with pytest.raises(VadoseError, match="the maps lack 2021-05-01; they hold 4 days from 2020-05-01"):
-        downscaling_tables(evaluation, predictions, out, maps=FineMaps(maps(), days=("2020-05-02", "2021-05-01")))
+        downscaling_tables(evaluation, predictions, out, beside=Beside(maps=absent))
     assert not out.exists()

@@ -4,6 +4,7 @@ from scipy.signal import lfilter
 from scipy.special import stdtrit
 
 from vadose.evaluation import intervals
+from vadose.evaluation.metrics import folded_moments, moments
 from vadose.evaluation.paired import Scored, score
 
 SITES, ERROR, BIAS = 200, 0.04, 0.01
@@ -35,6 +36,26 @@ def of(predicted: np.ndarray, observed: np.ndarray) -> Scored:
         references={"skill": [1, None]} if runs == 2 else {},
         counts=np.ones(sites, bool),
     )
+
+
+@pytest.mark.parametrize("days", [160, 161, 1, 0])
+def test_folded_days_give_the_sums_along_waves_of_all_days(days: int) -> None:
+    rng = np.random.default_rng(days)
+    predicted, observed = rng.normal(0.25, 0.06, (2, days, 3))
+    observed[rng.random(observed.shape) < 0.3] = np.nan
+    daily = moments(predicted - 0.2, observed - 0.2)
+    phase = np.arange(1, intervals.waves_of(days) + 1)[:, None] * (np.arange(days) + 0.5) / days
+    change = np.tensordot(intervals.STEP * np.sqrt(2) * np.cos(np.pi * phase), daily, axes=1)
+    expected = np.stack([daily.sum(axis=0) + change, daily.sum(axis=0) - change])
+    np.testing.assert_allclose(intervals.reweigh(daily), expected, atol=1e-12)
+    total, again = intervals.reweigh_folded(*folded_moments(predicted, observed, np.full(3, 0.2)), days)
+    np.testing.assert_allclose(np.moveaxis(total, 0, -1), daily.sum(axis=0), atol=1e-12)
+    np.testing.assert_allclose(np.moveaxis(again, 2, -1), expected, atol=1e-12)
+
+
+def test_the_quantile_of_students_t_is_interpolated_exactly() -> None:
+    degrees = np.r_[np.linspace(1, 60, 1001), 1e6]
+    np.testing.assert_allclose(intervals._student()(1 / degrees), stdtrit(degrees, 0.975), rtol=1e-12)
 
 
 @pytest.mark.parametrize(("days", "phi", "gaps"), [(183, 0.9, False), (183, 0.5, True), (365, 0.95, True)])

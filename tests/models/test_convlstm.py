@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from vadose.models import Channels
+from vadose.models import Channels, convlstm
 from vadose.models.convlstm import ConvLSTM, ConvLSTMCell
 from vadose.models.inputs import example_inputs
 
@@ -82,3 +82,22 @@ def test_position_peepholes_keep_to_their_window() -> None:
     channels = Channels(("m",), target="m")
     model = ConvLSTM(channels, filters=(2,), peephole="position", positions=(4, 4))
     assert model(example_inputs(channels, size=4)).shape == (2, 5, 4, 4)
+
+
+@pytest.mark.parametrize("peephole", ["channel", "none"])
+@pytest.mark.parametrize(("dtype", "apart"), [(torch.float32, 1e-6), (torch.bfloat16, 0.01)])
+def test_gates_in_one_pass_are_those_of_the_plain_layer(
+    peephole: str, dtype: torch.dtype, apart: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    cell, sequence = ConvLSTMCell(3, 20, peephole=peephole), 2 * torch.randn(2, 3, 3, 5, 4)
+    with torch.no_grad():
+        plain = cell(sequence)
+        monkeypatch.setattr(convlstm, "LARGE", 1)
+        with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+            found = cell(sequence)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, plain, rtol=0, atol=apart)
+    assert not torch.equal(found, plain)
+    # With gradients it stays the plain one.
+    assert cell(sequence).requires_grad

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from vadose.models import MODELS, downscaler_names
 from vadose.models.downscalers import MLP, Transformer
-from vadose.models.mmnet import Downscaler, Features, Fine, MMNet, SeriesEncoder, example_fine, positions
+from vadose.models.mmnet import Downscaler, Features, Fine, MMNet, SeriesEncoder, encoded, example_fine, positions
 
 PAPER = Features(
     ("soil_moisture_smap_l4", *(f"snapshot_{i}" for i in range(24))),
@@ -188,3 +188,22 @@ def test_what_cannot_be_is_refused() -> None:
         Features(("ndvi",), ("precipitation",), days=0)
     with pytest.raises(RuntimeError):
         MLP(SMALL, full=True)(example_fine(Features(SMALL.snapshot, SMALL.series, days=5)))
+
+
+def test_a_transformer_layer_by_plain_products_is_the_same() -> None:
+    torch.manual_seed(0)
+    layer, (x, weight) = nn.TransformerEncoderLayer(128, 16, 256, 0.2, batch_first=True), torch.randn(2, 64, 10, 128)
+    found = []
+    for way in (layer, lambda x: encoded(layer, x)):
+        torch.manual_seed(1)  # the same is dropped
+        out = way(x)
+        layer.zero_grad()
+        (out * weight).sum().backward()
+        found.append([out.detach(), *(weights.grad for weights in layer.parameters())])
+    for ours, plain in zip(*found, strict=True):
+        torch.testing.assert_close(ours, plain, rtol=1e-5, atol=1e-4)
+    layer.eval()
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        rounded = encoded(layer, x).float()
+    plain = layer(x).detach()
+    assert (rounded - plain).square().mean().sqrt() <= 0.02 * plain.std()

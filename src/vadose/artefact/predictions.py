@@ -72,7 +72,7 @@ def as_stored(store: xr.Dataset) -> xr.Dataset:
         # CF wants them of the array's type, JSON knows none.
         for name in array.attrs.keys() & {"valid_range", "flag_values"}:
             array.attrs[name] = np.array(array.attrs[name], array.dtype)
-    for name in {"y", "x", "lat", "lon"} & set(store.variables):
+    for name in {"y", "x", "lat", "lon", "quantile"} & set(store.variables):
         store[name].encoding["_FillValue"] = None
     return store
 

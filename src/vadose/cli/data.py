@@ -294,17 +294,42 @@ def stations(
     uscrn: Annotated[Path | None, typer.Option(help="Folder of USCRN daily01 files, YEAR/CRND0103-*.txt.")] = None,
     scan: Annotated[Path | None, typer.Option(help="Folder of SCAN daily CSV exports.")] = None,
     ismn: Annotated[Path | None, typer.Option(help="ISMN archive, folder or zip.")] = None,
-    metadata: Annotated[Path | None, typer.Option(help="Folder of station coordinates and soils.")] = None,
+    table: Annotated[
+        list[Path] | None, typer.Option(help="Own table, CSV, Parquet or NetCDF, or a folder of them; repeatable.")
+    ] = None,
+    mapping: Annotated[Path | None, typer.Option(help="YAML file: what the columns of own tables hold.")] = None,
+    metadata: Annotated[
+        Path | None, typer.Option(help="Folder of station coordinates and soils; for own tables a CSV file.")
+    ] = None,
+    explain: Annotated[
+        Path | None, typer.Option(help="Own table: print what its columns are taken for, to be saved as --mapping.")
+    ] = None,
 ) -> None:
-    """Build the station store from USCRN, SCAN and ISMN files, with quality flags.
+    """Build the station store from USCRN, SCAN and ISMN files or own tables, with quality flags.
 
     Example: `vadose stations --uscrn data/uscrn_daily01 --metadata data/station_meta --out stations.zarr`
+
+    Own tables: `vadose stations --explain mine.csv > mine.yaml`; correct mine.yaml; then
+    `vadose stations --table mine.csv --mapping mine.yaml --out stations.zarr`
     """
     from vadose.door import open_store
     from vadose.stations.store import COUNTS, build_stations
+    from vadose.stations.tables import explain_table
 
+    if explain is not None:
+        typer.echo(explain_table(explain), nl=False)
+        return
     with progress_bars() as tell:
-        build_stations(out, uscrn=uscrn, scan=scan, ismn=ismn, metadata=metadata, progress=tell)
+        build_stations(
+            out,
+            uscrn=uscrn,
+            scan=scan,
+            ismn=ismn,
+            tables=table or (),
+            mapping=mapping,
+            metadata=metadata,
+            progress=tell,
+        )
     store = open_store(out)
     for name, reason in json.loads(store.attrs["left_out"]).items():
         say(f"left out {name}: {reason}")

@@ -34,9 +34,9 @@ TEN_DAY = "s1s2smap_uscrn"
 
 @app.command()
 def downscale(
-    model: Annotated[Path, typer.Argument(help="Checkpoint 'model.pt' of 'vadose study downscale-...'.")],
+    run: Annotated[Path, typer.Argument(help="Folder of a run of 'vadose study downscale-...', or its 'model.pt'.")],
     fine: Annotated[
-        Path, typer.Argument(help="Cube of 'vadose build' at 100 m, or Zarr store of features on that grid.")
+        Path, typer.Option(help="Cube of 'vadose build' at 100 m, or Zarr store of features on that grid.")
     ],
     coarse: Annotated[
         list[Path],
@@ -60,7 +60,9 @@ def downscale(
     bbox: Annotated[
         str | None, typer.Option(help="Area to map: 'west,south,east,north' in degrees. [default: all]")
     ] = None,
-    cog: Annotated[Path | None, typer.Option(help="Folder for Cloud-Optimised GeoTIFFs, one per day.")] = None,
+    cog: Annotated[
+        Path | None, typer.Option(help="Folder for GeoTIFFs (COG): all layers of a day, and moisture in colours.")
+    ] = None,
     device: Device = "auto",
     precision: Precision = "auto",
     compile: Compile = None,
@@ -75,14 +77,14 @@ def downscale(
     `perfect` if the weather after the day of issue was analysed (an upper bound of skill), `forecast` if it was
     forecast. `--past-years` uses the weather of past years beyond the weather forecast.
 
-    Example: `vadose downscale model.pt fine.zarr --coarse weather.zarr --date 2020-06-01 --cog maps`
+    Example: `vadose downscale model.pt --fine county.zarr --coarse weather.zarr --date 2020-06-01 --cog maps`
     """
     import pandas as pd
 
     from vadose.artefact import identity
     from vadose.door import as_cube
     from vadose.predict.coarse import as_coarse, part_of, with_last_values
-    from vadose.predict.map_files import write_cog
+    from vadose.predict.map_cogs import write_cog
     from vadose.predict.maps import downscale_maps
     from vadose.predict.past_years import outlook_of_past_years
 
@@ -98,6 +100,7 @@ def downscale(
             raise VadoseError(
                 f"--from {first} --to {last or first}: the forecast is valid on {valid}; choose from these"
             )
+    model = _checkpoint_of(run)
     features = with_last_values(as_cube(_opened(fine), str(fine)))
     part = part_of(features, box_of(bbox)) if bbox else features
     made_of = {"data": identity(fine, *coarse)}
@@ -121,6 +124,10 @@ def downscale(
     say(str(out))
 
 
+def _checkpoint_of(run: Path) -> Path:
+    return run / "model.pt" if run.is_dir() else run
+
+
 def _opened(path: Path) -> "xr.Dataset":
     """A cube in its last complete state, or another store."""
     from vadose.cube import is_cube, open_cube
@@ -134,7 +141,7 @@ def fill_station(
     table: Annotated[Path, typer.Argument(help="Table of station-days, such as table.zarr of a downscaling study.")],
     station: Annotated[str, typer.Argument(help="Name of the station, such as USCRN:NC_Durham_11_W.")],
     model: Annotated[
-        Path | None, typer.Option(help="Checkpoint 'model.pt', not trained on the station. [default: train one]")
+        Path | None, typer.Option(help="Run, or its checkpoint, not trained on the station. [default: train one]")
     ] = None,
     learnt_until: Annotated[
         str | None, typer.Option(help="Last training day at the station, if the model was trained on it.")
@@ -160,7 +167,7 @@ def fill_station(
     """
     from vadose.artefact import identity
     from vadose.door import open_store
-    from vadose.experiments.downscaling import load_downscaling
+    from vadose.experiments.downscaling import WITHOUT_NETWORK, load_downscaling
     from vadose.predict.fill_station import fill_station as fill
     from vadose.samples.station_days import StationDays
     from vadose.training.station_days import DownscalingNetwork, fit, load
@@ -170,11 +177,11 @@ def fill_station(
     made_of: dict[str, object] = {"table": identity(table)}
     with progress_bars() as tell:
         if model is not None:
-            network: Any = load(model)
+            network: Any = load(model := _checkpoint_of(model))
             made_of["model"] = identity(model)
         else:
             chosen = load_downscaling(experiment)
-            if run not in chosen.runs or chosen.runs[run].model == "trees":
+            if run not in chosen.runs or chosen.runs[run].model in WITHOUT_NETWORK:
                 raise VadoseError(f"--run {run}: expected a network of {experiment}, which has {list(chosen.runs)}")
             how = chosen.run_as(running).runs[run]
             made_of["run"] = how.made_of()
@@ -224,10 +231,17 @@ def downscaling_study(
             uscrn, scan, metadata = folders_of(data)
             store = build_stations(out / "stations.zarr", uscrn=uscrn, scan=scan, metadata=metadata, progress=tell)
             first, last, features = chosen.first.isoformat(), chosen.last.isoformat(), None
-            if chosen.data in ("products", "ten_day"):
+            if chosen.data in ("products", "ten_day", "own"):
                 place = data / TEN_DAY if chosen.data == "ten_day" else data
                 path = build_features(
-                    store, place, out / "features.zarr", first=first, last=last, mode=chosen.mode, progress=tell
+                    store,
+                    place,
+                    out / "features.zarr",
+                    first=first,
+                    last=last,
+                    mode=chosen.mode,
+                    tables=chosen.tables,
+                    progress=tell,
                 )
                 features = open_store(path).load()
             table = build_station_table(store, out / "table.zarr", first=first, features=features)

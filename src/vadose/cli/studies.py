@@ -35,7 +35,8 @@ def study(
         str,
         typer.Argument(
             help=EXPERIMENTS
-            + " Downscaling: downscale-stations, -ten_day, -paper, -transfer; own files need 'kind: downscaling'."
+            + " Downscaling: downscale-stations, -ten_day, -satellite, -paper, -transfer; own files need "
+            "'kind: downscaling'."
         ),
     ],
     data: Annotated[Path | None, typer.Option(help="Folder of the data as published.")] = None,

@@ -65,7 +65,7 @@ def build_from_granules(
     Where gaps are filled, granules of up to `vadose.cube.recipe.RUN_UP` days before the first day are read too.
 
     Days are those of each product (its ``day_boundary`` and ``latency`` are noted with the variable). Soil
-    moisture is filled from the past and precipitation summed over 7, 30 and 90 days; ``mask`` marks the cells
+    moisture is filled from the past and precipitation summed over 7, 14, 30 and 90 days; ``mask`` marks the cells
     where every fixed variable has a value; of fixed classes the share of each is kept. With
     ``recipe.training`` mean, deviation and range of those days are noted with each variable
     (``training_mean`` ...). ``granules.csv`` in the store lists every granule with its hash.

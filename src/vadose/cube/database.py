@@ -24,7 +24,7 @@ def build_cube(source: Path, out: Path, product: str | None = None) -> Path:
     """Write the cube of a product that is a whole database already.
 
     Added to what it holds: the observed variable (attribute ``observed``, else soil moisture) ``_filled``,
-    ``_observed`` and ``_age`` (`gapfill.carry_forward`, causal), and precipitation sums over 7, 30 and
+    ``_observed`` and ``_age`` (`gapfill.carry_forward`, causal), and precipitation sums over 7, 14, 30 and
     90 days where there is precipitation.
 
     Parameters

@@ -32,6 +32,8 @@ _OF_SPACE = {"mean": "area: mean", "majority": "area: mode"}
 def derive(store: Store, recipe: Recipe, progress: Progress) -> None:
     """Carry the last values from day to day and sum precipitation, block by block in order of time."""
     note = store.note(DERIVED) or {"days": 0, "statistics": {}}
+    if "precipitation" in store.open() and any(f"precipitation_{n}d" not in store.open() for n in ANTECEDENT_DAYS):
+        note["days"] = 0  # a cube of an earlier version grows: what it lacks is made of all its days
     while (start := note["days"]) < len(recipe.days):
         block = slice(start, min(start + BLOCK_DAYS, len(recipe.days)))
         for made in _derived(store, recipe, block):

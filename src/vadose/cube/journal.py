@@ -180,6 +180,11 @@ class Layered(LocalStore):  # type: ignore[misc]  # Zarr's types are not seen by
         """Whether there is a file."""
         return await super().exists(key) or (self.below(key) and await self.base.exists(key))
 
+    async def set_if_not_exists(self, key: str, value: Buffer) -> None:
+        """Write a file that neither store has: a new array has the groups above it written where they are missing."""
+        if not await self.exists(key):
+            await super().set(key, value)
+
     async def delete(self, key: str) -> None:
         """Delete a file."""
         if await self.base.exists(key):

@@ -1,6 +1,8 @@
 """Stations and what is known at them each day, as one table."""
 
 import json
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ import xarray as xr
 
 from vadose.artefact import identity, is_current, made_from, provenance, writing
 from vadose.cube.at_stations import extract
+from vadose.cube.own_table import OwnTable, read_own_tables
 from vadose.cube.recipe import Recipe
 from vadose.cube.ten_day import is_ten_day, read_ten_day
 from vadose.errors import VadoseError
@@ -26,40 +29,48 @@ def build_features(
     first: str,
     last: str,
     mode: str = "causal",
+    tables: Sequence[OwnTable] = (),
     recipe: Recipe | None = None,
     progress: Progress = lambda what, share: None,
 ) -> Path:
-    """Write the features that product files hold of the stations of a store, see `vadose.cube.at_stations`.
+    """Write the features of the stations of a store, from product files (`vadose.cube.at_stations`) or own tables.
 
     Parameters
     ----------
     store
         Made by `vadose.stations.store.build_stations`.
     data
-        Folder of a folder a product, or of the ten-day table (`vadose.cube.ten_day`).
+        Folder of a folder a product, of the ten-day table (`vadose.cube.ten_day`), or of the own tables.
     out
         Zarr store (station, time) to write; left alone when it was made from the same files already.
     first, last
         Days of the features.
     mode
         ``'causal'`` or ``'paper'``.
+    tables
+        Own tables, to read instead of products (`vadose.cube.own_table`).
     recipe
         Of a cube, whose values the stations are given; else those of all products that are there.
 
     Raises
     ------
     VadoseError
-        When there is no station store, or as `vadose.cube.at_stations.extract` does.
+        When there is no station store, or as the readers do.
     """
     if made_from(store) is None:
         raise VadoseError(f"{store}: no station store there; make one with: vadose stations")
-    inputs = {"stations": identity(store), "data": identity(data), "first": first, "last": last, "mode": mode}
+    files = identity(*dict.fromkeys(data / table.file for table in tables)) if tables else identity(data)
+    inputs: dict[str, object] = {"stations": identity(store), "data": files}
+    inputs |= {"first": first, "last": last, "mode": mode}
+    inputs |= {"tables": [asdict(table) for table in tables]} if tables else {}
     inputs |= {"recipe": json.dumps(recipe.identity(), sort_keys=True)} if recipe else {}
     if is_current(out, **inputs):
         return out
     stations = xr.open_zarr(store, consolidated=False)
     days = pd.date_range(first, min(pd.Timestamp(last), pd.Timestamp(stations.time.values[-1])))
-    if recipe is None and is_ten_day(data):
+    if tables:
+        found = read_own_tables(data, tables, stations, days, mode=mode)
+    elif recipe is None and is_ten_day(data):
         found = read_ten_day(data, stations, days, mode=mode)
     else:
         found = extract(data, stations, days, mode=mode, recipe=recipe, progress=progress)

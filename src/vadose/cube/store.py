@@ -22,7 +22,7 @@ from vadose.errors import VadoseError
 from vadose.grid import Grid
 from vadose.variables import variable
 
-ANTECEDENT_DAYS = (7, 30, 90)
+ANTECEDENT_DAYS = (7, 14, 30, 90)
 BLOCK_DAYS = 32
 """Days read and written at once. A chunk is the map of one day (benchmarks/cube_layout.py), so that no two
 blocks ever touch one file."""

@@ -12,9 +12,11 @@ from vadose.evaluation.metrics import (
     DISTRIBUTION_METRICS,
     METRICS,
     N,
+    Q,
     distribution_moments,
-    moments,
+    folded_moments,
     skill,
+    sums,
 )
 from vadose.evaluation.metrics import metric as metric_of
 
@@ -24,8 +26,8 @@ Mask = NDArray[np.bool_]
 Cell = str | int | float
 Row = dict[str, Cell]
 """Columns of a row of a table, see `vadose.evaluation.rows`."""
-_MOMENTS_AT_ONCE = 1_000_000
-"""Values of one run's reweighted moments held at once: 8 MB."""
+_MOMENTS_AT_ONCE = 300_000
+"""Values of one run's reweighted moments held at once: 1.6 MB, near the processor."""
 
 
 @dataclass(frozen=True)
@@ -164,30 +166,36 @@ def score(
     for start in range(0, sites, edge):
         here = slice(start, start + edge)
         # Close to zero, so that sums of squares keep their digits.
-        truth = observed[span, here]
+        truth = np.ascontiguousarray(observed[span, here], np.float64)
         centre = _mean(truth)
-        daily = [
-            _daily(predicted[r][span, here], truth, None if s is None else s[span, here], centre, plain)
+        folded = [
+            _folded(predicted[r][span, here], truth, None if s is None else s[span, here], centre, plain)
             for r, s in enumerate(spreads)
         ]
-        whole = [m.sum(axis=0) for m in daily]
-        again = [intervals.reweigh(m) for m in daily]
+        # Moments lie apart, and are the last axis to metrics.
+        summed = [intervals.reweigh_folded(*of_run, days) for of_run in folded]
+        whole, again = ([np.moveaxis(of_run[k], -2, -1) for of_run in summed] for k in (0, 1))
         enough = counts[here] & (whole[0][:, N] >= intervals.FEWEST_PAIRS)
         for r in range(runs):
             against = [of_run[r] for of_run in references.values()]
             value[r, here] = np.where(counts[here, None], _scores(whole, r, against, plain), np.nan)
-            found = np.where(enough[:, None], _scores(again, r, against, plain), np.nan)
+            found = _scaled(metrics, "to", _scores(again, r, against, plain))
+            found[:, :, ~enough] = np.nan
             scaled = _scaled(metrics, "to", value[r, here])
-            spread = intervals.spread_of(scaled, _scaled(metrics, "to", found), days)
+            spread = intervals.spread_of(scaled, found, days)
             lower[r, here], upper[r, here] = _ends(metrics, value[r, here], intervals.interval(scaled, spread))
             slopes[r, :, here], bias[r, here] = spread.slopes, spread.bias
     return Scored(metrics, days, value, lower, upper, slopes, bias)
 
 
-def _daily(predicted: Array, observed: Array, spread: Array | None, centre: Array, plain: bool) -> Array:
-    """Moments of each day and site, with those of a distribution where any run is one."""
-    p, o = predicted - centre, observed - centre
-    return moments(p, o) if plain else np.concatenate([moments(p, o), distribution_moments(p, o, spread)], axis=-1)
+def _folded(predicted: Array, observed: Array, spread: Array | None, centre: Array, plain: bool) -> tuple[Array, Array]:
+    """Moments of each day and site, with those of a distribution where any run is one, see `intervals.fold`."""
+    folded = folded_moments(predicted, observed, centre)
+    if plain:
+        return folded
+    more = intervals.fold(np.moveaxis(distribution_moments(predicted - centre, observed - centre, spread), -1, 1))
+    even, odd = (np.concatenate(parts, axis=1) for parts in zip(folded, more, strict=True))
+    return even, odd
 
 
 def _scores(m: Sequence[Array], run: int, references: Sequence[int | None], plain: bool) -> Array:
@@ -195,15 +203,14 @@ def _scores(m: Sequence[Array], run: int, references: Sequence[int | None], plai
     functions = [*METRICS.values(), *(() if plain else DISTRIBUTION_METRICS.values())]
     found = [function(m[run]) for function in functions]
     found += [np.full(m[run].shape[:-1], np.nan) if r is None else skill(m[run], m[r]) for r in references]
-    return np.stack(found, axis=-1)
+    return np.moveaxis(np.stack(found), 0, -1)
 
 
 def _scaled(metrics: Sequence[str], way: Literal["to", "back", "rate"], values: Array) -> Array:
     """Values (..., metric) through one of the functions of the scale of each metric."""
     with np.errstate(divide="ignore", invalid="ignore"):  # a perfect score lies at infinity, and has no interval
-        return np.stack(
-            [getattr(metric_of(name).scale, way)(values[..., m]) for m, name in enumerate(metrics)], axis=-1
-        )
+        found = np.stack([getattr(metric_of(name).scale, way)(values[..., m]) for m, name in enumerate(metrics)])
+    return np.moveaxis(found, 0, -1)  # metrics lie apart
 
 
 def _ends(metrics: Sequence[str], value: Array, interval: tuple[Array, Array]) -> tuple[Array, Array]:
@@ -219,6 +226,6 @@ def row_of(metric: str, median: Array | float, lower: Array | float, upper: Arra
 
 def _mean(observed: Array) -> Array:
     """Mean of each site's known values, 0 where there are none."""
-    known = np.isfinite(observed)
-    mean: Array = np.where(known, observed, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    of = sums(observed, observed)
+    mean: Array = of[..., Q] / np.maximum(of[..., N], 1)
     return mean

@@ -102,7 +102,7 @@ def evaluate_series(
     if not predictions:
         raise VadoseError("scores of station series: no scenario given; give predictions of at least one")
     inputs = {
-        "predictions": list(predictions),
+        "predictions": {scenario: [str(name) for name in of.model.values] for scenario, of in predictions.items()},
         "samples": identity(*predictions.values(), *([] if table is None else [table])),
         "min_pairs": min_pairs,
     }

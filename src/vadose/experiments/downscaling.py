@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from vadose.cube.own_table import OwnTable
 from vadose.experiments.forecasting import Experiment, load_experiment
 from vadose.experiments.section import ExperimentFile, Section, check_arguments, check_model, load, nearest
 from vadose.models import MODELS, downscaler_names
@@ -14,11 +15,15 @@ from vadose.parallel.running import Running
 from vadose.training.station_days import Fitting
 from vadose.training.trees import fit_trees
 
+WITHOUT_NETWORK = ("trees", "climatology")
+"""Models that are no network: boosted trees, and a station's normal of the day."""
+
 
 class DownscalingRun(Section):
     """One model: its features, the days of its series, how it is fitted.
 
-    ``model`` is one of `vadose.models.downscaler_names`, or ``trees``. With ``local`` the run is also
+    ``model`` is one of `vadose.models.downscaler_names`, ``trees``, or ``climatology``, which takes no features: the
+    station's normal of the day, at stations without one the mean of the others'. With ``local`` the run is also
     given, where a station's own past is known (on-site), its normal of the day and its deviation from it. With
     ``align`` the representations of the regions learnt from and tested are drawn together, see
     `vadose.training.alignment`. ``limit`` is the most station-days trees learn from. With ``dropout_passes``
@@ -26,8 +31,8 @@ class DownscalingRun(Section):
     """
 
     model: str
-    snapshot: tuple[str, ...] = Field(min_length=1)
-    series: tuple[str, ...] = Field(min_length=1)
+    snapshot: tuple[str, ...] = ()
+    series: tuple[str, ...] = ()
     days: int = Field(10, ge=1)
     ends: int = Field(1, ge=0)
     local: bool = False
@@ -52,7 +57,13 @@ class DownscalingRun(Section):
 
     @model_validator(mode="after")
     def _known(self) -> "DownscalingRun":
-        check_model(self.model, ["trees", *downscaler_names()])
+        check_model(self.model, [*WITHOUT_NETWORK, *downscaler_names()])
+        if self.model == "climatology":
+            if self.snapshot or self.series or self.hyper:
+                raise ValueError("climatology takes no snapshot, series or hyper; leave them out")
+            return self
+        if not self.snapshot or not self.series:
+            raise ValueError(f"{self.model} needs features of the day (snapshot) and of the days before (series)")
         if self.model == "trees":
             check_arguments(fit_trees, self.hyper, ("days", "training", "limit"), self.model)
         else:
@@ -111,7 +122,8 @@ class Downscaling(ExperimentFile):
     """Days, scenarios, runs, and means of them.
 
     ``data`` says what the features are of: the stations' own files, ``products`` beside them, filled between
-    overpasses as ``mode`` says, or the ``ten_day`` table, at the stations that it has.
+    overpasses as ``mode`` says, the ``ten_day`` table at the stations that it has, or the user's ``own`` ``tables``
+    (`vadose.cube.own_table.OwnTable`) beside the stations' files.
 
     Models learn from the stations of ``learn_from`` alone, those of the built-in experiment of that name, or all;
     the others are tested as stations never seen. ``ensembles`` are mixtures of runs
@@ -121,7 +133,8 @@ class Downscaling(ExperimentFile):
     """
 
     kind: Literal["downscaling"] = "downscaling"
-    data: Literal["stations", "products", "ten_day", "county"] = "stations"
+    data: Literal["stations", "products", "ten_day", "county", "own"] = "stations"
+    tables: tuple[OwnTable, ...] = ()
     mode: Literal["causal", "paper"] = "causal"
     first: date
     last: date
@@ -143,11 +156,13 @@ class Downscaling(ExperimentFile):
     def _members(self) -> "Downscaling":
         if self.last < self.first:
             raise ValueError(f"last day {self.last} is before the first day, {self.first}")
+        if (self.data == "own") != bool(self.tables):
+            raise ValueError("'data: own' and 'tables' go together: give both or neither")
         for name, members in self.ensembles.items():
             for member in members:
                 if member not in self.runs:
                     raise ValueError(f"ensembles.{name}: unknown run '{member}'{nearest(member, list(self.runs))}")
-        networks = [name for name, run in self.runs.items() if run.model != "trees"]
+        networks = [name for name, run in self.runs.items() if run.model not in WITHOUT_NETWORK]
         for key in ("explained", "maps"):
             for name in getattr(self, key):
                 if name not in networks:

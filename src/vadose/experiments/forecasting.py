@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from vadose.door.days import Period
 from vadose.experiments.section import Days, ExperimentFile, Section, check_arguments, check_model, load, nearest
+from vadose.features.derived import ONE_HOT
 from vadose.models import MODELS, forecaster_names
 from vadose.models.inputs import Channels
 from vadose.parallel.running import Running
@@ -57,7 +58,8 @@ class RunConfig(Section):
     """One model to train: its class and arguments, its predictors, its window, how it is trained.
 
     A run is trained for each layer of the experiment. ``history`` has to hold ``{observed}_filled``, the
-    last value known, but for networks. Windows lie ``stride`` cells apart in training, ``forecast_stride`` in
+    last value known, but for networks. In ``static``, ``land_cover_igbp`` stands for an indicator of each class.
+    Windows lie ``stride`` cells apart in training, ``forecast_stride`` in
     forecasts (a quarter of their edge when left out). ``future`` names what the model is given of the days to come:
     weather, and the normal ``{observed}_normal``. ``above`` names the run or blend whose forecasts of the
     layers above it is given. A ``window`` of ``map`` is the whole map; ``sequence`` are the days a
@@ -94,7 +96,7 @@ class RunConfig(Section):
 
         def named(words: tuple[str, ...]) -> tuple[str, ...]:
             meant = {"observed": layer.observed, "part": layer.part, "depth": layer.depth}
-            return tuple(dict.fromkeys(word.format(**meant) for word in words))
+            return tuple(dict.fromkeys(name for word in words for name in ONE_HOT.get(word, (word.format(**meant),))))
 
         target = f"{layer.observed}_filled"
         history, static, future = named(self.history), named(self.static), named(self.future)

@@ -51,6 +51,11 @@ def _in_group(codes: xr.DataArray, number: int) -> xr.DataArray:
     return (nlcd_group(codes, legend="mmnet") == number).astype(np.float32).where(codes.notnull())
 
 
+def _is_class(number: int, codes: xr.DataArray) -> xr.DataArray:
+    """1 where a code is this one, else 0."""
+    return (codes == number).astype(np.float32).where(codes.notnull())
+
+
 def _sum_of_days(days: int, amounts: xr.DataArray) -> xr.DataArray:
     return antecedent_sum(amounts, days)
 
@@ -77,6 +82,7 @@ DERIVED: dict[str, Derived] = {
         f"land_cover_{name}": Derived(("land_cover_nlcd",), partial(_in_group, number=number), at_stations=True)
         for number, name in enumerate(NLCD_GROUPS["mmnet"], 1)
     },
+    r"land_cover_igbp_(\d+)": Derived(("land_cover",), _is_class),
     "slope": Derived(("elevation",), relief, "neighbourhood", at_stations=True),
     "aspect": Derived(("elevation",), aspect, "neighbourhood", at_stations=True),
     "aspect_cosine": Derived(("elevation",), relief, "neighbourhood", at_stations=True),
@@ -88,6 +94,8 @@ DERIVED: dict[str, Derived] = {
 }
 """Name, or pattern of names whose numbers the formula takes, and how it is made. What is learnt from training days, as
 `vadose.features.normals`, is none: it is no function of the variables alone."""
+ONE_HOT = {"land_cover_igbp": tuple(f"land_cover_igbp_{number}" for number in range(1, 18))}
+"""Names of indicators of all classes of a variable, by the word that stands for them in experiment files."""
 READ: tuple[Needs, ...] = ("pixel", "neighbourhood")
 """What can be made where granules are read."""
 KEPT: tuple[Needs, ...] = ("pixel", "days")

@@ -4,7 +4,6 @@ from functools import partial
 
 import numpy as np
 import xarray as xr
-from scipy.ndimage import gaussian_filter
 
 from vadose.features.checks import named, on_one_grid, one_of, within
 
@@ -186,6 +185,8 @@ def despeckle(backscatter: xr.DataArray) -> xr.DataArray:
     >>> round(float(despeckle(echo)[1, 1]), 3)
     0.619
     """
+    from scipy.ndimage import gaussian_filter
+
     y, x = map(str, backscatter.dims[-2:])
     metres = np.array([_step(backscatter[y]), _step(backscatter[x])])
     if y == "lat":

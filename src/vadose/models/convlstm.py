@@ -5,17 +5,21 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from vadose.models.anchor import Anchor
 from vadose.models.contract import Forecaster
+from vadose.models.gates import gated
 from vadose.models.inputs import Channels, Inputs, season
 from vadose.models.normalise import Normalise
 
 WEATHER_MEANS = (1, 3, 7, 30)
 """Days, ending with the valid day, over which the known-future weather is averaged for the head."""
+LARGE = 1 << 14
+"""Days x cells from which on gates are computed in one pass: it takes a compiler that is loaded in half a second."""
 
 
 class ConvLSTMCell(nn.Module):
@@ -80,6 +84,8 @@ class ConvLSTMCell(nn.Module):
 
     def forward(self, sequence: Tensor) -> Tensor:
         """(B, T, C, H, W) to the hidden states (B, T, hidden, H, W)."""
+        if self._at_once(sequence):
+            return self._in_one_pass(sequence)
         from_input = _days(self.from_input(sequence.flatten(0, 1)), sequence.shape[1])
         states: list[Tensor] = []
         cell: Tensor | None = None
@@ -94,6 +100,30 @@ class ConvLSTMCell(nn.Module):
                 to_o = to_o + self.peephole[2] * cell
             states.append(torch.sigmoid(to_o) * torch.tanh(cell))
         return torch.stack(states, dim=1)
+
+    def _at_once(self, sequence: Tensor) -> bool:
+        """Whether to compute gates in one pass: of many cells on a processor, of which no gradient is wanted."""
+        alike = self.peephole is None or self.peephole.shape[-2:].numel() == 1
+        wanted = torch.is_grad_enabled() or torch.compiler.is_compiling()
+        large = sequence[:, :, 0].numel() >= LARGE and sequence.dtype == torch.float32
+        return large and alike and not wanted and sequence.device.type == "cpu"
+
+    def _in_one_pass(self, sequence: Tensor) -> Tensor:
+        """The same within rounding, without gradients: channels last, gates by `vadose.models.gates`."""
+        size, days, _, height, width = sequence.shape
+        maps = sequence.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        from_input = self.from_input(maps).permute(0, 2, 3, 1).reshape(size, days, height * width, -1)
+        hidden = from_input.shape[-1] // 4
+        peephole = torch.zeros(3, hidden) if self.peephole is None else self.peephole.flatten(1)
+        of_cells = np.zeros((size, height * width, hidden), np.float32)
+        states = np.empty((size, days, height * width, hidden), np.float32)
+        found = torch.from_numpy(states).reshape(size, days, height, width, hidden).permute(0, 1, 4, 2, 3)
+        from_state: Tensor | None = None
+        for day in range(days):
+            if day:
+                from_state = self.from_state(found[:, day - 1]).permute(0, 2, 3, 1).reshape(size, height * width, -1)
+            gated(from_input, from_state, peephole, day, of_cells, states)
+        return found
 
 
 class ConvLSTM(Forecaster):

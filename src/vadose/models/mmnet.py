@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any, ClassVar, NamedTuple
@@ -252,7 +253,38 @@ class SeriesEncoder(nn.Module):
         days = series.shape[1]
         embedded = self.embed(series.flatten(0, 1)).unflatten(0, (-1, days))
         told = embedded + positions(days, self.ends, device=series.device)
-        return self.layer(told).mean(1)  # type: ignore[no-any-return]
+        return encoded(self.layer, told).mean(1)
+
+
+def encoded(layer: nn.TransformerEncoderLayer, x: Tensor) -> Tensor:
+    """What calling the layer gives of series (N, T, width), in half the time where they are short.
+
+    Examples
+    --------
+    >>> layer, x = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True).eval(), torch.rand(3, 10, 16)
+    >>> torch.allclose(encoded(layer, x), layer(x), atol=1e-6)
+    True
+    """
+    x = layer.norm1(x + layer.dropout1(_attended(layer.self_attn, x)))
+    inner = layer.dropout(functional.relu(layer.linear1(x)))
+    return layer.norm2(x + layer.dropout2(layer.linear2(inner)))  # type: ignore[no-any-return]
+
+
+def _attended(attention: nn.MultiheadAttention, x: Tensor) -> Tensor:
+    """Attention by a product for each head; in float32, for bfloat16 takes three times as long for so few days."""
+    number, days, width = x.shape
+    told = functional.linear(x, attention.in_proj_weight, attention.in_proj_bias)
+    kind = x.device.type
+    with torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext():
+        parts = told.float().reshape(number, days, 3, attention.num_heads, -1).permute(2, 0, 3, 1, 4).flatten(1, 2)
+        query, key, value = parts
+        scores = query @ key.mT * query.shape[-1] ** -0.5
+        # Over the first axis a processor takes many at once, over a short last one each by itself.
+        weights = torch.softmax(scores.flatten(0, 1).T.contiguous(), dim=0).T.contiguous().view_as(scores)
+        weights = functional.dropout(weights, attention.dropout, attention.training)
+        heads = (weights @ value).reshape(number, -1, days, query.shape[-1])
+    by_day = heads.permute(2, 0, 1, 3).reshape(days, number, width).to(told.dtype)
+    return attention.out_proj(by_day).transpose(0, 1)  # type: ignore[no-any-return]
 
 
 def perceptron(*sizes: int) -> nn.Sequential:

@@ -5,18 +5,21 @@ import re
 import zipfile
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.ensemble import HistGradientBoostingRegressor
 from torch import Tensor
 
 from vadose.models.anchor import Anchor
 from vadose.models.contract import Forecaster
 from vadose.models.inputs import NORMAL, Channels, Inputs
 from vadose.models.tree_walk import predict
+
+# scikit-learn, SciPy behind it, takes as long to import as torch: where it is fitted or read alone.
+if TYPE_CHECKING:
+    from sklearn.ensemble import HistGradientBoostingRegressor
 
 Array = NDArray[np.float32]
 WINDOWS = (1, 3, 7, 14, 30, 90)
@@ -137,9 +140,9 @@ class Trees(Forecaster):
             together[:, np.isnan(together).all(axis=0)] = 0.0
             if self.has_deviation:
                 self.variances.append(self._variance(together, observed, np.concatenate(parts_day)))
-            self.regressors.append(HistGradientBoostingRegressor(**self.settings).fit(together, observed))
+            self.regressors.append(_fitted(self.settings, together, observed))
 
-    def _variance(self, predictors: Array, observed: Array, day: NDArray[np.int64]) -> HistGradientBoostingRegressor:
+    def _variance(self, predictors: Array, observed: Array, day: NDArray[np.int64]) -> "HistGradientBoostingRegressor":
         """A regressor of the squared error on days held out."""
         distinct = np.unique(day)
         if len(distinct) < 2:
@@ -148,13 +151,10 @@ class Trees(Forecaster):
             )
         blocks = np.array_split(distinct, max(2, len(distinct) // HELD_OUT_DAYS))
         held = np.isin(day, np.concatenate(blocks[1::5]))
-        mean = HistGradientBoostingRegressor(**self.settings).fit(predictors[~held], observed[~held])
+        mean = _fitted(self.settings, predictors[~held], observed[~held])
         squares = (observed[held] - predict(mean, predictors[held])) ** 2
         fewer = self.settings | {"max_iter": max(1, self.settings["max_iter"] // 4), "loss": "gamma"}
-        found: HistGradientBoostingRegressor = HistGradientBoostingRegressor(**fewer).fit(
-            predictors[held], np.maximum(squares, SMALLEST_VARIANCE)
-        )
-        return found
+        return _fitted(fewer, predictors[held], np.maximum(squares, SMALLEST_VARIANCE))
 
     @torch.no_grad()
     def forward(self, inputs: Inputs) -> Tensor:
@@ -174,7 +174,7 @@ class Trees(Forecaster):
         return mean, self._predicted(self.variances, inputs, predictors).sqrt()
 
     def _predicted(
-        self, regressors: list[HistGradientBoostingRegressor], inputs: Inputs, predictors: list[Array]
+        self, regressors: "list[HistGradientBoostingRegressor]", inputs: Inputs, predictors: list[Array]
     ) -> Tensor:
         batch, _, _, height, width = inputs.history.shape
         predicted = [predict(regressor, x) for regressor, x in zip(regressors, predictors, strict=True)]
@@ -245,8 +245,15 @@ class Trees(Forecaster):
         self.regressors, self.variances = map(list, _read(state.numpy().tobytes()))
 
 
+def _fitted(settings: dict[str, Any], predictors: Array, observed: Array) -> "HistGradientBoostingRegressor":
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
+    fitted: HistGradientBoostingRegressor = HistGradientBoostingRegressor(**settings).fit(predictors, observed)
+    return fitted
+
+
 @lru_cache(maxsize=2)  # a checkpoint is checked by building its model before that is built
-def _read(archive: bytes) -> list[list[HistGradientBoostingRegressor]]:
+def _read(archive: bytes) -> "list[list[HistGradientBoostingRegressor]]":
     import skops.io
 
     found: list[list[HistGradientBoostingRegressor]] = skops.io.loads(archive, trusted=TRUSTED)

@@ -2,20 +2,23 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from vadose.errors import VadoseError
 
 Array = NDArray[np.floating]
 Mask = NDArray[np.bool_]
 LEVELS = (0.5, 0.9)
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+"""Ends of the intervals of `LEVELS`, and the middle."""
+HELD_OUT = ("off-site", "cross-region", "blocked", "network")
+"""Scenarios whose folds are tested at stations not learnt from."""
 WHOLE = "all"
 REPLICATES = 1000
 COLUMNS = [
@@ -45,11 +48,31 @@ class Calibration:
         Probability of each interval, and its half width.
     stations
         Stations the factors are of.
+    basis
+        What their errors are of, such as 'off-site'.
     """
 
     levels: tuple[float, ...]
     factors: tuple[float, ...]
     stations: int
+    basis: str = ""
+
+    def __str__(self) -> str:
+        widths = " and ".join(
+            f"{level:.0%} within {of:.3g} standard deviations"
+            for level, of in zip(self.levels, self.factors, strict=True)
+        )
+        return f"{widths}, by the errors at {self.stations} stations ({self.basis})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as a checkpoint keeps them."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, kept: Mapping[str, Any]) -> "Calibration":
+        """What `to_dict` gave."""
+        levels, factors = (tuple(map(float, kept[name])) for name in ("levels", "factors"))
+        return cls(levels, factors, int(kept["stations"]), str(kept["basis"]))
 
     def factor(self, level: float) -> float:
         """Half width of one of the levels."""
@@ -141,6 +164,73 @@ def interval(mean: Array, std: Array, calibration: Calibration, level: float) ->
     return _ends(mean, std, calibration.factor(level))
 
 
+def quantiles(
+    mean: Array, std: Array, calibration: Calibration, probabilities: Sequence[float] = QUANTILES
+) -> NDArray[np.float32]:
+    r"""Quantiles [m3 m-3] (quantile, ...) by the intervals of a calibration; not below 0.
+
+    .. math:: q_p = \max(\mu + \operatorname{sign}(p - 1/2)\, f_{|2p - 1|}\, \sigma,\ 0)
+
+    with the half width f of the central interval that ends at p, so that the middle is the mean.
+
+    Raises
+    ------
+    VadoseError
+        When an interval is not calibrated.
+
+    Examples
+    --------
+    >>> calibration = Calibration((0.5, 0.9), (0.5, 2.0), 20)
+    >>> quantiles(np.array([0.05, 0.30]), np.array([0.04, 0.04]), calibration).round(2).T.tolist()
+    [[0.0, 0.03, 0.05, 0.07, 0.13], [0.22, 0.28, 0.3, 0.32, 0.38]]
+    """
+    found = []
+    for p in probabilities:
+        level = round(abs(2 * p - 1), 6)
+        found.append(interval(mean, std, calibration, level)[int(p > 0.5)] if level else np.maximum(mean, 0.0))
+    return np.stack(found).astype(np.float32)
+
+
+def calibrate_fold(
+    predictions: Mapping[str, xr.Dataset],
+    scenario: str,
+    fold: int,
+    model: str,
+    levels: Sequence[float] = LEVELS,
+) -> Calibration:
+    """Calibrate a fold's network for places that it has not learnt from, such as the pixels of a map.
+
+    By the errors of the same model at the station-days of the other folds, as in `coverage_table`; where the scenario
+    has no other folds, or tests at stations that were learnt from (on-site), by those of 'off-site' without the
+    station-days that the fold is tested on. On-site errors calibrate only where there is nothing else.
+
+    Parameters
+    ----------
+    predictions
+        Scenario -> store as of `coverage_table`, all over the same stations and days.
+    fold, model
+        Number of the fold in the scenario; name of the model.
+
+    Raises
+    ------
+    VadoseError
+        When the model gives no deviation, or too few stations are left for a level.
+    """
+    tested = predictions[scenario].fold.transpose("station", "time").values == fold
+    own = (scenario, "off-site") if scenario in HELD_OUT else ("off-site", scenario)
+    for name in dict.fromkeys(own):
+        if name in predictions and model in predictions[name].model.values:
+            mean, std, observed, folds = _of_model(predictions[name], model)
+            error = np.where((folds >= 0) & ~tested, mean - observed, np.nan)
+            if np.isfinite(error).any():
+                found = fit_calibration(error, std, np.arange(len(error))[:, None], levels)
+                learnt = "" if name in HELD_OUT else ", stations learnt from: too narrow at other places"
+                return replace(found, basis=name + learnt)
+    raise VadoseError(
+        f"{scenario}: {model} is tested by no other fold, and not in the scenario 'off-site'; run that scenario too"
+    )
+
+
 def coverage_table(predictions: Mapping[str, xr.Dataset], levels: Sequence[float] = LEVELS) -> pd.DataFrame:
     """Coverage and sharpness of the intervals of every model that gives a deviation, by scenario and fold.
 
@@ -176,12 +266,9 @@ def coverage_table(predictions: Mapping[str, xr.Dataset], levels: Sequence[float
     rows: list[dict[str, Any]] = []
     for scenario, store in predictions.items():
         for model in _with_deviation(scenario, store):
-            of = store.sel(model=model).transpose("station", "time")
-            mean, std, observed = (of[name].values for name in ("predicted", "predicted_std", "observed"))
-            fold = np.where(np.isfinite(observed) & np.isfinite(mean), of.fold.values, -1)
             rows += [
                 {"scenario": scenario, "model": model} | row
-                for row in _rows_of_model(mean, std, observed, fold, _names(store), levels, f"{scenario}, {model}")
+                for row in _rows_of_model(*_of_model(store, model), _names(store), levels, f"{scenario}, {model}")
             ]
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -191,6 +278,13 @@ def _with_deviation(scenario: str, store: xr.Dataset) -> list[str]:
         raise VadoseError(f"{scenario}: no model predicts a standard deviation (predicted_std); use a gaussian one")
     some = store.predicted_std.notnull().any(["station", "time"]).values
     return [str(name) for name in store.model.values[some]]
+
+
+def _of_model(store: xr.Dataset, model: str) -> tuple[Array, Array, Array, NDArray[np.integer]]:
+    """Mean, deviation, observation and fold (station, time), the latter -1 where nothing is known or tested."""
+    of = store.sel(model=model).transpose("station", "time")
+    mean, std, observed = (of[name].values for name in ("predicted", "predicted_std", "observed"))
+    return mean, std, observed, np.where(np.isfinite(observed) & np.isfinite(mean), of.fold.values, -1)
 
 
 def _names(store: xr.Dataset) -> list[str]:
@@ -206,6 +300,8 @@ def _rows_of_model(
     levels: Sequence[float],
     what: str,
 ) -> Iterator[dict[str, Any]]:
+    from scipy.special import ndtri
+
     station = np.arange(len(mean))[:, None]
     numbers = [int(k) for k in np.unique(fold[fold >= 0])]
     error = np.where(fold >= 0, mean - observed, np.nan)

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from lightning_fabric.utilities.seed import seed_everything
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -125,6 +124,8 @@ def _values(
         from captum.attr import GradientShap
     except ImportError:
         raise VadoseError("importances need captum; install it with: pip install 'vadose[explain]'") from None
+    from lightning_fabric.utilities.seed import seed_everything
+
     seed_everything(seed, verbose=False)
     layers, local = network.normalisations(), list(network.local)
     width = len(days.features.series)

@@ -2,12 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from vadose.artefact import is_current, note_inputs, provenance, writing
@@ -19,6 +18,9 @@ from vadose.predict.calibration import fit_calibration, interval
 from vadose.samples.station_days import StationDays
 from vadose.training.station_days import EXACT, estimate
 from vadose.variables import describe
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Array = NDArray[np.floating]
 Mask = NDArray[np.bool_]
@@ -154,8 +156,10 @@ def fill_station(
     return out
 
 
-def draw_station(series: xr.Dataset) -> Figure:
+def draw_station(series: xr.Dataset) -> "Figure":
     """The filled series (time,) with its intervals, observed, filled and extended days told apart."""
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(11, 3.6), layout="constrained")
     axis = figure.subplots()
     for number, origin in enumerate(ORIGINS[:3]):

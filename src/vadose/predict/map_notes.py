@@ -5,6 +5,7 @@ from typing import Any
 import xarray as xr
 
 from vadose.errors import VadoseError
+from vadose.predict.calibration import Calibration
 
 
 def attributes_of(kept: dict[str, Any], fine: xr.Dataset, coarse: list[xr.Dataset]) -> dict[str, Any]:
@@ -28,6 +29,18 @@ def attributes_of(kept: dict[str, Any], fine: xr.Dataset, coarse: list[xr.Datase
         said = others[0] if len(set(others)) == 1 and others[0] else "perfect"
         found |= {"init_time": issued[0], "weather": said}
     return found
+
+
+def calibration_of(kept: dict[str, Any], deviation: bool, coarse: list[xr.Dataset]) -> tuple[Calibration | None, str]:
+    """Calibration of the quantiles of a run's maps, and it in words; or None, and why they have none."""
+    if not deviation:
+        return None, "none: the run gives no standard deviation"
+    if any("init_time" in data.attrs for data in coarse):
+        return None, "none: the run is calibrated with inputs of the day itself, and these maps are of forecast ones"
+    if "calibration" not in kept:
+        return None, "none: the run is not calibrated; 'vadose study' calibrates runs by the stations it holds out"
+    found = Calibration.from_dict(kept["calibration"])
+    return found, str(found)
 
 
 def inputs_of(data: xr.Dataset) -> dict[str, Any]:

@@ -7,35 +7,29 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 import xarray as xr
 import zarr
 from numpy.typing import NDArray
-from torch import Tensor
 
 from vadose.artefact import identity, is_current, provenance, remove, writing
 from vadose.artefact.learnt import single_models
 from vadose.artefact.predictions import consolidate
 from vadose.door.values import Outside, by_variable
 from vadose.errors import VadoseError
-from vadose.models.domain import domain_distance
-from vadose.models.mixture import mixture
-from vadose.models.mmnet import Features
 from vadose.parallel.progress import Progress
 from vadose.parallel.running import Running
 from vadose.parallel.workers import on_workers
 from vadose.predict.map_features import MapFeatures
 from vadose.predict.map_files import create_maps, open_maps, place_of
 from vadose.predict.map_networks import MapNetwork
-from vadose.predict.map_notes import attributes_of, inputs_of
+from vadose.predict.map_notes import attributes_of, calibration_of, inputs_of
+from vadose.predict.map_tiles import Mapped, MapRun, Window
 from vadose.training.station_days import load
 
-EXAMPLE = 64
-"""Edge of the window in the middle of a map that says what rounding does [pixel]."""
 _DONE = "days_done"
 _OUTSIDE = "outside"
 """Name, day and number of values outside the valid range; noted with the days done."""
@@ -88,7 +82,9 @@ def downscale_maps(
         Days to map, rising.
     out
         Zarr store of ``soil_moisture`` (init_time, lead_time, y, x) [m3 m-3], a day at lead 0; of
-        ``soil_moisture_std`` where a network has a deviation or there are several, that of their mixture; and of
+        ``soil_moisture_std`` where a network has a deviation or there are several, that of their mixture; of
+        ``soil_moisture_quantile`` (init_time, lead_time, quantile, y, x) where the run is calibrated
+        (`vadose.predict.calibration`), the attribute ``calibration`` says by what or why it is not; and of
         ``outside_training`` where the checkpoint knows the domain of its training.
     tile
         Edge of the tiles that are computed at once and of the chunks of the store [cell].
@@ -147,7 +143,7 @@ def downscale_maps(
         job.running = run.settled(replace(running, precision=store.attrs["precision"]))
         first, windows = int(store.attrs[_DONE]), _windows(run.features.grid.shape, tile)
         jobs = [(day, *window) for day in range(first, len(when)) for window in windows]
-        done: Iterator[_Mapped]
+        done: Iterator[Mapped]
         if workers > 1 or scheduler:
             across = len({columns.start for _, columns in windows})
             rows = [jobs[start : start + across] for start in range(0, len(jobs), across)]
@@ -156,6 +152,8 @@ def downscale_maps(
             done = _mapped(store, job.ready(), jobs)
         for share in _noted(store, done, len(windows), run.notes):
             progress(f"mapping {out.stem}", share)
+        if run.calibration is None:
+            progress(f"{out.stem} without quantiles, {run.calibrated}", 1.0)
         for note in run.notes:
             progress(f"mapping {out.stem} goes on uncompiled, {note}", 1.0)
         outside = run.features.outside | Outside({(name, on): n for name, on, n in store.attrs.get(_OUTSIDE, [])})
@@ -169,121 +167,13 @@ def downscale_maps(
     return out
 
 
-_Window = tuple[int, slice, slice]
-"""Day, rows and columns."""
-
-
-class _Tile(NamedTuple):
-    """Pixels of a window on a day: (row, column) which are mapped, their features, and histories they share."""
-
-    kept: NDArray[np.bool_]
-    snapshot: Tensor
-    histories: list[tuple[Tensor, Tensor]]
-    missing: NDArray[np.float64]
-    outside: Outside
-
-
-class _Mapped(NamedTuple):
-    """A window that was written: its day, pixels mapped, how many lack each feature, values outside the valid range.
-
-    And what is to be said of the networks.
-    """
-
-    day: int
-    pixels: int
-    missing: NDArray[np.float64]
-    outside: Outside
-    notes: set[str]
-
-
-class _Run:
-    """What is read of a window, and what is made of it."""
-
-    def __init__(self, networks: list[MapNetwork], features: MapFeatures, trained: dict[str, Any]) -> None:
-        self.networks, self.features, self.notes = networks, features, set[str]()
-        names = features.names
-        self.domain: dict[str, Tensor] | None = trained.get("domain")
-        self.of_domain = [names.index(name) for name in trained["inputs"]["snapshot"]]
-        self.columns = [[names.index(name) for name in network.features.snapshot] for network in networks]
-        # Members that take the same series share its histories.
-        spans = [(n.features.series, n.features.days, n.features.ends) for n in networks]
-        self.spans = list(dict.fromkeys(spans))
-        self.span_of = [self.spans.index(span) for span in spans]
-        self.layers: tuple[str, ...] = ("soil_moisture",)
-        if len(networks) > 1 or networks[0].model.has_deviation:
-            self.layers += ("soil_moisture_std",)
-        if self.domain is not None:
-            self.layers += ("outside_training",)
-        self.told = names + [f"{name}, series" for name in features.series_names]
-
-    def settled(self, running: Running) -> Running:
-        """How all members run, by the pixels and days to map and the rounding in the middle of the first map."""
-        height, width = self.features.grid.shape
-
-        def agrees() -> bool:
-            middle = (slice(max(cells - EXAMPLE, 0) // 2, (cells + EXAMPLE) // 2) for cells in (height, width))
-            found = self.read(0, *middle)
-            return all(network.agrees(*given) for network, given in zip(self.networks, self.given(found), strict=True))
-
-        pixels = float(height * width * len(self.features.days))
-        return running.settled(sum(network.work(pixels) for network in self.networks), agrees)
-
-    def read(self, day: int, rows: slice, columns: slice) -> _Tile:
-        features = self.features
-        kept = features.inside(rows, columns)
-        snapshot, outside = features.snapshot(day, rows, columns)
-        if features.own:
-            kept &= np.isfinite(snapshot[features.own]).any(axis=0)
-        found = [features.histories(Features((), *span), day, rows, columns) for span in self.spans]
-        for series, which in found:
-            if series.shape[2]:
-                kept &= np.asarray(np.isfinite(series).any(axis=(1, 2)))[which]
-        # (S, N) seen as (N, S): no copy where all are kept.
-        pixels = snapshot.reshape(len(snapshot), -1) if kept.all() else snapshot[:, kept]
-        histories, lacking = [], dict.fromkeys(features.series_names, 0.0)
-        for (series, which), (names, _, _) in zip(found, self.spans, strict=True):
-            chosen = which[kept]
-            count = np.bincount(chosen, minlength=len(series))
-            # Only histories that a mapped pixel has are encoded.
-            position = np.cumsum(count > 0) - 1
-            histories.append((torch.from_numpy(series[count > 0]), torch.from_numpy(position[chosen])))
-            for name, gaps in zip(names, count @ np.isnan(series).mean(axis=1), strict=True):
-                lacking[name] = max(lacking[name], gaps)
-        missing = np.concatenate([np.isnan(pixels).sum(axis=1), list(lacking.values())])
-        return _Tile(kept, torch.from_numpy(pixels).T, histories, missing, outside)
-
-    def given(self, tile: _Tile) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """What each member is given of a tile: features of pixels, histories, and which is each pixel's."""
-        everything = list(range(len(self.features.names)))
-        for columns, span in zip(self.columns, self.span_of, strict=True):
-            yield tile.snapshot if columns == everything else tile.snapshot[:, columns], *tile.histories[span]
-
-    def estimate(self, tile: _Tile) -> dict[str, NDArray[np.float32]]:
-        """Layers (row, column) of a tile."""
-        estimates = (network(*given) for network, given in zip(self.networks, self.given(tile), strict=True))
-        values = dict(
-            zip(
-                ("soil_moisture", "soil_moisture_std"),
-                mixture((tuple(each.numpy()) for each in estimates), draws=True),
-                strict=True,
-            )
-        )
-        if self.domain is not None:
-            values["outside_training"] = domain_distance(tile.snapshot[:, self.of_domain], self.domain).numpy()
-        layers = {}
-        for name in self.layers:
-            layers[name] = np.full(tile.kept.shape, np.nan, np.float32)
-            layers[name][tile.kept] = values[name]
-        return layers
-
-
-def _create(path: Path, run: _Run, tile: int, attributes: dict[str, Any]) -> None:
+def _create(path: Path, run: MapRun, tile: int, attributes: dict[str, Any]) -> None:
     grid, days = run.features.grid, run.features.days
     described = {"long_name": "share of mapped pixels on which a feature is missing", "units": "1"}
     shares = xr.Dataset(
         {"missing_share": (("time", "feature"), np.full((len(days), len(run.told)), np.nan, np.float32), described)},
         coords={"feature": np.array(run.told, object)},
-        attrs=attributes | {_DONE: 0, _OUTSIDE: []},
+        attrs=attributes | {"calibration": run.calibrated, _DONE: 0, _OUTSIDE: []},
     )
     group = create_maps(path, grid, days, run.layers, edge=tile, beside=shares)
     if "soil_moisture_std" in run.layers:
@@ -308,27 +198,29 @@ class _Job:
         self.fine, self.coarse, self.days, self.running = fine, coarse, days, running
 
     @cached_property
-    def run(self) -> _Run:
+    def run(self) -> MapRun:
         kept = load(self.checkpoint)
         members = list(single_models(kept))
         networks = [MapNetwork(member) for member in members]
         features = MapFeatures(self.fine, self.coarse, [network.features for network in networks], self.days)
-        return _Run(networks, features, kept if kept.get("domain") is not None else members[0])
+        deviation = len(networks) > 1 or networks[0].model.has_deviation
+        calibrated = calibration_of(kept, deviation, self.coarse)
+        return MapRun(networks, features, kept if kept.get("domain") is not None else members[0], calibrated)
 
-    def ready(self) -> _Run:
+    def ready(self) -> MapRun:
         """The same with networks as they are to run."""
         for network in self.run.networks:
             network.prepare(self.running, self.run.notes.add)
         return self.run
 
     @cached_property
-    def _held(self) -> _Run:
+    def _held(self) -> MapRun:
         return self.ready()
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name not in ("run", "_held")}
 
-    def __call__(self, windows: list[_Window]) -> list[_Mapped]:
+    def __call__(self, windows: list[Window]) -> list[Mapped]:
         return list(_mapped(open_maps(self.store), self._held, windows))
 
 
@@ -342,29 +234,29 @@ def _windows(shape: tuple[int, int], tile: int) -> list[tuple[slice, slice]]:
     ]
 
 
-def _mapped(store: zarr.Group, run: _Run, windows: Sequence[_Window]) -> Iterator[_Mapped]:
+def _mapped(store: zarr.Group, run: MapRun, windows: Sequence[Window]) -> Iterator[Mapped]:
     """Windows as they are written; the next one is read and the last one written while one is computed."""
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
         coming = [reader.submit(run.read, *window) for window in windows[:1]]
-        before: list[tuple[Future[None] | None, _Mapped]] = []
+        before: list[tuple[Future[None] | None, Mapped]] = []
         for number, window in enumerate(windows, 1):
             found = coming.pop().result()
             coming += [reader.submit(run.read, *following) for following in windows[number : number + 1]]
             yield from _written(before)
             pixels = int(found.kept.sum())
             write = writer.submit(_write, store, run.estimate(found), *window) if pixels else None
-            before = [(write, _Mapped(window[0], pixels, found.missing, found.outside, run.notes))]
+            before = [(write, Mapped(window[0], pixels, found.missing, found.outside, run.notes))]
         yield from _written(before)
 
 
-def _written(windows: list[tuple[Future[None] | None, _Mapped]]) -> Iterator[_Mapped]:
+def _written(windows: list[tuple[Future[None] | None, Mapped]]) -> Iterator[Mapped]:
     for write, window in windows:
         if write is not None:
             write.result()
         yield window
 
 
-def _noted(store: zarr.Group, done: Iterable[_Mapped], windows: int, notes: set[str]) -> Iterator[float]:
+def _noted(store: zarr.Group, done: Iterable[Mapped], windows: int, notes: set[str]) -> Iterator[float]:
     """Note days as they are whole, and tell how far it is; workers may be done with a later one first."""
     shares = store["missing_share"]
     first, days = int(store.attrs[_DONE]), shares.shape[0] * shares.shape[1]
@@ -391,4 +283,4 @@ def _noted(store: zarr.Group, done: Iterable[_Mapped], windows: int, notes: set[
 
 def _write(store: zarr.Group, layers: dict[str, NDArray[np.float32]], day: int, rows: slice, columns: slice) -> None:
     for name, values in layers.items():
-        store[name][(*place_of(store[name], day), rows, columns)] = values
+        store[name][(*place_of(store[name], day), ..., rows, columns)] = values

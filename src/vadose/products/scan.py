@@ -10,7 +10,6 @@ have to stay YYYY-MM-DD, since 1/2/2020 is two days.
 
 import csv
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 from vadose.errors import VadoseError
 from vadose.products.containers import container_of
 from vadose.products.product import Product
-from vadose.products.station_text import check_moisture, check_place, first_text, impossible_days, read_text
+from vadose.products.station_text import check_moisture, check_place, fields_of, first_text, impossible_days, read_text
 from vadose.variables import describe
 
 CM_AN_INCH = 2.54
@@ -237,7 +236,7 @@ def _table(path: Path) -> tuple[list[str], list[list[str]], list[int], tuple[str
             "instant; export daily means of hourly values as CSV"
         )
     try:
-        for number, row in _fields(text):
+        for number, row in fields_of(text):
             if not row or (not header and row[0].startswith("#")):
                 sites += [
                     (m["id"], m["name"].strip(), m["network"]) for m in [_SITE.match(row[0]) if row else None] if m
@@ -258,16 +257,6 @@ def _table(path: Path) -> tuple[list[str], list[list[str]], list[int], tuple[str
             f"{path}: holds stations {[s for s, _, _ in sites[:5]]}; export one, or their id with the values"
         )
     return header, rows, lines, sites[0] if len(sites) == 1 else None
-
-
-def _fields(text: str) -> Iterator[tuple[int, list[str]]]:
-    """Line numbers and fields, separated by what separates most of the header; decimal commas become points."""
-    lines = text.split("\n")
-    head = next((line for line in lines if line.strip() and not line.startswith("#")), "")
-    separator = max(",;\t", key=head.count)
-    reader = csv.reader(lines, delimiter=separator)
-    for row in reader:
-        yield reader.line_num, row if separator == "," else [re.sub(r"^([-+]?\d*),(\d+)$", r"\1.\2", v) for v in row]
 
 
 def _series(

@@ -1,6 +1,9 @@
 """Text files of stations: decoded within stated limits, and what their days, places and moisture have to be."""
 
 import codecs
+import csv
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +48,16 @@ def first_text(path: Path, size: int = 65536) -> str:
     with path.open("rb") as stream:
         data = stream.read(size)
     return data.decode(_encoding(data, "utf-8"), errors="replace").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def fields_of(text: str) -> Iterator[tuple[int, list[str]]]:
+    """Line numbers and fields, separated by what separates most of the header; decimal commas become points."""
+    lines = text.split("\n")
+    head = next((line for line in lines if line.strip() and not line.startswith("#")), "")
+    separator = max(",;\t", key=head.count)
+    reader = csv.reader(lines, delimiter=separator)
+    for row in reader:
+        yield reader.line_num, row if separator == "," else [re.sub(r"^([-+]?\d*),(\d+)$", r"\1.\2", v) for v in row]
 
 
 def impossible_days(days: ArrayLike) -> "pd.Series[bool]":

@@ -8,12 +8,9 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.patheffects import withStroke
-from numpy.typing import NDArray
 
 from vadose.evaluation.metrics import metric as metric_of
 from vadose.reports import plots
-from vadose.reports.scatter import colour_bar
 
 MODELS = {
     "mmnet": "MMNet",
@@ -35,47 +32,7 @@ _COLOURS = {
     "soil_moisture_smap_l4": "0.6",
     "soil_moisture_smap_hydroblocks": "0.35",
 }
-_MAPS = {"pearson_r": ("viridis", (0.0, 1.0)), "bias": ("BrBG", (-0.15, 0.15)), "ubrmse": ("cividis_r", (0.0, 0.1))}
 _SCORES = ("pearson_r", "rmse", "bias", "ubrmse")
-
-
-def station_overview(stations: pd.DataFrame, chosen: Mapping[str, str]) -> Figure:
-    """Map of the stations, coloured by mean soil moisture, with some marked.
-
-    ``stations``: station, lat, lon, mean. ``chosen``: station -> text next to the map, numbered S1, S2, ...
-    """
-    figure = Figure(figsize=(12, 4.4), layout="constrained")
-    place, text = figure.subplots(1, 2, width_ratios=[1.5, 1.0])
-    drawn = place.scatter(
-        stations.lon,
-        stations.lat,
-        c=stations["mean"],
-        s=_size(len(stations)),
-        cmap="viridis_r",
-        edgecolors="0.3",
-        linewidths=0.3,
-    )
-    colour_bar(figure, drawn, place, "mean soil moisture [m³ m⁻³]")
-    marked = stations.set_index("station").loc[list(chosen)]
-    place.scatter(marked.lon, marked.lat, s=110, facecolors="none", edgecolors="#D55E00", linewidths=1.6)
-    for number, (lon, lat) in enumerate(zip(marked.lon, marked.lat, strict=True), 1):
-        place.annotate(
-            f"S{number}",
-            (lon, lat),
-            xytext=(6, 5),
-            textcoords="offset points",
-            fontsize=9,
-            weight="bold",
-            path_effects=[withStroke(linewidth=2.5, foreground="white")],
-        )
-    _geographic(place, stations.lat.to_numpy())
-    place.margins(0.08)
-    place.set_xlabel("longitude [°]", fontsize=8)
-    place.set_ylabel("latitude [°]", fontsize=8)
-    text.set_axis_off()
-    lines = [f"S{number}  {station}\n       {said}" for number, (station, said) in enumerate(chosen.items(), 1)]
-    text.text(0.0, 1.0, "\n".join(lines), va="top", fontsize=7.5, linespacing=1.45, transform=text.transAxes)
-    return figure
 
 
 def station_series(
@@ -146,41 +103,6 @@ def _rain_from_above(axis: Axes, rain: xr.DataArray) -> None:
     above.set_ylim(3.0 * max(float(np.nanmax(np.append(rain, 1.0))), 1.0), 0)
     above.tick_params(labelsize=6, colors="#3a87b0")
     above.set_ylabel("[mm d⁻¹]", fontsize=7, color="#3a87b0")
-
-
-def score_maps(stations: pd.DataFrame, models: Sequence[str]) -> Figure:
-    """R, bias and ubRMSE at the stations, one row per score and one column per model.
-
-    ``stations``: rows of ``stations.csv``.
-    """
-    spans = [float(np.ptp(stations[axis].dropna())) + 2.0 for axis in ("lat", "lon")]
-    height = 3.5 * min(1.2, spans[0] / (spans[1] * np.cos(np.radians(stations.lat.mean()))))
-    figure = Figure(figsize=(3.7 * len(models) + 0.9, (height + 0.3) * len(_MAPS) + 0.3), layout="compressed")
-    axes = figure.subplots(len(_MAPS), len(models), squeeze=False, sharex=True, sharey=True)
-    for row, (metric, (colours, (low, high))) in enumerate(_MAPS.items()):
-        for column, model in enumerate(models):
-            part = stations[(stations.metric == metric) & (stations.model == model)]
-            axis = axes[row, column]
-            drawn = axis.scatter(
-                part.lon,
-                part.lat,
-                c=part["value"],
-                s=_size(len(part)),
-                cmap=colours,
-                vmin=low,
-                vmax=high,
-                edgecolors="0.3",
-                linewidths=0.3,
-            )
-            _geographic(axis, stations.lat.to_numpy())
-            axis.set_title(
-                f"{name_of(model)}: median {_short(metric)} {part['value'].median():.3f}, n {len(part)}", fontsize=8
-            )
-        axes[row, 0].set_ylabel("latitude [°]", fontsize=8)
-        colour_bar(figure, drawn, axes[row], metric_of(metric).title, extend="both")
-    for axis in axes[-1]:
-        axis.set_xlabel("longitude [°]", fontsize=8)
-    return figure
 
 
 def score_boxes(stations: pd.DataFrame, models: Sequence[str]) -> Figure:
@@ -283,16 +205,3 @@ def _legend(figure: Figure, models: Sequence[str]) -> None:
     colours = colours_of(models)
     handles = [Patch(facecolor=colours[model], label=name_of(model)) for model in models]
     figure.legend(handles=handles, loc="outside upper center", ncols=len(models), fontsize=8, frameon=False)
-
-
-def _geographic(axis: Axes, lat: NDArray[np.floating]) -> None:
-    axis.set_aspect(1 / np.cos(np.radians(np.nanmean(lat))))
-    axis.tick_params(labelsize=7)
-
-
-def _size(stations: int) -> float:
-    return float(np.clip(9000 / max(stations, 1), 12, 70))
-
-
-def _short(metric: str) -> str:
-    return metric_of(metric).title.split(" [")[0]

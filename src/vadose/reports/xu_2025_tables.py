@@ -1,6 +1,11 @@
 """Tables of Xu et al. (2025) from scores at stations, with the published value for the same row."""
 
+import json
+from collections.abc import Mapping
+
+import numpy as np
 import pandas as pd
+import xarray as xr
 
 from vadose.evaluation.station_samples import WHOLE
 from vadose.reports.contents import Absent
@@ -44,12 +49,29 @@ def by_fold(scores: pd.DataFrame, scenario: str) -> pd.DataFrame:
     return _wide(scores[scores.scenario == scenario])
 
 
-def beside_products(scores: pd.DataFrame, run: str) -> pd.DataFrame:
-    """Table 6: a run compared with products, complete records."""
-    rows = scores[(scores.aggregation == "station_record") & scores.model.isin([run, FUSION[0], *PRODUCTS])]
-    if not rows.model.isin(PRODUCTS).any():
-        raise Absent(f"no scenario has {' or '.join(PRODUCTS)} in every fold")
-    return _wide(rows)
+def sizes(predictions: Mapping[str, xr.Dataset]) -> pd.DataFrame:
+    """Table 2: stations, and observed station-days learnt from and tested, by fold."""
+    rows = []
+    for scenario, of in predictions.items():
+        learnt = json.loads(of.attrs.get("learnt_days", "{}"))
+        observed, fold = (of[name].transpose("station", "time").values for name in ("observed", "fold"))
+        for number, name in enumerate(json.loads(of.attrs["folds"])):
+            tested = np.isfinite(observed) & (fold == number)
+            days = {"train_days": learnt.get(name), "test_days": int(tested.sum())}
+            rows.append({"scenario": scenario, "fold": name, **days, "test_stations": int(tested.any(axis=1).sum())})
+    return pd.DataFrame(rows)
+
+
+def beside_products(of_products: Mapping[str, pd.DataFrame], run: str) -> pd.DataFrame:
+    """Table 6: a run compared with each product on the days that it has, complete records."""
+    found = []
+    for product, scores in of_products.items():
+        rows = scores[(scores.aggregation == "station_record") & scores.model.isin([run, FUSION[0], product])]
+        if (rows.model == product).any():
+            found.append(_wide(rows).assign(days_of=product))
+    if not found:
+        raise Absent("no product is scored in every fold of a scenario")
+    return pd.concat(found)
 
 
 def fusion(scores: pd.DataFrame, compared: pd.DataFrame) -> pd.DataFrame:

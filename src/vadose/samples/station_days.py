@@ -11,8 +11,8 @@ from torch import Tensor
 
 from vadose.errors import VadoseError
 from vadose.features.derived import KEPT, derive
-from vadose.features.normals import fit_harmonic, normal_of
 from vadose.models.mmnet import Features, Fine
+from vadose.samples.normals import station_normals
 
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -21,8 +21,6 @@ MADE = ("latitude", "longitude", "day_of_year", "season_sine", "season_cosine")
 """Features that are made of place and day."""
 NORMAL, DEVIATION = "soil_moisture_normal", "soil_moisture_deviation"
 """A station's own normal of the day and the deviation from it, of the days learnt from; unknown at other stations."""
-FEWEST_DAYS = 60
-"""For a station to have a normal."""
 
 
 class StationDays:
@@ -76,12 +74,7 @@ class StationDays:
             values = table[name[:3]].values[:, None]
         elif name in (NORMAL, DEVIATION):
             known = np.where(learnt, self.observed, np.float32(np.nan)) if learnt is not None else self.observed
-            known = np.where(np.isfinite(known).sum(axis=1, keepdims=True) >= FEWEST_DAYS, known, np.float32(np.nan))
-            values = normal_of(fit_harmonic(known.T, self.days), self.days).T
-            if name == DEVIATION:
-                count = np.isfinite(known).sum(axis=1, keepdims=True)
-                squares = np.nansum((known - values) ** 2, axis=1, keepdims=True)
-                values = np.sqrt(np.where(count > 0, squares, np.nan) / np.maximum(count, 1))
+            values = station_normals(known, self.days)[name == DEVIATION]
         else:
             values = table[name].values if table[name].dims == ("time",) else _by_station(table[name])
         return np.broadcast_to(values, self.shape).astype(np.float32)

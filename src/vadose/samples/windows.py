@@ -14,6 +14,7 @@ from vadose.door.days import Period, daily
 from vadose.door.place import Place
 from vadose.door.values import by_variable
 from vadose.errors import VadoseError
+from vadose.features.derived import derive
 from vadose.models.inputs import Channels, Inputs
 from vadose.parallel.memory import Arrays
 from vadose.samples.gather import windows_of
@@ -39,7 +40,8 @@ class Samples:
         ``NAME_harmonic``, see `vadose.features.normals.with_normals`. Where it holds ``learnt`` (y, x), networks
         and trees learn from those cells alone.
     channels
-        Names of the predictors and the lead times.
+        Names of the predictors and the lead times. Fixed ones that the cube lacks are made of what it holds, pixel by
+        pixel (`vadose.features.derived.DERIVED`).
     look_back
         Days of history, ending with ``t0``.
     window, stride
@@ -86,7 +88,7 @@ class Samples:
         learnt_on: Place | None = None,
         on_disk: bool | None = None,
     ) -> None:
-        cube = daily(cube)
+        cube = derive(daily(cube), channels.static, ("pixel",))
         self.observed = channels.target.removesuffix("_filled")
         check_predictors(cube, channels, (self.observed, *(name for name in (correlated, taught) if name)))
         rows, columns = cube.sizes["y"], cube.sizes["x"]

@@ -4,12 +4,11 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from pyproj import Geod
 
@@ -27,6 +26,9 @@ from vadose.features import (
     usda_texture_class,
 )
 from vadose.grid import Grid, grid_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 NO_GROUP = "none"
 # Okabe and Ito's colours, told apart by colour-blind readers.
@@ -233,7 +235,7 @@ def count_stations(table: pd.DataFrame, min_days: int = 1) -> tuple[pd.DataFrame
     )
 
 
-def plot_stations(table: pd.DataFrame, cube: xr.Dataset, layer: str = "0-10 cm") -> Figure:
+def plot_stations(table: pd.DataFrame, cube: xr.Dataset, layer: str = "0-10 cm") -> "Figure":
     """Map of the stations, coloured by texture group, on the cube's mask; crosses are outside it.
 
     Parameters
@@ -255,6 +257,8 @@ def plot_stations(table: pd.DataFrame, cube: xr.Dataset, layer: str = "0-10 cm")
         raise VadoseError(f"layer {layer!r}: the table has {_layers(table)}; name one of them, such as '0-10 cm'")
     cube = as_cube(cube, "the cube")
     lat, lon, shown = _outlines(grid_of(cube), cube)
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(9, 6), layout="constrained")
     axis = figure.subplots()
     axis.pcolormesh(lon, lat, np.where(shown, 1.0, np.nan), cmap="Greys", vmin=0, vmax=5, rasterized=True)

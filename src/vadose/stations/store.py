@@ -1,7 +1,11 @@
-"""Station files of USCRN, SCAN and ISMN to one screened Zarr store."""
+"""Station files of USCRN, SCAN and ISMN, and own tables, to one screened Zarr store."""
 
+import hashlib
 import json
 from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +18,10 @@ from vadose.artefact import identity, is_current, provenance, writing
 from vadose.errors import VadoseError
 from vadose.parallel.progress import Progress
 from vadose.products.ranges import within
+from vadose.stations.columns import Columns
 from vadose.stations.files import DEPTHS, nearest, stations_of
 from vadose.stations.screening import BIT, FLAGS, LEFT_OUT, LEFT_OUT_CAUSAL, screen
+from vadose.stations.tables import stations_of_tables
 from vadose.variables import VARIABLES, describe
 
 # A sensor that averages over more than this is at no depth of the store [m]; cosmic-ray probes do.
@@ -44,6 +50,8 @@ def build_stations(
     uscrn: Path | None = None,
     scan: Path | None = None,
     ismn: Path | None = None,
+    tables: Sequence[Path | pd.DataFrame] = (),
+    mapping: Columns | Path | None = None,
     metadata: Path | None = None,
     period: tuple[str, str] | None = None,
     progress: Progress = lambda what, share: None,
@@ -72,9 +80,15 @@ def build_stations(
         Folder of SCAN daily CSV exports.
     ismn
         ISMN archive, folder or zip. Its networks may not be among those given besides.
+    tables
+        Own tables: files, folders of files, or data frames (`vadose.stations.tables`).
+    mapping
+        What the columns of these hold (`vadose.stations.columns.Columns`), or the YAML file that says it; recognised by
+        names, units and values when left out.
     metadata
         Folder of ``crn_site_info.csv`` (soil of USCRN stations) and of ``station-metadata.csv`` or
-        ``scan_stations.csv`` (coordinates of SCAN stations, without which they are of no use).
+        ``scan_stations.csv`` (coordinates of SCAN stations, without which they are of no use); of own tables a CSV file
+        of station, latitude, longitude, elevation.
     period
         First and last day to keep; screening sees all days.
     progress
@@ -88,24 +102,48 @@ def build_stations(
     """
     given = {"uscrn": uscrn, "scan": scan, "ismn": ismn}
     sources = {name: path for name, path in given.items() if path is not None}
-    if not sources:
-        raise VadoseError("no station files given; give a folder of USCRN, SCAN or ISMN files")
-    for path in (*sources.values(), *([metadata] if metadata else [])):
+    sources |= {f"table {k + 1}": table for k, table in enumerate(tables) if isinstance(table, Path)}
+    if not sources and not tables:
+        raise VadoseError("no station files given; give a table, or a folder of USCRN, SCAN or ISMN files")
+    said = {"metadata": metadata, "mapping": mapping if isinstance(mapping, Path) else None}
+    files = sources | {name: path for name, path in said.items() if path is not None}
+    for path in files.values():
         if not path.exists():
             raise VadoseError(f"{path}: no such folder; give the folder of the station files")
     if scan is not None and metadata is None:
         raise VadoseError(
             f"{scan}: SCAN files do not say where their stations are; give the folder of scan_stations.csv (--metadata)"
         )
-    files = sources | ({"metadata": metadata} if metadata else {})
     inputs: dict[str, Any] = {name: {"source": str(path), "identity": identity(path)} for name, path in files.items()}
     inputs |= {"period": {"days": period}, "screening": {"flags": list(FLAGS)}}
+    inputs |= {f"frame {k}": _hash(table) for k, table in enumerate(tables) if isinstance(table, pd.DataFrame)}
+    inputs |= {"columns": asdict(mapping)} if isinstance(mapping, Columns) else {}
     if is_current(out, **inputs):
         return out
 
     left_out: dict[str, str] = {}
+    own = stations_of_tables(tables, mapping, metadata if metadata and metadata.is_file() else None, left_out)
+    found = _screened(chain(stations_of(uscrn, scan, ismn, metadata, left_out, progress), own), left_out)
+    if not found:
+        some = "; ".join(f"{name}: {why}" for name, why in list(left_out.items())[:3])
+        raise VadoseError(
+            f"{', '.join(map(str, sources.values())) or 'the tables'}: no station is left of {len(left_out)} ({some})"
+        )
+    store = _store(found, period)
+    simulated = any((path / SIMULATED_MARKER).exists() for path in sources.values())
+    store.attrs |= {"left_out": json.dumps(left_out, sort_keys=True), "simulated": str(simulated).lower()}
+    store.attrs |= provenance(**inputs)
+    progress("writing the station store", 0.99)
+    with writing(out) as scratch:
+        store.to_zarr(scratch, zarr_format=3, consolidated=False, encoding=_chunks(store))
+    progress("writing the station store", 1.0)
+    return out
+
+
+def _screened(stations: Iterable[xr.Dataset], left_out: dict[str, str]) -> dict[str, xr.Dataset]:
+    """Stations with flags by name; those without any moisture are noted in ``left_out``."""
     found: dict[str, xr.Dataset] = {}
-    for station in stations_of(uscrn, scan, ismn, metadata, left_out, progress):
+    for station in stations:
         name = f"{station.attrs['network']}:{station.attrs['station']}"
         if name in found:
             raise VadoseError(f"station {name} comes from two files; keep one of them")
@@ -117,18 +155,12 @@ def build_stations(
                 left_out[name] = f"no sensor near the depths of the store: {_sensors(station)}"
         else:
             found[name] = at_depths.assign(soil_moisture_flag=screen(at_depths))
-    if not found:
-        some = "; ".join(f"{name}: {why}" for name, why in list(left_out.items())[:3])
-        raise VadoseError(f"{', '.join(map(str, sources.values()))}: no station is left of {len(left_out)} ({some})")
-    store = _store(found, period)
-    simulated = any((path / SIMULATED_MARKER).exists() for path in sources.values())
-    store.attrs |= {"left_out": json.dumps(left_out, sort_keys=True), "simulated": str(simulated).lower()}
-    store.attrs |= provenance(**inputs)
-    progress("writing the station store", 0.99)
-    with writing(out) as scratch:
-        store.to_zarr(scratch, zarr_format=3, consolidated=False, encoding=_chunks(store))
-    progress("writing the station store", 1.0)
-    return out
+    return found
+
+
+def _hash(table: pd.DataFrame) -> dict[str, str]:
+    values = pd.util.hash_pandas_object(table.astype(str)).to_numpy()
+    return {"sha256": hashlib.sha256(f"{list(table)}".encode() + values.tobytes()).hexdigest()}
 
 
 def _at_depths(station: xr.Dataset) -> tuple[xr.Dataset, dict[str, str]]:

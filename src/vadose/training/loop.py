@@ -16,7 +16,6 @@ from typing import Annotated, Any, ClassVar, Generic, NamedTuple, Self, TypeVar
 import numpy as np
 import torch
 from annotated_types import Ge, Gt, MinLen
-from lightning_fabric.utilities.seed import seed_everything
 from torch import Tensor, nn
 
 from vadose.artefact import writing
@@ -170,6 +169,8 @@ class _Kept:
 
 def new_network(model: str, names: Any, hyper: dict[str, Any], seed: int) -> Any:
     """An untrained network of `vadose.models.MODELS`; all that is random from here on follows from the seed."""
+    from lightning_fabric.utilities.seed import seed_everything
+
     seed_everything(seed, verbose=False)
     return MODELS[model](names, **hyper)
 
@@ -262,7 +263,7 @@ def _optimiser(task: Task[Any]) -> tuple[torch.optim.Optimizer, torch.optim.lr_s
     if task.beside is not None:
         groups.append({"params": task.beside.parameters(), "lr": ADVERSARY_LEADS * how.learning_rate})
     kind = torch.optim.AdamW if how.decoupled else torch.optim.Adam
-    optimiser = kind(groups, lr=how.learning_rate, weight_decay=how.weight_decay)
+    optimiser = kind(groups, lr=how.learning_rate, weight_decay=how.weight_decay, foreach=True)
 
     def rate(epoch: int) -> float:
         return 0.1 + 0.45 * (1 + math.cos(math.pi * min(epoch / how.epochs, 1.0))) if how.decoupled else 1.0

@@ -65,8 +65,11 @@ def rmse_correlation(
     alpha, beta
         Weights of the two terms.
     form
-        ``'corrected'``, or ``'printed'``: equation (8) as published,
-        :math:`\alpha \, \mathrm{RMSE} + (1 - 0.1 \beta) R`, which rewards anti-correlation.
+        ``'corrected'``, or ``'printed'``: equation (8) as published, which rewards anti-correlation and takes the
+        mean of the other series in two places,
+
+        .. math:: \alpha \, \mathrm{RMSE} + (1 - 0.1 \beta)
+                  \frac{\sum (p - \bar{o})(o - \bar{o})}{\sqrt{\sum (p - \bar{o})^2 \sum (o - \bar{p})^2}}
 
     Returns
     -------
@@ -94,13 +97,19 @@ def rmse_correlation(
     if correlated is not None:
         p, o, weight = _by_lead(predicted, correlated)
     n = weight.sum(1).clamp(min=1)
-    p = (p - ((p * weight).sum(1) / n)[:, None]) * weight
-    o = (o - ((o * weight).sum(1) / n)[:, None]) * weight
-    r = (p * o).sum(1) / (p.square().sum(1) * o.square().sum(1) + 1e-12).sqrt()
+    mean_p, mean_o = ((values * weight).sum(1) / n for values in (p, o))
     if form == "printed":
-        return alpha * rmse + (1 - 0.1 * beta) * r.mean()
+        from_o, o_from_o, o_from_p = ((a - m[:, None]) * weight for a, m in ((p, mean_o), (o, mean_o), (o, mean_p)))
+        return alpha * rmse + (1 - 0.1 * beta) * _cosine(from_o, o_from_o, from_o, o_from_p).mean()
+    p, o = ((a - m[:, None]) * weight for a, m in ((p, mean_p), (o, mean_o)))
+    r = _cosine(p, o, p, o)
     some = weight.sum() > 0
     return alpha * rmse + torch.where(some, 0.1 * beta * (1 - r).mean(), torch.zeros_like(rmse))
+
+
+def _cosine(a: Tensor, b: Tensor, long_a: Tensor, long_b: Tensor) -> Tensor:
+    """Sum of a times b of each lead, divided by the lengths of the other two; finite for constant series."""
+    return (a * b).sum(1) / (long_a.square().sum(1) * long_b.square().sum(1) + 1e-12).sqrt()
 
 
 def _by_lead(predicted: Tensor, observed: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -4,18 +4,20 @@ import os
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.strategies.ddp import DDPStrategy
 from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor, distributed, nn
 
 from vadose.errors import VadoseError
 
+# Imported where it is begun with: maps and forecasts need the modules of training and no Fabric.
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
-def launched(precision: str = "32-true", device: str = "auto") -> Fabric:
+
+def launched(precision: str = "32-true", device: str = "auto") -> "Fabric":
     """Lightning Fabric on one device, or under `torchrun` with all its processes joined; may be called again.
 
     Parameters
@@ -37,6 +39,9 @@ def launched(precision: str = "32-true", device: str = "auto") -> Fabric:
     """
     if not distributed.is_torchelastic_launched():
         return _alone(precision, device)
+    from lightning_fabric import Fabric
+    from lightning_fabric.strategies.ddp import DDPStrategy
+
     restarts, shared = (os.environ.get(f"TORCHELASTIC_{name}") for name in ("MAX_RESTARTS", "USE_AGENT_STORE"))
     if restarts != "0" and shared == "True":  # github.com/pytorch/pytorch/issues/135712
         raise VadoseError(
@@ -59,17 +64,19 @@ def launched(precision: str = "32-true", device: str = "auto") -> Fabric:
 
 
 @cache  # looking for devices and plugins takes a tenth of a second
-def _alone(precision: str, device: str) -> Fabric:
+def _alone(precision: str, device: str) -> "Fabric":
+    from lightning_fabric import Fabric
+
     kind, _, number = device.partition(":")
     return Fabric(accelerator=kind, devices=[int(number)] if number else 1, precision=precision)  # type: ignore[arg-type]
 
 
-def share(fabric: Fabric, batch: Tensor) -> Tensor:
+def share(fabric: "Fabric", batch: Tensor) -> Tensor:
     """This process's samples of a batch; all of them where the batch has fewer samples than there are processes."""
     return batch[fabric.global_rank :: fabric.world_size] if len(batch) >= fabric.world_size else batch
 
 
-def joined(fabric: Fabric, part: Tensor, size: int) -> Tensor:
+def joined(fabric: "Fabric", part: Tensor, size: int) -> Tensor:
     r"""Predictions of a whole batch of ``size`` samples, in its order, from those of each process's `share`.
 
     A loss that is no mean over samples so is that of the joined batch, and the same on every process.
@@ -93,7 +100,7 @@ class JoinedNetwork:
     network's wrapper, from ``fabric.setup``, does so for ``forward`` alone.
     """
 
-    fabric: Fabric
+    fabric: "Fabric"
     network: Any
 
     def __call__(self, method: str, size: int, *inputs: Any) -> tuple[Tensor, Tensor]:
@@ -146,7 +153,7 @@ class _JoinedBatchNorm(nn.modules.batchnorm._BatchNorm):
         return torch.addcmul(shift, x.float(), scale).to(x.dtype)
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]
+@torch._disable_dynamo  # type: ignore[attr-defined]  # as torch.compiler.disable, which loads the compiler
 def _gathered(part: Tensor) -> Tensor:
     """Tensors of all processes (P, ...)."""
     found: Tensor = _Gather.apply(part)  # type: ignore[no-untyped-call]

@@ -1,18 +1,20 @@
 """Gradient-boosted trees on station-days: what every network has to beat."""
 
 from functools import partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.ensemble import HistGradientBoostingRegressor
 
 from vadose.errors import VadoseError
 from vadose.models.long_memory import trailing_means
 from vadose.models.tree_walk import predict
 from vadose.samples.folds import whole_stations
 from vadose.samples.station_days import Mask, StationDays
+
+if TYPE_CHECKING:
+    from sklearn.ensemble import HistGradientBoostingRegressor
 
 HELD_OUT = 5
 """The squared error is learnt at every so many of the stations, by trees that have not learnt from these."""
@@ -23,8 +25,8 @@ Array = NDArray[np.float32]
 class StationTrees(NamedTuple):
     """Fitted trees of the moisture and, where asked for, of its squared error, and the predictors of both."""
 
-    moisture: HistGradientBoostingRegressor
-    variance: HistGradientBoostingRegressor | None
+    moisture: "HistGradientBoostingRegressor"
+    variance: "HistGradientBoostingRegressor | None"
     predictors: Array
 
 
@@ -58,6 +60,8 @@ def fit_trees(
     ----------
     Friedman (2001), doi:10.1214/aos/1013203451; Breiman (2001), doi:10.1023/A:1010933404324.
     """
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
     predictors = predictors_of(days, windows)
     known = training & np.isfinite(days.observed)
     index = np.argwhere(known)

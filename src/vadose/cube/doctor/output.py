@@ -3,16 +3,19 @@
 import io
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
 from vadose.artefact import writing
 from vadose.cube.doctor.findings import SEVERITIES, Diagnosis, Finding
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 def as_text(diagnosis: Diagnosis) -> str:
@@ -54,11 +57,13 @@ def write_diagnosis(diagnosis: Diagnosis, folder: Path) -> Path:
     return folder
 
 
-def plot_diagnosis(diagnosis: Diagnosis) -> Figure:
+def plot_diagnosis(diagnosis: Diagnosis) -> "Figure":
     """Coverage by variable and month, beside it the values of every variable within its valid range."""
     ranges, coverage = diagnosis.ranges, diagnosis.coverage
     # Fixed variables, which have no months, come last.
     names = [*coverage.index, *(n for n in ranges.index if n not in coverage.index)]
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(15, 0.27 * len(names) + 1.8), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1.15, 1))
     shares = coverage.reindex(names).to_numpy(float)
@@ -91,7 +96,7 @@ def plot_diagnosis(diagnosis: Diagnosis) -> Figure:
     return figure
 
 
-def _range_bar(axis: Axes, y: float, row: pd.Series, bad: bool) -> None:
+def _range_bar(axis: "Axes", y: float, row: pd.Series, bad: bool) -> None:
     """One row of its own scale: around the values, and around the valid range as far as it is near."""
     if not np.isfinite(row.lowest):
         axis.text(0, y, "no possible value", va="center", fontsize=7, color="#D55E00")

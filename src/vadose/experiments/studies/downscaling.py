@@ -13,16 +13,19 @@ from numpy.typing import NDArray
 from vadose.artefact import identity, is_current, made_from, note_inputs, provenance, writing
 from vadose.artefact.checkpoint import save
 from vadose.errors import VadoseError
+from vadose.evaluation.station_samples import WHOLE
 from vadose.evaluation.station_series import evaluate_series
-from vadose.experiments.downscaling import Downscaling, DownscalingRun
+from vadose.experiments.downscaling import CrossRegion, Downscaling, DownscalingRun
+from vadose.experiments.studies.for_maps import calibrate_networks
 from vadose.models.mixture import mixture
 from vadose.parallel.progress import Progress
 from vadose.parallel.running import Running
 from vadose.predict.calibration import coverage_table
 from vadose.predict.explain import importances
 from vadose.reports.page import build_tables_report
-from vadose.reports.xu_2025 import downscaling_tables
+from vadose.reports.xu_2025 import Beside, downscaling_tables
 from vadose.samples.folds import Fold, blocked, cross_region, network, off_site, on_site
+from vadose.samples.normals import climatology
 from vadose.samples.station_days import DEVIATION, NORMAL, StationDays
 from vadose.training.alignment import Alignment
 from vadose.training.loop import Log, write_history
@@ -46,9 +49,10 @@ def study_downscaling(
 ) -> Path:
     """Fit and test every run in every fold, score all on identical samples, write tables, figures and a report.
 
-    Written under ``out``: ``runs/SCENARIO/FOLD/RUN``, ``predictions/SCENARIO.zarr``, ``evaluation``, ``paper`` with the
-    tables and figures of Xu et al. (2025), ``coverage.csv`` where models have deviations, ``importances.csv`` of the
-    networks to explain, ``report.html`` and ``scores.csv``. Each is left alone when it was made of
+    Written under ``out``: ``runs/SCENARIO/FOLD/RUN``, ``predictions/SCENARIO.zarr``, ``evaluation`` of the models,
+    ``beside/PRODUCT`` of the models and a product on the days that it has, ``paper`` with the tables and figures of Xu
+    et al. (2025), ``coverage.csv`` where models have deviations, ``importances.csv`` of the networks to explain,
+    ``report.html``, ``scores.csv`` and ``products.csv``. Each is left alone when it was made of
     the same inputs: an interrupted study goes on where it stopped.
 
     Parameters
@@ -92,18 +96,56 @@ def study_downscaling(
             f"{experiment.first} and {experiment.last}"
         )
     progress("scoring", 0.0)
-    evaluation = evaluate_series(predictions, out / "evaluation", table=table, min_pairs=experiment.min_pairs)
+    own = {scenario: of.sel(model=_without(of, experiment.products)) for scenario, of in predictions.items()}
+    evaluation = evaluate_series(own, out / "evaluation", table=table, min_pairs=experiment.min_pairs)
+    products = _beside_products(experiment, table, predictions, out, progress)
     progress("scoring", 1.0)
-    _coverage(predictions, out, progress)
+    _coverage(own, out, progress)
+    calibrate_networks(own, out, progress)
     weighed = _importances(experiment, table, predictions, out, progress) if experiment.explained else None
     progress("drawing tables and figures", 0.0)
-    paper = downscaling_tables(
-        evaluation, predictions, out / "paper", run=experiment.shown, table=table, importances=weighed
-    )
+    borders = (experiment.scenarios.cross_region or CrossRegion()).borders
+    beside = Beside(table, weighed, products=products, borders=borders)
+    paper = downscaling_tables(evaluation, predictions, out / "paper", run=experiment.shown, beside=beside)
     progress("drawing tables and figures", 1.0)
     with writing(out / "scores.csv") as scratch:
         scratch.write_bytes((evaluation / "scores.csv").read_bytes())
     return build_tables_report(paper, out / "report.html", title=title, simulated=table.attrs["simulated"] == "true")
+
+
+def _without(of: xr.Dataset, products: Sequence[str]) -> list[str]:
+    return [str(name) for name in of.model.values if name not in products]
+
+
+def _beside_products(
+    experiment: Downscaling, table: xr.Dataset, predictions: dict[str, xr.Dataset], out: Path, progress: Progress
+) -> dict[str, Path]:
+    """Evaluations of all models with one product each, on the days that it has: so no product costs another its days.
+
+    ``products.csv`` holds their scores, the product in the column ``days_of``.
+    """
+    found: dict[str, Path] = {}
+    for product in experiment.products:
+        others = [name for name in experiment.products if name != product]
+        given = {
+            scenario: of.sel(model=_without(of, others))
+            for scenario, of in predictions.items()
+            if product in of.model.values
+            and bool((of.predicted.sel(model=product).notnull() & of.observed.notnull()).any())
+        }
+        if not given:
+            progress(f"{product}: no observed station-day has it; it is not scored", 1.0)
+            continue
+        try:
+            folder = out / "beside" / product
+            found[product] = evaluate_series(given, folder, table=table, min_pairs=experiment.min_pairs)
+        except VadoseError as error:
+            progress(f"{product} is not scored: {error}", 1.0)
+    if found:
+        scores = [pd.read_csv(folder / "scores.csv").assign(days_of=product) for product, folder in found.items()]
+        with writing(out / "products.csv") as scratch:
+            pd.concat(scores).to_csv(scratch, index=False)
+    return found
 
 
 def _coverage(predictions: dict[str, xr.Dataset], out: Path, progress: Progress) -> None:
@@ -124,18 +166,25 @@ def _coverage(predictions: dict[str, xr.Dataset], out: Path, progress: Progress)
 def _importances(
     experiment: Downscaling, table: xr.Dataset, predictions: dict[str, xr.Dataset], out: Path, progress: Progress
 ) -> Path:
-    """What moves the estimates of the networks to explain, in the first fold of each scenario."""
+    """What moves the estimates of the networks to explain, fold by fold and as the mean of the folds ('all').
+
+    Folds share most of what they learn from: the ends of an interval are averaged as the share is.
+    """
     path = out / "importances.csv"
     parts = []
     for scenario in predictions:
-        fold = next(iter(_folds(experiment, table, scenario)))
+        folds = list(_folds(experiment, table, scenario))
         for name in experiment.explained:
-            progress(f"weighing features, {scenario} {name}", 0.0)
-            run, folder = experiment.runs[name], out / "runs" / scenario / fold.name / name
-            checkpoint = load(folder / "model.pt")
-            days = StationDays(table, run.features(_own(run, scenario)), fold.training)
-            found = importances(checkpoint, days, fold.test & np.isfinite(days.observed))
-            parts.append(found.assign(scenario=scenario, fold=fold.name, model=name))
+            run, of_folds = experiment.runs[name], []
+            for done, fold in enumerate(folds):
+                progress(f"weighing features, {scenario} {name}", done / len(folds))
+                checkpoint = load(out / "runs" / scenario / fold.name / name / "model.pt")
+                days = StationDays(table, run.features(_own(run, scenario)), fold.training)
+                found = importances(checkpoint, days, fold.test & np.isfinite(days.observed))
+                of_folds.append(found.assign(scenario=scenario, fold=fold.name, model=name))
+            keys = ["feature", "stream", "scenario", "model"]
+            mean = pd.concat(of_folds).groupby(keys, sort=False)[["percent", "low", "high"]].mean().reset_index()
+            parts += [*of_folds, mean.assign(fold=WHOLE).sort_values("percent", ascending=False)]
             progress(f"weighing features, {scenario} {name}", 1.0)
     with writing(path) as scratch:
         pd.concat(parts).to_csv(scratch, index=False, float_format="%.4g")
@@ -247,7 +296,8 @@ def _estimates(
             "elevation": ("station", table.elevation.values),
         },
         attrs={key: table.attrs[key] for key in ("dataset", "simulated", "mode")}
-        | {"folds": json.dumps([fold.name for fold in folds]), "scenario": scenario},
+        | {"folds": json.dumps([fold.name for fold in folds]), "scenario": scenario}
+        | {"learnt_days": json.dumps({fold.name: int(fold.training.sum()) for fold in folds})},
     )
 
 
@@ -265,10 +315,15 @@ def _run(
         return
     what = f"{scenario} {fold.name} {folder.name}"
     own = _own(run, scenario)
-    days = StationDays(table, run.features(own), fold.training)
     checkpoint: dict[str, Any] | None = None
     log: Log = []
-    if run.model == "trees":
+    if run.model != "climatology":
+        days = StationDays(table, run.features(own), fold.training)
+    if run.model == "climatology":
+        observed = table.soil_moisture.transpose("station", "time").values.astype(np.float32)
+        learnt = np.where(fold.training, observed, np.float32(np.nan))
+        mean, std = climatology(learnt, table.time.values.astype("datetime64[D]").astype(np.int64))
+    elif run.model == "trees":
         progress(f"fitting {what}", 0.0)
         mean, std = estimate_trees(fit_trees(days, fold.training, **run.hyper, limit=run.limit), fold.test)
         progress(f"fitting {what}", 1.0)

@@ -3,19 +3,18 @@
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import fill
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
-from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import BoundaryNorm, ListedColormap, Normalize
-from matplotlib.figure import Figure
 
 from vadose.artefact import writing
 from vadose.errors import VadoseError
 from vadose.predict.outlook.percentiles import CLASSES, MISSING, NONE, drought_class
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 # White where there is none, then the Drought Monitor's own colours.
 _COLOURS = ("#FFFFFF", "#FFFF00", "#FCD37F", "#FFAA00", "#E60000", "#730000")
@@ -29,6 +28,10 @@ def draw_outlook(store: xr.Dataset, out_png: Path, lead: int | Sequence[int], *,
     VadoseError
         When the store has no percentile, no such day or lead, no grid to draw on, or holds nothing there.
     """
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import BoundaryNorm, ListedColormap, Normalize
+    from matplotlib.figure import Figure
+
     if "soil_moisture_percentile" not in store:
         raise VadoseError(f"outlook: the store has no soil_moisture_percentile; it has {sorted(map(str, store))}")
     check_drawable(store)
@@ -87,7 +90,7 @@ def check_drawable(data: xr.Dataset) -> None:
         raise VadoseError("outlook: the cells are stations, or one row of cells; there is no map to draw")
 
 
-def _map(axes: Axes, values: xr.DataArray, colours: Any, norm: Any) -> None:
+def _map(axes: "Axes", values: xr.DataArray, colours: Any, norm: Any) -> None:
     """One map on the grid's own y and x."""
     units = values.x.attrs.get("units", "")
     scale, units = (1000, "km") if units == "m" else (1, units)

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
-from scipy.special import ndtr, ndtri
 
 from vadose.door import as_cube, as_forecasts, on_common_cells
 from vadose.errors import VadoseError
@@ -249,6 +248,8 @@ def _below(
     mean: NDArray[Any], std: NDArray[Any], quantile: NDArray[Any], *, day: NDArray[np.int64]
 ) -> NDArray[np.float32]:
     """Probability (y, x, init_time, lead_time, threshold) of a normal distribution below each quantile."""
+    from scipy.special import ndtr
+
     apart = quantile[..., day, :] - mean[..., None]
     certain = (std == 0)[..., None] & np.isfinite(apart)
     spread = np.where(std > 0, std, np.nan)[..., None]
@@ -266,6 +267,8 @@ def _classes(percentile: NDArray[Any]) -> NDArray[np.int8]:
 
 def _quantiles_of_forecast(forecast: xr.Dataset) -> xr.DataArray:
     """Quantiles of the normal distribution of a forecast; a soil holds no less than no water."""
+    from scipy.special import ndtri
+
     p = xr.DataArray(np.array(QUANTILES), dims="quantile", coords={"quantile": np.array(QUANTILES)})
     mean, std = _of_store(forecast, "soil_moisture"), _of_store(forecast, "soil_moisture_std")
     found: xr.DataArray = (mean + std * ndtri(p).astype(np.float32)).clip(min=0)

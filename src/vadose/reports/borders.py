@@ -1,0 +1,35 @@
+"""State borders and coasts of the conterminous United States, to draw under maps of stations."""
+
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from numpy.typing import NDArray
+
+MARGIN = 1.5
+"""Degrees drawn around the stations."""
+
+
+@cache
+def state_lines() -> tuple[NDArray[np.float64], ...]:
+    """Lines (n, 2) of longitude and latitude [degree].
+
+    Cartographic boundary files of the U.S. Census Bureau (2017 edition, public domain), simplified to 0.06 degrees.
+    """
+    text = files("vadose.reports").joinpath("us_states.txt").read_text()
+    return tuple(np.array([point.split(",") for point in line.split()], float) for line in text.splitlines())
+
+
+def draw_borders(axis: Axes, lon: NDArray[np.floating], lat: NDArray[np.floating], meridians: Sequence[float]) -> None:
+    """Draw state borders, and the longitudes that part the regions, around some stations and limit the axes to them."""
+    box = [np.nanmin(lon), np.nanmax(lon), np.nanmin(lat), np.nanmax(lat)]
+    west, east, south, north = np.array(box) + MARGIN * np.array([-1, 1, -1, 1])
+    axis.add_collection(LineCollection(state_lines(), colors="0.6", linewidths=0.5, zorder=0), autolim=False)
+    for meridian in meridians:
+        if west < meridian < east:
+            axis.axvline(meridian, color="#D55E00", linewidth=1.2, zorder=0.5)
+    axis.set_xlim(west, east)
+    axis.set_ylim(south, north)

@@ -1,0 +1,343 @@
+"""What the columns of a user's own table of stations hold: recognised by their names and units, or said in a file."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pandas as pd
+import yaml
+from annotated_types import Gt
+from numpy.typing import NDArray
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from vadose.door.values import conversion
+from vadose.errors import VadoseError
+from vadose.variables import VARIABLES
+
+Array = NDArray[np.float64]
+MISSING = (-9999.0, -6999.0, -999.0, -999.9, -99.0, -99.9, -99.99)
+"""Codes of a missing value; blank and NaN are missing too."""
+OF_DEPTH = ("soil_moisture", "soil_temperature")
+_STRICT: ConfigDict = {"extra": "forbid"}
+_CM = {"cm": 1.0, "mm": 0.1, "m": 100.0, "in": 2.54, "inch": 2.54, "inches": 2.54, "": 1.0}
+_ROLES = {
+    "time": r"date|time|datetime|date_?time|timestamp|valid_time|time_?utc|utc|day",
+    "station": r"station(_?(id|name|code))?|site(_?(id|name|code))?|stn|id",
+    "depth": r"(sensor_?)?depth(_?cm)?",
+    "latitude": r"lat|latitude",
+    "longitude": r"lon|long|lng|longitude",
+    "elevation": r"elev|elevation|altitude",
+}
+_QUANTITIES = {
+    "soil_moisture": r"vwc|swc|smc?|sms|theta|moisture|soil_?(moisture|water)(_content)?|"
+    r"volumetric_?(soil_?)?(water|moisture)(_content)?",
+    "soil_temperature": r"soil_?temp(erature)?|tsoil|t_soil|st|sts|stemp",
+    "precipitation": r"prcp|precip|precipitation|rain|rainfall|ppt|pcp",
+    "air_temperature_max": r"tmax|t_max|(air_?)?temp(erature)?_?max(imum)?|ta_max",
+    "air_temperature_min": r"tmin|t_min|(air_?)?temp(erature)?_?min(imum)?|ta_min",
+    "air_temperature": r"tavg|tmean|tair|ta|t2m|air_?temp(erature)?(_mean)?",
+    "relative_humidity": r"rh|rh_?avg|relative_humidity",
+    "shortwave_radiation": r"srad|solar(_radiation)?|shortwave(_radiation)?|sw_in|rs|rg",
+}
+_DEPTH = re.compile(r"(?P<number>\d+(?:\.\d+)?)_?(?P<unit>cm|mm|m|inches|inch|in)?(?![a-z\d])")
+_UNIT = re.compile(r"\s*[(\[](?P<unit>[^)\]]*)[)\]]\s*$")
+_SUFFIX = re.compile(r"_(?P<unit>degc|degf|pct|percent|wm2|mjm2|[cfk]|(?<!\d_)(?:mm|in))$")
+_SUFFIXES = {"c": "degC", "f": "degF", "k": "K", "degc": "degC", "degf": "degF", "wm2": "W m-2", "mjm2": "MJ m-2 d-1"}
+HOTTEST = 50.0
+"""Degrees Celsius that no sensor of a station exceeds, and Fahrenheit do within a year."""
+LONG_ENOUGH = 300
+"""Fewest values from which their unit is told."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """What a column holds.
+
+    Attributes
+    ----------
+    variable
+        Name in `vadose.variables`.
+    unit
+        Of the numbers; converted where it is not the variable's own. Moisture in mm needs the ``thickness``.
+    depth
+        Of the sensor [cm]; None where a column of the table says it, and of weather.
+    thickness
+        Of the layer that moisture in mm is of [cm].
+    """
+
+    __pydantic_config__ = _STRICT
+
+    variable: str
+    unit: str
+    depth: Annotated[float, Gt(0)] | None = None
+    thickness: Annotated[float, Gt(0)] | None = None
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a station is [degree, m], and its full name."""
+
+    __pydantic_config__ = _STRICT
+
+    latitude: float
+    longitude: float
+    elevation: float = float("nan")
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What a table holds: of each column that is taken what it is, of the table how days and stations are told.
+
+    Attributes
+    ----------
+    time
+        Column of the day or time, or columns of year, month, day and, if any, hour and minute.
+    columns
+        Column -> what it holds. Of a table with one value a row: entry of the column ``variable`` -> what it is.
+    station
+        Column of the station's name; without one a file is of one station, named as the file.
+    depth
+        Column of the depth of each row, in ``depth_unit``.
+    variable, value
+        Columns of a table with one value a row: what it is of, and the value.
+    sites
+        Station -> where it is. Columns of ``latitude``, ``longitude`` and ``elevation``, where there are, do as well.
+    time_format
+        As of `datetime.datetime.strptime`, for days such as 1/2/2020.
+    time_zone, days_of
+        Zone of times of the table, and that whose days are wanted, such as ``UTC`` or ``America/Chicago``. Days are
+        those written where they are left out.
+    missing
+        Codes of missing values.
+    network
+        Name before that of the stations.
+    """
+
+    __pydantic_config__ = _STRICT
+
+    time: str | tuple[str, ...]
+    columns: dict[str, Column]
+    station: str | None = None
+    depth: str | None = None
+    depth_unit: str = "cm"
+    variable: str | None = None
+    value: str | None = None
+    latitude: str | None = None
+    longitude: str | None = None
+    elevation: str | None = None
+    sites: dict[str, Site] = field(default_factory=dict)
+    time_format: str | None = None
+    time_zone: str | None = None
+    days_of: str | None = None
+    missing: tuple[float, ...] = MISSING
+    network: str = "own"
+
+    def check(self, place: str) -> None:
+        """Refuse variables and units that are not known.
+
+        Raises
+        ------
+        VadoseError
+            When there is one, or soil moisture is not among the columns.
+        """
+        for name, column in self.columns.items():
+            known = VARIABLES.get(column.variable)
+            if known is None or column.variable not in _QUANTITIES:
+                raise VadoseError(
+                    f"{place}: column {name!r} is said to be {column.variable!r}; expected one of {list(_QUANTITIES)}"
+                )
+            if self.factor(column) is None:
+                more = ", or mm with the 'thickness' of its layer [cm]" if column.variable == "soil_moisture" else ""
+                raise VadoseError(f"{place}: column {name!r} is in {column.unit!r}; expected {known.units}{more}")
+        if self.depth_unit not in _CM:
+            raise VadoseError(f"{place}: depths in {self.depth_unit!r}; expected one of {[u for u in _CM if u]}")
+        if not any(column.variable == "soil_moisture" for column in self.columns.values()):
+            raise VadoseError(f"{place}: no column is said to be soil_moisture; without it a station is of no use")
+
+    def factor(self, column: Column) -> tuple[float, float] | None:
+        """Factor and offset that bring a column to our unit, None where there are none."""
+        if column.variable == "soil_moisture" and column.unit == "mm":
+            return None if column.thickness is None else (0.1 / column.thickness, 0.0)
+        return conversion(column.unit, VARIABLES[column.variable].units)
+
+    @property
+    def centimetres(self) -> float:
+        """A unit of the column of depths in cm."""
+        return _CM[self.depth_unit]
+
+
+def read_columns(path: Path) -> Columns:
+    """Read what the columns are from a YAML file, as `explained` writes it.
+
+    Raises
+    ------
+    VadoseError
+        When it cannot be read, or a key or value in it is wrong; the message names it.
+    """
+    try:
+        return columns_of(yaml.safe_load(path.read_text("utf-8")), str(path))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise VadoseError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())})") from error
+
+
+def columns_of(values: object, place: str) -> Columns:
+    """The same of plain values, see `read_columns`."""
+    try:
+        found = TypeAdapter(Columns).validate_python(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"] if part not in ("str", "tuple[str, ...]"))
+        known = f"; known are {', '.join(f.name for f in fields(Columns))}" if len(first["loc"]) < 2 else ""
+        raise VadoseError(f"{place}: key {key!r}: {first['msg']}{known}") from error
+    found.check(place)
+    return found
+
+
+def recognised(table: pd.DataFrame, units: Mapping[str, str], place: str) -> tuple[Columns, dict[str, str]]:
+    """What the columns of a table are by their names, units and values, and of each other column why it is not taken.
+
+    Parameters
+    ----------
+    table
+        As read, each column text or numbers.
+    units
+        Column -> its unit where the table says it elsewhere than in the name.
+
+    Raises
+    ------
+    VadoseError
+        When there is no column of time, or none is soil moisture for certain.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"date": ["2020-06-01"], "vwc_5cm": [0.21], "rain (mm)": [3.0], "rain2": [1.0]})
+    >>> columns, others = recognised(table, {}, "mine.csv")
+    >>> columns.time, columns.columns["vwc_5cm"].depth, columns.columns["rain (mm)"].unit, others
+    ('date', 5.0, 'mm', {'rain2': 'its name is not known'})
+    """
+    header = [str(name) for name in table]
+    plain = {name: _plain(name)[0] for name in header}
+    roles = {role: next((n for n in header if re.fullmatch(of, plain[n])), None) for role, of in _ROLES.items()}
+    parts = [n for n in ("year", "month", "day", "hour", "minute") if n in plain.values()]
+    time: str | tuple[str, ...] | None = roles["time"]
+    if parts[:3] == ["year", "month", "day"]:
+        time = tuple(next(n for n in header if plain[n] == part) for part in parts)
+    if time is None:
+        raise VadoseError(
+            f"{place}: no column of the day (found {list(table)[:12]}); name it: vadose stations --explain"
+        )
+    value, variable = (next((n for n in header if plain[n] == word), None) for word in ("value", "variable"))
+    taken = {name for name in (*roles.values(), variable, value) if name} | (
+        {time} if isinstance(time, str) else {*time}
+    )
+    names = list(map(str, table[variable].unique())) if value and variable else [n for n in header if n not in taken]
+    columns, others = {}, {}
+    for name in names:
+        values = table.loc[table[variable] == name, value] if value and variable else table[name]
+        found = _column(name, units.get(name, ""), values, needs_depth=roles["depth"] is None)
+        if isinstance(found, Column):
+            columns[name] = found
+        else:
+            others[name] = found
+    known: dict[str, Any] = {role: name for role, name in roles.items() if role != "time" and name}
+    depth = known.get("depth", "")
+    unit = units.get(depth, "") or _plain(depth)[1] or "cm"
+    by_value = {"variable": variable, "value": value} if variable and value else {}
+    return replace(Columns(time, columns, depth_unit=unit), **known, **by_value), others
+
+
+def _plain(name: str) -> tuple[str, str]:
+    """A column's name in small letters and underscores without its unit, and the unit in brackets or at its end."""
+    bracket = _UNIT.search(str(name))
+    text = re.sub(r"[^a-z0-9.]+", "_", _UNIT.sub("", str(name)).lower()).strip("_")
+    if bracket:
+        return text, bracket["unit"].strip()
+    suffix = _SUFFIX.search(text)
+    return (text[: suffix.start()], _SUFFIXES.get(suffix["unit"], suffix["unit"])) if suffix else (text, "")
+
+
+def _column(name: str, unit: str, values: "pd.Series[Any]", *, needs_depth: bool) -> Column | str:
+    """What a column holds, or why that is not clear."""
+    text, said = _plain(name)
+    depths = list(_DEPTH.finditer(text))
+    stem = _DEPTH.sub("", text).strip("_")
+    variable = _variable(stem)
+    if variable is None:
+        return "its name is not known"
+    depth = None
+    if variable in OF_DEPTH and needs_depth:
+        if len(depths) != 1:
+            return "its depth is not clear" if depths else "its name says no depth"
+        depth = float(depths[0]["number"]) * _CM[depths[0]["unit"] or ""]
+        if not depths[0]["unit"] and depth < 2:
+            return f"{depths[0]['number']} may be a depth or the number of a sensor"
+    elif depths and variable not in OF_DEPTH:
+        return "its name is not known"
+    unit = unit or said
+    if not unit:
+        return _by_values(variable, depth, values)
+    if (variable, unit) == ("soil_moisture", "mm"):
+        return "moisture in mm needs the thickness of its layer"
+    if conversion(unit, VARIABLES[variable].units) is None:
+        return f"its unit {unit!r} is none of {VARIABLES[variable].units}"
+    return Column(variable, unit, depth)
+
+
+def _variable(stem: str) -> str | None:
+    return next((variable for variable, of in _QUANTITIES.items() if re.fullmatch(of, stem)), None)
+
+
+def _by_values(variable: str, depth: float | None, values: "pd.Series[Any]") -> Column | str:
+    """The unit that alone fits the size of the values, or that it is not clear."""
+    numbers = pd.to_numeric(values, errors="coerce").to_numpy(float)
+    numbers = numbers[np.isfinite(numbers) & ~np.isin(numbers, MISSING)]
+    if not len(numbers):
+        return "it holds no number"
+    low, high = float(numbers.min()), float(numbers.max())
+    unit = ""
+    if variable == "soil_moisture" and 0 < high <= 1:
+        unit = "m3 m-3"
+    elif variable == "relative_humidity" and 1.5 < high <= 105:
+        unit = "percent"
+    elif "temperature" in variable and low > 150:
+        unit = "K"
+    elif "temperature" in variable and high <= HOTTEST and len(numbers) >= LONG_ENOUGH:
+        unit = "degC"
+    return Column(variable, unit, depth) if unit else f"no unit is said, and {low:g} .. {high:g} may be several"
+
+
+def explained(path: Path, columns: Columns, others: Mapping[str, str], stations: Sequence[str]) -> str:
+    """The text of a file for `read_columns`, to be corrected: what was recognised, and of the rest why it was not."""
+    lines = [
+        f"# What the columns of {path.name} hold, as far as names, units and values tell. Correct it, then:",
+        f"#   vadose stations --table {path.name} --mapping THIS_FILE --out stations.zarr",
+        f"time: {_yaml(list(columns.time) if isinstance(columns.time, tuple) else columns.time)}",
+        '# time_format: "%m/%d/%Y"      # of days such as 1/2/2020',
+        "# time_zone: UTC                # of times; with days_of: America/Chicago days of another zone are made",
+        f"network: {columns.network}",
+    ]
+    lines += [
+        f"{name}: {_yaml(value)}"
+        for name in ("station", "depth", "variable", "value", "latitude", "longitude", "elevation")
+        if (value := getattr(columns, name)) is not None
+    ]
+    lines += [f"depth_unit: {columns.depth_unit}"] if columns.depth else []
+    if columns.latitude is None or columns.longitude is None:
+        lines += ["sites:  # write where each station is [degree, m]"]
+        lines += [f"  {_yaml(name)}: {{latitude: , longitude: , elevation: }}" for name in stations]
+    lines += ["columns:  # unit of the numbers; depth of the sensor [cm]"]
+    for name, column in columns.columns.items():
+        depth = f", depth: {column.depth:g}" if column.depth is not None else ""
+        lines.append(f"  {_yaml(name)}: {{variable: {column.variable}, unit: {_yaml(column.unit)}{depth}}}")
+    for name, why in others.items():
+        guess = _variable(_DEPTH.sub("", _plain(name)[0]).strip("_")) or ""
+        lines.append(f"  # {_yaml(name)}: {{variable: {guess}, unit: }}  # {why}")
+    return "\n".join(lines) + "\n"
+
+
+def _yaml(value: object) -> str:
+    return yaml.safe_dump(value, default_flow_style=True, width=10_000).strip().removesuffix("...").strip()
