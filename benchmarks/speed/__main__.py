@@ -14,7 +14,9 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 from benchmarks.speed import data, forecasts, maps, scores
@@ -41,6 +43,9 @@ def main() -> None:
         plan.running().where()
     except VadoseError as error:
         parser.error(str(error))
+    if plan.size == QUICK:
+        # Two rows at a time: see `each`. Read by processes that import torch from here on.
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
     begin, peak = time.monotonic(), alone(Peak.now, plan.device)[0]
     print(json.dumps(asdict(peak)), flush=True)
     rows = list(each(options.only or list(ROWS), plan))
@@ -58,24 +63,30 @@ def main() -> None:
 
 
 def each(names: list[str], plan: Plan) -> Iterator[Row]:
-    """Measure rows, and say how long the others will take; one that fails says so and does not stop the others."""
+    """Measure rows one after the other, small ones two at a time, and say how long those left will take."""
     expected = {name: ROWS[name][0].takes[min(plan.size, USUAL)] for name in names}
     begin, done = time.monotonic(), 0.0
-    for number, name in enumerate(names, start=1):
-        start = time.monotonic()
-        try:
-            row = measured(name, plan)
-        except Exception as error:
-            traceback.print_exc()
-            row = replace(ROWS[name][0], ways=[Way("failed", note=f"{type(error).__name__}: {error}".splitlines()[0])])
-        done += expected.pop(name)
-        spent = time.monotonic() - begin
-        left = sum(expected.values()) * spent / done
-        told = f"{spent / 60:.1f} minutes, about {left / 60:.1f} left"
-        print(f"{number} of {len(names)}, {name}: {time.monotonic() - start:.0f} s; {told}", flush=True)
-        for way in row.ways:
-            print("   ", json.dumps(asdict(way)), flush=True)
-        yield row
+    with ThreadPoolExecutor(2 if plan.size == QUICK else 1) as pool:
+        rows = pool.map(partial(tried, plan=plan), names)
+        for number, (name, (row, seconds)) in enumerate(zip(names, rows, strict=True), start=1):
+            done += expected.pop(name)
+            spent = time.monotonic() - begin
+            told = f"{spent / 60:.1f} minutes, about {sum(expected.values()) * spent / done / 60:.1f} left"
+            print(f"{number} of {len(names)}, {name}: {seconds:.0f} s; {told}", flush=True)
+            for way in row.ways:
+                print("   ", json.dumps(asdict(way)), flush=True)
+            yield row
+
+
+def tried(name: str, plan: Plan) -> tuple[Row, float]:
+    """A row and its seconds; one that fails says so and does not stop the others."""
+    start = time.monotonic()
+    try:
+        row = measured(name, plan)
+    except Exception as error:
+        traceback.print_exc()
+        row = replace(ROWS[name][0], ways=[Way("failed", note=f"{type(error).__name__}: {error}".splitlines()[0])])
+    return row, time.monotonic() - start
 
 
 if __name__ == "__main__":

@@ -192,7 +192,8 @@ def trees(plan: Plan) -> list[Way]:
 
 
 def built(folder: Path, recipe: Path, workers: int = 1) -> float:
-    return seconds(lambda: vd.build(folder / "granules", recipe, out=folder / "cube.zarr", workers=workers))[0]
+    out = folder / ("cube.zarr" if workers == 1 else f"cube{workers}.zarr")
+    return seconds(lambda: vd.build(folder / "granules", recipe, out=out, workers=workers))[0]
 
 
 @row(
@@ -205,7 +206,7 @@ def built(folder: Path, recipe: Path, workers: int = 1) -> float:
 )
 def cube(plan: Plan) -> list[Way]:
     days = plan.of(2, 8, 16)
-    east = plan.of(-102.0, -92.0, -66.5)
+    east = plan.of(-102.0, -98.0, -66.5)
     bbox = (-104.0, 34.0, east, 40.0)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -174,7 +174,7 @@ LONG_MEMORY = Network("long_mmnet", LONG, {"hidden": 96, "gaussian": True, "drop
 def train_stations(network: Network, steps: int, name: str, running: vd.Running) -> tuple[float, float, int]:
     table = random_stations(network.features, STATIONS, RECORD)
     fitting = Fitting(
-        epochs=4,
+        epochs=3,
         learning_rate=1e-3,
         weight_decay=0.0,
         validation="station_years",
@@ -233,6 +233,7 @@ def station_training(network: Network, steps: tuple[int, int], plan: Plan) -> li
     unit="station-days",
     call="vadose study downscale-stations",
     to_reach=">= 11,000",
+    flop=3 * 2.94e6,
     takes=(20, 60),
 )
 def mmnet_training(plan: Plan) -> list[Way]:
@@ -256,7 +257,7 @@ def station_filled(folder: Path, days: int, name: str, running: vd.Running) -> t
     table, checkpoint = random_stations(LONG, 4, days), load(folder / "net.pt")
     with graphs() as counted:
         calls = (partial(fill_station, table, "USCRN:0", folder / f"{name}{turn}") for turn in range(2))
-        first, spent = (seconds(partial(call, network=checkpoint, running=running))[0] for call in calls)
+        first, spent = (seconds(partial(call, network=checkpoint, level=0.9, running=running))[0] for call in calls)
     return days / spent, first, counted[0]
 
 

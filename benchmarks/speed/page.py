@@ -20,7 +20,7 @@ def write_page(path: Path, rows: list[Row], peak: Peak, said: dict[str, str], *,
         f"Made by `{said['command']}` on {time.strftime('%Y-%m-%d')}, commit {said['commit']}; {said['machine']}."
         + (" Small sizes, which say little." if size == QUICK else ""),
         "",
-        f"The machine in the same run, {peak.threads} threads: {peak.float32:,.0f} GFLOP/s in float32,"
+        f"The machine in the same run (threads: {peak.threads}): {peak.float32:,.0f} GFLOP/s in float32,"
         f" {peak.bfloat16:,.0f} in bf16, {peak.memory:.0f} GB/s read from memory. *Ratio* is to the first way of a row"
         " that was measured. *Differs* is from our result in float32 or the rival's, in standard deviations of it."
         " *Of peak* is the share of these GFLOP/s or GB/s. *Memory* is the largest of the process, or on the GPU."
@@ -69,7 +69,7 @@ def _cells(way: Way, row: Row, peak: Peak, reference: float) -> tuple[str, ...]:
     return (
         way.name + (f" ({way.note})" if way.note else ""),
         f"{way.rate:,.3g}" if way.rate < 1000 else f"{way.rate:,.0f}",
-        f"{way.rate / reference:,.2f}",
+        f"{way.rate / reference:,.{2 if way.rate < 10 * reference else 0}f}",
         *(("", "") if way.differs is None else (f"{one:.1e}" for one in way.differs)),
         f"{100 * share:.0f} %" if share else "",
         "" if way.memory is None else f"{way.memory:.1f}",

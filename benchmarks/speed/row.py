@@ -116,6 +116,8 @@ PRELOADED = [
 
 
 def _watched(run: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[Any, float]:
+    # Workers that a call starts would import this program, as they would not a user's few lines.
+    vars(sys.modules["__main__"]).update(__spec__=None, __file__=None)
     result = run(*arguments)
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():

@@ -91,10 +91,10 @@ def scores(plan: Plan) -> list[Way]:
     unit="series",
     call="vd.evaluate(forecasts, cube)",
     to_reach="<= 4 GB for 282 x 627 cells",
-    takes=(10, 60),
+    takes=(10, 50),
 )
 def conus_year(plan: Plan) -> list[Way]:
-    shape = plan.of((30, 30), (120, 200), (282, 627))
+    shape = plan.of((30, 30), (100, 150), (282, 627))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         random_forecasts(folder, shape, 3)
