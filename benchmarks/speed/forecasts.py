@@ -162,7 +162,7 @@ def in_keras(batch: int, steps: int) -> Way:
 )
 def convlstm_training(plan: Plan) -> list[Way]:
     batch = 32 if plan.device == "cpu" else 1024
-    per_epoch, steps = batch * plan.of(2, 12, 40), plan.of(2, 8, 20)
+    per_epoch, steps = batch * plan.of(1, 12, 40), plan.of(2, 8, 20)
     edge = 8 + 2 * math.ceil((per_epoch / 50) ** 0.5)  # of 59 days there are windows enough at stride 2, and few more
     with tempfile.TemporaryDirectory() as name:
         random_cube(Path(name) / "cube.zarr", (edge, edge), 100)
