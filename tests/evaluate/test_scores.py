@@ -10,10 +10,9 @@ import xarray as xr
 from vadose.artefact.learnt import as_attributes
 from vadose.door.days import Period
 from vadose.errors import VadoseError
-from vadose.evaluation import collocate, evaluate, paired
+from vadose.evaluation import collocate, evaluate, leads, paired, samples
 from vadose.evaluation.left_out import CELLS, LEARNT, NO_PAIRS, NOT_ISSUED, VALUES
 from vadose.evaluation.scores import COLUMNS, STRATA_COLUMNS
-from vadose.parallel import memory
 from vadose.reports.page import build_report
 
 LEADS = (1, 3)
@@ -86,11 +85,16 @@ def test_series_in_a_file_are_scored_as_in_memory(
     stores[2]["soil_moisture_std"] = xr.full_like(stores[2].soil_moisture, 0.02)
     stores[1].soil_moisture[3, 0, 2, 2] = 7.0
     kept = evaluate(stores, small_cube, out=tmp_path / "a", min_pairs=20)
-    monkeypatch.setattr(memory, "fits", lambda nbytes: False)
+    monkeypatch.setattr(samples, "IN_MEMORY", 0)
     monkeypatch.setattr(collocate, "_DAYS_AT_ONCE", 7)
+    monkeypatch.setattr(leads, "_VALUES_A_CHUNK", 1000)
     from_disk = evaluate(stores, small_cube, out=tmp_path / "b", min_pairs=20)
     for name in ("scores", "strata", "comparisons", "left_out"):
         assert (kept / f"{name}.csv").read_text() == (from_disk / f"{name}.csv").read_text()
+    for name in ("pairs", "scores"):
+        held, streamed = (xr.open_zarr(of / f"{name}.zarr", consolidated=False).load() for of in (kept, from_disk))
+        xr.testing.assert_allclose(held, streamed, rtol=1e-12, atol=0)
+    assert held.attrs["inputs"] == streamed.attrs["inputs"]
     left_out = pd.read_csv(kept / "left_out.csv")
     assert left_out[left_out.reason == VALUES].left_out.tolist() == [1]
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from vadose.door.values import MARGIN, checked
 from vadose.errors import VadoseError
 from vadose.grid import grid_of
+from vadose.parallel.memory import release
 from vadose.variables import variable
 
 VARIABLE = "soil_moisture"
@@ -108,7 +109,9 @@ def by_valid_day(
 
     Returns how many lay off the valid range. Memory holds a block of days of issue besides.
     """
-    found[...] = np.nan
+    for of_lead in found:
+        of_lead[...] = np.nan
+        release(found)
     maps = store[name].transpose("init_time", "lead_time", "y", "x")
     of_day = pd.Index(store.init_time.values)
     position = np.array([days.get_indexer(of_day + pd.Timedelta(days=int(lead))) for lead in leads])
@@ -117,10 +120,12 @@ def by_valid_day(
         for k, valid in enumerate(position[:, start : start + _DAYS_AT_ONCE]):
             here = np.flatnonzero(valid >= 0)
             found[k, valid[here]] = block[here, k][:, sites.rows, sites.columns]
+        release(found)
     outside = 0
     for of_lead in found:
         of_lead[...], count = checked(of_lead, name, place, MARGIN)
         outside += count
+        release(found)
     return outside
 
 

@@ -195,12 +195,12 @@ def median_error(values: Array, slopes: Array, biases: Array, days: int, *, draw
     good = np.isfinite(values) & np.isfinite(biases) & np.isfinite(slopes).all(axis=0)
     n = np.maximum(good.sum(axis=0), 1)
     known = np.where(good, slopes, 0.0)
-    mean = known.sum(axis=1) / n
+    mean = known.sum(axis=1, dtype=float) / n  # slopes are kept in single precision, too little for sums of many
     of_days, effective = _at_zero(mean**2, days)
     of_sites = np.zeros_like(of_days)
     degrees = _degrees(effective, len(slopes))
     if drawn:
-        total, own = (mean**2).sum(axis=0), (known**2).sum(axis=(0, 1)) / n**2
+        total, own = (mean**2).sum(axis=0), (known**2).sum(axis=(0, 1), dtype=float) / n**2
         pairs = (total - own) * n / (np.where(total > 0, total, 1.0) * np.maximum(n - 1, 1))
         shared = np.where(n > 1, np.clip(pairs, 0.0, 1.0), 1.0)
         of_days, of_sites = of_days * shared, _variance_of_median(np.where(good, values, np.nan))

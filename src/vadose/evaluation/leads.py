@@ -5,13 +5,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+import dask.array
 import numpy as np
 import xarray as xr
+import zarr
 from numpy.typing import NDArray
 
 from vadose.evaluation.metrics import DISTRIBUTION_METRICS, METRICS, own_metrics
-from vadose.evaluation.rows import Cell, Group, Row, score_sites
+from vadose.evaluation.paired import Scored, score
+from vadose.evaluation.rows import Cell, Group, Row
 from vadose.evaluation.strata import Labels
+from vadose.parallel.memory import release
 
 KEYS = ("model", "weather", "scenario")
 _VALUES_A_CHUNK = 1 << 22
@@ -32,6 +36,16 @@ class OfLead(NamedTuple):
     comparisons: list[Row]
 
 
+class AtLead(NamedTuple):
+    """Runs that have any pairs at a lead, all where none has; days from the first to the last that counts anywhere;
+    samples (site,) that all these runs have, 0 where they are too few; and whether they are enough."""
+
+    there: list[int]
+    span: slice
+    pairs: NDArray[np.int64]
+    counts: NDArray[np.bool_]
+
+
 @dataclass(frozen=True)
 class LeadJob:
     """Score all runs at a lead of a store of pairs; sent to workers whole.
@@ -48,8 +62,8 @@ class LeadJob:
         As in `vadose.evaluation.paired.score`.
     labels
         Class of each site by kind.
-    min_pairs
-        Fewest for a site to count.
+    samples
+        What is known of each lead's.
     named
         Columns that all rows share.
     own
@@ -61,18 +75,24 @@ class LeadJob:
     gaussian: Sequence[bool]
     references: Mapping[str, Sequence[int | None]]
     labels: dict[str, Labels]
-    min_pairs: int
+    samples: Sequence[AtLead]
     named: Mapping[str, Cell]
     own: Mapping[str, Callable[[Array], Array]] = field(default_factory=own_metrics)
 
     def __call__(self, number: int) -> OfLead:
         """Score the lead at a position."""
         METRICS.update(self.own)
-        there, predicted, observed, spreads = read_lead(self.pairs, number, self.gaussian)
+        there, span, pairs, counts = self.samples[number]
         place: dict[int | None, int] = {r: k for k, r in enumerate(there)}
         references = {name: [place.get(of_run[r]) for r in there] for name, of_run in self.references.items()}
-        named = {**self.named, "lead_days": int(read_pairs(self.pairs).lead_days[number])}
-        scored, pairs = score_sites(predicted, observed, spreads, min_pairs=self.min_pairs, references=references)
+        opened = read_pairs(self.pairs).isel(lead_days=number)
+        parts = []
+        for start in range(0, len(pairs), _sites_a_chunk(*opened.observed.shape)):
+            here = slice(start, start + _sites_a_chunk(*opened.observed.shape))
+            predicted, observed, spreads = read_sites(opened.isel(site=here), there, self.gaussian)
+            parts.append(score(predicted, observed, spreads, references=references, counts=counts[here], span=span))
+        scored = Scored.joined(parts)
+        named = {**self.named, "lead_days": int(opened.lead_days)}
         group = Group(scored, named, [dict(zip(KEYS, self.runs[r], strict=True)) for r in there], pairs)
         metrics = (*METRICS, *(DISTRIBUTION_METRICS if any(self.gaussian) else ()), *self.references)
         every = np.full((3, len(self.runs), len(pairs), len(metrics)), np.nan)
@@ -83,12 +103,17 @@ class LeadJob:
 
 
 def write_pairs(pairs: xr.Dataset, path: Path) -> None:
-    """Write the series of all runs, so that those of one at a lead can be read by themselves."""
+    """Write the series of all runs, one at a lead after the other, so that each can be read by itself."""
     days, sites = pairs.observed.shape
-    of_sites = max(1, min(sites, _VALUES_A_CHUNK // days))
-    chunks = {"run": 1, "lead_days": 1, "time": days, "site": of_sites}
+    chunks = {"run": 1, "lead_days": 1, "time": days, "site": _sites_a_chunk(days, sites)}
     encoding = {name: {"chunks": tuple(chunks[str(d)] for d in pairs[name].dims)} for name in pairs.data_vars}
-    pairs.to_zarr(path, zarr_format=3, consolidated=False, encoding=encoding)
+    empty = {name: dask.array.empty(of.shape, of.dtype, chunks=-1) for name, of in pairs.data_vars.items()}
+    pairs.copy(data=empty).to_zarr(path, zarr_format=3, consolidated=False, encoding=encoding, compute=False)
+    group = zarr.open_group(path, mode="r+", use_consolidated=False)
+    for name, series in pairs.data_vars.items():
+        for place in np.ndindex(series.shape[:-2]):
+            group[str(name)][place] = series.values[place]
+            release(series.values)
 
 
 def read_pairs(path: Path) -> xr.Dataset:
@@ -97,15 +122,17 @@ def read_pairs(path: Path) -> xr.Dataset:
     return pairs
 
 
-def read_lead(path: Path, number: int, gaussian: Sequence[bool]) -> tuple[list[int], Array, Array, list[Array | None]]:
-    """Of the runs that have any pairs at a lead, all where none has: positions, predicted (run, day, site), observed
-    where all of them are known (day, site), and deviations."""
-    pairs = read_pairs(path).isel(lead_days=number)
-    predicted, observed = pairs.predicted.values, pairs.observed.values
-    any_pairs = np.isfinite(predicted).any(axis=(1, 2))
-    there = np.flatnonzero(any_pairs if any_pairs.any() else ~any_pairs).tolist()
-    predicted, spreads = predicted[there], [pairs.spread[r].values if gaussian[r] else None for r in there]
+def read_sites(
+    pairs: xr.Dataset, there: Sequence[int], gaussian: Sequence[bool]
+) -> tuple[Array, Array, list[Array | None]]:
+    """Of some runs at a lead: predicted (run, day, site), observed where all are known (day, site), and deviations."""
+    predicted, observed = np.stack([pairs.predicted[r].values for r in there]), pairs.observed.values
+    spreads = [pairs.spread[r].values if gaussian[r] else None for r in there]
     common = np.isfinite(predicted).all(axis=0)
     for spread in spreads:
         common &= True if spread is None else spread >= 0
-    return there, predicted, np.where(common, observed, np.nan), spreads
+    return predicted, np.where(common, observed, np.nan), spreads
+
+
+def _sites_a_chunk(days: int, sites: int) -> int:
+    return max(1, min(sites, _VALUES_A_CHUNK // days))

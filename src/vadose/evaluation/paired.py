@@ -19,6 +19,7 @@ from vadose.evaluation.metrics import (
     sums,
 )
 from vadose.evaluation.metrics import metric as metric_of
+from vadose.parallel.memory import release
 
 Array = NDArray[np.floating]
 Sites = NDArray[np.int64]
@@ -55,6 +56,13 @@ class Scored:
     slopes: NDArray[np.float32]
     bias: Array
 
+    @classmethod
+    def joined(cls, parts: Sequence["Scored"]) -> "Scored":
+        """Of sites scored part by part, over the same days."""
+        axes = {"value": 1, "lower": 1, "upper": 1, "slopes": 2, "bias": 1}
+        arrays = {name: np.concatenate([getattr(part, name) for part in parts], axis) for name, axis in axes.items()}
+        return cls(parts[0].metrics, parts[0].days, **arrays)
+
     def over_sites(self, sites: Sites, *, drawn: bool = True) -> Iterator[tuple[int, Row]]:
         """Position of each run, and for each metric its median over some sites, interval and quartiles.
 
@@ -79,29 +87,40 @@ class Scored:
 
     def _error(self, run: int, sites: Sites, drawn: bool) -> intervals.MedianError:
         """Error of the medians over some sites (metric,), on the scales of the metrics."""
-        scaled = _scaled(self.metrics, "to", self.value[run, sites])
-        return intervals.median_error(scaled, self.slopes[run][:, sites], self.bias[run, sites], self.days, drawn=drawn)
+        scaled, bias = _scaled(self.metrics, "to", self.value[run, sites]), self.bias[run, sites]
+        of_metrics = [  # slopes are many
+            intervals.median_error(
+                scaled[:, m], self.slopes[run, :, :, m][:, sites], bias[:, m], self.days, drawn=drawn
+            )
+            for m in range(len(self.metrics))
+        ]
+        return intervals.MedianError(*map(np.stack, zip(*of_metrics, strict=True)))
 
     def differences(self, sites: Sites, *, drawn: bool = True) -> Iterator[tuple[int, int, Row]]:
         """Positions of every run and every other one, and the median over some sites of the former's score minus
         the latter's, with its interval and the share of sites where the former is better."""
         value = self.value[:, sites]
         rates = _scaled(self.metrics, "rate", value)
-        with np.errstate(invalid="ignore"):
-            slopes, bias = self.slopes[:, :, sites] / rates[:, None], self.bias[:, sites] / rates
-        runs = range(len(value))
-        for a, b in [(a, b) for a in runs for b in runs if a != b]:
-            difference = value[a] - value[b]
-            median = intervals.median(difference)
-            lower, upper = intervals.median_error(
-                difference, slopes[a] - slopes[b], bias[a] - bias[b], self.days, drawn=drawn
-            ).interval(median)
-            for m, metric in enumerate(self.metrics):
-                if better := metric_of(metric).better:
-                    gain = better(value[a, :, m]) - better(value[b, :, m])
-                    gain = gain[np.isfinite(gain)]
-                    share = float(np.mean(gain > 0)) if len(gain) else np.nan
-                    yield a, b, row_of(metric, median[m], lower[m], upper[m]) | {"share_better": share}
+        pairs = [(a, b) for a in range(len(value)) for b in range(len(value)) if a != b]
+        rows: dict[tuple[int, int], list[Row]] = {pair: [] for pair in pairs}
+        for m, metric in enumerate(self.metrics):
+            if (better := metric_of(metric).better) is None:
+                continue
+            with np.errstate(invalid="ignore"):
+                slopes = self.slopes[:, :, :, m][:, :, sites] / rates[:, None, :, m]
+                bias = self.bias[:, sites, m] / rates[..., m]
+            for a, b in pairs:
+                difference = value[a, :, m] - value[b, :, m]
+                median = intervals.median(difference)
+                ends = intervals.median_error(
+                    difference, slopes[a] - slopes[b], bias[a] - bias[b], self.days, drawn=drawn
+                ).interval(median)
+                gain = better(value[a, :, m]) - better(value[b, :, m])
+                gain = gain[np.isfinite(gain)]
+                share = float(np.mean(gain > 0)) if len(gain) else np.nan
+                rows[a, b].append(row_of(metric, median, *ends) | {"share_better": share})
+        for (a, b), of_pair in rows.items():
+            yield from ((a, b, row) for row in of_pair)
 
 
 def shared_samples(
@@ -119,9 +138,11 @@ def shared_samples(
     >>> common[:, 0].tolist(), most.tolist()
     ([True, False, True], [3, 2, 1])
     """
-    known = np.isfinite(predicted) & np.isfinite(truth)
-    for of_run, spread in zip(known, spreads, strict=True):
-        of_run &= True if spread is None else spread >= 0
+    observed = np.isfinite(truth)
+    known = np.empty(predicted.shape, bool)
+    for here, of_run, spread in zip(known, predicted, spreads, strict=True):
+        here[:] = np.isfinite(of_run) & observed & (True if spread is None else spread >= 0)
+        release(of_run)
     most = known.sum(axis=1).max(axis=1)
     enough = most >= fewest
     return known[enough if enough.any() else ~enough].all(axis=0), most
@@ -134,6 +155,7 @@ def score(
     *,
     references: Mapping[str, Sequence[int | None]],
     counts: NDArray[np.bool_],
+    span: slice | None = None,
 ) -> Scored:
     """Score runs on the days and sites where all are known, with 95 % intervals (`vadose.evaluation.intervals`).
 
@@ -152,12 +174,13 @@ def score(
         Name of a skill score -> for each run the position of the run it is measured against, None for none.
     counts
         (site,): whether a site has pairs enough.
+    span
+        Days from the first to the last that is known at any site that counts; found here when left out.
     """
     plain = all(spread is None for spread in spreads)
     metrics = (*METRICS, *(() if plain else DISTRIBUTION_METRICS), *references)
     runs, _, sites = predicted.shape
-    known = np.flatnonzero((np.isfinite(observed) & counts).any(axis=1))
-    span = slice(known[0], known[-1] + 1) if len(known) else slice(0, 0)
+    span = span or span_of(np.asarray((np.isfinite(observed) & counts).any(axis=1)))
     days = span.stop - span.start
     waves = intervals.waves_of(days)
     value, lower, upper, bias = (np.full((runs, sites, len(metrics)), np.nan) for _ in range(4))
@@ -186,6 +209,18 @@ def score(
             lower[r, here], upper[r, here] = _ends(metrics, value[r, here], intervals.interval(scaled, spread))
             slopes[r, :, here], bias[r, here] = spread.slopes, spread.bias
     return Scored(metrics, days, value, lower, upper, slopes, bias)
+
+
+def span_of(known: Mask) -> slice:
+    """From the first day that is known to the last.
+
+    Examples
+    --------
+    >>> span_of(np.array([False, True, False, True])), span_of(np.zeros(2, bool))
+    (slice(1, 4, None), slice(0, 0, None))
+    """
+    at = np.flatnonzero(known).tolist()
+    return slice(at[0], at[-1] + 1) if at else slice(0, 0)
 
 
 def _folded(predicted: Array, observed: Array, spread: Array | None, centre: Array, plain: bool) -> tuple[Array, Array]:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 
 from vadose.errors import VadoseError
 from vadose.evaluation.collocate import VARIABLE, Sites, by_valid_day, sites_of
-from vadose.evaluation.leads import Run
-from vadose.evaluation.paired import shared_samples
+from vadose.evaluation.leads import AtLead, Run
+from vadose.evaluation.paired import shared_samples, span_of
 from vadose.evaluation.together import SPREAD, Together, learnt_days
-from vadose.parallel.memory import Arrays
+from vadose.parallel.memory import Arrays, release
 
 Array = NDArray[np.floating]
 Mask = NDArray[np.bool_]
+IN_MEMORY = 1 << 30
+"""Bytes of series beyond which they lie in a file: a year of a continent is scored in a few GB."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class Samples:
         (lead, site): samples that count.
     most
         (run, lead): the most samples that a run has by itself at a site.
+    at
+        What jobs are told of each lead.
     gaussian
         Whether each run has a standard deviation.
     outside
@@ -64,6 +68,7 @@ class Samples:
     sites: Sites
     pairs: NDArray[np.int64]
     most: NDArray[np.int64]
+    at: list[AtLead]
     gaussian: list[bool]
     outside: list[int]
     learnt: dict[Run, int]
@@ -72,7 +77,7 @@ class Samples:
 def samples_of(together: Together, asked: Asked) -> tuple[Samples, xr.Dataset]:
     """Series of all runs at the sites: predicted, and spread where there is any (run, lead_days, time, site), observed.
 
-    They lie in memory once, or in a temporary file where they would take more than half of what is free.
+    They lie in memory once, or in a temporary file where they take more than `IN_MEMORY` or half of what is free.
 
     Raises
     ------
@@ -82,18 +87,27 @@ def samples_of(together: Together, asked: Asked) -> tuple[Samples, xr.Dataset]:
     stores = together.predictions
     leads = stores[0].lead_time.values.astype("timedelta64[D]").astype(int)
     sites = sites_of(together.observed, stores[0])
-    every = _days(stores, leads, sites.observed, asked.period)
-    truth = sites.observed.reindex(time=every).values.astype(float)
-    predicted, spread, gaussian, outside = _read(together, sites, leads, every)
+    observed_days = pd.DatetimeIndex(sites.observed.time.values)
+    every = _days(stores, leads, observed_days, asked.period)
+    gaussian = [SPREAD in store for store in stores]
+    truth, predicted, spread = _room(len(stores), any(gaussian), (len(leads), len(every), len(sites.rows)))
+    truth[:] = sites.observed.reindex(time=every).values
+    outside = _read(together, sites, leads, every, (predicted, spread))
+    # Their places are asked for again, their values are not.
+    sites = replace(sites, observed=sites.observed[:0].copy())
 
     def shared(k: int) -> tuple[Mask, NDArray[np.int64]]:
         of_runs = [spread[r, k] if has else None for r, has in enumerate(gaussian)]
         return shared_samples(predicted[:, k], of_runs, truth, asked.min_pairs)
 
     most = np.stack([shared(k)[1] for k in range(len(leads))], axis=1)
-    days = _days(stores, leads, sites.observed, asked.period, most >= asked.min_pairs)
+    days = _days(stores, leads, observed_days, asked.period, most >= asked.min_pairs)
     these = every.slice_indexer(days[0], days[-1])
-    pairs = np.stack([shared(k)[0][these].sum(axis=0) for k in range(len(leads))])
+    pairs, spans = np.zeros((len(leads), len(sites.rows)), np.int64), []
+    for k in range(len(leads)):
+        common = shared(k)[0][these]
+        pairs[k] = common.sum(axis=0)
+        spans.append(span_of((common & (pairs[k] >= asked.min_pairs)).any(axis=1)))
     learnt = learnt_days(stores, together.runs, days, asked.allow_learnt_days)
     counts = pairs >= asked.min_pairs
     if not counts.any():
@@ -106,38 +120,54 @@ def samples_of(together: Together, asked: Asked) -> tuple[Samples, xr.Dataset]:
     series = xr.Dataset({"observed": (dims[2:], truth[these])})
     for name, values in {"predicted": predicted, "spread": spread}.items():
         for k, here in enumerate(counts):
-            values[:, k, :, ~here] = np.nan
+            if not here.all():
+                values[:, k, :, ~here] = np.nan
+            release(values)
         if name == "predicted" or any(gaussian):
             series[name] = dims, values[:, :, these]
-    return Samples(days, leads, sites, pairs, most, gaussian, [sites.values_outside, *outside], learnt), series
+    enough = np.where(counts.any(axis=1), most >= asked.min_pairs, True)
+    at = [
+        AtLead(np.flatnonzero(enough[:, k]).tolist(), span, np.where(counts[k], pairs[k], 0), counts[k])
+        for k, span in enumerate(spans)
+    ]
+    return Samples(days, leads, sites, pairs, most, at, gaussian, [sites.values_outside, *outside], learnt), series
+
+
+def _room(runs: int, spread: bool, shape: tuple[int, int, int]) -> tuple[Array, Array, Array]:
+    """Room for observations (day, site), predictions and, where there are any, deviations (run, lead, day, site)."""
+    both, (_, days, sites) = (1 + spread) * runs, shape
+    nbytes = 8 * days * sites + 4 * both * math.prod(shape)
+    room = Arrays(nbytes, True if nbytes > IN_MEMORY else None)
+    truth: Array = room.empty((days, 2 * sites)).view(np.float64)
+    values = room.empty((both, *shape))
+    return truth, values[:runs], values[runs:]
 
 
 def _read(
-    together: Together, sites: Sites, leads: NDArray[np.int64], days: pd.DatetimeIndex
-) -> tuple[Array, Array, list[bool], list[int]]:
-    """Predictions and deviations (run, lead, day, site), the latter NaN, or no run, where there are none; which runs
-    have any; and values of each off the valid range."""
-    stores = together.predictions
-    gaussian = [SPREAD in store for store in stores]
-    shape = len(leads), len(days), len(sites.rows)
-    both = (1 + any(gaussian)) * len(stores)
-    values = Arrays(4 * both * math.prod(shape)).empty((both, *shape))
-    predicted, spread = values[: len(stores)], values[len(stores) :]
+    together: Together,
+    sites: Sites,
+    leads: NDArray[np.int64],
+    days: pd.DatetimeIndex,
+    found: tuple[Array, Array],
+) -> list[int]:
+    """Put predictions and deviations (run, lead, day, site), NaN where there are none, into two arrays, and count the
+    values of each run off the valid range."""
+    predicted, spread = found
     outside = []
-    for r, (store, place) in enumerate(zip(stores, together.names, strict=False)):
+    for r, (store, place) in enumerate(zip(together.predictions, together.names, strict=False)):
         count = by_valid_day(store, VARIABLE, sites, leads, days, place, predicted[r])
-        if gaussian[r]:
+        if SPREAD in store:
             count += by_valid_day(store, SPREAD, sites, leads, days, place, spread[r])
-        elif any(gaussian):
+        elif len(spread):
             spread[r] = np.nan
         outside.append(count)
-    return predicted, spread, gaussian, outside
+    return outside
 
 
 def _days(
     predictions: Sequence[xr.Dataset],
     leads: NDArray[np.int64],
-    series: xr.DataArray,
+    observed: pd.DatetimeIndex,
     period: tuple[str, str] | None,
     enough: NDArray[np.bool_] | None = None,
 ) -> pd.DatetimeIndex:
@@ -154,8 +184,7 @@ def _days(
         of_leads = list(zip(first.T, last.T, enough.T, strict=True))
         begin = min(pd.Timestamp(some[these].max()) for some, _, these in of_leads if these.any())
         end = max(pd.Timestamp(some[these].min()) for _, some, these in of_leads if these.any())
-    begin = max(begin, pd.Timestamp(series.time.values[0]))
-    end = min(end, pd.Timestamp(series.time.values[-1]))
+    begin, end = max(begin, observed[0]), min(end, observed[-1])
     if period is not None:
         begin, end = max(begin, pd.Timestamp(period[0])), min(end, pd.Timestamp(period[1]))
     if end < begin:

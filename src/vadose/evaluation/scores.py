@@ -39,7 +39,7 @@ from vadose.artefact import identity, is_current, note_inputs, provenance, writi
 from vadose.artefact.learnt import remarks
 from vadose.door.days import Period
 from vadose.evaluation.collocate import VARIABLE, observed_variable
-from vadose.evaluation.leads import KEYS, LeadJob, OfLead, Run, read_lead, write_pairs
+from vadose.evaluation.leads import KEYS, LeadJob, OfLead, Run, read_pairs, read_sites, write_pairs
 from vadose.evaluation.left_out import (
     CELLS,
     LEARNT,
@@ -56,6 +56,7 @@ from vadose.evaluation.rows import Cell, Group, Row, score_sites
 from vadose.evaluation.samples import Asked, Samples, samples_of
 from vadose.evaluation.strata import Labels, crossed
 from vadose.evaluation.together import Together, analyses_at, brought_together, labels_of
+from vadose.parallel.memory import release
 from vadose.parallel.progress import Progress
 from vadose.parallel.workers import Run as Do
 from vadose.parallel.workers import on_workers
@@ -230,12 +231,18 @@ class _Scoring:
     def inputs(self, series: xr.Dataset) -> dict[str, Any]:
         """What the tables are made of."""
         labels = xr.Dataset({kind: ("site", of_site) for kind, of_site in self.labels.items()})
+        of_runs = [series[name].values for name in ("predicted", "spread") if name in series]
+        held = [identity(series[["observed"]])]
+        for values in of_runs:
+            for place in np.ndindex(values.shape[:2]):
+                held.append(identity(xr.DataArray(values[place])))
+                release(values)
         return {
             "predictions": [dict(store.attrs) for store in self.together.predictions],
             "products": sorted(self.products),
             "period": self.asked.period,
             **({"own_metrics": sorted(own)} if (own := own_metrics()) else {}),
-            "samples": identity(series, labels, *map(xr.DataArray, self.products.values())),
+            "samples": identity(xr.Dataset(attrs={"series": held}), labels, *map(xr.DataArray, self.products.values())),
         }
 
     def leads(self, folder: Path, do: Do, tell: Callable[[float], None]) -> list[OfLead]:
@@ -246,7 +253,7 @@ class _Scoring:
             self.samples.gaussian,
             references=_references(self.together.runs),
             labels=self.labels,
-            min_pairs=self.asked.min_pairs,
+            samples=self.samples.at,
             named=self.named,
         )
         found: list[OfLead] = []
@@ -290,7 +297,8 @@ class _Scoring:
     def product_rows(self, pairs_of: Path) -> list[Row]:
         """Rows of products and of the runs at the shortest lead on the samples all have; by network and land cover."""
         at = int(self.samples.leads.argmin())
-        there, predicted, truth, spreads = read_lead(pairs_of, at, self.samples.gaussian)
+        there = self.samples.at[at].there
+        predicted, truth, spreads = read_sites(read_pairs(pairs_of).isel(lead_days=at), there, self.samples.gaussian)
         values = np.stack([*self.products.values(), *predicted])
         truth = np.where(np.isfinite(values).all(axis=0), truth, np.nan)
         without = [None] * len(self.products)

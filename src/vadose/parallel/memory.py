@@ -2,9 +2,11 @@
 
 import errno
 import math
+import mmap
 import os
 import shutil
 import tempfile
+from typing import Any
 
 import numpy as np
 import psutil
@@ -69,6 +71,24 @@ class Arrays:
         """An array of values yet to be written."""
         array, self._left = np.split(self._left, [math.prod(shape)])
         return array.reshape(shape)
+
+
+def release(array: NDArray[Any]) -> None:
+    """Take an array of `Arrays`, or a part of one, out of memory where it lies on disk; it is read again when used.
+
+    Examples
+    --------
+    >>> values = Arrays(48, on_disk=True).empty((12,))
+    >>> values[:] = 1
+    >>> release(values)
+    >>> float(values.sum())
+    12.0
+    """
+    base: object = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        base.madvise(mmap.MADV_DONTNEED)  # what was written stays in the file
 
 
 def _free() -> int:
