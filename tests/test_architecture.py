@@ -55,7 +55,7 @@ ONLY_IN = {
         "predict",
         "experiments",
     },
-    "pydantic": {"experiments", "stations"},
+    "pydantic": {"experiments", "stations", "door"},
     "matplotlib": {"stations", "cube", "predict", "reports"},
     "typer": {"cli"},
     "numba": {"compiled"},

@@ -296,9 +296,8 @@ def evaluate(
     Parameters
     ----------
     forecasts
-        Forecast stores, or data sets with ``soil_moisture`` (init_time, lead_time, y, x) and the attributes ``model``,
-        ``weather``, ``scenario``, ``layer``, ``dataset``, ``simulated`` and ``causal``. Include persistence and
-        climatology for skill scores.
+        Forecast stores; NetCDF files or Zarr stores of others, or YAML files that tell what these hold
+        (`vadose.door.foreign.Foreign`); or data sets. Include persistence and climatology for skill scores.
     observed
         A cube or a station store.
     out
@@ -315,8 +314,10 @@ def evaluate(
     """
     from vadose import evaluation
 
+    stores = [_forecasts(store) for store in forecasts]
+    named = next((store.attrs["dataset"] for store in stores if "dataset" in store.attrs), "own")
     evaluation.evaluate(
-        [_opened(store) for store in forecasts],
+        [store if "dataset" in store.attrs else store.assign_attrs(dataset=named) for store in stores],
         _opened(observed),
         out=Path(out),
         period=days,
@@ -327,6 +328,14 @@ def evaluate(
         progress=progress,
     )
     return evaluation.Scores(Path(out))
+
+
+def _forecasts(store: Store) -> xr.Dataset:
+    from vadose.door.foreign import Foreign, as_ours, is_ours, open_forecasts
+
+    if isinstance(store, xr.Dataset):
+        return store if is_ours(store) else as_ours(store, Foreign("the data set"))
+    return open_forecasts(Path(store))
 
 
 def _opened(store: Store) -> xr.Dataset:

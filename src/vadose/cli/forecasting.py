@@ -216,9 +216,10 @@ def evaluate(
 ) -> None:
     """Score forecasts against observations. Include persistence and climatology for skill scores.
 
-    Other forecasts can be scored too: Zarr or NetCDF of `soil_moisture` (init_time, lead_time, y, x) with the
-    attributes `model`, `weather`, `scenario`, `layer`, `dataset`, `simulated` and `causal`. Cells are matched by
-    coordinate. What the tables leave out is printed and listed in `left_out.csv`.
+    Forecasts and analyses of others can be scored too, Zarr or NetCDF: what they hold is told by names and
+    attributes, or by a YAML file given in their place (`path: era5.nc`, `variable: swvl1`, `layer: [0, 7]`; see
+    docs/commands.md). Against stations each grid is read at the cell of the station. What the tables leave out is
+    printed and listed in `left_out.csv`.
 
     Example: `vadose evaluate lstm.zarr persistence.zarr climatology.zarr --observed cube.zarr`
     """

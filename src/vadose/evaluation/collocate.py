@@ -1,11 +1,13 @@
 """Predictions and observations brought to the same sites: cells of a map, or stations in them."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from vadose.door.values import MARGIN, checked
 from vadose.errors import VadoseError
@@ -87,13 +89,62 @@ def compared(name: str) -> str:
 def cells_of(stations: xr.Dataset, cells: xr.Dataset) -> tuple[Places, Places]:
     """Row and column of the cell of each station, -1 where there is none.
 
-    Cells that are stations themselves (a coordinate ``station`` along y) are found by name, others by place.
+    Cells that are stations themselves (a coordinate ``station`` along y) are found by name, others by place; of cells
+    in no known projection the nearest centre, no farther than the diagonal of a cell.
     """
+    if "station" not in cells.coords and "grid_crs" not in cells.attrs and {"lat", "lon"} <= set(cells.coords):
+        return _nearest(stations, cells)
     if "station" in cells.coords:
         known = pd.Index(cells.station.values.astype(object))
         rows = known.get_indexer(pd.Index(stations.station.values.astype(object)))
         return rows.astype(np.int64), np.where(rows >= 0, 0, -1)
     return grid_of(cells).rowcol(stations.lat.values, stations.lon.values)
+
+
+def _nearest(stations: xr.Dataset, cells: xr.Dataset) -> tuple[Places, Places]:
+    lat, lon = (part.transpose("y", "x").values for part in xr.broadcast(cells.lat, cells.lon))
+    centres = _on_sphere(lat.ravel(), lon.ravel())
+    known = np.isfinite(centres).all(axis=1)
+    if not known.any():
+        raise VadoseError("the cells have no latitude and longitude; nothing can be found by place")
+    tree = cKDTree(centres[known])
+    reach = np.sqrt(2) * np.median(tree.query(centres[known], 2)[0][:, 1]) if known.sum() > 1 else np.inf
+    apart, at = tree.query(_on_sphere(stations.lat.values, stations.lon.values))
+    rows, columns = np.divmod(np.flatnonzero(known)[at], lat.shape[1])
+    outside = apart > reach
+    return np.where(outside, -1, rows), np.where(outside, -1, columns)
+
+
+def _on_sphere(lat: NDArray[np.floating], lon: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Points (n, 3) on the unit sphere."""
+    north, east = np.radians(np.asarray(lat, float)), np.radians(np.asarray(lon, float))
+    return np.stack([np.cos(north) * np.cos(east), np.cos(north) * np.sin(east), np.sin(north)], axis=-1)
+
+
+def at_stations(store: xr.Dataset, stations: xr.Dataset, place: str) -> xr.Dataset:
+    """A store of forecasts of any grid at the stations that lie in a cell of it: cells (y) that are stations.
+
+    Raises
+    ------
+    VadoseError
+        When none does.
+    """
+    rows, columns = cells_of(stations, store)
+    inside = np.flatnonzero(rows >= 0)
+    if not len(inside):
+        raise VadoseError(f"{place}: none of the {len(rows)} stations lies in a cell of it")
+    picked = {"y": xr.DataArray(rows[inside], dims="y"), "x": xr.DataArray(columns[inside], dims="y")}
+    fields = [name for name, field in store.data_vars.items() if {"init_time", "lead_time"} <= set(field.dims)]
+    found = (
+        store[fields].reset_coords(drop=True).isel(picked).drop_vars(["y", "x"], errors="ignore").expand_dims("x", -1)
+    )
+    of_station: dict[str, Any] = {name: ("y", stations[name].values[inside]) for name in ("lat", "lon")}
+    found = found.assign_coords(
+        **of_station, y=np.arange(len(inside), dtype=float), x=[0.0], station=("y", stations.station.values[inside])
+    )
+    for name in ("grid_crs", "cell_size", "grid_step"):
+        found.attrs.pop(name, None)
+    return found
 
 
 def by_valid_day(

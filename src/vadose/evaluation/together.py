@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from vadose.artefact.learnt import learnt_by_store, overlap
 from vadose.door import as_cube, as_forecasts, as_stations, on_common_cells
 from vadose.door.days import Period
+from vadose.door.place import Place
 from vadose.door.values import MARGIN, checked
 from vadose.errors import VadoseError
-from vadose.evaluation.collocate import VARIABLE, Sites, compared, is_station_store, observed_variable
+from vadose.evaluation.collocate import VARIABLE, Sites, at_stations, compared, is_station_store, observed_variable
 from vadose.evaluation.leads import Run
 from vadose.evaluation.strata import Labels, labels_for, strata_of
 
@@ -68,6 +69,8 @@ def brought_together(
         observed = observed.assign_coords({f"{_GIVEN}{kind}": (dims, words.reshape(sizes))})
     place = str(observed.encoding.get("source", "the observations"))
     truth = as_stations(observed, place) if of_stations else as_cube(observed, place)
+    if of_stations and len({_grid(store) for store in stores}) > 1:
+        stores = [at_stations(store, truth, name) for store, name in zip(stores, places, strict=True)]
     if of_stations:
         stores, left_out = on_common_cells(stores, places)
     else:
@@ -136,6 +139,14 @@ def analyses_at(
             at_sites.astype(float), variable, f"product {name}", MARGIN
         )
     return found, outside
+
+
+def _grid(store: xr.Dataset) -> tuple[object, ...]:
+    """What tells one grid from another, so far as its cells can be the same."""
+    place = Place.of(store)
+    if place.stations:
+        return ("stations",)
+    return (place.crs or place.lat, *(round(float(length), 6) for length in (place.cell, *place.steps)))
 
 
 def _key(store: xr.Dataset) -> Run:

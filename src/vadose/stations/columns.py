@@ -246,7 +246,7 @@ def recognised(table: pd.DataFrame, units: Mapping[str, str], place: str) -> tup
     known: dict[str, Any] = {role: name for role, name in roles.items() if role != "time" and name}
     depth = known.get("depth", "")
     unit = units.get(depth, "") or _plain(depth)[1] or "cm"
-    by_value = {"variable": variable, "value": value} if variable and value else {}
+    by_value: dict[str, Any] = {"variable": variable, "value": value} if variable and value else {}
     return replace(Columns(time, columns, depth_unit=unit), **known, **by_value), others
 
 
