@@ -12,7 +12,7 @@ from scipy.stats import norm
 
 from vadose.artefact.checkpoint import save
 from vadose.errors import VadoseError
-from vadose.experiments.studies.for_maps import calibrate_networks
+from vadose.experiments.studies.for_maps import calibrate_networks, join_ensembles
 from vadose.models import to_checkpoint
 from vadose.models.mmnet import Features, MMNet
 from vadose.predict.calibration import Calibration, calibrate_fold, coverage_table, fit_calibration, interval
@@ -163,11 +163,18 @@ def test_a_study_notes_calibrations_in_its_checkpoints(tmp_path: Path) -> None:
     store = predictions(0.04)
     features = Features(("ndvi",), ("precipitation",), days=5)
     plain = to_checkpoint("mmnet", {"gaussian": True}, MMNet(features, gaussian=True))
-    files = [tmp_path / "runs" / "off-site" / name / "mmnet" / "model.pt" for name in ("1", "2", "3")]
+    runs = tmp_path / "runs" / "off-site"
+    files = [runs / name / "mmnet" / "model.pt" for name in ("1", "2", "3")]
     for file in files:
         file.parent.mkdir(parents=True)
         save(plain, file)
+        (file.parent / "estimates.npz").write_bytes(b"")
     told: list[str] = []
+    join_ensembles({"twice": ("mmnet", "mmnet"), "with": ("mmnet", "trees")}, {"off-site": store}, tmp_path)
+    joined = runs / "2" / "twice" / "model.pt"
+    assert [member["name"] for member in load(joined)["members"]] == ["mmnet", "mmnet"]
+    assert load(joined)["draws"] is False
+    assert sorted(path.name for path in (runs / "2").iterdir()) == ["mmnet", "twice"]
     calibrate_networks({"off-site": store}, tmp_path, lambda what, share: told.append(what))
     for fold, file in enumerate(files):
         expected = calibrate_fold({"off-site": store}, "off-site", fold, "mmnet")

@@ -19,6 +19,7 @@ from vadose.features import derive
 from vadose.grid import Grid, ease_grid, raster_coordinates
 from vadose.models import MODELS, from_checkpoint, to_checkpoint
 from vadose.models.domain import domain_distance, training_domain
+from vadose.models.mixture import mixture
 from vadose.models.mmnet import Features, Fine, example_fine
 from vadose.parallel.running import Running
 from vadose.predict import maps as module
@@ -26,6 +27,7 @@ from vadose.predict.calibration import QUANTILES, Calibration, interval
 from vadose.predict.coarse import as_coarse
 from vadose.predict.map_cogs import colours, write_cog
 from vadose.predict.map_files import create_maps
+from vadose.predict.map_networks import Members
 from vadose.predict.maps import downscale_maps
 
 SNAPSHOT = ("ndvi", "elevation", "clay_fraction", "soil_moisture_smap_l4", "latitude", "longitude", "season_sine")
@@ -565,6 +567,56 @@ def test_maps_without_quantiles_say_why(hyper, more, reason, fine, coarse, saved
     assert "soil_moisture_quantile" not in found
     assert reason in found.attrs["calibration"]
     assert any(reason in line for line in told)
+
+
+@pytest.mark.parametrize("name", ["mmnet", "long_mmnet", "mlp"])
+def test_passes_with_dropout_are_networks_on_all_pixels_alike(name, fine, coarse, saved, tmp_path) -> None:
+    checkpoint = made(name, dropout=0.3, gaussian=name != "mlp") | {"dropout_passes": 3}
+    path = saved(checkpoint)
+
+    def mapped(out: str, **how: Any) -> xr.Dataset:
+        return opened(downscale_maps(path, fine, coarse, DAYS[:1], tmp_path / out, **how)).isel(time=0)
+
+    noted, tiles, none = mapped("a.zarr"), mapped("b.zarr", tile=25), mapped("c.zarr", passes=0)
+    for layer in ("soil_moisture", "soil_moisture_std"):
+        np.testing.assert_allclose(noted[layer], tiles[layer], atol=1e-6)
+    assert [network.number for network in Members(checkpoint).networks] == [0, 1, 2]
+    expected = plain(checkpoint, fine, coarse, DAYS[0])[0].numpy()
+    np.testing.assert_allclose(none.soil_moisture.values[:50], expected[:50], atol=1e-5)
+    apart = np.abs(noted.soil_moisture - none.soil_moisture)
+    assert 1e-4 < float(apart.mean()) < 0.1
+    assert float(noted.soil_moisture_std.min()) > 0
+    assert ("soil_moisture_std" in none) == (name != "mlp")
+
+
+def test_the_quantiles_are_of_the_passes_that_were_calibrated(fine, coarse, saved, tmp_path) -> None:
+    kept = made("mmnet", dropout=0.3, gaussian=True)
+    path = saved(kept | {"dropout_passes": 2, "calibration": CALIBRATION.to_dict()})
+    for passes, has in ((None, True), (2, True), (0, False)):
+        found = opened(downscale_maps(path, fine, coarse, DAYS[:1], tmp_path / f"{passes}.zarr", passes=passes))
+        assert ("soil_moisture_quantile" in found) == has
+    assert found.attrs["calibration"] == "none: the run is calibrated with 2 passes with dropout"
+    out = tmp_path / "none"
+    out.mkdir()
+    attention, none = (
+        saved(made("transformer_full", dropout=0.1)),
+        "of mmnet: it has no dropout; map without: --passes 0",
+    )
+    refused("of transformer_full: the dropout of its attention", attention, fine, coarse, out, passes=2)
+    refused(none, saved(made("mmnet")), fine, coarse, out, passes=2)
+
+
+@pytest.mark.parametrize("gaussian", [True, False])
+def test_an_ensemble_of_runs_is_their_mixture(gaussian, fine, coarse, saved, tmp_path) -> None:
+    runs = [made("mmnet", gaussian=True), made("long_mmnet", seed=1, gaussian=gaussian, hidden=8, width=8)]
+    ensemble = {"name": "blend", "weights": None, "draws": False, "members": runs, "inputs": runs[0]["inputs"]}
+    found = opened(downscale_maps(saved(ensemble), fine, coarse, DAYS[:1], tmp_path / "m.zarr")).isel(time=0)
+    each = [tuple(of.numpy() for of in plain(run, fine, coarse, DAYS[0])) for run in runs]
+    mean, std = mixture(each)
+    np.testing.assert_allclose(found.soil_moisture[:50], mean[:50], atol=1e-5)
+    assert ("soil_moisture_std" in found) == gaussian
+    if gaussian:
+        np.testing.assert_allclose(found.soil_moisture_std[:50], std[:50], atol=1e-5)
 
 
 def refused(

@@ -3,8 +3,10 @@ import pytest
 import torch
 
 from vadose.models import MODELS
+from vadose.models.drawn import drawn
 from vadose.models.folded import fold
 from vadose.models.long_memory import LongMMNet
+from vadose.models.mixture import leave_dropout_on
 from vadose.models.mmnet import Downscaler, Features, Fine, example_fine
 
 FEATURES = Features(("ndvi", "clay_fraction", "slope"), ("precipitation", "surface_temperature"), days=10)
@@ -86,3 +88,37 @@ def test_the_network_itself_stays_as_it_was(name: str) -> None:
 def test_a_memory_told_of_the_pixel_is_not_shared() -> None:
     with pytest.raises(ValueError, match="no history is shared"):
         fold(LongMMNet(FEATURES, repeated=("clay_fraction",)))
+
+
+@pytest.mark.parametrize("name", ["mmnet", "long_mmnet"])
+def test_a_pass_drawn_once_is_spread_as_passes_of_each_sample(name: str) -> None:
+    """Over many passes a pixel has the mean and the deviation that dropout in each sample gives it."""
+    model = trained(name, dropout=0.3)
+    snapshot, series, _ = pixels()
+    which = torch.zeros(1, dtype=torch.int64)
+    maps = [fold(drawn(model, number)) for number in range(60)]
+    own = torch.cat([of.combine(snapshot[:1], of.encode(series[:1]), which) for of in maps])
+    assert torch.equal(own[7:8], maps[7].combine(snapshot[:1], maps[7].encode(series[:1]), which))
+    plain = float(fold(model).combine(snapshot[:1], fold(model).encode(series[:1]), which))
+    leave_dropout_on(model)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        each = model(Fine(snapshot[:1].expand(800, -1), series[:1].expand(800, -1, -1)))
+    assert float(own.std()) == pytest.approx(float(each.std()), rel=0.3)
+    assert abs(float(own.mean() - each.mean())) < 0.3 * float(each.std())
+    assert float(own.std()) > 0.1 * abs(plain - float(each.mean()))
+
+
+def test_a_drawn_network_is_its_form_for_maps() -> None:
+    model = drawn(trained("long_mmnet", dropout=0.5), 3)
+    snapshot, series, which = pixels()
+    maps = fold(model)
+    with torch.no_grad():
+        plain = model(Fine(snapshot, series[which]))
+    np.testing.assert_allclose(maps.combine(snapshot, maps.encode(series), which), plain, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("name", "share", "reason"), [("mmnet", 0.0, "no dropout"), ("transformer", 0.2, "attention")])
+def test_what_cannot_be_drawn_is_refused(name: str, share: float, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        drawn(MODELS[name](FEATURES, dropout=share), 0)

@@ -63,6 +63,9 @@ def downscale(
     cog: Annotated[
         Path | None, typer.Option(help="Folder for GeoTIFFs (COG): all layers of a day, and moisture in colours.")
     ] = None,
+    passes: Annotated[
+        int | None, typer.Option(min=0, help="Passes with dropout; 0 for none. [default: as the study estimated with]")
+    ] = None,
     device: Device = "auto",
     precision: Precision = "auto",
     compile: Compile = None,
@@ -107,6 +110,7 @@ def downscale(
     how: dict[str, Any] = {
         "made_of": made_of,
         "tile": tile,
+        "passes": passes,
         "running": Running(device, precision, compile),
         "workers": workers,
         "scheduler": scheduler,

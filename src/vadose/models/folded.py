@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_linear_bn_eval
 
+from vadose.models.drawn import Drawn
 from vadose.models.long_memory import LongMMNet
 from vadose.models.mmnet import Downscaler, MMNet, positions
 
@@ -60,7 +61,7 @@ def fold(model: MMNet | LongMMNet, dtype: torch.dtype = torch.float32) -> Folded
 
     The fusion layer is split into its halves, :math:`W [e_s, e_t] = W_s e_s + W_t e_t`, so that
     :math:`W_t e_t` is a code of the history alone. Batch normalisation is folded into the linear layers,
-    and linear layers with nothing between them are multiplied out.
+    and linear layers with nothing between them are multiplied out. Dropout is off, or drawn (`vadose.models.drawn`).
 
     Parameters
     ----------
@@ -89,9 +90,11 @@ def fold(model: MMNet | LongMMNet, dtype: torch.dtype = torch.float32) -> Folded
     if isinstance(model, LongMMNet):
         if model.repeated:
             raise ValueError("the LSTM is told features of each pixel (repeated): no history is shared among pixels")
-        return Folded(model, _Memory(model, _linear(of_history)), pixels, head, dtype)
+        memory = _Memory(model, _after(model.dropout, _linear(of_history)))
+        return Folded(model, memory, pixels, head, dtype)
     # Nothing stands between MMNet's fusion and the first layer of its head.
     assert isinstance(first, nn.Linear)
+    first = _after(model.dropout, first)
     pixels[-1] = _product(first, fused)
     code = _product(_linear(first.weight), _linear(of_history))
     return Folded(model, _Attention(model, code, dtype), pixels, head[1:], dtype)
@@ -105,6 +108,7 @@ class _Attention(nn.Module):
         self.model, self.dtype = model, dtype
         self.embed = _without_batch_norm(model.series_encoder.embed).to(dtype)
         self.layer = copy.deepcopy(model.series_encoder.layer).to(dtype)
+        self.dropout = model.series_encoder.attention_dropout
         self.last = last.to(dtype)
 
     def forward(self, series: Tensor) -> Tensor:
@@ -112,8 +116,8 @@ class _Attention(nn.Module):
         told = positions(days, self.model.features.ends, device=series.device).to(self.dtype)
         x = self.embed(self.model.of_series(series).to(self.dtype)) + told
         layer = self.layer
-        x = layer.norm1(x + self._attended(x))
-        x = layer.norm2(x + layer.linear2(functional.relu(layer.linear1(x))))
+        x = layer.norm1(x + layer.dropout1(self._attended(x)))
+        x = layer.norm2(x + layer.dropout2(layer.linear2(layer.dropout(functional.relu(layer.linear1(x))))))
         return self.last(x.mean(1))  # type: ignore[no-any-return]
 
     def _attended(self, x: Tensor) -> Tensor:
@@ -125,6 +129,7 @@ class _Attention(nn.Module):
             .flatten(1, 2)
         )
         weights = torch.softmax(query @ key.mT * attention.head_dim**-0.5, dim=-1)
+        weights = self.dropout(weights.reshape(len(x), -1, *weights.shape[1:])).flatten(0, 1)
         heads = (weights @ value).reshape(len(x), -1, *value.shape[1:]).transpose(1, 2).flatten(2)
         return attention.out_proj(heads)  # type: ignore[no-any-return]
 
@@ -159,6 +164,13 @@ def _linear(weight: Tensor, bias: Tensor | None = None) -> nn.Linear:
     if bias is not None:
         layer.bias = nn.Parameter(bias, requires_grad=False)
     return layer
+
+
+def _after(dropout: nn.Module, linear: nn.Linear) -> nn.Linear:
+    """A linear layer of the units that a dropout keeps, where these are drawn."""
+    if not isinstance(dropout, Drawn):
+        return linear
+    return _linear(linear.weight * dropout.mask(linear.in_features), linear.bias)
 
 
 def _product(after: nn.Linear, before: nn.Linear) -> nn.Linear:

@@ -247,6 +247,8 @@ class SeriesEncoder(nn.Module):
         self.ends = ends
         self.embed = perceptron(width, 32, 64, 128)
         self.layer = nn.TransformerEncoderLayer(128, 16, 256, dropout, batch_first=True)
+        self.attention_dropout = nn.Dropout(dropout)
+        """That of the layer's attention, where it is written out (`vadose.models.folded`)."""
 
     def forward(self, series: Tensor) -> Tensor:
         """Mean over the days of what the Transformer layer gives."""

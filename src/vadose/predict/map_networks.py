@@ -1,29 +1,46 @@
 """Networks as maps run them: a history encoded once, pixels that share it combined with its code, piece by piece."""
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from vadose.errors import VadoseError
 from vadose.models import from_checkpoint
+from vadose.models.drawn import drawn
 from vadose.models.folded import Folded, fold
-from vadose.models.mmnet import Features, Fine
+from vadose.models.mixture import mixture
+from vadose.models.mmnet import Features, Fine, example_fine
 from vadose.parallel.running import TOLERANCE, Running, compiled, work_of
 
 PIXELS_AT_ONCE = 1 << 13
 """Pixels combined at once: what lies between the layers then stays in the cache of a processor."""
 HISTORIES_AT_ONCE = 1 << 10
 """Histories encoded at once, for the same reason."""
+Estimate = tuple[NDArray[np.float32], NDArray[np.float32]]
 DAYS_AT_ONCE = 1 << 16
 """Histories x days, or on a GPU pixels, at once at most."""
 
 
 class MapNetwork:
-    """A member: what it is given, and its mean and deviation of pixels that share histories; `prepare` it first."""
+    """A member: what it is given, and its mean and deviation of pixels that share histories; `prepare` it first.
 
-    def __init__(self, checkpoint: dict[str, Any]) -> None:
+    With ``number`` it is the network of that pass with dropout (`vadose.models.drawn`), on all pixels and days alike.
+    """
+
+    def __init__(self, checkpoint: dict[str, Any], number: int | None = None) -> None:
         self.model: Any = from_checkpoint(checkpoint)
+        self.number = number
+        if number is not None:
+            try:
+                self.model = drawn(self.model, number)
+            except ValueError as error:
+                name = checkpoint["name"]
+                raise VadoseError(f"maps: passes with dropout of {name}: {error}; map without: --passes 0") from None
         self.features: Features = self.model.features
 
     def work(self, pixels: float) -> float:
@@ -57,6 +74,9 @@ class MapNetwork:
             # Such a network is handed the whole history of each pixel.
             self.pixels = max(1, DAYS_AT_ONCE // days)
             self.combine = lambda snapshot, series: model.distribution(Fine(snapshot, series))
+        if self.number is not None:  # units are drawn by the shapes that first come
+            example = example_fine(self.features, batch=1)
+            self.combine(example.snapshot.to(self.device), self.encode(example.series.to(self.device)))
         if running.compile:
             self.encode, self.combine = compiled(self.encode, tell), compiled(self.combine, tell)
 
@@ -85,3 +105,41 @@ class MapNetwork:
         if len(rows) == size:
             return rows
         return torch.cat([rows, rows[-1:].expand(size - len(rows), *rows.shape[1:])])
+
+
+class Members:
+    """The networks of a checkpoint, and how their estimates are mixed: passes and seeds as draws, several runs not.
+
+    Parameters
+    ----------
+    checkpoint
+        Of one network, or a blend with ``members``: seeds of a run, or runs (``draws`` False).
+    passes
+        With dropout, of each network; 0 for none. When left out as many as each run's own estimates at stations are of.
+    """
+
+    def __init__(self, checkpoint: dict[str, Any], passes: int | None = None) -> None:
+        passes = checkpoint.get("dropout_passes") if passes is None else passes
+        self.draws = bool(checkpoint.get("draws", True))
+        self.parts = [Members(member, passes) for member in checkpoint.get("members", ())]
+        numbers = range(passes) if passes else (None,)
+        self.own = [] if self.parts else [MapNetwork(checkpoint, number) for number in numbers]
+
+    @property
+    def networks(self) -> list[MapNetwork]:
+        """All of them, in the order `mixed` takes their estimates."""
+        return [*self.own, *(network for part in self.parts for network in part.networks)]
+
+    @property
+    def has_deviation(self) -> bool:
+        """Whether the mixture has a deviation, by the rule of `vadose.models.mixture.mixture`."""
+        if self.own:
+            return len(self.own) > 1 or bool(self.own[0].model.has_deviation)
+        of_parts = [part.has_deviation for part in self.parts]
+        return all(of_parts) or (self.draws and len(of_parts) > 1)
+
+    def mixed(self, estimates: Iterator[Estimate]) -> Estimate:
+        """Mean and deviation of the mixture; each estimate is taken when it is mixed in."""
+        if self.own:
+            return mixture(islice(estimates, len(self.own)), draws=True)
+        return mixture((part.mixed(estimates) for part in self.parts), draws=self.draws)

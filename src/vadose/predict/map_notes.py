@@ -31,7 +31,9 @@ def attributes_of(kept: dict[str, Any], fine: xr.Dataset, coarse: list[xr.Datase
     return found
 
 
-def calibration_of(kept: dict[str, Any], deviation: bool, coarse: list[xr.Dataset]) -> tuple[Calibration | None, str]:
+def calibration_of(
+    kept: dict[str, Any], deviation: bool, passes: int | None, coarse: list[xr.Dataset]
+) -> tuple[Calibration | None, str]:
     """Calibration of the quantiles of a run's maps, and it in words; or None, and why they have none."""
     if not deviation:
         return None, "none: the run gives no standard deviation"
@@ -39,6 +41,8 @@ def calibration_of(kept: dict[str, Any], deviation: bool, coarse: list[xr.Datase
         return None, "none: the run is calibrated with inputs of the day itself, and these maps are of forecast ones"
     if "calibration" not in kept:
         return None, "none: the run is not calibrated; 'vadose study' calibrates runs by the stations it holds out"
+    if passes is not None and passes != (calibrated := kept.get("dropout_passes") or 0):
+        return None, f"none: the run is calibrated with {calibrated} passes with dropout"
     found = Calibration.from_dict(kept["calibration"])
     return found, str(found)
 

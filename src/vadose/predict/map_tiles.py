@@ -10,12 +10,11 @@ from torch import Tensor
 
 from vadose.door.values import Outside
 from vadose.models.domain import domain_distance
-from vadose.models.mixture import mixture
 from vadose.models.mmnet import Features
 from vadose.parallel.running import Running
 from vadose.predict.calibration import Calibration, quantiles
 from vadose.predict.map_features import MapFeatures
-from vadose.predict.map_networks import MapNetwork
+from vadose.predict.map_networks import Members
 
 EXAMPLE = 64
 """Edge of the window in the middle of a map that says what rounding does [pixel]."""
@@ -51,12 +50,13 @@ class MapRun:
 
     def __init__(
         self,
-        networks: list[MapNetwork],
+        members: Members,
         features: MapFeatures,
         trained: dict[str, Any],
         calibrated: tuple[Calibration | None, str],
     ) -> None:
-        self.networks, self.features, self.notes = networks, features, set[str]()
+        networks = members.networks
+        self.members, self.networks, self.features, self.notes = members, networks, features, set[str]()
         self.calibration, self.calibrated = calibrated
         names = features.names
         self.domain: dict[str, Tensor] | None = trained.get("domain")
@@ -67,7 +67,7 @@ class MapRun:
         self.spans = list(dict.fromkeys(spans))
         self.span_of = [self.spans.index(span) for span in spans]
         self.layers: tuple[str, ...] = ("soil_moisture",)
-        if len(networks) > 1 or networks[0].model.has_deviation:
+        if members.has_deviation:
             self.layers += ("soil_moisture_std",)
         if self.calibration is not None:
             self.layers += ("soil_moisture_quantile",)
@@ -121,7 +121,7 @@ class MapRun:
     def estimate(self, tile: Tile) -> dict[str, NDArray[np.float32]]:
         """Layers (row, column) of a tile, of quantiles (quantile, row, column)."""
         estimates = (network(*given) for network, given in zip(self.networks, self.given(tile), strict=True))
-        mean, std = mixture((tuple(each.numpy()) for each in estimates), draws=True)
+        mean, std = self.members.mixed((mean.numpy(), std.numpy()) for mean, std in estimates)
         values = {"soil_moisture": mean, "soil_moisture_std": std}
         if self.calibration is not None:
             values["soil_moisture_quantile"] = quantiles(mean, std, self.calibration)

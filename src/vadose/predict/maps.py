@@ -25,7 +25,7 @@ from vadose.parallel.running import Running
 from vadose.parallel.workers import on_workers
 from vadose.predict.map_features import MapFeatures
 from vadose.predict.map_files import create_maps, open_maps, place_of
-from vadose.predict.map_networks import MapNetwork
+from vadose.predict.map_networks import Members
 from vadose.predict.map_notes import attributes_of, calibration_of, inputs_of
 from vadose.predict.map_tiles import Mapped, MapRun, Window
 from vadose.training.station_days import load
@@ -43,6 +43,7 @@ def downscale_maps(
     out: Path,
     *,
     tile: int = 1024,
+    passes: int | None = None,
     running: Running = Running(),
     made_of: dict[str, Any] | None = None,
     workers: int = 1,
@@ -72,7 +73,7 @@ def downscale_maps(
     ----------
     checkpoint
         Of a network as `vadose.models.to_checkpoint` makes it, and where known ``domain`` (`vadose.models.domain`) and
-        ``attributes``; or of a blend, with ``members``, a list of such.
+        ``attributes``; or of a blend, with ``members``, a list of such, seeds of a run or (``draws`` False) runs.
     fine
         Features (y, x) and (time, y, x) on a part of ``ease_grid('100m')``, or another of the nested grids.
     coarse
@@ -88,6 +89,9 @@ def downscale_maps(
         ``outside_training`` where the checkpoint knows the domain of its training.
     tile
         Edge of the tiles that are computed at once and of the chunks of the store [cell].
+    passes
+        With dropout, 0 for none; when left out as many as the run's estimates at stations are of (``dropout_passes``).
+        The units that a pass drops are the same for all pixels and days, so that its map has no noise of its own.
     running
         Where networks run, in which precision and whether compiled; the attribute ``precision`` says which it was. An
         LSTM and networks without a shared history run in float32 always.
@@ -108,7 +112,8 @@ def downscale_maps(
 
     Notes
     -----
-    Mean and deviation of an ensemble are those of `vadose.models.mixture.mixture`, its members draws of one network.
+    Mean and deviation of several are those of `vadose.models.mixture.mixture`: seeds and passes with dropout are draws
+    of one network, the runs of an ensemble are not.
     """
     kept = load(checkpoint)
     fields = [coarse] if isinstance(coarse, xr.Dataset) else list(coarse)
@@ -123,6 +128,7 @@ def downscale_maps(
         "days": [f"{day:%Y-%m-%d}" for day in when],
         "tile": tile,
         "precision": running.precision,
+        **({} if passes is None else {"passes": passes}),
         "fine": inputs_of(fine),
         "coarse": [inputs_of(field) for field in fields],
         "data": None,
@@ -132,7 +138,7 @@ def downscale_maps(
     if is_current(out, **inputs):
         return out
     begun = out.with_name(f".{out.name}.days")
-    job = _Job(checkpoint, fine, fields, when, running, begun)
+    job = _Job(checkpoint, fine, fields, when, running, begun, passes)
     run = job.run
     with writing(out) as scratch, on_workers(workers, scheduler) as do:
         if not (is_current(begun, **inputs) and _DONE in open_maps(begun).attrs):
@@ -193,19 +199,18 @@ class _Job:
         days: pd.DatetimeIndex,
         running: Running,
         store: Path,
+        passes: int | None,
     ) -> None:
         self.checkpoint, self.store = checkpoint.resolve(), store.resolve()
-        self.fine, self.coarse, self.days, self.running = fine, coarse, days, running
+        self.fine, self.coarse, self.days, self.running, self.passes = fine, coarse, days, running, passes
 
     @cached_property
     def run(self) -> MapRun:
         kept = load(self.checkpoint)
-        members = list(single_models(kept))
-        networks = [MapNetwork(member) for member in members]
-        features = MapFeatures(self.fine, self.coarse, [network.features for network in networks], self.days)
-        deviation = len(networks) > 1 or networks[0].model.has_deviation
-        calibrated = calibration_of(kept, deviation, self.coarse)
-        return MapRun(networks, features, kept if kept.get("domain") is not None else members[0], calibrated)
+        members = Members(kept, self.passes)
+        features = MapFeatures(self.fine, self.coarse, [network.features for network in members.networks], self.days)
+        calibrated = calibration_of(kept, members.has_deviation, self.passes, self.coarse)
+        return MapRun(members, features, _with_domain(kept) or next(single_models(kept)), calibrated)
 
     def ready(self) -> MapRun:
         """The same with networks as they are to run."""
@@ -222,6 +227,13 @@ class _Job:
 
     def __call__(self, windows: list[Window]) -> list[Mapped]:
         return list(_mapped(open_maps(self.store), self._held, windows))
+
+
+def _with_domain(checkpoint: dict[str, Any]) -> dict[str, Any] | None:
+    """The first that knows the domain of its training, of a checkpoint and its members."""
+    if checkpoint.get("domain") is not None:
+        return checkpoint
+    return next(filter(None, map(_with_domain, checkpoint.get("members", ()))), None)
 
 
 def _windows(shape: tuple[int, int], tile: int) -> list[tuple[slice, slice]]:

@@ -34,6 +34,7 @@ def outlook_of_past_years(
     *,
     years: Sequence[int],
     tile: int = 1024,
+    passes: int | None = None,
     running: Running = Running(),
     made_of: dict[str, Any] | None = None,
     workers: int = 1,
@@ -48,7 +49,7 @@ def outlook_of_past_years(
 
     Parameters
     ----------
-    checkpoint, fine, days, tile, running, made_of, workers, scheduler
+    checkpoint, fine, days, tile, passes, running, made_of, workers, scheduler
         As of `vadose.predict.maps.downscale_maps`.
     coarse
         A forecast of the coarse moisture with ``init_time`` in its attributes (`vadose.predict.coarse.as_coarse`),
@@ -84,6 +85,7 @@ def outlook_of_past_years(
         "days": [f"{day:%Y-%m-%d}" for day in when],
         "tile": tile,
         "precision": running.precision,
+        **({} if passes is None else {"passes": passes}),
         "past_years": list(years),
         "fine": inputs_of(fine),
         "coarse": [inputs_of(data) for data in coarse],
@@ -110,6 +112,7 @@ def outlook_of_past_years(
                 when,
                 begun / f"{year}.zarr",
                 tile=tile,
+                passes=passes,
                 running=running,
                 workers=workers,
                 scheduler=scheduler,

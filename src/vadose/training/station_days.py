@@ -200,7 +200,14 @@ def estimate(
 
     Of a blend, and of ``passes`` with dropout on, they are those of `vadose.models.mixture.mixture`, as draws of
     one network.
+
+    Raises
+    ------
+    VadoseError
+        For an ensemble of runs, whose features differ.
     """
+    if not checkpoint.get("draws", True):
+        raise VadoseError("the checkpoint is an ensemble of runs, whose features differ; choose one of the runs")
 
     def each() -> Iterator[tuple[Array, Array]]:
         for member in single_models(checkpoint):

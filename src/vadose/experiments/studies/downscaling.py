@@ -16,7 +16,7 @@ from vadose.errors import VadoseError
 from vadose.evaluation.station_samples import WHOLE
 from vadose.evaluation.station_series import evaluate_series
 from vadose.experiments.downscaling import CrossRegion, Downscaling, DownscalingRun
-from vadose.experiments.studies.for_maps import calibrate_networks
+from vadose.experiments.studies.for_maps import calibrate_networks, join_ensembles
 from vadose.models.mixture import mixture
 from vadose.parallel.progress import Progress
 from vadose.parallel.running import Running
@@ -101,6 +101,7 @@ def study_downscaling(
     products = _beside_products(experiment, table, predictions, out, progress)
     progress("scoring", 1.0)
     _coverage(own, out, progress)
+    join_ensembles(experiment.ensembles, own, out)
     calibrate_networks(own, out, progress)
     weighed = _importances(experiment, table, predictions, out, progress) if experiment.explained else None
     progress("drawing tables and figures", 0.0)
@@ -334,6 +335,9 @@ def _run(
         checkpoint, log = fit(days, table, fold.training, network, alignment=alignment, what=what, progress=progress)
         said = ("dataset", "mode", "simulated", "layer")
         checkpoint["attributes"] = {key: table.attrs[key] for key in said if key in table.attrs}
+        checkpoint["attributes"]["model"] = folder.name
+        if run.dropout_passes:
+            checkpoint["dropout_passes"] = run.dropout_passes
         running = Running(run.fitting.device, "float32", compile=False)
         mean, std = estimate(checkpoint, days, fold.test, passes=run.dropout_passes, running=running)
     with writing(folder) as scratch:

@@ -1,17 +1,43 @@
-"""What maps take of a study besides its networks: how their intervals are calibrated at places not learnt from."""
+"""What maps take of a study besides its networks: its ensembles, and how intervals are calibrated at new places."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import xarray as xr
 
-from vadose.artefact import writing
+from vadose.artefact import identity, is_current, note_inputs, writing
 from vadose.artefact.checkpoint import save
 from vadose.errors import VadoseError
 from vadose.parallel.progress import Progress
 from vadose.predict.calibration import calibrate_fold
 from vadose.training.station_days import load
+
+
+def join_ensembles(ensembles: Mapping[str, Sequence[str]], predictions: Mapping[str, xr.Dataset], out: Path) -> None:
+    """Write each ensemble whose members are all networks as one checkpoint, ``runs/SCENARIO/FOLD/ENSEMBLE/model.pt``.
+
+    Its members are runs, no draws of one network (``draws`` False), see `vadose.models.mixture.mixture`.
+    """
+    for scenario, store in predictions.items():
+        for fold in json.loads(store.attrs["folds"]):
+            for name, members in ensembles.items():
+                runs = out / "runs" / scenario / fold
+                files = [runs / member / "model.pt" for member in members]
+                if not all(file.exists() for file in files):
+                    continue
+                parts = [load(file) for file in files]
+                # Calibration is noted later, of each and of them together.
+                of_state = {member: identity(runs / member / "estimates.npz") for member in members}
+                if is_current(runs / name, members=of_state):
+                    continue
+                said = {key: parts[0][key] for key in ("inputs", "stations") if key in parts[0]}
+                attributes = parts[0].get("attributes", {}) | {"model": name}
+                joined = {"name": "blend", "members": parts, "weights": None, "draws": False, "attributes": attributes}
+                with writing(runs / name) as scratch:
+                    scratch.mkdir()
+                    save(said | joined, scratch / "model.pt")
+                    note_inputs(scratch, members=of_state)
 
 
 def calibrate_networks(predictions: Mapping[str, xr.Dataset], out: Path, progress: Progress) -> None:
