@@ -225,8 +225,7 @@ def uscrn_files(data: Path) -> Path:
 
 
 def test_a_folder_of_station_files_becomes_a_cube(tmp_path: Path) -> None:
-    uscrn, scan, metadata = folders_of(uscrn_files(tmp_path))
-    store = build_stations(tmp_path / "stations.zarr", uscrn=uscrn, scan=scan, metadata=metadata)
+    store = build_stations(tmp_path / "stations.zarr", **folders_of(uscrn_files(tmp_path)))
     cube = open_cube(build_station_cube(store, tmp_path / "cube.zarr", first="2020-05-03"))
     assert dict(cube.sizes) == {"time": 12, "y": 1, "x": 1}
     assert cube.station.values.tolist() == ["USCRN:AL_Fairhope_3_NE"]
@@ -237,7 +236,7 @@ def test_a_folder_of_station_files_becomes_a_cube(tmp_path: Path) -> None:
 
 
 def test_folders_of_stations_are_found_by_their_names(tmp_path: Path) -> None:
-    with pytest.raises(VadoseError, match="no folder 'uscrn_daily01' or 'scan_daily'") as told:
+    with pytest.raises(VadoseError, match="no folder 'uscrn_daily01', 'scan_daily' or 'ismn'") as told:
         folders_of(tmp_path)
     assert str(tmp_path) in str(told.value)
     (tmp_path / "station_meta").mkdir()
@@ -246,9 +245,9 @@ def test_folders_of_stations_are_found_by_their_names(tmp_path: Path) -> None:
     scan, metadata, uscrn = (tmp_path / name for name in ("scan_daily", "station_meta", "uscrn_daily01"))
     scan.mkdir()
     uscrn.write_text("a file, not a folder")
-    assert folders_of(tmp_path) == (None, scan, metadata)
+    assert folders_of(tmp_path) == {"scan": scan, "metadata": metadata}
     uscrn.unlink()
     uscrn.mkdir()
-    assert folders_of(tmp_path) == (uscrn, scan, metadata)
+    assert folders_of(tmp_path) == {"uscrn": uscrn, "scan": scan, "metadata": metadata}
     metadata.rmdir()
-    assert folders_of(tmp_path) == (uscrn, scan, None)
+    assert folders_of(tmp_path) == {"uscrn": uscrn, "scan": scan}

@@ -466,6 +466,20 @@ def test_ismn_stations_join_and_their_unflagged_days_are_marked(folders: dict[st
     assert int(old.soil_moisture_flag.sel(depth=5)) == BIT["unflagged"]
 
 
+@pytest.mark.parametrize(
+    ("flag", "kept"), [("G", True), ("C02", True), ("C02,C03", True), ("D03", False), ("C01", False)]
+)
+def test_high_values_are_kept_as_in_the_paper(flag: str, kept: bool, tmp_path: Path) -> None:
+    archive = ismn_archive(tmp_path / "ismn", "NET", ("0.050000", "0.050000"))
+    for file in archive.rglob("*.stm"):
+        file.write_text(file.read_text().replace(" 0.22 G", f" 0.72 {flag}"))
+    days = ["2020-01-01", "2020-01-02", "2020-01-03"]
+    for high, expected in ((False, np.nan), (True, 0.72 if kept else np.nan)):
+        out = build_stations(tmp_path / f"{high}.zarr", ismn=archive, high=high)
+        found = xr.open_zarr(out, consolidated=False).soil_moisture.sel(station="NET:Hill", time=days)
+        np.testing.assert_allclose(found[0], [0.21, expected, 0.23], rtol=1e-6)
+
+
 def test_probes_that_average_over_depth_are_at_no_depth(tmp_path: Path) -> None:
     archive = ismn_archive(tmp_path / "ismn", "COSMOS", ("0.000000", "0.190000"))
     with pytest.raises(VadoseError, match=r"no station is left of 1 \(COSMOS:Hill: no sensor near .* 0-19 cm"):

@@ -151,6 +151,10 @@ def test_a_study_goes_on_where_it_stopped(
         (("climatology: {model: climatology}", "rows: {model: trees}"), (), "trees needs features of the day"),
         (("kind: downscaling", "kind: downscaling\ndata: own"), (), "'data: own' and 'tables' go together"),
         (("x", "x"), ("--scenario", "blocked"), "unknown scenario ['blocked']"),
+        (("x", "x"), ("--profile", "as_printed"), "unknown profile 'as_printed'"),
+        (("x", "x"), ("--station-list", "none.txt"), "none.txt: cannot be read as text"),
+        (("kind: downscaling", "kind: downscaling\nstation_list: [M:1]"), (), "none of the 1 stations of the list"),
+        (("kind: downscaling", "kind: downscaling\nprofiles: {a: {fitting: {epoch: 3}}}"), (), "did you mean 'epochs'"),
     ],
 )
 def test_a_mistake_is_one_message(

@@ -270,6 +270,7 @@ STATIONS = xr.Dataset(
 
 def test_a_study_at_stations_is_asked_for_what_is_read_there() -> None:
     wanted = {one.product: one for one in needs("downscale-paper", places=places_of(STATIONS))}
+    assert needs("mmnet", places=places_of(STATIONS)) == [*wanted.values()]
     assert set(wanted) >= {"uscrn", "scan", "landsat", "sentinel1", "gridmet", "smap_l4", "3dep", "polaris", "nlcd"}
     assert "srtm" not in wanted  # of two products that give a feature the first is read
     assert f"{wanted['gridmet'].first} {wanted['gridmet'].last}" == "2015-12-01 2022-12-31"
@@ -295,8 +296,8 @@ def test_two_stations_in_one_tile_share_its_file() -> None:
 def test_studies_find_station_files_where_fetch_puts_them(tmp_path: Path) -> None:
     for name in ("uscrn", "scan"):
         (tmp_path / name).mkdir()
-    assert folders_of(tmp_path) == (tmp_path / "uscrn", tmp_path / "scan", None)
+    assert folders_of(tmp_path) == {name: tmp_path / name for name in ("uscrn", "scan")}
     (tmp_path / "scan" / "station-metadata.csv").touch()
-    assert folders_of(tmp_path)[2] == tmp_path / "scan"
+    assert folders_of(tmp_path)["metadata"] == tmp_path / "scan"
     (tmp_path / "scan_daily").mkdir()
-    assert folders_of(tmp_path)[1] == tmp_path / "scan_daily"
+    assert folders_of(tmp_path)["scan"] == tmp_path / "scan_daily"

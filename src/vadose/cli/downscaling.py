@@ -209,6 +209,14 @@ def fill_station(
     say(str(out))
 
 
+def with_choices(chosen: "Downscaling", profile: str | None, station_list: Path | None) -> "Downscaling":
+    """The experiment with a profile and a list of stations."""
+    from vadose.stations.files import read_station_list
+
+    chosen = chosen.with_profile(profile)
+    return chosen.model_copy(update={"station_list": read_station_list(station_list)}) if station_list else chosen
+
+
 def downscaling_study(
     chosen: "Downscaling",
     data: Path | None,
@@ -232,8 +240,7 @@ def downscaling_study(
         raise VadoseError(f"{title}: a simulated county needs no --data; run: vadose demo --county")
     with progress_bars() as tell:
         if data is not None:
-            uscrn, scan, metadata = folders_of(data)
-            store = build_stations(out / "stations.zarr", uscrn=uscrn, scan=scan, metadata=metadata, progress=tell)
+            store = build_stations(out / "stations.zarr", **folders_of(data), high=chosen.keep_high, progress=tell)
             first, last, features = chosen.first.isoformat(), chosen.last.isoformat(), None
             if chosen.data in ("products", "ten_day", "own"):
                 place = data / TEN_DAY if chosen.data == "ten_day" else data

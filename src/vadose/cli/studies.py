@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vadose.cli.downscaling import demonstrate_county, downscaling_study
+from vadose.cli.downscaling import demonstrate_county, downscaling_study, with_choices
 from vadose.cli.terminal import (
     EXPERIMENTS,
     Compile,
@@ -27,6 +27,13 @@ from vadose.parallel.running import Running
 if TYPE_CHECKING:
     from vadose.cube import Recipe
     from vadose.experiments import Experiment
+
+Profile = Annotated[
+    str | None, typer.Option(help="Downscaling: settings of the experiment file, such as default or as_printed.")
+]
+StationList = Annotated[
+    Path | None, typer.Option(help="Downscaling: text file of the stations to use, one a line, such as SCAN:2005.")
+]
 
 
 @app.command()
@@ -55,6 +62,8 @@ def study(
             "--split", "--scenario", help="Downscaling: on-site, off-site, cross-region, blocked. [default: all]"
         ),
     ] = None,
+    profile: Profile = None,
+    station_list: StationList = None,
     model: OwnModel = None,
     device: Device = "auto",
     precision: Precision = "auto",
@@ -79,13 +88,15 @@ def study(
         raise VadoseError("give either --data, a folder of files as published, or --cube, an existing cube")
     register_own(model)
     chosen, title = load_study(experiment), f"Study {Path(experiment).stem}"
+    if chosen.kind == "downscaling":
+        chosen = with_choices(chosen, profile, station_list)
+    elif scenario or profile or station_list:
+        raise VadoseError("--split, --profile and --station-list are for downscaling experiments")
     chosen = chosen.run_as(Running(device, precision, compile))
     say_former_keys(chosen)
     if chosen.kind == "downscaling":
         downscaling_study(chosen, data, cube, out, title=title, scenarios=scenario, small=small)
         return
-    if scenario:
-        raise VadoseError("--split is for downscaling experiments; for others edit the runs in the experiment file")
     chosen = quick(chosen) if small else chosen
     if data is not None:
         recipe = recipe or chosen.recipe
@@ -165,8 +176,7 @@ def _do_study(
 
     with progress_bars() as tell:
         if recipe is None and experiment.data == "stations":
-            uscrn, scan, metadata = folders_of(data)
-            store = build_stations(out / "stations.zarr", uscrn=uscrn, scan=scan, metadata=metadata, progress=tell)
+            store = build_stations(out / "stations.zarr", **folders_of(data), progress=tell)
             cube = build_station_cube(store, out / "cube.zarr", first=experiment.first_day())
         elif recipe is None:
             cube = build_cube(data, out / "cube.zarr", experiment.data)

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from vadose.cube.own_table import OwnTable
+from vadose.errors import VadoseError
 from vadose.experiments.forecasting import Experiment, load_experiment
 from vadose.experiments.section import ExperimentFile, Section, check_arguments, check_model, load, nearest
 from vadose.models import MODELS, downscaler_names
@@ -118,12 +119,28 @@ class Scenarios(Section):
     network: Network | None = None
 
 
+class Profile(Section):
+    """Settings instead of the file's: ``fitting`` of every network, ``mode`` and ``keep_high`` where they are given."""
+
+    mode: Literal["causal", "paper"] | None = None
+    keep_high: bool | None = None
+    fitting: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _known(self) -> "Profile":
+        check_arguments(Fitting, self.fitting, ("self",), "fitting")
+        return self
+
+
 class Downscaling(ExperimentFile):
     """Days, scenarios, runs, and means of them.
 
     ``data`` says what the features are of: the stations' own files, ``products`` beside them, filled between
     overpasses as ``mode`` says, the ``ten_day`` table at the stations that it has, or the user's ``own`` ``tables``
     (`vadose.cube.own_table.OwnTable`) beside the stations' files.
+
+    ``station_list`` names the stations to use (all when empty). ``keep_high`` keeps values above 0.60 m3 m-3, see
+    `vadose.stations.store.build_stations`. ``profiles`` are other settings by name, chosen with `with_profile`.
 
     Models learn from the stations of ``learn_from`` alone, those of the built-in experiment of that name, or all;
     the others are tested as stations never seen. ``ensembles`` are mixtures of runs
@@ -138,9 +155,12 @@ class Downscaling(ExperimentFile):
     mode: Literal["causal", "paper"] = "causal"
     first: date
     last: date
+    keep_high: bool = False
+    station_list: tuple[str, ...] = ()
     learn_from: str | None = None
     scenarios: Scenarios
     runs: dict[str, DownscalingRun] = Field(min_length=1)
+    profiles: dict[str, Profile] = Field(default_factory=dict)
     ensembles: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     products: tuple[str, ...] = ()
     shown: str | None = None
@@ -151,6 +171,30 @@ class Downscaling(ExperimentFile):
     def stations(self) -> tuple[str, ...] | None:
         """Names of the stations to learn from; all when None."""
         return load_experiment(self.learn_from).learn_from if self.learn_from else None
+
+    def with_profile(self, name: str | None = None) -> "Downscaling":
+        """The same with the settings of a profile: 'default' when None, the file's own where it has no such.
+
+        Raises
+        ------
+        VadoseError
+            For a name that is none of the file's profiles.
+
+        Examples
+        --------
+        >>> paper = load_downscaling("downscale-paper")
+        >>> [paper.with_profile(name).runs["mmnet"].fitting.epochs for name in ("as_printed", "default")]
+        [100, 20]
+        """
+        if name is not None and name not in self.profiles:
+            raise VadoseError(f"unknown profile '{name}'{nearest(name, list(self.profiles))}")
+        profile = self.profiles.get(name or "default", Profile())
+        given = {key: value for key in ("mode", "keep_high") if (value := getattr(profile, key)) is not None}
+        changed = {
+            run: how.model_copy(update={"fitting": replace(how.fitting, **profile.fitting)})
+            for run, how in self.runs.items()
+        }
+        return self.model_copy(update=given | {"runs": changed})
 
     @model_validator(mode="after")
     def _members(self) -> "Downscaling":

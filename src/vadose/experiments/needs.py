@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 Days = tuple[date | None, date | None]
 EXPERIMENT = re.compile(r"^kind: *(?:forecasting|downscaling)\b", re.MULTILINE)
-FETCHED = ("forecast_paper", "forecast_best", "downscale-paper")
+SAME = {"mmnet": "downscale-paper"}
+"""Other names of experiments: what they read."""
+FETCHED = ("forecast_paper", "forecast_best", *SAME, *SAME.values())
 """Built-in experiments, among others, whose data can be fetched."""
 STATIONS = ("uscrn", "scan")
 """Station networks that a study at stations reads, and fetch can have."""
@@ -49,6 +51,7 @@ def needs(
     VadoseError
         When there is no such recipe, it is of a database, which nobody serves, or an area is missing.
     """
+    name = SAME.get(name, name)
     if not _is_cube(name):
         name = top_key(name, "recipe") or name
     if not _is_cube(name):

@@ -25,6 +25,8 @@ from vadose.products.station_text import MOST_BYTES, MOST_MEMBERS, check_moistur
 from vadose.variables import describe
 
 GOOD, UNFLAGGED = "G", "U"
+WITH_HIGH = (GOOD, "C02", "C03", "C02,C03")
+"""Good, and above 0.60 m3 m-3, above saturation, or both: the flags that Xu et al. (2025) keep."""
 # The archive writes -999.99 or -9999 where a value is missing.
 MISSING_BELOW = -999.0
 # A day counts when at least this share of its readings is good.
@@ -56,11 +58,11 @@ class Sensor(NamedTuple):
     last: str
 
 
-def read_ismn(path: Path, broken: dict[str, str] | None = None) -> list[xr.Dataset]:
+def read_ismn(path: Path, broken: dict[str, str] | None = None, flags: tuple[str, ...] = (GOOD,)) -> list[xr.Dataset]:
     """Read all stations of an archive as daily means.
 
-    A day's value is the mean of the hours flagged good (exactly ``G``), NaN where these are fewer than half
-    of the day's readings. Old archives hold series no one has flagged (``U``): their daily means stand apart
+    A day's value is the mean of the hours flagged good (exactly ``G``, or one of ``flags``), NaN where these are fewer
+    than half of the day's readings. Old archives hold series no one has flagged (``U``): their daily means stand apart
     as ``soil_moisture_unflagged``. Of several sensors at one depth the one with most days is kept, since a
     mean over sensors jumps when one of them fails. Nothing is written into the archive's folder.
 
@@ -73,6 +75,8 @@ def read_ismn(path: Path, broken: dict[str, str] | None = None) -> list[xr.Datas
         Folder that holds a folder for each network, or the zip file as downloaded; or one series (``.stm``).
     broken
         Takes up what was left out: its name in the archive, and the reason.
+    flags
+        Of the hours that count, such as `WITH_HIGH`.
 
     Returns
     -------
@@ -109,12 +113,12 @@ def read_ismn(path: Path, broken: dict[str, str] | None = None) -> list[xr.Datas
     if not path.exists():
         raise VadoseError(f"{path}: no such file or folder; give an ISMN download, unpacked or as zip")
     if path.is_file() and container_of(path) == "text":
-        return _alone(path)
+        return _alone(path, flags)
     if not path.is_dir() and not zipfile.is_zipfile(path):
         raise VadoseError(f"{path}: neither a folder nor a whole zip file; download the archive again")
     broken = {} if broken is None else broken
     with _quiet(), TemporaryDirectory() as scratch:
-        stations = _sensors(path, scratch, broken)
+        stations = _sensors(path, scratch, broken, flags)
     datasets = []
     for (network, station), sensors in sorted(stations.items(), key=lambda item: item[0]):
         with _noting(broken, f"{network}/{station}"):
@@ -143,7 +147,7 @@ def is_ismn(path: Path) -> bool:
     return container == "folder" and any(any(path.glob(f"{'*/' * depth}*.stm")) for depth in range(6))
 
 
-def _alone(path: Path) -> list[xr.Dataset]:
+def _alone(path: Path, flags: tuple[str, ...]) -> list[xr.Dataset]:
     """Read one series as an archive of its own, with the static variables beside it."""
     with TemporaryDirectory() as folder:
         home = Path(folder) / path.parent.parent.name / path.parent.name
@@ -151,7 +155,7 @@ def _alone(path: Path) -> list[xr.Dataset]:
         for file in (path, *path.parent.glob("*_static_variables.csv")):
             (home / file.name).symlink_to(file.resolve())
         try:
-            return read_ismn(Path(folder))
+            return read_ismn(Path(folder), flags=flags)
         except VadoseError as error:
             raise VadoseError(str(error).replace(str(home), str(path.parent))) from error
 
@@ -181,7 +185,7 @@ def _noting(broken: dict[str, str], name: str) -> Iterator[None]:
 
 
 def _sensors(
-    path: Path, scratch: str, broken: dict[str, str]
+    path: Path, scratch: str, broken: dict[str, str], flags: tuple[str, ...]
 ) -> dict[tuple[str, str], list[tuple[Sensor, pd.DataFrame, Any]]]:
     """Daily means, place and soils of every sensor by network and station."""
     from ismn.base import IsmnRoot
@@ -208,7 +212,7 @@ def _sensors(
                 sensor = _sensor(root.path / name)
                 if sensor.variable in READ:
                     file = DataFile(root, name, temp_root=scratch)
-                    days = _daily(file.read_data(), sensor.variable)
+                    days = _daily(file.read_data(), sensor.variable, flags)
                     _check_period(pd.DatetimeIndex(days.index), sensor)
                     place = _place(file.metadata, sensor)
                     found[sensor.network, sensor.station].append((sensor, days, (place, soils.get(name.parent))))
@@ -281,7 +285,7 @@ def _sensor(name: PurePath) -> Sensor:
     raise VadoseError("not the name of an ISMN file; keep names as published")
 
 
-def _daily(hours: pd.DataFrame, variable: str) -> pd.DataFrame:
+def _daily(hours: pd.DataFrame, variable: str, flags: tuple[str, ...]) -> pd.DataFrame:
     """Daily means of the good and of the unflagged hours, columns ``good`` and ``unflagged``."""
     value, flag = pd.to_numeric(hours.iloc[:, 0], errors="coerce"), hours.iloc[:, 1].astype(str).str.strip()
     wrong = (value.isna() & hours.iloc[:, 0].notna()) | np.isinf(value) | impossible_days(hours.index).to_numpy()
@@ -300,8 +304,8 @@ def _daily(hours: pd.DataFrame, variable: str) -> pd.DataFrame:
     day = pd.DatetimeIndex(table.index).normalize()
     readings = table["value"].groupby(day).size()
     means = {}
-    for name, wanted in (("good", GOOD), ("unflagged", UNFLAGGED)):
-        chosen = table["value"].where(table["flag"] == wanted).groupby(day)
+    for name, wanted in (("good", flags), ("unflagged", (UNFLAGGED,))):
+        chosen = table["value"].where(table["flag"].isin(wanted)).groupby(day)
         means[name] = chosen.mean().where(chosen.count() >= SHARE_OF_DAY * readings)
     days = pd.DataFrame(means)
     days.attrs["repeated"] = int(repeated.sum())

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from vadose.errors import VadoseError
 from vadose.parallel.progress import Progress
-from vadose.products.ismn import read_ismn
+from vadose.products.ismn import GOOD, WITH_HIGH, read_ismn
 from vadose.products.scan import read_scan, read_scan_stations
 from vadose.products.uscrn import NAME, REFINED, SITE_INFO, read_uscrn, read_uscrn_soils
 
@@ -23,24 +24,61 @@ QUARTZ = 2.65  # g cm-3, density of soil grains
 Array = NDArray[np.float64]
 
 
-def folders_of(data: Path) -> tuple[Path | None, Path | None, Path | None]:
-    """Folders of USCRN files, SCAN files and their metadata in a folder of all; None for what is not there.
+class StationFiles(TypedDict, total=False):
+    """Folders of station files, as `vadose.stations.store.build_stations` takes them."""
+
+    uscrn: Path
+    scan: Path
+    ismn: Path
+    metadata: Path
+
+
+def folders_of(data: Path) -> StationFiles:
+    """Folders of station files in a folder of all, those that are there.
 
     ``uscrn`` and ``scan`` are as `vadose.download` names them, which lays the coordinates beside the files of SCAN.
 
     Raises
     ------
     VadoseError
-        When neither network is there.
+        When no network is there.
     """
-    names = (("uscrn_daily01", "uscrn"), ("scan_daily", "scan"), ("station_meta",))
-    found = (next((data / name for name in of if (data / name).is_dir()), None) for of in names)
-    uscrn, scan, metadata = found
-    if uscrn is None and scan is None:
-        raise VadoseError(f"{data}: no folder {names[0][0]!r} or {names[1][0]!r} in it; give the folder they lie in")
-    if metadata is None and scan is not None and (scan / "station-metadata.csv").is_file():
-        metadata = scan
-    return uscrn, scan, metadata
+    found: StationFiles = {}
+    if uscrn := _first(data, "uscrn_daily01", "uscrn"):
+        found["uscrn"] = uscrn
+    if scan := _first(data, "scan_daily", "scan"):
+        found["scan"] = scan
+        if (scan / "station-metadata.csv").is_file():
+            found["metadata"] = scan
+    if ismn := _first(data, "ismn"):
+        found["ismn"] = ismn
+    if not found:
+        expected = "'uscrn_daily01', 'scan_daily' or 'ismn'"
+        raise VadoseError(f"{data}: no folder {expected} in it; give the folder they lie in")
+    if metadata := _first(data, "station_meta"):
+        found["metadata"] = metadata
+    return found
+
+
+def _first(data: Path, *names: str) -> Path | None:
+    return next((data / name for name in names if (data / name).is_dir()), None)
+
+
+def read_station_list(path: Path) -> tuple[str, ...]:
+    """Names of stations, ``NETWORK:NAME`` one a line; empty lines and what follows a ``#`` are passed over.
+
+    Raises
+    ------
+    VadoseError
+        When the file cannot be read, or names no station.
+    """
+    try:
+        lines = [line.partition("#")[0].strip() for line in path.read_text("utf-8-sig").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise VadoseError(f"{path}: cannot be read as text ({error})") from error
+    if not (names := tuple(dict.fromkeys(line for line in lines if line))):
+        raise VadoseError(f"{path}: names no station; expected one a line, such as SCAN:2005")
+    return names
 
 
 def stations_of(
@@ -50,6 +88,7 @@ def stations_of(
     metadata: Path | None,
     left_out: dict[str, str],
     progress: Progress,
+    high: bool = False,
 ) -> Iterator[xr.Dataset]:
     """Stations that have coordinates, one after the other; the others are noted in ``left_out``."""
     if uscrn is not None:
@@ -58,7 +97,7 @@ def stations_of(
         yield from _of_scan(scan, metadata, left_out, progress)
     if ismn is not None:
         besides = {network for network, folder in (("USCRN", uscrn), ("SCAN", scan)) if folder}
-        yield from _of_ismn(ismn, besides, left_out, progress)
+        yield from _of_ismn(ismn, besides, left_out, progress, WITH_HIGH if high else (GOOD,))
 
 
 def _of_uscrn(uscrn: Path, metadata: Path | None, left_out: dict[str, str], progress: Progress) -> Iterator[xr.Dataset]:
@@ -99,9 +138,11 @@ def _of_scan(scan: Path, metadata: Path, left_out: dict[str, str], progress: Pro
     progress("reading SCAN", 1.0)
 
 
-def _of_ismn(ismn: Path, besides: set[str], left_out: dict[str, str], progress: Progress) -> Iterator[xr.Dataset]:
+def _of_ismn(
+    ismn: Path, besides: set[str], left_out: dict[str, str], progress: Progress, flags: tuple[str, ...]
+) -> Iterator[xr.Dataset]:
     progress("reading ISMN", 0.0)
-    for dataset in read_ismn(ismn, left_out):
+    for dataset in read_ismn(ismn, left_out, flags):
         if dataset.attrs["network"] in besides:
             raise VadoseError(f"{ismn}: holds {dataset.attrs['network']}, whose files are given besides; leave one out")
         dataset["unflagged"] = dataset.soil_moisture.isnull() & dataset.soil_moisture_unflagged.notnull()

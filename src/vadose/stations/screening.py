@@ -35,8 +35,19 @@ BIT = {name: 1 << i for i, name in enumerate(FLAGS)}
 HINDSIGHT = ("spike", "stuck_later")
 # Bulk densities are of few samples, and some sensors read above their pore space for years: kept, but marked.
 KEPT = ("above_saturation",)
-LEFT_OUT = sum(bit for name, bit in BIT.items() if name not in KEPT)
-LEFT_OUT_CAUSAL = sum(bit for name, bit in BIT.items() if name not in (*KEPT, *HINDSIGHT))
+# Xu et al. (2025) keep what the ISMN flags C02 and C03.
+KEPT_HIGH = (*KEPT, "range_high")
+
+
+def masks_of(kept: tuple[str, ...]) -> tuple[int, int]:
+    """Bits of the flags whose values are left out of what is scored, and of what a forecast is made from."""
+    return (
+        sum(bit for name, bit in BIT.items() if name not in kept),
+        sum(bit for name, bit in BIT.items() if name not in (*kept, *HINDSIGHT)),
+    )
+
+
+LEFT_OUT, LEFT_OUT_CAUSAL = masks_of(KEPT)
 
 FREEZING = 273.15
 THAWED = 274.15  # K; next to 0 degC a part of the water may freeze and thaw again

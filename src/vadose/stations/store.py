@@ -20,7 +20,7 @@ from vadose.parallel.progress import Progress
 from vadose.products.ranges import within
 from vadose.stations.columns import Columns
 from vadose.stations.files import DEPTHS, nearest, stations_of
-from vadose.stations.screening import BIT, FLAGS, LEFT_OUT, LEFT_OUT_CAUSAL, screen
+from vadose.stations.screening import BIT, FLAGS, KEPT, KEPT_HIGH, masks_of, screen
 from vadose.stations.tables import stations_of_tables
 from vadose.variables import VARIABLES, describe
 
@@ -54,6 +54,7 @@ def build_stations(
     mapping: Columns | Path | None = None,
     metadata: Path | None = None,
     period: tuple[str, str] | None = None,
+    high: bool = False,
     progress: Progress = lambda what, share: None,
 ) -> Path:
     """Read stations, screen their soil moisture, and write the station store.
@@ -91,6 +92,8 @@ def build_stations(
         of station, latitude, longitude, elevation.
     period
         First and last day to keep; screening sees all days.
+    high
+        Keep values above 0.60 m3 m-3, as Xu et al. (2025) do: hours that the ISMN flags C02, C03 or both count as good.
     progress
         Called with what is under way and the share done.
 
@@ -115,7 +118,7 @@ def build_stations(
             f"{scan}: SCAN files do not say where their stations are; give the folder of scan_stations.csv (--metadata)"
         )
     inputs: dict[str, Any] = {name: {"source": str(path), "identity": identity(path)} for name, path in files.items()}
-    inputs |= {"period": {"days": period}, "screening": {"flags": list(FLAGS)}}
+    inputs |= {"period": {"days": period}, "screening": {"flags": list(FLAGS)} | ({"high": high} if high else {})}
     inputs |= {f"frame {k}": _hash(table) for k, table in enumerate(tables) if isinstance(table, pd.DataFrame)}
     inputs |= {"columns": asdict(mapping)} if isinstance(mapping, Columns) else {}
     if is_current(out, **inputs):
@@ -123,13 +126,13 @@ def build_stations(
 
     left_out: dict[str, str] = {}
     own = stations_of_tables(tables, mapping, metadata if metadata and metadata.is_file() else None, left_out)
-    found = _screened(chain(stations_of(uscrn, scan, ismn, metadata, left_out, progress), own), left_out)
+    found = _screened(chain(stations_of(uscrn, scan, ismn, metadata, left_out, progress, high), own), left_out)
     if not found:
         some = "; ".join(f"{name}: {why}" for name, why in list(left_out.items())[:3])
         raise VadoseError(
             f"{', '.join(map(str, sources.values())) or 'the tables'}: no station is left of {len(left_out)} ({some})"
         )
-    store = _store(found, period)
+    store = _store(found, period, masks_of(KEPT_HIGH if high else KEPT))
     simulated = any((path / SIMULATED_MARKER).exists() for path in sources.values())
     store.attrs |= {"left_out": json.dumps(left_out, sort_keys=True), "simulated": str(simulated).lower()}
     store.attrs |= provenance(**inputs)
@@ -213,7 +216,7 @@ def _sensors(station: xr.Dataset) -> str:
     return ", ".join(f"{depth:g} cm" for depth in station.depth.values)
 
 
-def _store(found: dict[str, xr.Dataset], period: tuple[str, str] | None) -> xr.Dataset:
+def _store(found: dict[str, xr.Dataset], period: tuple[str, str] | None, masks: tuple[int, int]) -> xr.Dataset:
     """All stations on one axis of days."""
     time, stations = _days(found, period), list(found.values())
     values = {
@@ -221,7 +224,7 @@ def _store(found: dict[str, xr.Dataset], period: tuple[str, str] | None) -> xr.D
     }
     sensor, flag = values.pop("soil_moisture")[1], values["soil_moisture_flag"][1]
     layers = [list(DEPTHS).index(depth) for depth in LAYER_DEPTHS.values()]
-    for name, flags in (("soil_moisture", LEFT_OUT), ("soil_moisture_causal", LEFT_OUT_CAUSAL)):
+    for name, flags in zip(("soil_moisture", "soil_moisture_causal"), masks, strict=True):
         screened = np.where(flag & flags, np.float32(np.nan), sensor)[:, layers]
         values[name] = ("station", "layer", "time"), screened
     values["soil_moisture_sensor"] = ("station", "depth", "time"), sensor
@@ -246,7 +249,7 @@ def _store(found: dict[str, xr.Dataset], period: tuple[str, str] | None) -> xr.D
             "dataset": "+".join(sorted(set(of.tolist()))),
             "day_boundary": json.dumps({a["network"]: a["day_boundary"] for a in attrs}),
             "layer_depths": json.dumps(LAYER_DEPTHS),
-            "left_out_flags": LEFT_OUT,
+            "left_out_flags": masks[0],
             **_counts(stations, of, sensor, flag),
         },
     )

@@ -72,13 +72,14 @@ def study_downscaling(
     Raises
     ------
     VadoseError
-        When a feature is not in the table, a scenario not in the experiment, or nothing is left to test.
+        When a feature is not in the table, a scenario not in the experiment, none of the listed stations in the table,
+        or nothing is left to test.
     """
     if made_from(table_path) is None:
         raise VadoseError(f"{table_path}: not a table of station-days")
     made_of = identity(table_path)
     table = xr.open_zarr(table_path, consolidated=False).sel(time=slice(f"{experiment.first}", f"{experiment.last}"))
-    table = table.load()
+    table = _listed(table, experiment.station_list, table_path, progress).load()
     names = [name for name in SCENARIOS if getattr(experiment.scenarios, name.replace("-", "_"))]
     if unknown := [name for name in scenarios or () if name not in names]:
         raise VadoseError(f"unknown scenario {unknown}; the experiment has {names}")
@@ -112,6 +113,18 @@ def study_downscaling(
     with writing(out / "scores.csv") as scratch:
         scratch.write_bytes((evaluation / "scores.csv").read_bytes())
     return build_tables_report(paper, out / "report.html", title=title, simulated=table.attrs["simulated"] == "true")
+
+
+def _listed(table: xr.Dataset, names: Sequence[str], path: Path, progress: Progress) -> xr.Dataset:
+    """The stations of a list, all where it is empty."""
+    if not names:
+        return table
+    known = np.isin(table.station.values.astype(object), names)
+    if not known.any():
+        some = list(map(str, table.station.values[:3]))
+        raise VadoseError(f"{path}: none of the {len(names)} stations of the list is there; it holds such as {some}")
+    progress(f"{int(known.sum())} of the {len(names)} stations of the list are in the table", 1.0)
+    return table.isel(station=known)
 
 
 def _without(of: xr.Dataset, products: Sequence[str]) -> list[str]:
@@ -234,7 +247,7 @@ def _predict(
         "setting": setting,
         "learn_from": experiment.learn_from,
         "days": [str(experiment.first), str(experiment.last)],
-    }
+    } | ({"station_list": experiment.station_list} if experiment.station_list else {})
     store = out / "predictions" / f"{scenario}.zarr"
     runs = {name: run.made_of() for name, run in experiment.runs.items()}
     files = {
