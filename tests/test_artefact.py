@@ -209,6 +209,34 @@ def test_identity_sees_names_and_contents(tmp_path: Path) -> None:
         identity(tmp_path / "absent")
 
 
+def test_identity_of_a_folder_is_remembered_until_a_value_is_swapped_in_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, cache = tmp_path / "cube", tmp_path / "cache"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    folder.mkdir()
+    (folder / "chunk").write_bytes(b"1")
+    plain = identity(folder)  # small
+    monkeypatch.setattr("vadose.artefact.remembered.SMALL", 0)
+    assert identity(folder) == plain
+    assert not cache.exists()  # it has only just been written
+    monkeypatch.setattr("vadose.artefact.remembered.SETTLED", -(10**18))
+    assert identity(folder) == plain
+    (kept,) = (cache / "vadose" / "identities").iterdir()
+    assert kept.read_text() == plain
+    kept.write_text("remembered")
+    assert identity(folder) == "remembered"
+    before = (folder / "chunk").stat()
+    while (folder / "chunk").stat().st_ctime_ns == before.st_ctime_ns:
+        (folder / "chunk").write_bytes(b"2")
+        os.utime(folder / "chunk", ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (folder / "chunk").stat().st_mtime_ns == before.st_mtime_ns
+    assert identity(folder) not in ("remembered", plain)
+    cache.rename(tmp_path / "gone")
+    cache.write_text("no folder")
+    assert identity(folder) not in ("remembered", plain)
+
+
 def test_identity_of_a_large_folder_is_of_sizes_and_times_and_of_metadata(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -14,6 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from vadose.artefact.chunks import chunks_are_as_noted, files_below
+from vadose.artefact.remembered import remembered
 from vadose.errors import VadoseError
 
 _COPIED = 1 << 26
@@ -28,7 +29,8 @@ def identity(*of: Path | xr.Dataset | xr.DataArray) -> str:
     Of a file it is that of its contents, wherever it lies; of a folder that of the names and contents of all its
     files. Of a folder of more than `LARGE` bytes the chunks of arrays and other files count by name, size and time of
     change, and only its metadata (``*.json``) by contents: a copy of it is another one. Changes of a folder that are
-    complete but not yet moved into it (`complete`) belong to it. Of a data set it is that of names, dimensions, types,
+    complete but not yet moved into it (`complete`) belong to it. Files that have not changed since are not read again,
+    see `vadose.artefact.remembered.remembered`. Of a data set it is that of names, dimensions, types,
     attributes and values, which are read for it block by block.
 
     Raises
@@ -42,15 +44,29 @@ def identity(*of: Path | xr.Dataset | xr.DataArray) -> str:
     >>> identity(field) == identity(field.copy(deep=True)), identity(field) == identity(field + 0.1)
     (True, False)
     """
+    paths = [one for one in of if isinstance(one, Path)]
+    for path in paths:
+        if not path.exists():
+            raise VadoseError(f"{path}: no such file or folder")
+    if len(paths) < len(of):
+        return _hashed(of)
+    return remembered(
+        lambda: _hashed(of), lambda: [file.absolute() for path in paths for file in _files(path).values()]
+    )
+
+
+def _files(path: Path) -> dict[str, Path]:
+    return files_below(path) | files_below(complete(path)) if path.is_dir() else {"": path}
+
+
+def _hashed(of: Sequence[Path | xr.Dataset | xr.DataArray]) -> str:
     digest = hashlib.sha256()
     for one in of:
         if not isinstance(one, Path):
             for part in _parts_of_data(one):
                 digest.update(part)
             continue
-        if not one.exists():
-            raise VadoseError(f"{one}: no such file or folder")
-        files = files_below(one) | files_below(complete(one)) if one.is_dir() else {"": one}
+        files = _files(one)
         large = one.is_dir() and sum(file.stat().st_size for file in files.values()) > LARGE
         for name, file in files.items():
             status = file.stat()
