@@ -43,8 +43,9 @@ def _gather(values: Floats, days: Positions, row: Positions, column: Positions, 
     many, of_each, channels, height, width = found.shape
     for n in range(many):
         for d in range(of_each):
-            for i in range(height):
-                line = values[days[n, d], row[n] + i, column[n] : column[n] + width]
-                for k in range(channels):
+            block = values[days[n, d], row[n] : row[n] + height, column[n] : column[n] + width]
+            into = found[n, d]  # written from end to end; what is read in strides is small
+            for k in range(channels):
+                for i in range(height):
                     for j in range(width):
-                        found[n, d, k, i, j] = line[j, k]
+                        into[k, i, j] = block[i, j, k]
