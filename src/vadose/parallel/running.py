@@ -11,19 +11,17 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from vadose.errors import VadoseError
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 _Given = ParamSpec("_Given")
 _Result = TypeVar("_Result")
 PRECISIONS = ("auto", "float32", "bfloat16")
 TOLERANCE = 0.02
 """Rms of what bfloat16 may round off, in standard deviations of the result."""
-RATES = {"cpu": 7e10, "cuda": 2e13}
-"""Operations a second in float32 as networks run uncompiled, of a core of a processor or of a GPU."""
-SHORT = 5.0
-"""Seconds of work in float32 up to which it stays in float32."""
-COMPILING = 30.0
-"""Seconds of work in float32 that compiling saves about as much of as it takes, which is half a minute."""
+ROUNDED = 5e11
+"""Floating-point operations up to which work stays in float32: some seconds of a processor."""
+COMPILED = {"cpu": 5e13, "cuda": 1e15}
+"""Operations from which on compiling saves more than the half minute it takes; on other devices it is left."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +33,12 @@ class Running:
     device
         As torch names it, such as ``'cpu'``, ``'cuda'``, ``'cuda:1'``; ``'auto'`` is a GPU where there is one.
     precision
-        ``'float32'``, or ``'bfloat16'`` for the products of a network. ``'auto'`` takes bfloat16 for more than 5 s of
-        work where the processor or GPU multiplies it (AMX, AVX-512 BF16), the network gains by it, and a part of the
-        result differs from that in float32 by at most 2 % of its standard deviation (rms).
+        ``'float32'``, or ``'bfloat16'`` for the products of a network. ``'auto'`` takes bfloat16 for more than
+        5e11 operations where the processor or GPU multiplies it (AMX, AVX-512 BF16), the network gains by it, and a
+        part of the result differs from that in float32 by at most 2 % of its standard deviation (rms).
     compile
-        Whether through `torch.compile`; when left out, for work of half a minute or more, which is about what
-        compiling takes. The code is kept in the user's cache, ``~/.cache/vadose``, or ``TORCHINDUCTOR_CACHE_DIR``.
+        Whether through `torch.compile`; when left out, for work that it saves more of than the half minute it takes.
+        The code is kept in the user's cache, ``~/.cache/vadose``, or ``TORCHINDUCTOR_CACHE_DIR``.
 
     Raises
     ------
@@ -61,23 +59,33 @@ class Running:
         if self.precision not in PRECISIONS:
             raise VadoseError(f"precision is {self.precision!r}; expected one of {', '.join(PRECISIONS)}")
 
-    def settled(self, work: float, agrees: Callable[[], bool] = lambda: False) -> "Running":
-        """The same with nothing left open.
+    def settled(
+        self,
+        work: float,
+        rounding: Callable[[], float] = lambda: math.inf,
+        tell: Callable[[str], object] = lambda why: None,
+    ) -> "Running":
+        """The same with nothing left open; it follows from the work and the device alone, and from the rounding.
 
         Parameters
         ----------
         work
             Floating-point operations to do.
-        agrees
-            Whether bfloat16 may be taken, such as `rounds_little`; asked only where all else speaks for it.
+        rounding
+            What bfloat16 would round off, see `rounded_off`; infinite for a network that does not gain by it. Asked
+            only where all else speaks for bfloat16.
+        tell
+            Told why it is float32 where bfloat16 would round off too much.
         """
         device = self.where()
         kind = device.partition(":")[0]
-        seconds = work / rate(kind)
         precision = self.precision
         if precision == "auto":
-            precision = "bfloat16" if seconds > SHORT and multiplies_bfloat16(kind) and agrees() else "float32"
-        compiling = seconds > COMPILING if self.compile is None else self.compile
+            share = rounding() if work > ROUNDED and multiplies_bfloat16(kind) else math.inf
+            precision = "bfloat16" if share <= TOLERANCE else "float32"
+            if TOLERANCE < share < math.inf:
+                tell(f"in float32, bfloat16 would round off {share:.1%} of the standard deviation; allowed are 2 %")
+        compiling = work > COMPILED.get(kind, math.inf) if self.compile is None else self.compile
         return Running(device, precision, compiling)
 
     def prepare(self, network: "nn.Module", *methods: str, tell: Callable[[str], None] = lambda why: None) -> None:
@@ -126,22 +134,19 @@ def multiplies_bfloat16(kind: str) -> bool:
     return kind == "cpu" and any(ask is not None and ask() for ask in asked)
 
 
-def rate(kind: str) -> float:
-    """Operations a second in float32 as networks run uncompiled."""
-    import torch
-
-    return RATES[kind] * torch.get_num_threads() if kind == "cpu" else RATES.get(kind, math.inf)
+def rounded_off(exact: "Tensor", rounded: "Tensor") -> float:
+    """Rms of what bfloat16 rounds off, in standard deviations of the exact result."""
+    return float((rounded.float() - exact).square().mean().sqrt() / exact.std())
 
 
-def rounds_little(method: Callable[..., Any], given: Any, device: str = "cpu") -> bool:
-    """Whether the first of a network's results is the same in bfloat16 as in float32 within the tolerance."""
+def rounding_of(method: Callable[..., Any], given: Any, device: str = "cpu") -> float:
+    """What bfloat16 rounds off of the first of a network's results, see `rounded_off`."""
     import torch
 
     with torch.no_grad():
         exact = method(given)[0]
         with torch.autocast(device.partition(":")[0], torch.bfloat16):
-            apart = method(given)[0].float() - exact
-    return bool(apart.square().mean().sqrt() <= TOLERANCE * exact.std())
+            return rounded_off(exact, method(given)[0])
 
 
 def compiled(
@@ -164,7 +169,7 @@ def compiled(
         except RuntimeError as error:
             # One that is not the compiler's comes again below.
             chosen = plain
-            tell(f"torch.compile failed with {type(error).__name__}")
+            tell(f"uncompiled, torch.compile failed with {type(error).__name__}")
             return plain(*arguments, **named)
 
     return call

@@ -159,7 +159,7 @@ def forecast(
                 mean, std = blended(kept, leads, [_values_of(store, issue) for store in of_members])
             absent = _absent(issue, channels, do)
         for note in issue.notes:
-            progress(f"{what} goes on uncompiled, {note}", 1.0)
+            progress(f"{what} goes on {note}", 1.0)
         progress(what, 1.0)
         store = _dataset(issue, kept["attributes"], mean, std, absent)
         told = ("weather", "weather_run", "weather_note") if perfect and foretold else ()

@@ -1,5 +1,6 @@
 """Days of issue of a cube, forecast by one model."""
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,7 +18,7 @@ from vadose.errors import VadoseError
 from vadose.features.normals import HARMONIC, with_normals
 from vadose.models.inputs import NORMAL, Channels
 from vadose.models.mixture import leave_dropout_on
-from vadose.parallel.running import Running, rounds_little, work_of
+from vadose.parallel.running import Running, rounding_of, work_of
 from vadose.predict.apply import Array, Report, apply, example
 from vadose.samples.windows import Samples
 
@@ -64,15 +65,19 @@ class IssueDays:
         if model.takes == "windows":
             uses = cells * len(self.days) * checkpoint["look_back"]
 
-        def agrees() -> bool:
+        def rounding() -> float:
+            if not model.gains_by_bfloat16:
+                return math.inf
             samples, days = self._samples(Channels.from_dict(checkpoint["inputs"]), checkpoint)
-            given = example(samples, int(days[0]))
-            return model.gains_by_bfloat16 and rounds_little(model.distribution, given)
+            return rounding_of(model.distribution, example(samples, int(days[0])))
 
-        found = running.settled(work_of(model, uses * (passes or 1)), agrees)
+        # Compiled code draws masks of dropout of its own, and saves nothing on a processor unless asked for: gates of
+        # a ConvLSTM are in one pass without it.
+        if passes or (running.compile is None and running.where() == "cpu"):
+            running = replace(running, compile=False)
+        found = running.settled(work_of(model, uses * (passes or 1)), rounding, self.notes.add)
         self.precisions.add(found.precision)
-        # Code that is compiled draws masks of dropout of its own.
-        return replace(found, compile=found.compile and not passes)
+        return found
 
     def dropout_pass(
         self, model: nn.Module, checkpoint: dict[str, Any], number: int, report: Report

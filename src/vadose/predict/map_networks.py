@@ -1,5 +1,6 @@
 """Networks as maps run them: a history encoded once, pixels that share it combined with its code, piece by piece."""
 
+import math
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
@@ -15,7 +16,7 @@ from vadose.models.drawn import drawn
 from vadose.models.folded import Folded, fold
 from vadose.models.mixture import mixture
 from vadose.models.mmnet import Features, Fine, example_fine
-from vadose.parallel.running import TOLERANCE, Running, compiled, work_of
+from vadose.parallel.running import Running, compiled, rounded_off, work_of
 
 PIXELS_AT_ONCE = 1 << 13
 """Pixels combined at once: what lies between the layers then stays in the cache of a processor."""
@@ -48,15 +49,15 @@ class MapNetwork:
         return work_of(self.model, pixels * (1 if self.model.folds else self.features.days))
 
     @torch.inference_mode()
-    def agrees(self, snapshot: Tensor, series: Tensor, which: Tensor) -> bool:
-        """Whether some pixels in bfloat16 are those in float32 within the tolerance."""
+    def rounding(self, snapshot: Tensor, series: Tensor, which: Tensor) -> float:
+        """What bfloat16 rounds off of some pixels, see `vadose.parallel.running.rounded_off`; infinite where unused."""
         if not self.model.folds or len(snapshot) < 2:
-            return False
+            return math.inf
         exact, rounded = (
             folded.combine(snapshot, folded.encode(series), which)
             for folded in (fold(self.model), fold(self.model, torch.bfloat16))
         )
-        return bool((rounded - exact).square().mean().sqrt() <= TOLERANCE * exact.std())
+        return rounded_off(exact, rounded)
 
     def prepare(self, running: Running, tell: Callable[[str], None]) -> None:
         """Bring the network where it runs, in the form it runs in; ``tell`` is told why it is not compiled."""

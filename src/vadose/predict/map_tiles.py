@@ -79,13 +79,14 @@ class MapRun:
         """How all members run, by the pixels and days to map and the rounding in the middle of the first map."""
         height, width = self.features.grid.shape
 
-        def agrees() -> bool:
+        def rounding() -> float:
             middle = (slice(max(cells - EXAMPLE, 0) // 2, (cells + EXAMPLE) // 2) for cells in (height, width))
             found = self.read(0, *middle)
-            return all(network.agrees(*given) for network, given in zip(self.networks, self.given(found), strict=True))
+            given = zip(self.networks, self.given(found), strict=True)
+            return max(network.rounding(*of_network) for network, of_network in given)
 
         pixels = float(height * width * len(self.features.days))
-        return running.settled(sum(network.work(pixels) for network in self.networks), agrees)
+        return running.settled(sum(network.work(pixels) for network in self.networks), rounding, self.notes.add)
 
     def read(self, day: int, rows: slice, columns: slice) -> Tile:
         """Which pixels of a window are mapped, and their features."""

@@ -161,7 +161,7 @@ def downscale_maps(
         if run.calibration is None:
             progress(f"{out.stem} without quantiles, {run.calibrated}", 1.0)
         for note in run.notes:
-            progress(f"mapping {out.stem} goes on uncompiled, {note}", 1.0)
+            progress(f"mapping {out.stem} goes on {note}", 1.0)
         outside = run.features.outside | Outside({(name, on): n for name, on, n in store.attrs.get(_OUTSIDE, [])})
         if found := by_variable(outside):
             store.attrs["values_outside"] = json.dumps(found)

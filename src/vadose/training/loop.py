@@ -206,7 +206,7 @@ def fit(task: Task[Any], *, resume: Path | None = None, progress: Progress = sil
         shadow.mark_forward_method(task.method)
     if how.compile:
         plain = getattr(network, task.method)
-        setattr(network, task.method, compiled(plain, lambda why: progress(f"{label} goes on uncompiled, {why}", 1.0)))
+        setattr(network, task.method, compiled(plain, lambda why: progress(f"{label} goes on {why}", 1.0)))
     predict = JoinedNetwork(fabric, shadow)
     kept = _Kept(copy.deepcopy(network.state_dict()))
     parts: dict[str, Any] = {"network": network, "optimiser": optimiser, "schedule": schedule}
