@@ -7,10 +7,12 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from benchmarks.speed.cubes import random_map_cube
-from benchmarks.speed.row import Plan, Way, alone, optional, row, seconds
+from benchmarks.speed.row import Plan, Way, alone, in_turns, optional, row, seconds
 
 import vadose as vd
 from vadose.artefact.predictions import write_predictions
+from vadose.evaluation.metrics import METRICS, sums
+from vadose.evaluation.paired import score
 
 THEIRS = ("pearson_r", "rmsd", "bias", "ubrmsd")
 LEADS, DAYS, REPLICATES = (1, 3, 7, 14, 30), 365, 1000
@@ -60,6 +62,27 @@ def of_pytesmo(folder: Path, pairs: int, interval: bool) -> float:
     return pairs / seconds(run)[0]
 
 
+def in_memory(series: int) -> dict[str, float]:
+    """Seconds of scores of random series that lie ready, and of the same with their intervals, in turns."""
+    rng = np.random.default_rng(0)
+    observed = rng.normal(0.25, 0.06, (DAYS, series))
+    predicted = observed + rng.normal(0.01, 0.03, observed.shape)
+    observed[rng.random(observed.shape) < 0.1] = np.nan
+    counts = np.ones(series, bool)
+
+    def plain() -> None:
+        summed = sums(predicted, observed, 0.25)
+        for metric in METRICS.values():
+            metric(summed)
+
+    def with_intervals() -> None:
+        score(predicted[None], observed, [None], references={}, counts=counts)
+
+    ways = {"in memory, no intervals": plain, "in memory, 95 % intervals": with_intervals}
+    in_turns(ways, 1)  # compiled
+    return in_turns(ways, 5)
+
+
 def _series(*arrays: np.ndarray, count: int = 0) -> list[tuple[np.ndarray, ...]]:
     flat = [array.reshape(len(array), -1).T.astype(np.float64)[: count or None] for array in arrays]
     return list(zip(*flat, strict=True))
@@ -81,6 +104,7 @@ def scores(plan: Plan) -> list[Way]:
         return [
             optional(f"pytesmo, {REPLICATES:,} replicates", "pytesmo", lambda: of_pytesmo(folder, few, interval=True)),
             optional("pytesmo, no intervals", "pytesmo", lambda: of_pytesmo(folder, 100 * few, interval=False)),
+            *(Way(way, 2000 / each) for way, each in alone(in_memory, 2000)[0].items()),
             Way("from store to tables", edge * edge * len(LEADS) / spent, memory=memory),
         ]
 
