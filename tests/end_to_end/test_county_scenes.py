@@ -145,7 +145,7 @@ def test_tiles_of_3dep_meet_without_a_seam(truth: xr.Dataset, build: Build, tmp_
     for name, field in {"elevation": height, "slope": features.relief(height).slope}.items():
         found, expected = cube[name].values, resample(field, grid, "nearest")
         # At the county's rim the slope needs pixels that tiles do not hold.
-        np.testing.assert_allclose(found[1:-1, 1:-1], expected[1:-1, 1:-1], rtol=1e-4)
+        np.testing.assert_allclose(found[1:-1, 1:-1], expected[1:-1, 1:-1], atol=0.01)
         assert np.isfinite(found[1:-1, 1:-1]).all()
 
 

@@ -110,11 +110,12 @@ def read_points(
             points: list[int] = []
             try:
                 for point in who.tolist():
-                    near = _near(dataset, cells[point], lat[point], lon[point])
-                    if near is None:
+                    beside = _near(dataset, cells[point], lat[point], lon[point])
+                    if beside is None:
                         continue
-                    points.append(point)
-                    made = on_grid(near, cells[point], span, source, shared[point])
+                    near, holds = beside
+                    made = list(on_grid(near, cells[point], span, source, shared[point]))
+                    points += [point] if holds or any(_weight(sums) for *_, sums, _, _ in made) else []
                     for ours, day, moment, sums, combined, raster in made:
                         when = number if day is None else moment
                         parts.setdefault((ours, day, satellite, point), combined).add(sums, raster, when)
@@ -160,7 +161,10 @@ def _windows(reach: float, path: Path, lat: Floats, lon: Floats, cell: float) ->
             crs, bounds, pixel = file.crs, file.bounds, max(file.res)
         if crs is not None:
             x, y = transformer(DEGREES, crs.to_wkt()).transform(lon, lat)
-            inside = (x >= bounds.left) & (x < bounds.right) & (y > bounds.bottom) & (y <= bounds.top)
+            # Of the cell around a point a part may lie in the next tile.
+            rim = cell / (METRES_A_DEGREE * np.cos(np.radians(lat)) if crs.is_geographic else 1.0)
+            inside = (x >= bounds.left - rim) & (x < bounds.right + rim)
+            inside &= (y > bounds.bottom - rim) & (y <= bounds.top + rim)
             # Decimated scenes have larger pixels than published ones.
             reach = max(reach, 2 * pixel * (METRES_A_DEGREE if crs.is_geographic else 1))
     if not reach:
@@ -173,26 +177,35 @@ def _windows(reach: float, path: Path, lat: Floats, lon: Floats, cell: float) ->
         yield np.array([number]), box
 
 
-def _near(dataset: xr.Dataset, cell: Grid, lat: float, lon: float) -> xr.Dataset | None:
-    """The pixels around a cell; None if its centre lies on none."""
+def _weight(cells: Cells) -> bool:
+    """Whether a granule has values in a cell."""
+    of = cells if isinstance(cells, dict) else {0.0: cells}
+    return any(sums.weight.max() > 0 for sums in of.values())
+
+
+def _near(dataset: xr.Dataset, cell: Grid, lat: float, lon: float) -> tuple[xr.Dataset, bool] | None:
+    """The pixels around a cell and whether one holds its centre; None if it lies elsewhere."""
     y, x = axes(next(iter(dataset.data_vars.values())))
     across, down, metres = lon, lat, METRES_A_DEGREE * np.cos(np.radians(lat))
     if y == "y":
         across, down = transformer(DEGREES, dataset.crs.attrs["crs_wkt"]).transform(lon, lat)
         metres = 1.0
-    around = {}
+    around, holds = {}, True
     for axis, at in ((y, down), (x, across)):
         pixels = dataset[axis].values
         if len(pixels) < 2:
             raise VadoseError("a single row or column of pixels around the station; fetch a larger part")
         step = (pixels[-1] - pixels[0]) / (len(pixels) - 1)
         position = (at - pixels[0]) / step + 0.5
-        if not 0 <= position < len(pixels):
+        width = cell.cell / (abs(step) * metres)
+        if not -width <= position < len(pixels) + width:
             return None
+        holds &= 0 <= position < len(pixels)
         # What interpolation takes, and all of a cell.
-        reach = int(np.ceil(cell.cell / (abs(step) * metres))) + 2
-        around[axis] = slice(max(int(position) - reach, 0), int(position) + reach + 1)
-    return dataset.isel(around)
+        reach = int(np.ceil(width)) + 2
+        start, stop = int(position) - reach, int(position) + reach + 1
+        around[axis] = slice(min(max(start, 0), len(pixels) - 2), max(stop, 2))
+    return dataset.isel(around), bool(holds)
 
 
 def source_of(product: str, mode: str = "causal") -> Source:

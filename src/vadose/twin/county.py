@@ -14,9 +14,13 @@ from vadose.artefact import is_current, note_inputs, provenance, writing
 from vadose.errors import VadoseError
 from vadose.grid import ease_grid
 from vadose.parallel.progress import Progress
+from vadose.twin.granules.landsat import write_landsat
+from vadose.twin.granules.sentinel1 import write_sentinel1
+from vadose.twin.granules.soils import write_polaris
 from vadose.twin.granules.stations import measured
+from vadose.twin.granules.terrain import write_3dep, write_nlcd
 from vadose.twin.land import land
-from vadose.twin.pixels import COARSE, EDGES, LAYERS, PIECE, PLACE, Pixels, ground, observe
+from vadose.twin.pixels import COARSE, EDGES, LANDSAT_9, LAYERS, PIECE, PLACE, Pixels, ground, observe, wrs_path
 from vadose.variables import describe
 
 CELL_36KM = 360
@@ -25,6 +29,10 @@ REACH = 8
 """Cells of 36 km from the county's middle to the last stations around it."""
 OFFSET = 137
 """Row and column of the stations around the county within their cells of 36 km."""
+BEFORE = 64
+"""Days before the first mapped one whose overpasses are published too."""
+_ROW = 1.437
+"""Degrees of latitude between rows of WRS-2 near row 32, which lies at 40 N."""
 
 Places = NDArray[np.int64]
 Pieces = Iterable[dict[str, xr.Dataset]]
@@ -70,7 +78,8 @@ def build_county(
     """Simulate a county at 100 m, with stations in and around it, and write what downscaling needs and its answer.
 
     Written under ``out``: ``table.zarr``, station-days to learn from, of the ``network`` INSIDE the county or AROUND
-    it, up to 400 km away; ``county.zarr`` with the groups ``fine``, ``coarse/smap_l4``, ``coarse/weather`` and
+    it, up to 400 km away; ``granules``, the county's pixels as data centres publish them, from `BEFORE` days before the
+    first mapped one on; ``county.zarr`` with the groups ``fine``, ``coarse/smap_l4``, ``coarse/weather`` and
     ``coarse/surface_temperature`` to map from, and ``truth`` to score maps by. See `open_county`.
 
     The world is that of `vadose.twin.truth.simulate`. What is known of it, at stations and on pixels alike, has gaps
@@ -204,6 +213,7 @@ def _kept(
     coarse: dict[str, list[xr.Dataset]] = {kind: [] for kind in COARSE}
     begun = False
     for piece in pieces:
+        write_granules(piece.pop("raw"), of_county, path.parent / "granules", maps)
         for kind, parts in coarse.items():
             parts.append(piece[kind])
         fine = piece["fine"].isel(time=pd.DatetimeIndex(piece["fine"].time.values).isin(maps))
@@ -216,6 +226,26 @@ def _kept(
         yield piece
     for kind, parts in coarse.items():
         _append(xr.concat(parts, "time", **_JOINED), path, f"coarse/{kind}", False, told)
+
+
+def write_granules(truth: xr.Dataset, of_county: xr.Dataset, folder: Path, maps: pd.DatetimeIndex) -> None:
+    """Scenes of Landsat 8 and 9 and of Sentinel-1, terrain, land cover and the soil map, of days of a county."""
+    days = pd.DatetimeIndex(truth.time.values)
+    truth = truth.isel(time=(days >= maps[0] - pd.Timedelta(days=BEFORE)) & (days <= maps[-1]))
+    if not truth.sizes["time"]:
+        return
+    lat, lon = float(truth.lat.mean()), float(truth.lon.mean())
+    path, row = wrs_path(lon), round(32 + (40 - lat) / _ROW)
+    write_landsat(truth, folder / "landsat", path_row=f"{path:03d}{row:03d}")
+    newer = truth.isel(time=pd.DatetimeIndex(truth.time.values) >= LANDSAT_9)
+    write_landsat(newer, folder / "landsat", satellite="LC09", path_row=f"{path:03d}{row:03d}")
+    write_sentinel1(truth, folder / "sentinel1")
+    if (folder / "3dep").exists():
+        return
+    write_3dep(truth, folder / "3dep")
+    write_nlcd(truth, folder / "nlcd")
+    soils = truth.assign({name: of_county[name] for name in ("clay_fraction", "sand_fraction", "bulk_density")})
+    write_polaris(soils, folder / "polaris", properties=("clay", "sand", "bd"), depths=("0_5",))
 
 
 def _append(data: xr.Dataset, path: Path, group: str, begun: bool, told: dict[str, str]) -> None:

@@ -39,7 +39,7 @@ _WEATHER = [
     "reference_evapotranspiration",
     "reference_evapotranspiration_alfalfa",
 ]
-_LANDSAT_9 = pd.Timestamp("2021-11-01")
+LANDSAT_9 = pd.Timestamp("2021-11-01")
 # Remainder of the days of Sentinel-1A, counted from 2000-01-01, over its repeat cycle.
 _SENTINEL_1 = 1
 # Water of the snow from which on the ground is hidden [kg m-2].
@@ -122,7 +122,7 @@ def observe(
     ------
     dict
         (time, y, x) on the grids of `Pixels.grid`: under ``'fine'`` indices, and true moisture of `LAYERS`; under
-        each name of `COARSE` the fields of that product.
+        each name of `COARSE` the fields of that product; under ``'raw'`` all that is simulated of the pixels.
     """
     first, last = (f"{day:%Y-%m-%d}" for day in (days[0] - pd.Timedelta(days=RUN_UP), days[-1]))
     grids = {kind: pixels.grid(edge) for kind, edge in EDGES.items()}
@@ -139,6 +139,7 @@ def observe(
         wind = xr.ufuncs.hypot(weather.eastward_wind, weather.northward_wind)
         seen = {
             "fine": _filled(_indices(fine), indices).assign({name: fine[name] for name in LAYERS}),
+            "raw": fine,
             "smap_l4": xr.Dataset({"soil_moisture_smap_l4": smap[f"modelled_{LAYERS[0]}"]}),
             "weather": weather.assign(wind_speed=wind)[_WEATHER],
             "surface_temperature": _filled(_surface_temperature(surface), temperatures),
@@ -147,6 +148,7 @@ def observe(
         done += len(wanted)
         if wanted.any():
             told = {kind: grid.coordinates().attrs | {"simulated": "true"} for kind, grid in grids.items()}
+            told["raw"] = fine.attrs
             yield {kind: describe(of.isel(time=wanted).assign_attrs(told[kind])) for kind, of in seen.items()}
         progress(done / (len(days) + RUN_UP))
 
@@ -176,14 +178,23 @@ def _indices(truth: xr.Dataset) -> xr.Dataset:
 
 def _landsat(days: pd.DatetimeIndex, lon: Floats) -> NDArray[np.bool_]:
     """Whether Landsat 8 or 9 passes over each column (day, column)."""
-    # 233 paths of the WRS-2 circle the globe, numbered westward; path 30 lies at 100 W on the plains.
-    path = np.round(30 - (lon + 100) * 233 / 360).astype(int)
-    kinds, which = np.unique(path, return_inverse=True)
+    kinds, which = np.unique([wrs_path(one) for one in lon], return_inverse=True)
     passing = [
-        [passes(day, "LC08", kind) or (day >= _LANDSAT_9 and passes(day, "LC09", kind)) for kind in kinds]
+        [passes(day, "LC08", kind) or (day >= LANDSAT_9 and passes(day, "LC09", kind)) for kind in kinds]
         for day in days
     ]
     return np.array(passing)[:, which]
+
+
+def wrs_path(lon: float) -> int:
+    """Path of the WRS-2 at a longitude: 233 circle the globe, numbered westward; path 30 lies at 100 W on the plains.
+
+    Examples
+    --------
+    >>> wrs_path(-100.0), wrs_path(-97.0)
+    (30, 28)
+    """
+    return round(30 - (lon + 100) * 233 / 360)
 
 
 def _surface_temperature(truth: xr.Dataset) -> xr.Dataset:

@@ -8,10 +8,12 @@ import pandas as pd
 import xarray as xr
 
 from vadose.artefact import identity, writing
+from vadose.cube import build_from_granules, open_cube
 from vadose.door import by_day
 from vadose.door.days import Period
 from vadose.evaluation.county import score_county
 from vadose.evaluation.outlooks import score_outlooks
+from vadose.experiments.cube import load_cube
 from vadose.experiments.downscaling import Downscaling
 from vadose.experiments.studies.downscaling import study_downscaling
 from vadose.gapfill import carry_forward
@@ -85,8 +87,10 @@ def study_county(
         title="Downscaling at simulated stations",
         progress=progress,
     )
-    _, fine, coarse, truth = open_county(county)
-    days, data = pd.DatetimeIndex(truth.time.values), {"data": identity(county)}
+    _, _, coarse, truth = open_county(county)
+    days = pd.DatetimeIndex(truth.time.values)
+    fine = _features_of_pixels(county / "granules", truth, out / "features.zarr", progress)
+    data = {"data": identity(county, out / "features.zarr")}
     smap = next(field for field in coarse if FIELD in field)
     tables, maps = [], {}
     for name in experiment.maps:
@@ -104,7 +108,7 @@ def study_county(
     model = out / "stations" / "runs" / "network" / INSIDE / shown_run / "model.pt"
     forecast = _forecast_field(smap, days, out / "outlooks", progress)
     years = range(experiment.first.year, days[0].year)
-    data["data"] = identity(county, out / "outlooks" / "coarse.zarr")
+    data["data"] = identity(county, out / "features.zarr", out / "outlooks" / "coarse.zarr")
     ahead = _outlooks(model, fine, coarse, forecast, days[::every], years, out / "outlooks", data, progress)
     progress("scoring the outlooks", 0.0)
     outlooks = score_outlooks(ahead, maps[shown_run], truth, forecast)
@@ -113,6 +117,15 @@ def study_county(
     folder = out / "pixels"
     _write_pixels(folder, pd.concat(tables), outlooks, maps, truth, smap[FIELD])
     return build_tables_report(folder, out / "report.html", title="A simulated county at 100 m", simulated=simulated)
+
+
+def _features_of_pixels(granules: Path, truth: xr.Dataset, out: Path, progress: Progress) -> xr.Dataset:
+    """The county's cube of 100 m, built of its granules as any other; water is masked as in the truth."""
+    (west, east), (south, north) = ((float(of.min()) - 1e-4, float(of.max()) + 1e-4) for of in (truth.lon, truth.lat))
+    first, last = (f"{day:%Y-%m-%d}" for day in pd.DatetimeIndex(truth.time.values[[0, -1]]))
+    recipe = load_cube("county_100m").of((west, south, east, north), (first, last))
+    cube = open_cube(build_from_granules(granules, out, recipe, progress=progress))
+    return cube.assign(mask=truth.soil_moisture.notnull().any("time").compute())
 
 
 def _write_pixels(

@@ -27,18 +27,25 @@ _MARGIN = 4
 
 @dataclass(frozen=True)
 class Layer:
-    """A field as a file stores it: (y, x) on the truth's grid, fill where there is no truth, the nodata tag."""
+    """A field as a file stores it: (y, x) on the truth's grid, fill where there is no truth, the nodata tag.
+
+    Between the centres of cells a ``smooth`` field is interpolated, so that heights have slopes on pixels that are
+    smaller than cells; others are those of the cell.
+    """
 
     values: NDArray[Any]
     fill: float
     nodata: float | None
+    smooth: bool = False
 
 
-def layer(field: xr.DataArray, dtype: str, fill: float, *, factor: float = 1.0, tagged: bool = True) -> Layer:
+def layer(
+    field: xr.DataArray, dtype: str, fill: float, *, factor: float = 1.0, tagged: bool = True, smooth: bool = False
+) -> Layer:
     """Pack a (y, x) field of the truth: times a factor, rounded if the type is whole, filled where NaN."""
     values = field.values * factor
     values = np.round(values) if np.issubdtype(np.dtype(dtype), np.integer) else values
-    return Layer(np.where(np.isnan(values), fill, values).astype(dtype), fill, fill if tagged else None)
+    return Layer(np.where(np.isnan(values), fill, values).astype(dtype), fill, fill if tagged else None, smooth)
 
 
 def extent(truth: xr.Dataset) -> tuple[float, float, float, float]:
@@ -78,8 +85,8 @@ def covered(truth: xr.Dataset, lattice: Grid, product: str) -> Grid:
 def write_rasters(truth: xr.Dataset, lattice: Grid, files: Mapping[Path, Layer]) -> list[Path]:
     """Write fields of one truth on one lattice, a file each, block by block.
 
-    A pixel takes the value of the truth's cell that holds its centre. Files are tiled and deflated and carry
-    the tag ``simulated``.
+    A pixel takes the value of the truth's cell that holds its centre, or of a smooth field what lies between. Files are
+    tiled and deflated and carry the tag ``simulated``.
     """
     left, top, step = lattice.transform
     rows, columns = lattice.shape
@@ -104,17 +111,38 @@ def write_rasters(truth: xr.Dataset, lattice: Grid, files: Mapping[Path, Layer])
             options = profile | {"dtype": field.values.dtype.name, "nodata": field.nodata}
             file = stack.enter_context(rasterio.open(scratch, "w", **options))
             file.update_tags(simulated=SIMULATED)
-            # Outside the truth the index is -1 and takes the last value, which is the fill.
-            opened.append((file, np.append(field.values.ravel(), field.values.dtype.type(field.fill))))
-        for start, index in _cells(truth, lattice):
+            opened.append((file, field))
+        for start, across, index in _cells(truth, lattice):
             window = Window(0, start, columns, len(index))
-            for file, values in opened:
-                file.write(values[index], 1, window=window)
+            for file, field in opened:
+                # Outside the truth the index is -1 and takes the last value, which is the fill.
+                values = np.append(field.values.ravel(), field.values.dtype.type(field.fill))[index]
+                if field.smooth:
+                    between = _interpolated(field, across)
+                    values = np.where((index >= 0) & np.isfinite(between), between, values).astype(values.dtype)
+                file.write(values, 1, window=window)
     return list(files)
 
 
-def _cells(truth: xr.Dataset, lattice: Grid) -> Iterator[tuple[int, NDArray[np.int32]]]:
-    """First row of each block and the flat index of the truth's cell under each of its pixels, -1 for none."""
+def _interpolated(field: Layer, across: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Bilinear between the centres of cells, at columns and rows counted from the outer corner; NaN beside fill."""
+    values = np.where(field.values == field.fill, np.nan, field.values.astype(float))
+    if min(values.shape) < 2:
+        return np.full(across.shape[1:], np.nan)
+    at = np.clip(across - 0.5, 0, np.array(values.shape[::-1])[:, None, None] - 1.0)
+    c, r = np.minimum(at.astype(int), np.array(values.shape[::-1])[:, None, None] - 2)
+    east, south = at - np.stack([c, r])
+    upper = values[r, c] * (1 - east) + values[r, c + 1] * east
+    lower = values[r + 1, c] * (1 - east) + values[r + 1, c + 1] * east
+    found: NDArray[np.floating] = upper * (1 - south) + lower * south
+    return np.round(found) if field.values.dtype.kind in "iu" else found
+
+
+def _cells(truth: xr.Dataset, lattice: Grid) -> Iterator[tuple[int, NDArray[np.floating], NDArray[np.int32]]]:
+    """First row of each block, columns and rows of its pixels on the truth's grid, flat index of their cells.
+
+    The index is -1 where no cell holds the pixel.
+    """
     grid = grid_of(truth)
     left, top, step = grid.transform
     transformer = Transformer.from_crs(lattice.crs, grid.crs, always_xy=True)
@@ -133,4 +161,4 @@ def _cells(truth: xr.Dataset, lattice: Grid) -> Iterator[tuple[int, NDArray[np.i
         across = lines[..., column // _NODE] * (1 - share) + lines[..., column // _NODE + 1] * share
         c, r = np.floor(across).astype(np.int32)
         inside = (c >= 0) & (c < grid.shape[1]) & (r >= 0) & (r < grid.shape[0])
-        yield start, np.where(inside, r * grid.shape[1] + c, -1)
+        yield start, across, np.where(inside, r * grid.shape[1] + c, -1)

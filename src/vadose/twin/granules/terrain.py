@@ -36,7 +36,7 @@ def write_srtm(truth: xr.Dataset, folder: Path, edition: int = 6000) -> list[Pat
 def write_3dep(truth: xr.Dataset, folder: Path, resolution: str = "1") -> list[Path]:
     """Write ``USGS_1_nNNwWWW.tif`` (1 arc second; '13' is a third) of each degree, cut to the truth."""
     west, south, east, north = extent(truth)
-    packed = layer(truth["elevation"], "float32", -999999.0)
+    packed = layer(truth["elevation"], "float32", -999999.0, smooth=True)
     pixels = _3DEP[resolution]
     step = 1 / pixels
     written = []
