@@ -257,7 +257,7 @@ def downscaling_study(
                 features = open_store(path).load()
             table = build_station_table(store, out / "table.zarr", first=first, features=features)
         assert table is not None
-        page = study_downscaling(chosen, table, out, title=title, scenarios=scenarios, progress=tell)
+        page = study_downscaling(chosen, table, out, title=title, scenarios=scenarios, granules=data, progress=tell)
     say_done(out, page)
 
 

@@ -119,6 +119,22 @@ class Scenarios(Section):
     network: Network | None = None
 
 
+class Place(Section):
+    """A place to map on two days by a network trained on all station-days, from granules by two recipes of cubes."""
+
+    run: str
+    bbox: tuple[float, float, float, float]
+    days: tuple[date, date]
+    fine: str = "county_100m"
+    coarse: str = "county_1km"
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Place":
+        if self.days[1] <= self.days[0]:
+            raise ValueError(f"days: {self.days[1]} is not after {self.days[0]}")
+        return self
+
+
 class Profile(Section):
     """Settings instead of the file's: ``fitting`` of every network, ``mode`` and ``keep_high`` where they are given."""
 
@@ -146,7 +162,8 @@ class Downscaling(ExperimentFile):
     the others are tested as stations never seen. ``ensembles`` are mixtures of runs
     (`vadose.models.mixture.mixture`): with a deviation where each of them has one. ``products`` are columns of the
     table that stand beside the models as they are. ``shown`` is the run of the figures, ``explained`` are networks
-    whose features are weighed (SHAP, wants captum), ``maps`` the runs that map a simulated county.
+    whose features are weighed (SHAP, wants captum), ``maps`` the runs that map a simulated county, ``place`` is mapped
+    from granules for Figure 9 of the paper.
     """
 
     kind: Literal["downscaling"] = "downscaling"
@@ -166,6 +183,7 @@ class Downscaling(ExperimentFile):
     shown: str | None = None
     explained: tuple[str, ...] = ()
     maps: tuple[str, ...] = ()
+    place: Place | None = None
     min_pairs: int = Field(60, ge=3)
 
     def stations(self) -> tuple[str, ...] | None:
@@ -207,8 +225,9 @@ class Downscaling(ExperimentFile):
                 if member not in self.runs:
                     raise ValueError(f"ensembles.{name}: unknown run '{member}'{nearest(member, list(self.runs))}")
         networks = [name for name, run in self.runs.items() if run.model not in WITHOUT_NETWORK]
-        for key in ("explained", "maps"):
-            for name in getattr(self, key):
+        mapped = (self.place.run,) if self.place else ()
+        for key, named in (("explained", self.explained), ("maps", self.maps), ("place.run", mapped)):
+            for name in named:
                 if name not in networks:
                     raise ValueError(f"{key}: unknown network '{name}'{nearest(name, networks)}")
         known = [*self.runs, *self.ensembles]

@@ -17,13 +17,14 @@ from vadose.evaluation.station_samples import WHOLE
 from vadose.evaluation.station_series import evaluate_series
 from vadose.experiments.downscaling import CrossRegion, Downscaling, DownscalingRun
 from vadose.experiments.studies.for_maps import calibrate_networks, join_ensembles
+from vadose.experiments.studies.place_maps import map_place
 from vadose.models.mixture import mixture
 from vadose.parallel.progress import Progress
 from vadose.parallel.running import Running
 from vadose.predict.calibration import coverage_table
 from vadose.predict.explain import importances
 from vadose.reports.page import build_tables_report
-from vadose.reports.xu_2025 import Beside, downscaling_tables
+from vadose.reports.xu_2025 import Beside, FineMaps, downscaling_tables
 from vadose.samples.folds import Fold, blocked, cross_region, network, off_site, on_site
 from vadose.samples.normals import climatology
 from vadose.samples.station_days import DEVIATION, NORMAL, StationDays
@@ -45,6 +46,7 @@ def study_downscaling(
     *,
     title: str,
     scenarios: Sequence[str] | None = None,
+    granules: Path | None = None,
     progress: Progress = lambda what, share: None,
 ) -> Path:
     """Fit and test every run in every fold, score all on identical samples, write tables, figures and a report.
@@ -52,8 +54,8 @@ def study_downscaling(
     Written under ``out``: ``runs/SCENARIO/FOLD/RUN``, ``predictions/SCENARIO.zarr``, ``evaluation`` of the models,
     ``beside/PRODUCT`` of the models and a product on the days that it has, ``paper`` with the tables and figures of Xu
     et al. (2025), ``coverage.csv`` where models have deviations, ``importances.csv`` of the networks to explain,
-    ``report.html``, ``scores.csv`` and ``products.csv``. Each is left alone when it was made of
-    the same inputs: an interrupted study goes on where it stopped.
+    ``report.html``, ``scores.csv`` and ``products.csv``, and ``place`` with the maps of Figure 9. Each is left alone
+    when it was made of the same inputs: an interrupted study goes on where it stopped.
 
     Parameters
     ----------
@@ -63,6 +65,8 @@ def study_downscaling(
         Made by `vadose.cube.station_table.build_station_table`.
     scenarios
         Those of the experiment to run; all when left out.
+    granules
+        Folder of a folder a product, to map the experiment's ``place`` from.
 
     Returns
     -------
@@ -107,7 +111,8 @@ def study_downscaling(
     weighed = _importances(experiment, table, predictions, out, progress) if experiment.explained else None
     progress("drawing tables and figures", 0.0)
     borders = (experiment.scenarios.cross_region or CrossRegion()).borders
-    beside = Beside(table, weighed, products=products, borders=borders)
+    maps = _maps(experiment, table, made_of, granules, out, progress)
+    beside = Beside(table, weighed, maps, products, borders)
     paper = downscaling_tables(evaluation, predictions, out / "paper", run=experiment.shown, beside=beside)
     progress("drawing tables and figures", 1.0)
     with writing(out / "scores.csv") as scratch:
@@ -160,6 +165,25 @@ def _beside_products(
         with writing(out / "products.csv") as scratch:
             pd.concat(scores).to_csv(scratch, index=False)
     return found
+
+
+def _maps(
+    experiment: Downscaling, table: xr.Dataset, made_of: str, granules: Path | None, out: Path, progress: Progress
+) -> FineMaps | str:
+    """Maps of the experiment's place by a network trained on all station-days, ``place/RUN``, or why there are none."""
+    place = experiment.place
+    if place is None or granules is None:
+        return (
+            "the experiment names no place to map" if place is None else "no granules are given to map the place from"
+        )
+    run, folder = experiment.runs[place.run], out / "place"
+    stations = experiment.stations()
+    learnt = np.isfinite(table.soil_moisture.transpose("station", "time").values)
+    if stations is not None:
+        learnt &= np.isin(table.station.values.astype(object), stations)[:, None]
+    inputs = {"table": made_of, "run": run.made_of(), "stations": stations, "station_list": experiment.station_list}
+    _run(run, table, "all", Fold("all", learnt, learnt), folder / place.run, inputs, progress)
+    return map_place(place, run, folder / place.run / "model.pt", granules, folder, progress)
 
 
 def _coverage(predictions: dict[str, xr.Dataset], out: Path, progress: Progress) -> None:
