@@ -6,11 +6,14 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 import rasterio
 import xarray as xr
 
+from vadose.cube.at_stations import extract
 from vadose.errors import VadoseError
+from vadose.grid import grid_of
 from vadose.products.smap_hydroblocks import FILE_NAME, is_smap_hydroblocks, read_smap_hydroblocks
 from vadose.twin.granules.smap_hydroblocks import write_smap_hydroblocks, write_smap_hydroblocks_hru
 from vadose.twin.truth import at, example
@@ -127,6 +130,7 @@ def test_several_maps_a_day_are_averaged(tmp_path: Path) -> None:
 def test_units_of_a_catchment_are_mapped(truth: xr.Dataset, tmp_path: Path) -> None:
     path, hrus, catchments = write_smap_hydroblocks_hru(truth, tmp_path)
     dataset = read_smap_hydroblocks(path, hru_map=hrus, catchment_map=catchments)
+    xr.testing.assert_identical(dataset, read_smap_hydroblocks(path))  # the archive's own maps
     assert dataset.soil_moisture.dims == ("time", "lat", "lon")
     assert dataset.sizes["time"] == 3
     with rasterio.open(catchments) as raster:
@@ -145,10 +149,25 @@ def test_units_of_a_catchment_are_mapped(truth: xr.Dataset, tmp_path: Path) -> N
     assert is_smap_hydroblocks(path)
 
 
+def test_a_station_is_read_in_the_archive(truth: xr.Dataset, tmp_path: Path) -> None:
+    write_smap_hydroblocks_hru(truth, tmp_path / "smap_hydroblocks")
+    grid = grid_of(truth)
+    lat, lon = grid.latlon(np.array([1, 0]), np.array([1, 2]))
+    place = {"lat": ("station", lat), "lon": ("station", lon)}
+    stations = xr.Dataset(coords={"station": ["a", "b"], **place})
+    days = pd.DatetimeIndex(truth.time.values)
+    found = extract(tmp_path, stations, days).soil_moisture_smap_hydroblocks
+    assert np.isfinite(found[:, [0, 2]]).all()
+    assert found[:, 1].isnull().all()
+
+
 def test_a_map_that_does_not_fit_the_units_is_refused(truth: xr.Dataset, tmp_path: Path) -> None:
     path, hrus, catchments = write_smap_hydroblocks_hru(truth, tmp_path)
+    alone = tmp_path / "elsewhere" / "units" / path.name
+    alone.parent.mkdir(parents=True)
+    alone.symlink_to(path)
     with pytest.raises(VadoseError, match=r"holds \d+ response units and not where they lie; give hru_map="):
-        read_smap_hydroblocks(path)
+        read_smap_hydroblocks(alone)
     with rasterio.open(hrus, "r+") as raster:
         values = raster.read(1)
         values[values == 5] = 5000

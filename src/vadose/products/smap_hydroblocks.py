@@ -51,10 +51,12 @@ def read_smap_hydroblocks(
     bbox
         West, south, east, north [degree]; only this part is read.
     hru_map
-        GeoTIFF with the number of the response unit under each pixel; needed for a catchment's file.
+        GeoTIFF with the number of the response unit under each pixel, for a catchment's file. Default: the one in the
+        archive's folder ``mapping_hrus``, beside that of the catchments' files.
     catchment_map
         GeoTIFF with the number of the catchment under each pixel, on the lattice of ``hru_map``. Needed
-        where ``hru_map`` holds more than this catchment, which is the one the file is named by.
+        where ``hru_map`` holds more than this catchment, which is the one the file is named by. Default: in the
+        archive's folder ``mapping_catchments``, if ``hru_map`` is left out.
     mean
         ``'day'``: 6-hourly values are averaged over each UTC day; ``'none'``: they keep their times.
 
@@ -93,6 +95,9 @@ def read_smap_hydroblocks(
             dataset, values = _maps(raw, bbox, path)
         elif dims == {"time", "hru"}:
             form = "response units of a catchment, mapped"
+            if hru_map is None:
+                hru_map, found = (_of_archive(path, name) for name in ("mapping_hrus", "mapping_catchments"))
+                catchment_map = catchment_map or found
             dataset, values = _mapped(raw, hru_map, catchment_map, bbox, path)
         else:
             raise VadoseError(
@@ -131,6 +136,12 @@ def is_smap_hydroblocks(path: Path) -> bool:
             return NAME in raw
     except VadoseError:
         return False
+
+
+def _of_archive(path: Path, folder: str) -> Path | None:
+    """The only GeoTIFF in a folder of the archive that a catchment's file lies in."""
+    rasters = sorted((path.parent.parent / folder).glob("*.tif"))
+    return rasters[0] if len(rasters) == 1 else None
 
 
 def _times(raw: xr.Dataset, path: Path, period: str) -> pd.DatetimeIndex:
