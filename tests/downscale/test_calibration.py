@@ -170,22 +170,24 @@ def test_a_study_notes_calibrations_in_its_checkpoints(tmp_path: Path) -> None:
         save(plain, file)
         (file.parent / "estimates.npz").write_bytes(b"")
     told: list[str] = []
+    passes = {"mmnet": 4, "trees": None}
     join_ensembles({"twice": ("mmnet", "mmnet"), "with": ("mmnet", "trees")}, {"off-site": store}, tmp_path)
     joined = runs / "2" / "twice" / "model.pt"
     assert [member["name"] for member in load(joined)["members"]] == ["mmnet", "mmnet"]
     assert load(joined)["draws"] is False
     assert sorted(path.name for path in (runs / "2").iterdir()) == ["mmnet", "twice"]
-    calibrate_networks({"off-site": store}, tmp_path, lambda what, share: told.append(what))
+    calibrate_networks(passes, {"off-site": store}, tmp_path, lambda what, share: told.append(what))
     for fold, file in enumerate(files):
         expected = calibrate_fold({"off-site": store}, "off-site", fold, "mmnet")
         assert Calibration.from_dict(load(file)["calibration"]) == expected
         assert load(file)["state"].keys() == plain["state"].keys()
+        assert load(file)["dropout_passes"] == 4
     before = [file.stat().st_mtime_ns for file in files]
-    calibrate_networks({"off-site": store}, tmp_path, lambda what, share: told.append(what))
+    calibrate_networks(passes, {"off-site": store}, tmp_path, lambda what, share: told.append(what))
     assert [file.stat().st_mtime_ns for file in files] == before
     assert not told
     few = store.isel(station=slice(8))
-    calibrate_networks({"off-site": few}, tmp_path, lambda what, share: told.append(what))
+    calibrate_networks(passes, {"off-site": few}, tmp_path, lambda what, share: told.append(what))
     (line,) = told
     assert line.startswith("off-site, no calibrated maps of mmnet, fold 3, calibration: 6 stations are too few")
     assert [file.stat().st_mtime_ns for file in files] == before

@@ -147,6 +147,32 @@ def at_stations(store: xr.Dataset, stations: xr.Dataset, place: str) -> xr.Datas
     return found
 
 
+def at_cells(store: xr.Dataset, cells: xr.Dataset, place: str) -> xr.Dataset:
+    """A store of forecasts of coarser cells repeated on the cells of a cube whose centres lie in them.
+
+    Raises
+    ------
+    VadoseError
+        When none does, or the axes of the two grids are not parallel.
+    """
+    own, grid = grid_of(store), grid_of(cells)
+    height, width = grid.shape
+    rows = own.rowcol(*grid.latlon(np.arange(height), width // 2))[0]
+    columns = own.rowcol(*grid.latlon(height // 2, np.arange(width)))[1]
+    corners = own.rowcol(*grid.latlon(np.array([0, 0, height - 1, height - 1]), np.array([0, width - 1, 0, width - 1])))
+    outside = (corners[0] < 0) | (corners[1] < 0)
+    if not (outside | ((corners[0] == rows[[0, 0, -1, -1]]) & (corners[1] == columns[[0, -1, 0, -1]]))).all():
+        raise VadoseError(f"{place}: its axes are not parallel to those of the observations; bring it to their grid")
+    in_rows, in_columns = np.flatnonzero(rows >= 0), np.flatnonzero(columns >= 0)
+    if not len(in_rows) or not len(in_columns):
+        raise VadoseError(f"{place}: covers none of the {height} x {width} cells of the observations")
+    fields = [name for name, field in store.data_vars.items() if {"init_time", "lead_time"} <= set(field.dims)]
+    found = store[fields].reset_coords(drop=True).isel(y=rows[in_rows], x=columns[in_columns])
+    found = found.drop_vars([name for name in ("lat", "lon", "crs") if name in found.coords])
+    found = found.assign_coords(y=cells.y.values[in_rows], x=cells.x.values[in_columns])
+    return found.assign_attrs({name: cells.attrs[name] for name in ("grid_crs", "cell_size", "grid_step")})
+
+
 def by_valid_day(
     store: xr.Dataset,
     name: str,

@@ -28,11 +28,11 @@ from numpy.typing import NDArray
 from vadose.door import as_cube
 from vadose.door.values import MARGIN, checked
 from vadose.errors import VadoseError
-from vadose.evaluation import intervals
 from vadose.evaluation.metrics import METRICS, sums
 from vadose.evaluation.metrics import metric as metric_of
 from vadose.evaluation.paired import row_of, shared_samples
 from vadose.evaluation.rows import Group, Row, score_sites
+from vadose.evaluation.space import mean_of_days
 from vadose.grid import grid_of
 
 ESTIMATES = ("maps", "coarse")
@@ -126,25 +126,12 @@ def _in_space(estimates: Array, actual: Array) -> Iterator[Row]:
         maps, coarse = function(of_days)
         for name, daily in (*zip(ESTIMATES, (maps, coarse), strict=True), (DIFFERENCE, maps - coarse)):
             seen = np.isfinite(daily)
-            row = {"estimate": name, "over": "space", **row_of(metric, *_mean_of_days(daily[:, None]))}
+            row = {"estimate": name, "over": "space", **row_of(metric, *mean_of_days(daily))}
             better = metric_of(metric).better
             if name == DIFFERENCE and better and seen.any():
                 gain = better(maps[seen]) - better(coarse[seen])
                 row["share_better"] = float(np.mean(gain > 0))
             yield row
-
-
-def _mean_of_days(daily: Array) -> tuple[float, float, float]:
-    """Mean of the known days (day, 1) and its interval."""
-    seen = np.isfinite(daily)
-    if not seen.any():
-        return np.nan, np.nan, np.nan
-    first, last = np.flatnonzero(seen)[[0, -1]]
-    of_days = np.stack([np.where(seen, daily, 0.0), seen], axis=-1)[first : last + 1]
-    total, again = of_days.sum(axis=0), intervals.reweigh(of_days)
-    mean = total[:, 0] / total[:, 1]
-    lower, upper = intervals.interval(mean, intervals.spread_of(mean, again[..., 0] / again[..., 1], len(of_days)))
-    return float(mean[0]), float(lower[0]), float(upper[0])
 
 
 def _repeated(coarse: xr.Dataset, field: str, truth: xr.Dataset, days: pd.DatetimeIndex) -> Array:

@@ -20,6 +20,7 @@ CELLS = "cells that not all have"
 OUTSIDE = "stations in no cell of the forecasts"
 VALUES = "values outside the valid range"
 LEARNT = "days scored that the model has learnt from (not left out)"
+STATION_DAYS = "station-days that a model has learnt from"
 _OF_ALL = ("all", "all", "all")
 Rows = list[dict[str, Any]]
 

@@ -11,6 +11,8 @@ observations and all runs have, lest their gaps take samples from the models. Th
   and in the other tables, say which of the days scored a run has learnt from (`vadose.artefact.learnt.remarks`);
 - ``strata.csv``: the same over the sites of each class of each kind, as land covers;
 - ``comparisons.csv``: median over sites of a run's score minus every other run's, the same samples;
+- ``space.csv``, where cells are pixels of a map: scores of each day's map, their mean over days, and within each cell
+  of 9 km (`vadose.evaluation.space`);
 - ``left_out.csv``: models, sites, stations, cells, days of issue and values that the tables leave out, with the reason
   and the number (`vadose.evaluation.left_out`);
 - ``products.csv``, where products are given: their scores, and the runs' at the shortest lead;
@@ -44,6 +46,7 @@ from vadose.evaluation.left_out import (
     CELLS,
     LEARNT,
     OUTSIDE,
+    STATION_DAYS,
     VALUES,
     entry,
     few_pairs,
@@ -54,6 +57,7 @@ from vadose.evaluation.left_out import (
 from vadose.evaluation.metrics import own_metrics
 from vadose.evaluation.rows import Cell, Group, Row, score_sites
 from vadose.evaluation.samples import Asked, Samples, samples_of
+from vadose.evaluation.space import COARSE, space_rows
 from vadose.evaluation.strata import Labels, crossed
 from vadose.evaluation.together import Together, analyses_at, brought_together, labels_of
 from vadose.parallel.memory import release
@@ -84,6 +88,24 @@ COMPARED_COLUMNS = [
     "baseline_scenario",
     *COLUMNS[4:-3],
     "share_better",
+    "remarks",
+]
+SPACE_COLUMNS = [
+    *COLUMNS[:4],
+    "baseline",
+    "baseline_weather",
+    "baseline_scenario",
+    "layer",
+    "lead_days",
+    "over",
+    "metric",
+    "value",
+    "lower",
+    "upper",
+    "share_better",
+    "n_days",
+    "n_pixels",
+    "n_cells",
     "remarks",
 ]
 Array = NDArray[np.floating]
@@ -131,7 +153,7 @@ def evaluate(
     """
     progress(f"evaluating {out.name}", 0.0)
     asked = Asked(period, min_pairs, allow_learnt_days)
-    together = brought_together(predictions, observed, strata)
+    together = brought_together(predictions, observed, strata, allow_learnt_days)
     samples, series = samples_of(together, asked)
     scoring = _Scoring.of(together, samples, asked, cube, products or {})
     series = series.assign_coords(scoring.coords() | {"time": samples.days}).assign_attrs(scoring.attributes())
@@ -187,6 +209,13 @@ class _Scoring:
     def period(self) -> Period:
         days = self.samples.days
         return Period(f"{days[0]:%Y-%m-%d}", f"{days[-1]:%Y-%m-%d}")
+
+    @property
+    def fine(self) -> bool:
+        """Whether pixels are scored that have a pattern within cells of 9 km."""
+        first = self.together.predictions[0].attrs
+        nested = first.get("grid_crs") == "EPSG:6933" and float(first["cell_size"]) < COARSE / 2
+        return self.samples.sites.of == "cells" and nested
 
     @property
     def named(self) -> dict[str, Cell]:
@@ -274,6 +303,10 @@ class _Scoring:
             name: pd.DataFrame([row for of_lead in leads for row in getattr(of_lead, name)], columns=of_table)
             for name, of_table in columns.items()
         }
+        if self.fine:
+            runs = [dict(zip(KEYS, run, strict=True)) for run in self.together.runs]
+            rows = space_rows(folder / "pairs.zarr", self.samples.at, self.samples.gaussian, runs)
+            tables["space"] = pd.DataFrame([{**self.named, **row} for row in rows], columns=SPACE_COLUMNS)
         if self.products:
             tables["products"] = pd.DataFrame(self.product_rows(folder / "pairs.zarr"), columns=STRATA_COLUMNS)
         noted = self.remarks()
@@ -290,6 +323,7 @@ class _Scoring:
             *not_issued(together.predictions, runs),
             *(entry(run, CELLS, n) for run, n in zip([*runs, None], together.cells_left_out, strict=False) if n),
             *([entry(None, OUTSIDE, outside, outside + stations)] if outside else []),
+            *([entry(None, STATION_DAYS, together.learnt)] if together.learnt else []),
             *(entry(run, LEARNT, n, len(samples.days)) for run, n in samples.learnt.items()),
             *(entry(run, VALUES, n) for run, n in off_range if n),
         ]

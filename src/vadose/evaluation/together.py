@@ -1,5 +1,6 @@
 """Forecasts, observations and products brought to the same cells before they are scored; what falls out is counted."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,14 +11,23 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from vadose.artefact.learnt import learnt_by_store, overlap
-from vadose.door import as_cube, as_forecasts, as_stations, on_common_cells
+from vadose.door import GRID, as_cube, as_forecasts, as_stations, on_common_cells
 from vadose.door.days import Period
 from vadose.door.place import Place
 from vadose.door.values import MARGIN, checked
 from vadose.errors import VadoseError
-from vadose.evaluation.collocate import VARIABLE, Sites, at_stations, compared, is_station_store, observed_variable
+from vadose.evaluation.collocate import (
+    VARIABLE,
+    Sites,
+    at_cells,
+    at_stations,
+    compared,
+    is_station_store,
+    observed_variable,
+)
 from vadose.evaluation.leads import Run
 from vadose.evaluation.strata import Labels, labels_for, strata_of
+from vadose.grid import grid_of
 
 SPREAD = "soil_moisture_std"
 _GIVEN = "stratum "
@@ -37,6 +47,8 @@ class Together:
         Cube or station store, with labels given of its cells or stations as coordinates.
     cells_left_out
         Cells of each store, and of the observations, that not all of them have.
+    learnt
+        Station-days observed that a store has learnt from, and that are left out for all.
     """
 
     predictions: list[xr.Dataset]
@@ -44,10 +56,14 @@ class Together:
     names: list[str]
     observed: xr.Dataset
     cells_left_out: list[int]
+    learnt: int = 0
 
 
 def brought_together(
-    predictions: Sequence[xr.Dataset], observed: xr.Dataset, strata: Mapping[str, Sequence[str]] | None
+    predictions: Sequence[xr.Dataset],
+    observed: xr.Dataset,
+    strata: Mapping[str, Sequence[str]] | None,
+    allow_learnt: bool = False,
 ) -> Together:
     """Forecasts and observations on the cells that all have, found by their coordinates.
 
@@ -69,13 +85,47 @@ def brought_together(
         observed = observed.assign_coords({f"{_GIVEN}{kind}": (dims, words.reshape(sizes))})
     place = str(observed.encoding.get("source", "the observations"))
     truth = as_stations(observed, place) if of_stations else as_cube(observed, place)
+    learnt = 0
+    if of_stations and not allow_learnt:
+        truth, learnt = not_learnt(truth, stores)
     if of_stations and len({_grid(store) for store in stores}) > 1:
         stores = [at_stations(store, truth, name) for store, name in zip(stores, places, strict=True)]
+    if not of_stations and "station" not in truth.coords:
+        named = zip(stores, places, strict=True)
+        stores = [at_cells(store, truth, name) if _coarser(store, truth) else store for store, name in named]
     if of_stations:
         stores, left_out = on_common_cells(stores, places)
     else:
         (*stores, truth), left_out = on_common_cells([*stores, truth], [*places, place])
-    return Together(stores, runs, [*places, place], truth, left_out)
+    return Together(stores, runs, [*places, place], truth, left_out, learnt)
+
+
+def not_learnt(stations: xr.Dataset, stores: Sequence[xr.Dataset]) -> tuple[xr.Dataset, int]:
+    """Stations without the days that any store says to have learnt from (``learnt_stations``), and how many these are.
+
+    Raises
+    ------
+    VadoseError
+        When no observation is left.
+    """
+    names, days = pd.Index(stations.station.values.astype(object)), pd.DatetimeIndex(stations.time.values)
+    seen, by = np.zeros((len(names), len(days)), bool), set()
+    for store in stores:
+        for name, (first, last) in json.loads(str(store.attrs.get("learnt_stations", "{}"))).items():
+            if name in names:
+                seen[names.get_loc(name)] |= (days >= first) & (days <= last)
+                by.add(str(store.attrs["model"]))
+    if not seen.any():
+        return stations, 0
+    of_days = xr.DataArray(seen, dims=("station", "time"))
+    observed = stations[VARIABLE].notnull().any("layer")
+    count = int((observed & of_days).sum())
+    if count and count == int(observed.sum()):
+        raise VadoseError(
+            f"{', '.join(sorted(by))}: learnt from all {count} station-days observed; score at other stations or on "
+            "later days, or say that this is wanted (--allow-learnt-days)"
+        )
+    return stations.assign({VARIABLE: stations[VARIABLE].where(~of_days)}), count
 
 
 def learnt_days(
@@ -147,6 +197,14 @@ def _grid(store: xr.Dataset) -> tuple[object, ...]:
     if place.stations:
         return ("stations",)
     return (place.crs or place.lat, *(round(float(length), 6) for length in (place.cell, *place.steps)))
+
+
+def _coarser(store: xr.Dataset, cells: xr.Dataset) -> bool:
+    """Whether a store's cells are larger than those of a cube, by the latitudes they span."""
+    if "station" in store.coords or not all(data.attrs.get(name) for data in (store, cells) for name in GRID):
+        return False
+    of_cell = [np.ptp(grid_of(data).latlon(np.arange(2), 0)[0]) for data in (store, cells)]
+    return bool(of_cell[0] > 1.5 * of_cell[1])
 
 
 def _key(store: xr.Dataset) -> Run:

@@ -1,5 +1,6 @@
 """What maps say of themselves and of what they are made of."""
 
+import json
 from typing import Any
 
 import xarray as xr
@@ -20,9 +21,13 @@ def attributes_of(kept: dict[str, Any], fine: xr.Dataset, coarse: list[xr.Datase
     told = [data.attrs["simulated"] for data in (fine, *coarse) if "simulated" in data.attrs]
     told += [learnt["simulated"]] if "simulated" in learnt else []
     simulated = "unknown" if not told else "true" if "true" in told else "false"
-    found = {"model": str(kept.get("name", "unnamed")), "weather": "none", "scenario": "all", **learnt}
+    # Tables of station-days are of this layer, and runs of earlier versions do not say it.
+    plain = {"model": str(kept.get("name", "unnamed")), "weather": "none", "scenario": "all", "layer": "0-10 cm"}
+    found = plain | learnt
     found |= {"simulated": simulated} | ({"mode": mode} if mode else {})
     found["causal"] = "true" if found.get("mode") == "causal" else "false"
+    if "stations" in kept:
+        found["learnt_stations"] = json.dumps(kept["stations"])
     if issued := [data.attrs["init_time"] for data in coarse if "init_time" in data.attrs]:
         # Whatever else is given of the days ahead was not known on the day of issue, unless it is a forecast too.
         others = [data.attrs.get("weather") for data in coarse if "init_time" not in data.attrs]

@@ -106,8 +106,9 @@ def study_downscaling(
     products = _beside_products(experiment, table, predictions, out, progress)
     progress("scoring", 1.0)
     _coverage(own, out, progress)
+    calibrate_networks({name: run.dropout_passes for name, run in experiment.runs.items()}, own, out, progress)
     join_ensembles(experiment.ensembles, own, out)
-    calibrate_networks(own, out, progress)
+    calibrate_networks(dict.fromkeys(experiment.ensembles), own, out, progress)
     weighed = _importances(experiment, table, predictions, out, progress) if experiment.explained else None
     progress("drawing tables and figures", 0.0)
     borders = (experiment.scenarios.cross_region or CrossRegion()).borders

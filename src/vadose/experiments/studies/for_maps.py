@@ -40,11 +40,15 @@ def join_ensembles(ensembles: Mapping[str, Sequence[str]], predictions: Mapping[
                     note_inputs(scratch, members=of_state)
 
 
-def calibrate_networks(predictions: Mapping[str, xr.Dataset], out: Path, progress: Progress) -> None:
+def calibrate_networks(
+    passes: Mapping[str, int | None], predictions: Mapping[str, xr.Dataset], out: Path, progress: Progress
+) -> None:
     """Note in each network's checkpoint the calibration of its intervals, `vadose.predict.calibration.calibrate_fold`.
 
     Parameters
     ----------
+    passes
+        Names of the runs or ensembles, and with how many passes with dropout they estimated, which is noted too.
     predictions
         Estimates by scenario, as the study writes them.
     out
@@ -54,7 +58,7 @@ def calibrate_networks(predictions: Mapping[str, xr.Dataset], out: Path, progres
     for scenario, store in predictions.items():
         reasons = {}
         for fold, name in enumerate(json.loads(store.attrs["folds"])):
-            for model in map(str, store.model.values):
+            for model in passes:
                 file = out / "runs" / scenario / name / model / "model.pt"
                 if not file.exists() or not store.predicted_std.sel(model=model).notnull().any():
                     continue
@@ -64,8 +68,9 @@ def calibrate_networks(predictions: Mapping[str, xr.Dataset], out: Path, progres
                     reasons[str(error)] = f"{model}, fold {name}"
                     continue
                 kept = load(file)
-                if kept.get("calibration") != found:
+                noted = {"calibration": found} | ({"dropout_passes": passes[model]} if passes[model] else {})
+                if any(kept.get(key) != value for key, value in noted.items()):
                     with writing(file) as scratch:
-                        save(kept | {"calibration": found}, scratch)
+                        save(kept | noted, scratch)
         for reason, first in reasons.items():
             progress(f"{scenario}, no calibrated maps of {first}, {reason}", 1.0)
