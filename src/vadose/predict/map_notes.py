@@ -23,7 +23,7 @@ def attributes_of(kept: dict[str, Any], fine: xr.Dataset, coarse: list[xr.Datase
     simulated = "unknown" if not told else "true" if "true" in told else "false"
     # Tables of station-days are of this layer, and runs of earlier versions do not say it.
     plain = {"model": str(kept.get("name", "unnamed")), "weather": "none", "scenario": "all", "layer": "0-10 cm"}
-    found = plain | learnt
+    found: dict[str, Any] = plain | learnt
     found |= {"simulated": simulated} | ({"mode": mode} if mode else {})
     found["causal"] = "true" if found.get("mode") == "causal" else "false"
     if "stations" in kept:
