@@ -34,6 +34,8 @@ def read(frame: pd.DataFrame | Path, columns: Any = None, sites: Path | None = N
     ("name", "values", "variable", "expected"),
     [
         ("SM_0.05m [m3/m3]", MOISTURE, "soil_moisture", MOISTURE[0]),
+        ("Soil Moisture at 5cm", MOISTURE, "soil_moisture", MOISTURE[0]),
+        ("VW05_Avg", MOISTURE, "soil_moisture", MOISTURE[0]),
         ("soil moisture 2in (%)", 100 * MOISTURE, "soil_moisture", MOISTURE[0]),
         ("swc 50 mm (cm3 cm-3)", MOISTURE, "soil_moisture", MOISTURE[0]),
         ("vwc_10cm_pct", 100 * MOISTURE, "soil_moisture", MOISTURE[0]),
@@ -57,7 +59,10 @@ def test_names_and_units_are_recognised(name: str, values: Any, variable: str, e
         ("tavg", np.full(40, 20.0), "no unit is said"),
         ("battery", np.ones(40), "its name is not known"),
         ("sm_1", MOISTURE, "may be a depth or the number of a sensor"),
-        ("sm_0_10cm", MOISTURE, "its depth is not clear"),
+        ("sm_0_10cm", MOISTURE, "it is of a layer; write the depth"),
+        ("sm_20cm (kg/kg)", MOISTURE, "'kg/kg' is none of m3 m-3"),
+        ("sm_20cm", np.where(np.arange(40) % 9, MOISTURE, -1.0), "no unit is said, and -1 .."),
+        ("vwc_5cm_flag", np.ones(40), "flags are not read"),
         ("sm_10cm (mm)", 100 * MOISTURE, "needs the thickness"),
         ("rain (furlong)", np.ones(40), "'furlong' is none of kg m-2"),
         ("vwc_20cm", 100 * MOISTURE, "no unit is said, and 22"),
@@ -116,7 +121,9 @@ def test_readings_become_days_of_the_zone_that_is_wanted() -> None:
         ({"date": ["9999-06-20", *DAYS.strftime("%Y-%m-%d")[1:]]}, "found '9999-06-20'; expected a day from 1900"),
         ({"date": ["2020-05-01"] * 40}, "2020-05-01 00:00:00 comes twice for soil_moisture"),
         ({"vwc_5cm": ["0.2"] * 39 + ["wet"]}, "row 41: found 'wet', expected a number"),
-        ({"vwc_5cm (%)": MOISTURE}, "at most 0.3 %; expected percent of volume"),
+        ({"vwc_5cm (%)": MOISTURE}, "at most 0.29247 %; expected percent of volume"),
+        ({"depth": 0.05}, "the unit of the depths in column 'depth' is not clear"),
+        ({"date": 43952}, "expected days such as 2020-06-25, or the 'time_format' in --mapping"),
         ({"lat": 139.1}, "latitude 139.1"),
         ({"lat": np.linspace(39, 40, 40)}, "station lies at several places"),
     ],
@@ -140,7 +147,7 @@ def test_wrong_tables_are_refused_in_a_line(change: dict[str, object], message: 
         ),
         ({"columns": {"vwc": {"variable": "soil_moisture", "unit": "1", "depth": 5}}}, "no column 'vwc'; found"),
         ({"columns": {"vwc_5cm": {"variable": "soil_moisture", "unit": "1"}}}, "without a depth"),
-        ({"latitude": None}, "where station 'station' is is not said"),
+        ({"latitude": None}, "where station 'station' lies is not said"),
         ({"time_zone": "Mars"}, "time_zone 'Mars' is not known"),
         ({"days_of": "UTC"}, "times of an unknown zone"),
     ],
@@ -221,7 +228,7 @@ def test_the_command_explains_and_builds(
     out = tmp_path / "stations.zarr"
     command = ["stations", "--table", str(mine), "--out", str(out)]
     assert ended(command) == 2
-    assert "where station 'mine' is is not said" in capsys.readouterr().err
+    assert "where station 'mine' lies is not said" in capsys.readouterr().err
     assert ended([*command, "--mapping", str(tmp_path / "mine.yaml")]) == 0
     (tmp_path / "sites.csv").write_text("Station,Lat,Lon\nmine,39.1,-96.6\n")
     assert ended([*command[:3], "--metadata", str(tmp_path / "sites.csv"), "--out", str(tmp_path / "other.zarr")]) == 0
@@ -249,3 +256,77 @@ def test_a_table_that_explains_itself_wrongly_is_refused(tmp_path: Path) -> None
         explain_table(tmp_path / "nowhere.csv")
     with pytest.raises(VadoseError, match="no column of the day"):
         read(table().drop(columns="date"))
+
+
+def written(frame: pd.DataFrame, path: Path, above: str = "", **how: Any) -> Path:
+    path.write_text(above + frame.to_csv(index=False, **how))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("above", "change"),
+    [
+        ("", lambda rows: rows),
+        ('"TOA5","Site","CR1000"\n', lambda rows: [rows[0], "TS,,,m^3/m^3", ",,,Avg", *rows[1:]]),
+        ("Station: one\n\n", lambda rows: [f"{row}," for row in rows]),
+        ("", lambda rows: [row.replace(",", " ") for row in rows]),
+        ("", lambda rows: [f"{rows[0]},,", *(f"{row},," for row in rows[1:])]),
+    ],
+)
+def test_text_of_loggers_and_workbooks_is_the_same_table(tmp_path: Path, above: str, change: Any) -> None:
+    rows = change(table().to_csv(index=False).strip().split("\n"))
+    (tmp_path / "mine.csv").write_text(above + "\n".join(rows) + "\n")
+    np.testing.assert_allclose(read(tmp_path / "mine.csv").soil_moisture.values[:, 0], MOISTURE)
+
+
+@pytest.mark.parametrize(
+    ("days", "said"),
+    [
+        ({"year": DAYS.year, "doy": DAYS.day_of_year}, {}),
+        ({"Year": DAYS.year, "Month": DAYS.month, "Day": DAYS.day}, {}),
+        ({"Datum": DAYS.strftime("%d.%m.%Y")}, {}),
+        ({"date": (DAYS - pd.Timestamp("1899-12-30")).days}, {"time": "date", "time_format": "excel"}),
+        ({"date": (DAYS - pd.Timestamp(0)).days * 86400}, {"time": "date", "time_format": "unix"}),
+    ],
+)
+def test_days_are_told_in_many_ways(tmp_path: Path, days: Any, said: dict[str, Any]) -> None:
+    frame = pd.DataFrame(days).join(table().drop(columns="date"))
+    more = {"latitude": "lat", "longitude": "lon", "columns": {}}
+    more["columns"] = {"vwc_5cm": {"variable": "soil_moisture", "unit": "m3 m-3", "depth": 5}}
+    found = read(written(frame, tmp_path / "mine.csv"), said and said | more)
+    assert found.indexes["time"].equals(DAYS)
+
+
+def test_hours_of_local_clocks_are_told_apart_and_codes_are_not_averaged(tmp_path: Path) -> None:
+    hours = pd.date_range("2020-10-31 05:00", periods=24 * 3 + 1, freq="h", tz="UTC")
+    local = hours.tz_convert("America/Chicago")
+    frame = pd.DataFrame({"time": local.strftime("%Y-%m-%d %H:%M"), "lat": 39.1, "lon": -96.6, "vwc_5cm (%)": 20.0})
+    frame.loc[3, "vwc_5cm (%)"] = -888.0
+    with pytest.raises(VadoseError, match=r"comes twice for soil_moisture.*'time_zone' where clocks were put back"):
+        read(written(frame, tmp_path / "mine.csv"))
+    said: dict[str, Any] = {"time": "time", "latitude": "lat", "longitude": "lon", "time_zone": "America/Chicago"}
+    said["columns"] = {"vwc_5cm (%)": {"variable": "soil_moisture", "unit": "percent", "depth": 5}}
+    found = read(tmp_path / "mine.csv", said)
+    np.testing.assert_allclose(found.soil_moisture.values[:, 0], 0.2)
+    assert (found.sizes["time"], found.attrs["missing_codes"]) == (3, 1)
+    frame["time"] = [time.isoformat() for time in local]
+    with pytest.raises(VadoseError, match="offsets -05:00, -06:00; write whose days are wanted"):
+        read(written(frame, tmp_path / "mine.csv"))
+    del said["time_zone"]
+    assert read(tmp_path / "mine.csv", said | {"days_of": "UTC"}).attrs["day_boundary"] == "midnight to midnight, UTC"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("a.stm", "an ISMN file; give .* --ismn"), ("a.xlsx", "save the sheet as")]
+)
+def test_files_of_other_kinds_are_refused_with_the_way_on(tmp_path: Path, name: str, message: str) -> None:
+    (tmp_path / name).write_bytes(b"PK")
+    with pytest.raises(VadoseError, match=message):
+        read(tmp_path / name)
+
+
+def test_a_file_without_a_known_day_is_explained_all_the_same(tmp_path: Path) -> None:
+    frame = table().rename(columns={"date": "when"})
+    with pytest.raises(VadoseError, match=r"no column of the day; found .'when'.*--explain"):
+        read(written(frame, tmp_path / "mine.csv"))
+    assert "time: ''  # write the column" in explain_table(tmp_path / "mine.csv")

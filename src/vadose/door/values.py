@@ -22,7 +22,8 @@ MARGIN = 0.5
 """Part of the valid range that what was estimated, a forecast or a filled gap, may lie beyond either end."""
 Array = NDArray[np.floating]
 _QUANTITIES: tuple[dict[str, tuple[float, float]], ...] = (
-    {"m3 m-3": (1, 0), "kg kg-1": (1, 0), "1": (1, 0), "percent": (0.01, 0), "g kg-1": (0.001, 0)},
+    {"m3 m-3": (1, 0), "1": (1, 0), "percent": (0.01, 0)},
+    {"kg kg-1": (1, 0), "1": (1, 0), "percent": (0.01, 0), "g kg-1": (0.001, 0)},  # of mass, which is not of volume
     {"K": (1, 0), "degC": (1, 273.15), "degF": (5 / 9, 459.67 * 5 / 9)},
     {
         "kg m-2": (1, 0),

@@ -24,15 +24,15 @@ OF_DEPTH = ("soil_moisture", "soil_temperature")
 _STRICT: ConfigDict = {"extra": "forbid"}
 _CM = {"cm": 1.0, "mm": 0.1, "m": 100.0, "in": 2.54, "inch": 2.54, "inches": 2.54, "": 1.0}
 _ROLES = {
-    "time": r"date|time|datetime|date_?time|timestamp|valid_time|time_?utc|utc|day",
-    "station": r"station(_?(id|name|code))?|site(_?(id|name|code))?|stn|id",
+    "time": r"date|time|datetime|date_?time|timestamp|valid_time|(date|time)_?utc|utc(_time)?|day|datum|fecha",
+    "station": r"station(_?(id|name|code))?|site(_?(id|name|code))?|stn|stid|id",
     "depth": r"(sensor_?)?depth(_?cm)?",
     "latitude": r"lat|latitude",
     "longitude": r"lon|long|lng|longitude",
     "elevation": r"elev|elevation|altitude",
 }
 _QUANTITIES = {
-    "soil_moisture": r"vwc|swc|smc?|sms|theta|moisture|soil_?(moisture|water)(_content)?|"
+    "soil_moisture": r"vwc?|swc|smc?|sms|theta|moisture|soil_?(moisture|water)(_content)?|"
     r"volumetric_?(soil_?)?(water|moisture)(_content)?",
     "soil_temperature": r"soil_?temp(erature)?|tsoil|t_soil|st|sts|stemp",
     "precipitation": r"prcp|precip|precipitation|rain|rainfall|ppt|pcp",
@@ -43,11 +43,17 @@ _QUANTITIES = {
     "shortwave_radiation": r"srad|solar(_radiation)?|shortwave(_radiation)?|sw_in|rs|rg",
 }
 _DEPTH = re.compile(r"(?P<number>\d+(?:\.\d+)?)_?(?P<unit>cm|mm|m|inches|inch|in)?(?![a-z\d])")
+_LAYER = re.compile(r"\d+_(to_)?\d+_?(cm|mm|m|in)")
+_FILLER = re.compile(r"_(at|of|avg|mean|average|depth)(?=_|$)")
+_FLAG = re.compile(r"flag|(^|_)(qc|qf|quality)(_|$)")
+_DAY_OF_YEAR = re.compile(r"doy|jday|yday|julian(_?day)?|day_of_year|dayofyear")
 _UNIT = re.compile(r"\s*[(\[](?P<unit>[^)\]]*)[)\]]\s*$")
 _SUFFIX = re.compile(r"_(?P<unit>degc|degf|pct|percent|wm2|mjm2|[cfk]|(?<!\d_)(?:mm|in))$")
 _SUFFIXES = {"c": "degC", "f": "degF", "k": "K", "degc": "degC", "degf": "degF", "wm2": "W m-2", "mjm2": "MJ m-2 d-1"}
 HOTTEST = 50.0
 """Degrees Celsius that no sensor of a station exceeds, and Fahrenheit do within a year."""
+DEEPEST = 250.0
+"""Depths without a unit are cm where the deepest is 2 or more and at most this."""
 LONG_ENOUGH = 300
 """Fewest values from which their unit is told."""
 
@@ -95,7 +101,8 @@ class Columns:
     Attributes
     ----------
     time
-        Column of the day or time, or columns of year, month, day and, if any, hour and minute.
+        Column of the day or time, or columns of year, month, day and, if any, hour and minute; or two columns, of year
+        and day of year, or of date and time.
     columns
         Column -> what it holds. Of a table with one value a row: entry of the column ``variable`` -> what it is.
     station
@@ -107,12 +114,13 @@ class Columns:
     sites
         Station -> where it is. Columns of ``latitude``, ``longitude`` and ``elevation``, where there are, do as well.
     time_format
-        As of `datetime.datetime.strptime`, for days such as 1/2/2020.
+        As of `datetime.datetime.strptime`, for days such as 1/2/2020; ``excel`` of the days that a workbook counts,
+        ``unix`` of seconds since 1970.
     time_zone, days_of
         Zone of times of the table, and that whose days are wanted, such as ``UTC`` or ``America/Chicago``. Days are
         those written where they are left out.
     missing
-        Codes of missing values.
+        Codes of missing values, numbers or words.
     network
         Name before that of the stations.
     """
@@ -133,7 +141,7 @@ class Columns:
     time_format: str | None = None
     time_zone: str | None = None
     days_of: str | None = None
-    missing: tuple[float, ...] = MISSING
+    missing: tuple[float | str, ...] = MISSING
     network: str = "own"
 
     def check(self, place: str) -> None:
@@ -207,10 +215,10 @@ def recognised(table: pd.DataFrame, units: Mapping[str, str], place: str) -> tup
     units
         Column -> its unit where the table says it elsewhere than in the name.
 
-    Raises
-    ------
-    VadoseError
-        When there is no column of time, or none is soil moisture for certain.
+    Returns
+    -------
+    tuple
+        Of columns ``time`` is empty where there is none, ``depth_unit`` where depths may be of several.
 
     Examples
     --------
@@ -221,15 +229,8 @@ def recognised(table: pd.DataFrame, units: Mapping[str, str], place: str) -> tup
     """
     header = [str(name) for name in table]
     plain = {name: _plain(name)[0] for name in header}
-    roles = {role: next((n for n in header if re.fullmatch(of, plain[n])), None) for role, of in _ROLES.items()}
-    parts = [n for n in ("year", "month", "day", "hour", "minute") if n in plain.values()]
-    time: str | tuple[str, ...] | None = roles["time"]
-    if parts[:3] == ["year", "month", "day"]:
-        time = tuple(next(n for n in header if plain[n] == part) for part in parts)
-    if time is None:
-        raise VadoseError(
-            f"{place}: no column of the day (found {list(table)[:12]}); name it: vadose stations --explain"
-        )
+    roles = roles_of(header)
+    time = _time_columns(table, plain, roles["time"])
     value, variable = (next((n for n in header if plain[n] == word), None) for word in ("value", "variable"))
     taken = {name for name in (*roles.values(), variable, value) if name} | (
         {time} if isinstance(time, str) else {*time}
@@ -245,9 +246,30 @@ def recognised(table: pd.DataFrame, units: Mapping[str, str], place: str) -> tup
             others[name] = found
     known: dict[str, Any] = {role: name for role, name in roles.items() if role != "time" and name}
     depth = known.get("depth", "")
-    unit = units.get(depth, "") or _plain(depth)[1] or "cm"
+    unit = units.get(depth, "") or _plain(depth)[1] or ("cm" if plain.get(depth, "").endswith("cm") else "")
+    if not unit and (not depth or 2 <= pd.to_numeric(table[depth], errors="coerce").abs().max() <= DEEPEST):
+        unit = "cm"
     by_value: dict[str, Any] = {"variable": variable, "value": value} if variable and value else {}
-    return replace(Columns(time, columns, depth_unit=unit), **known, **by_value), others
+    zone = "UTC" if isinstance(time, str) and re.search(r"utc|gmt", time.lower()) else None
+    return replace(Columns(time, columns, depth_unit=unit, time_zone=zone), **known, **by_value), others
+
+
+def roles_of(header: Sequence[str]) -> dict[str, str | None]:
+    """The column of each of time, station, depth, latitude, longitude and elevation; None where there is none."""
+    return {role: next((n for n in header if re.fullmatch(of, _plain(n)[0])), None) for role, of in _ROLES.items()}
+
+
+def _time_columns(table: pd.DataFrame, plain: Mapping[str, str], time: str | None) -> str | tuple[str, ...]:
+    """Column or columns of the day or time, empty where there is none."""
+    of = {word: name for name, word in reversed(plain.items())}
+    if {"year", "month", "day"} <= of.keys():
+        return tuple(of[part] for part in ("year", "month", "day", "hour", "minute") if part in of)
+    of_year = next((name for name, word in plain.items() if _DAY_OF_YEAR.fullmatch(word)), None)
+    if "year" in of and of_year and time is None:
+        return of["year"], of_year
+    if {"date", "time"} <= of.keys() and table[of["time"]].astype(str).str.fullmatch(r"\s*\d{1,2}:\d\d(:\d\d)?").all():
+        return of["date"], of["time"]
+    return time or ""
 
 
 def _plain(name: str) -> tuple[str, str]:
@@ -264,10 +286,13 @@ def _column(name: str, unit: str, values: "pd.Series[Any]", *, needs_depth: bool
     """What a column holds, or why that is not clear."""
     text, said = _plain(name)
     depths = list(_DEPTH.finditer(text))
-    stem = _DEPTH.sub("", text).strip("_")
-    variable = _variable(stem)
+    variable = _variable(text)
+    if _FLAG.search(text):
+        return "flags are not read; blank the values that they refuse before"
     if variable is None:
         return "its name is not known"
+    if _LAYER.search(text):
+        return "it is of a layer; write the depth that it is to count as"
     depth = None
     if variable in OF_DEPTH and needs_depth:
         if len(depths) != 1:
@@ -287,7 +312,8 @@ def _column(name: str, unit: str, values: "pd.Series[Any]", *, needs_depth: bool
     return Column(variable, unit, depth)
 
 
-def _variable(stem: str) -> str | None:
+def _variable(text: str) -> str | None:
+    stem = _FILLER.sub("", _DEPTH.sub("", text)).strip("_")
     return next((variable for variable, of in _QUANTITIES.items() if re.fullmatch(of, stem)), None)
 
 
@@ -299,7 +325,7 @@ def _by_values(variable: str, depth: float | None, values: "pd.Series[Any]") -> 
         return "it holds no number"
     low, high = float(numbers.min()), float(numbers.max())
     unit = ""
-    if variable == "soil_moisture" and 0 < high <= 1:
+    if variable == "soil_moisture" and low > -0.1 and 0 < high <= 1:
         unit = "m3 m-3"
     elif variable == "relative_humidity" and 1.5 < high <= 105:
         unit = "percent"
@@ -315,9 +341,16 @@ def explained(path: Path, columns: Columns, others: Mapping[str, str], stations:
     lines = [
         f"# What the columns of {path.name} hold, as far as names, units and values tell. Correct it, then:",
         f"#   vadose stations --table {path.name} --mapping THIS_FILE --out stations.zarr",
-        f"time: {_yaml(list(columns.time) if isinstance(columns.time, tuple) else columns.time)}",
-        '# time_format: "%m/%d/%Y"      # of days such as 1/2/2020',
-        "# time_zone: UTC                # of times; with days_of: America/Chicago days of another zone are made",
+        f"time: {_yaml(list(columns.time) if isinstance(columns.time, tuple) else columns.time)}"
+        + (
+            ""
+            if columns.time
+            else "  # write the column, or those of [year, month, day], [year, day of year] or [date, time]"
+        ),
+        '# time_format: "%m/%d/%Y"      # of days such as 1/2/2020; or excel, or unix (seconds)',
+        f"{'' if columns.time_zone else '# '}time_zone: UTC                # of times; days of another zone are made "
+        "with days_of: America/Chicago",
+        "# missing: [-9999, 9999, M]     # codes of missing values",
         f"network: {columns.network}",
     ]
     lines += [
@@ -325,7 +358,7 @@ def explained(path: Path, columns: Columns, others: Mapping[str, str], stations:
         for name in ("station", "depth", "variable", "value", "latitude", "longitude", "elevation")
         if (value := getattr(columns, name)) is not None
     ]
-    lines += [f"depth_unit: {columns.depth_unit}"] if columns.depth else []
+    lines += [f"depth_unit: {columns.depth_unit or '# write cm, mm, m or in'}"] if columns.depth else []
     if columns.latitude is None or columns.longitude is None:
         lines += ["sites:  # write where each station is [degree, m]"]
         lines += [f"  {_yaml(name)}: {{latitude: , longitude: , elevation: }}" for name in stations]
@@ -334,7 +367,7 @@ def explained(path: Path, columns: Columns, others: Mapping[str, str], stations:
         depth = f", depth: {column.depth:g}" if column.depth is not None else ""
         lines.append(f"  {_yaml(name)}: {{variable: {column.variable}, unit: {_yaml(column.unit)}{depth}}}")
     for name, why in others.items():
-        guess = _variable(_DEPTH.sub("", _plain(name)[0]).strip("_")) or ""
+        guess = _variable(_plain(name)[0]) or ""
         lines.append(f"  # {_yaml(name)}: {{variable: {guess}, unit: }}  # {why}")
     return "\n".join(lines) + "\n"
 

@@ -1,8 +1,8 @@
 """A user's own tables of stations, CSV, Parquet, NetCDF or data frames, as series of days."""
 
-import csv
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +12,29 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from vadose.errors import VadoseError
-from vadose.products.station_text import check_moisture, check_place, fields_of, impossible_days, read_text
-from vadose.stations.columns import OF_DEPTH, Columns, Site, explained, read_columns, recognised
-from vadose.variables import describe
+from vadose.products.station_text import check_moisture, check_place, impossible_days
+from vadose.stations.columns import OF_DEPTH, Column, Columns, Site, explained, read_columns, recognised, roles_of
+from vadose.stations.own_files import Source, files_of, read_table, text_table
+from vadose.variables import VARIABLES, describe
 
 Array = NDArray[np.float64]
-Source = Path | pd.DataFrame
-BLANK = ("", "nan", "na", "n/a", "null", "none", "-", "--")
+BLANK = ("", "nan", "na", "n/a", "#n/a", "null", "none", "-", "--", ".", "m", "missing", "nodata")
 FORMATS = ("ISO8601", "%Y/%m/%d", "%Y/%m/%d %H:%M", "%Y/%m/%d %H:%M:%S", "%d-%b-%Y", "%d-%b-%Y %H:%M:%S", "%d %b %Y")
+COUNTED = {"excel": (1.0, "1899-12-30"), "unix": (1 / 86400, "1970-01-01")}
+"""Times that are numbers: days of one, and the day they are counted from."""
 AMBIGUOUS = ("%m/%d/%Y", "%d/%m/%Y", "%m/%d/%Y %H:%M", "%d/%m/%Y %H:%M", "%d.%m.%Y", "%d.%m.%Y %H:%M")
 """Forms of days of which one alone has to fit, as a day above 12 makes sure."""
 HALF = 0.5
 """Least share of a day's usual readings that make its mean; a sum needs them all."""
+NEGATIVE = {"soil_moisture": 0.02, "shortwave_radiation": 30.0}
+"""How far readings may lie below the least value of their variable: zero is not exactly 0 to a sensor."""
+MOVED = 0.001
+"""Degrees that the place of a station may differ by from row to row."""
 LOWEST_MOST = 1.0
-"""Moisture that nowhere exceeds this [percent] is a fraction."""
-_A_VALUE = re.compile(r"^\s*[-+]?[\d.]+(?:e[-+]?\d+)?\s*$|\d{4}|\d[/.-]\d", re.IGNORECASE)
+"""Moisture that does not exceed this [percent], but for a few values that may be codes, is a fraction."""
+NEARLY_ALL = 0.9
 _RATE = re.compile(r"^W|[/ ](?:s|sec|h|hr|hour)(?:-1|\*\*-1|\^-1)?$")
-_TABLES = ("*.csv", "*.txt", "*.tsv", "*.parquet", "*.nc")
+_OFFSET = re.compile(r":\d\d(?:\.\d+)?\s*(Z|[+-]\d\d(?::?\d\d)?)$")
 
 
 def explain_table(path: Path) -> str:
@@ -39,8 +45,8 @@ def explain_table(path: Path) -> str:
     VadoseError
         When the table cannot be read, or has no column of the day.
     """
-    first = next(_files(path))
-    table, units = _read(first)
+    first = next(files_of(path))
+    table, units = read_table(first)
     columns, others = recognised(table, units, str(first))
     return explained(path, columns, others, _names(table, columns, first))
 
@@ -70,12 +76,17 @@ def stations_of_tables(
     """
     given = read_columns(columns) if isinstance(columns, Path) else columns
     known = _sites(sites) if sites is not None else {}
-    for source in (file for one in sources for file in _files(one)):
+    for source in (file for one in sources for file in files_of(one)):
         place = "the table" if isinstance(source, pd.DataFrame) else str(source)
-        table, units = _read(source)
+        table, units = read_table(source)
         of, others = (given, {}) if given else recognised(table, units, place)
         if not given:
             left_out |= {f"{place} column {name}": why for name, why in others.items()}
+            mapping = f"write it into a mapping: vadose stations --explain {place} > mine.yaml"
+            if not of.time:
+                raise VadoseError(f"{place}: no column of the day; found {list(table)[:12]}; {mapping}")
+            if not of.depth_unit:
+                raise VadoseError(f"{place}: the unit of the depths in column {of.depth!r} is not clear; {mapping}")
             if not any(column.variable == "soil_moisture" for column in of.columns.values()):
                 why = "; ".join(f"{name}: {why}" for name, why in list(others.items())[:4])
                 raise VadoseError(
@@ -87,68 +98,6 @@ def stations_of_tables(
         yield from _stations(table, of, place, source, known | dict(of.sites), left_out)
 
 
-def _files(source: Source) -> Iterator[Source]:
-    if isinstance(source, pd.DataFrame) or source.is_file():
-        yield source
-    elif source.is_dir():
-        found = sorted(path for pattern in _TABLES for path in source.glob(pattern))
-        if not found:
-            raise VadoseError(f"{source}: none of {', '.join(_TABLES)} in it; give a table or a folder of them")
-        yield from found
-    else:
-        raise VadoseError(f"{source}: no such file or folder")
-
-
-def _read(source: Source) -> tuple[pd.DataFrame, dict[str, str]]:
-    """A table with plain column names, and the units that it says elsewhere than in these."""
-    units: dict[str, str] = {}
-    if isinstance(source, pd.DataFrame):
-        named = source.reset_index() if source.index.name or isinstance(source.index, pd.DatetimeIndex) else source
-        table = named.rename(columns={"index": "time"})
-    elif source.suffix == ".parquet":
-        table = _opened(pd.read_parquet, source)
-    elif source.suffix in (".nc", ".nc4"):
-        dataset = _opened(xr.load_dataset, source)
-        units = {
-            str(name): str(array.attrs["units"]) for name, array in dataset.variables.items() if "units" in array.attrs
-        }
-        table = dataset.to_dataframe().reset_index()
-    else:
-        table, units = _text_table(source)
-    table.columns = [str(name).strip() for name in table.columns]
-    if (twice := table.columns[table.columns.duplicated()].tolist()) or not len(table):
-        found = f"column {twice[0]!r} comes twice" if twice else "no row"
-        raise VadoseError(f"{source if isinstance(source, Path) else 'the table'}: {found}; expected a table of values")
-    return table, units
-
-
-def _opened(read: Any, path: Path) -> Any:
-    try:
-        return read(path)
-    except ImportError as error:
-        raise VadoseError(f"{path}: {error}") from error
-    except (OSError, ValueError) as error:
-        raise VadoseError(f"{path}: cannot be read ({' '.join(str(error).split())[:200]})") from error
-
-
-def _text_table(path: Path) -> tuple[pd.DataFrame, dict[str, str]]:
-    """A table of text, its units where they stand in a row of their own below the header."""
-    text = "\n".join(line for line in read_text(path).split("\n") if line.strip() and not line.startswith("#"))
-    try:
-        rows = [row for _, row in fields_of(text)]
-    except csv.Error as error:
-        raise VadoseError(f"{path}: {error}; expected a table with a line of column names") from error
-    if len(rows) < 2:
-        raise VadoseError(f"{path}: found {len(rows)} lines; expected a line of column names, and values below")
-    header, units = [label.strip() for label in rows[0]], {}
-    if not any(_A_VALUE.search(value) for value in rows[1]):
-        units, rows = {n: u.strip() for n, u in zip(header, rows[1], strict=False) if u.strip()}, [rows[0], *rows[2:]]
-    for number, row in enumerate(rows[1:], 2):
-        if len(row) != len(header):
-            raise VadoseError(f"{path}: row {number}: found {len(row)} values; the header has {len(header)} columns")
-    return pd.DataFrame(rows[1:], columns=header, dtype=object), units
-
-
 def _stations(
     table: pd.DataFrame, of: Columns, place: str, source: Source, sites: Mapping[str, Site], left_out: dict[str, str]
 ) -> Iterator[xr.Dataset]:
@@ -157,13 +106,12 @@ def _stations(
     said += [name for name in (of.station, of.depth, of.variable, of.value, of.latitude, of.longitude) if name]
     if lacking := [name for name in (*said, *(() if of.variable else of.columns)) if name not in table]:
         raise VadoseError(f"{place}: no column {lacking[0]!r}; found {list(table)[:12]}")
-    time, steps = _times(table, of, place)
-    names = _names(table, of, source)
-    of_row = table[of.station].map(_name) if of.station else pd.Series(names[0], index=table.index)
-    for name in names:
-        here = (of_row == name).to_numpy()
-        at = _site(name, table[here], of, sites, place)
-        dataset = _series(table[here], time[here], of, f"{place}, station {name}" if of.station else place, left_out)
+    time, boundary = _times(table, of, place)
+    of_row = table[of.station].map(_name) if of.station else pd.Series(_names(table, of, source)[0], index=table.index)
+    for name, here in of_row.groupby(of_row, sort=False).indices.items():
+        rows = table.iloc[here]
+        at = _site(name, rows, of, sites, place)
+        dataset = _series(rows, time.iloc[here], of, f"{place}, station {name}" if of.station else place, left_out)
         yield dataset.assign_attrs(
             network=of.network,
             station=name,
@@ -171,7 +119,7 @@ def _stations(
             lat=at.latitude,
             lon=at.longitude,
             elevation=at.elevation,
-            day_boundary=_boundary(of, steps),
+            day_boundary=boundary,
         )
 
 
@@ -186,31 +134,34 @@ def _name(value: object) -> str:
     return f"{value:.0f}" if isinstance(value, float) and value.is_integer() else str(value).strip()
 
 
-def _boundary(of: Columns, steps: str) -> str:
-    zone = of.days_of or of.time_zone or "the table"
-    return f"midnight to midnight, {zone}" if steps == "times" else f"days of {zone}"
-
-
 def _times(table: pd.DataFrame, of: Columns, place: str) -> tuple["pd.Series[pd.Timestamp]", str]:
-    """The time of each row in the zone whose days are wanted, and whether rows are of ``days`` or ``times``."""
+    """The time of each row in the zone whose days are wanted, and what its days are."""
     if isinstance(of.time, str):
         times = _parsed(table[of.time], of, place)
+    elif len(of.time) == 2:
+        first, second = (table[name].map(_name) for name in of.time)
+        of_year = bool(first.str.fullmatch(r"\d{4}").all())
+        joined = first + (second.str.zfill(3) if of_year else " " + second)
+        times = _parsed(joined, replace(of, time_format="%Y%j") if of_year else of, place)
     else:
         parts = {part: pd.to_numeric(table[name], errors="coerce") for part, name in zip(_PARTS, of.time, strict=False)}
         times = pd.to_datetime(pd.DataFrame(parts), errors="coerce")
     zoned = times.dt.tz is not None
     if of.time_zone and not zoned:
-        times, zoned = _in_zone(times, of.time_zone, place), True
+        told = [table[name] for name in (of.station, of.depth, of.variable) if name]
+        again = pd.concat([times, *told], axis=1).duplicated().to_numpy()
+        times, zoned = _in_zone(times, of.time_zone, place, again), True
+    zone = of.days_of or of.time_zone or (str(times.dt.tz) if zoned else "the table")
     if zoned:
-        times = (_to_zone(times, of.days_of, place) if of.days_of else times).dt.tz_localize(None)
+        times = _to_zone(times, of.days_of, place) if of.days_of else times
     elif of.days_of:
         raise VadoseError(f"{place}: days of {of.days_of} are wanted of times of an unknown zone; say the 'time_zone'")
-    if (wrong := impossible_days(times).to_numpy()).any():
+    if (wrong := impossible_days(times.dt.tz_localize(None)).to_numpy()).any():
         k = int(wrong.argmax())
         raise VadoseError(
             f"{place}: row {k + 2}: found {_written(table, of, k)!r}; expected a day from 1900 to next year"
         )
-    return times, "times" if (times != times.dt.normalize()).any() else "days"
+    return times, f"{'midnight to midnight,' if (times != times.dt.normalize()).any() else 'days of'} {zone}"
 
 
 _PARTS = ("year", "month", "day", "hour", "minute")
@@ -223,34 +174,49 @@ def _written(table: pd.DataFrame, of: Columns, k: int) -> str:
 def _parsed(column: "pd.Series[Any]", of: Columns, place: str) -> "pd.Series[pd.Timestamp]":
     if pd.api.types.is_datetime64_any_dtype(column):
         return column
+    if of.time_format in COUNTED:
+        of_day, origin = COUNTED[of.time_format]
+        return pd.to_datetime(pd.to_numeric(column, errors="coerce") * of_day, unit="D", origin=origin, errors="coerce")
     text = column.map(_name)
+    if (late := text.str.contains(r"[ T]24:00(?::00)?$")).any():
+        read = _parsed(text.where(~late, text.str.replace("24:00", "00:00")), of, place)
+        return read + pd.to_timedelta(late.astype(int), unit="D")
     if of.time_format:
         return pd.to_datetime(text, format=of.time_format, errors="coerce")
+    offsets = text.str.extract(_OFFSET, expand=False).dropna().unique()
+    if len(offsets) > 1:
+        if not of.days_of:
+            raise VadoseError(
+                f"{place}: times have the offsets {', '.join(offsets[:3])}; write whose days are wanted, such as "
+                f"'days_of: UTC', into a mapping: vadose stations --explain {place} > mine.yaml"
+            )
+        return pd.to_datetime(text, format="ISO8601", errors="coerce", utc=True)
     if text.str.fullmatch(r"\d{8}").all():
         return pd.to_datetime(text, format="%Y%m%d", errors="coerce")
-    fitting = [times for form in FORMATS if (times := pd.to_datetime(text, format=form, errors="coerce")).notna().all()]
-    several = (
-        []
-        if fitting
-        else [
-            times for form in AMBIGUOUS if (times := pd.to_datetime(text, format=form, errors="coerce")).notna().all()
-        ]
-    )
+    fitting, several = _fitting(text, FORMATS)[:1], _fitting(text, AMBIGUOUS)
     if not fitting and len(several) != 1:
         read = pd.to_datetime(text, format="ISO8601", errors="coerce")
         k = int(read.isna().to_numpy().argmax())
         raise VadoseError(
             f"{place}: column {of.time!r}, row {k + 2}: found {text.iloc[k]!r}"
             + (", which is two days" if several else "")
-            + "; expected days such as 2020-06-25, or the 'time_format' in --mapping, such as '%m/%d/%Y'"
+            + "; expected days such as 2020-06-25, or the 'time_format' in --mapping, such as '%m/%d/%Y', excel or unix"
         )
     return (fitting or several)[0]
 
 
-def _in_zone(times: "pd.Series[pd.Timestamp]", zone: str, place: str) -> "pd.Series[pd.Timestamp]":
+def _fitting(text: "pd.Series[str]", forms: Iterable[str]) -> list["pd.Series[pd.Timestamp]"]:
+    """Times by each form that all of them have; the first ones tell most forms off."""
+    fit = [form for form in forms if pd.to_datetime(text[:99], format=form, errors="coerce").notna().all()]
+    return [times for form in fit if (times := pd.to_datetime(text, format=form, errors="coerce")).notna().all()]
+
+
+def _in_zone(
+    times: "pd.Series[pd.Timestamp]", zone: str, place: str, again: NDArray[np.bool_]
+) -> "pd.Series[pd.Timestamp]":
     try:
-        # Clocks put back show an hour twice: its readings belong to one day either way.
-        return times.dt.tz_localize(zone, ambiguous=np.ones(len(times), bool), nonexistent="shift_forward")
+        # Clocks put back show an hour twice; that which comes again is of standard time.
+        return times.dt.tz_localize(zone, ambiguous=~again, nonexistent="shift_forward")
     except (KeyError, ValueError) as error:
         raise VadoseError(
             f"{place}: time_zone {zone!r} is not known; expected one such as UTC or America/Chicago"
@@ -270,14 +236,14 @@ def _site(name: str, rows: pd.DataFrame, of: Columns, sites: Mapping[str, Site],
     at = sites.get(name)
     if at is None and of.latitude and of.longitude:
         lat, lon = (_numbers(rows[column], of, place)[0] for column in (of.latitude, of.longitude))
-        if np.ptp(lat) > 0 or np.ptp(lon) > 0:
+        if np.ptp(lat) > MOVED or np.ptp(lon) > MOVED:
             raise VadoseError(f"{place}: station {name} lies at several places; name the column of the 'station'")
         height = float(_numbers(rows[of.elevation], of, place)[0][0]) if of.elevation else float("nan")
         at = Site(float(lat[0]), float(lon[0]), height)
     if at is None:
         raise VadoseError(
-            f"{place}: where station {name!r} is is not said; write it under 'sites' in --mapping, or give a table of "
-            "station, latitude and longitude with --metadata"
+            f"{place}: where station {name!r} lies is not said; write it under 'sites' in --mapping, or give a table "
+            "of station, latitude and longitude with --metadata"
         )
     check_place(at.latitude, at.longitude, f"{place}: station {name}")
     return at
@@ -287,9 +253,9 @@ def _sites(path: Path) -> dict[str, Site]:
     """Stations of a CSV file by name."""
     if not path.is_file():
         raise VadoseError(f"{path}: no such file; expected a table of station, latitude, longitude")
-    table, _ = _text_table(path)
-    table.columns = [name.lower().removesuffix("_id") for name in table.columns]
-    table = table.rename(columns={"lat": "latitude", "lon": "longitude", "elev": "elevation", "site": "station"})
+    table, _ = text_table(path)
+    table = table.rename(columns={name: role for role, name in roles_of(list(table)).items() if name})
+    table = table.rename(columns=str.lower)
     if lacking := [name for name in ("station", "latitude", "longitude") if name not in table]:
         raise VadoseError(f"{path}: no column {lacking[0]!r}; found {list(table)[:12]}")
     heights = table["elevation"] if "elevation" in table else pd.Series(np.nan, index=table.index)
@@ -305,7 +271,7 @@ def _series(
     rows: pd.DataFrame, time: "pd.Series[pd.Timestamp]", of: Columns, place: str, left_out: dict[str, str]
 ) -> xr.Dataset:
     """The days of a station: soil (time, depth), weather (time)."""
-    depth = _numbers(rows[of.depth], of, place)[0] * of.centimetres if of.depth else None
+    depth = np.abs(_numbers(rows[of.depth], of, place)[0]) * of.centimetres if of.depth else None
     best: dict[tuple[str, float], tuple[str, pd.Series[float]]] = {}
     codes = 0
     for name, column in of.columns.items():
@@ -318,7 +284,9 @@ def _series(
         within = column.variable in OF_DEPTH and column.depth is None and depth is not None
         for at in np.unique(depth[here]) if within and depth is not None else [column.depth or 0.0]:
             chosen = depth[here] == at if within and depth is not None else np.ones(len(values), bool)
-            days = _by_day(time[here][chosen], values[chosen] * factor + offset, column.variable, column.unit, place)
+            readings = pd.Series(values[chosen] * factor + offset, pd.DatetimeIndex(time[here][chosen])).sort_index()
+            days, none = _by_day(readings, column, place)
+            codes += none
             if (key := (column.variable, float(at))) in best and days.count() <= best[key][1].count():
                 left_out[f"{place} column {name}"] = (
                     f"{best[key][0]} has as many values of {column.variable} at its depth"
@@ -341,41 +309,49 @@ def _series(
     return describe(xr.Dataset(found, coords, {"missing_codes": codes}))
 
 
-def _by_day(time: "pd.Series[pd.Timestamp]", values: Array, variable: str, unit: str, place: str) -> "pd.Series[float]":
-    """A value for each day that has readings, NaN where these are too few."""
-    series = pd.Series(values, pd.DatetimeIndex(time)).sort_index()
-    day = pd.DatetimeIndex(series.index).normalize()
+def _by_day(series: "pd.Series[float]", column: Column, place: str) -> tuple["pd.Series[float]", int]:
+    """A value for each day that has readings, NaN where these are too few, and how many readings could be none."""
+    variable, day = column.variable, pd.DatetimeIndex(series.index).normalize().tz_localize(None)
     if (twice := series.index.duplicated()).any():
         raise VadoseError(
-            f"{place}: {series.index[twice][0]} comes twice for {variable}; keep one row, or name 'station'"
+            f"{place}: {series.index[twice][0]} comes twice for {variable}; keep one row, or name the 'station', or "
+            "the 'time_zone' where clocks were put back"
         )
     of_day = series.groupby(day)
     readings = of_day.size()
     usual = int(readings.mode().iloc[-1])
     if usual == 1:
-        return series.set_axis(day)
-    adds = variable in ("precipitation", "shortwave_radiation") and not _RATE.search(unit)
+        return series.set_axis(day), 0
+    # A mean would hide a code that is not known as one; a day's own value is screened later.
+    low, high = VARIABLES[variable].valid_range
+    none = series.notna() & ~series.between(low - NEGATIVE.get(variable, 0.0), high)
+    of_day = series.mask(none).groupby(day)
+    adds = variable in ("precipitation", "shortwave_radiation") and not _RATE.search(column.unit)
     counted = of_day.count()
     extreme = {"air_temperature_max": of_day.max, "air_temperature_min": of_day.min}.get(variable, of_day.mean)
     daily = of_day.sum() if adds else extreme()
-    return daily.where(counted >= usual if adds else counted >= max(HALF * usual, 1))
+    return daily.where(counted >= usual if adds else counted >= max(HALF * usual, 1)), int(none.sum())
 
 
 def _numbers(column: "pd.Series[Any]", of: Columns, place: str) -> tuple[Array, int]:
     """Numbers of a column, NaN where it is blank or a code of a missing value, and how many were codes."""
     numbers: Array = pd.to_numeric(column, errors="coerce").to_numpy(float)
-    text = column.astype(str).str.strip().str.lower()
-    if (wrong := np.isnan(numbers) & column.notna().to_numpy() & ~text.isin(BLANK).to_numpy(bool)).any():
-        k = int(wrong.argmax())
-        raise VadoseError(f"{place}: row {column.index[k] + 2}: found {column.iloc[k]!r}, expected a number or nothing")
-    coded = np.isin(numbers, of.missing)
+    words = column[np.isnan(numbers)].dropna()
+    known = [*BLANK, *(str(code).lower() for code in of.missing)]
+    if (wrong := words[~words.astype(str).str.strip().str.lower().isin(known)]).size:
+        raise VadoseError(
+            f"{place}: row {wrong.index[0] + 2}: found {wrong.iloc[0]!r}, expected a number or nothing, or one of "
+            "'missing' in --mapping"
+        )
+    coded = np.isin(numbers, [code for code in of.missing if isinstance(code, float)])
     return np.where(coded | ~np.isfinite(numbers), np.nan, numbers), int(coded.sum())
 
 
 def _check_moisture(values: Array, unit: str, place: str) -> None:
     """Refuse moisture that its values show to be in another unit than is said."""
     known = values[np.isfinite(values)]
-    if unit in ("percent", "%", "pct") and len(known) and 0 < known.max() <= LOWEST_MOST:
-        raise VadoseError(f"{place}: at most {known.max():g} {unit}; expected percent of volume. Is its unit m3 m-3?")
+    most = float(np.quantile(known, NEARLY_ALL)) if len(known) else np.nan
+    if unit in ("percent", "%", "pct") and 0 < most <= LOWEST_MOST:
+        raise VadoseError(f"{place}: at most {most:g} {unit}; expected percent of volume. Is its unit m3 m-3?")
     if unit != "mm" and unit not in ("percent", "%", "pct"):
         check_moisture(known, place)
