@@ -25,7 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "samples": {"features", "models"},
     "training": {"models", "samples"},
     "predict": {"features", "gapfill", "models", "samples", "training"},
-    "evaluation": {"features"},
+    "evaluation": {"features", "predict"},
     "reports": {"features", "evaluation"},
     "experiments": {
         "features",

@@ -126,3 +126,21 @@ def test_stations_learnt_from_are_left_out_and_counted(world, tmp_path: Path) ->
     far = stations.assign_coords(lat=stations.lat + 5)
     with pytest.raises(VadoseError, match="none of the 3 stations lies in a cell"):
         evaluate([maps], far, out=tmp_path / "g")
+
+
+def test_quantiles_of_maps_are_tested_at_stations(world, tmp_path: Path) -> None:
+    truth, maps, coarse = world
+    mean = maps.soil_moisture
+    ends = xr.concat([mean - 0.05, mean - 0.01, mean, mean + 0.01, mean + 0.05], "quantile")
+    sure = maps.assign(soil_moisture_quantile=ends.assign_coords(quantile=[0.05, 0.25, 0.5, 0.75, 0.95]))
+    stations = stations_of(truth)
+    out = evaluate([sure, coarse], stations, out=tmp_path / "e", min_pairs=10)
+    table = pd.read_csv(out / "coverage.csv").set_index(["model", "level"])
+    assert table.index.tolist() == [("mmnet", 0.9), ("mmnet", 0.5)]
+    error = (mean.values[:, 0] - truth.soil_moisture.values)[:, [1, 7, 3], [0, 8, 11]]
+    for level, half in ((0.5, 0.01), (0.9, 0.05)):
+        row = table.loc[("mmnet", level)]
+        assert row.coverage == pytest.approx((np.abs(error) <= half).mean(), abs=1e-4)
+        assert (row.width, row.n_stations, row.n_pairs) == (pytest.approx(2 * half, rel=1e-4), 3, 210)
+    plain = evaluate([maps, coarse], stations, out=tmp_path / "f", min_pairs=10)
+    assert not (plain / "coverage.csv").exists()

@@ -13,6 +13,7 @@ observations and all runs have, lest their gaps take samples from the models. Th
 - ``comparisons.csv``: median over sites of a run's score minus every other run's, the same samples;
 - ``space.csv``, where cells are pixels of a map: scores of each day's map, their mean over days, and within each cell
   of 9 km (`vadose.evaluation.space`);
+- ``coverage.csv``, where stores at stations hold quantiles: share of days inside their central intervals;
 - ``left_out.csv``: models, sites, stations, cells, days of issue and values that the tables leave out, with the reason
   and the number (`vadose.evaluation.left_out`);
 - ``products.csv``, where products are given: their scores, and the runs' at the shortest lead;
@@ -41,6 +42,8 @@ from vadose.artefact import identity, is_current, note_inputs, provenance, writi
 from vadose.artefact.learnt import remarks
 from vadose.door.days import Period
 from vadose.evaluation.collocate import VARIABLE, observed_variable
+from vadose.evaluation.coverage import COLUMNS as COVERAGE_COLUMNS
+from vadose.evaluation.coverage import QUANTILE, coverage_rows
 from vadose.evaluation.leads import KEYS, LeadJob, OfLead, Run, read_pairs, read_sites, write_pairs
 from vadose.evaluation.left_out import (
     CELLS,
@@ -307,6 +310,8 @@ class _Scoring:
             runs = [dict(zip(KEYS, run, strict=True)) for run in self.together.runs]
             rows = space_rows(folder / "pairs.zarr", self.samples.at, self.samples.gaussian, runs)
             tables["space"] = pd.DataFrame([{**self.named, **row} for row in rows], columns=SPACE_COLUMNS)
+        if any(QUANTILE in store for store in self.together.predictions) and self.samples.sites.of == "stations":
+            tables["coverage"] = pd.DataFrame(self.coverage(folder), columns=[*COLUMNS[:6], *COVERAGE_COLUMNS])
         if self.products:
             tables["products"] = pd.DataFrame(self.product_rows(folder / "pairs.zarr"), columns=STRATA_COLUMNS)
         noted = self.remarks()
@@ -327,6 +332,13 @@ class _Scoring:
             *(entry(run, LEARNT, n, len(samples.days)) for run, n in samples.learnt.items()),
             *(entry(run, VALUES, n) for run, n in off_range if n),
         ]
+
+    def coverage(self, folder: Path) -> list[Row]:
+        """Rows of the stores with quantiles."""
+        pairs, stores = read_pairs(folder / "pairs.zarr"), self.together.predictions
+        named = [{**self.named, **dict(zip(KEYS, run, strict=True))} for run in self.together.runs]
+        some = [r for r, store in enumerate(stores) if QUANTILE in store]
+        return [named[r] | row for r in some for row in coverage_rows(stores[r], self.samples.sites, pairs, r)]
 
     def product_rows(self, pairs_of: Path) -> list[Row]:
         """Rows of products and of the runs at the shortest lead on the samples all have; by network and land cover."""

@@ -316,16 +316,21 @@ def _rows_of_model(
     for level, factor in zip(levels, factors, strict=True):
         for kind, half in (("gaussian", ndtri(0.5 + level / 2)), ("conformal", factor)):
             lower, upper = _ends(mean, std, half)
-            outside = np.maximum(lower - observed, 0) + np.maximum(observed - upper, 0)
-            of_days = np.stack([outside <= 0, upper - lower, upper - lower + 2 / (1 - level) * outside])
+            of_days = of_intervals(lower, upper, observed, level)
             for number in [None, *numbers]:
                 inside = fold >= 0 if number is None else fold == number
                 named = {"fold": WHOLE if number is None else names[number], "level": level, "intervals": kind}
-                yield named | _over_stations(of_days, inside)
+                yield named | over_stations(of_days, inside)
 
 
-def _over_stations(of_days: Array, inside: Mask) -> dict[str, Any]:
-    """Means over stations of the means over their days of (inside, width, score)."""
+def of_intervals(lower: Array, upper: Array, observed: Array, level: float) -> Array:
+    """Whether intervals of a level hold the observation, their width and score, see `coverage_table`: (3, ...)."""
+    outside = np.maximum(lower - observed, 0) + np.maximum(observed - upper, 0)
+    return np.stack([outside <= 0, upper - lower, upper - lower + 2 / (1 - level) * outside])
+
+
+def over_stations(of_days: Array, inside: Mask) -> dict[str, Any]:
+    """Means over stations of the means over their days (station, day) of inside, width and score."""
     days = inside.sum(axis=1)
     some = days > 0
     by_station = np.where(inside, of_days, 0.0).sum(axis=2)[:, some] / days[some]
