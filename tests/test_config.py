@@ -219,7 +219,7 @@ products:
             "last: 2015-06-10\ntraining: {first: 2015-06-09, last: 2015-06-08}",
             "before the first day",
         ),
-        ("options: {quality: all}", "overlap: newest", "overlap: Input should be 'mean' or 'nearest'"),
+        ("options: {quality: all}", "overlap: newest", "overlap: Input should be 'mean', 'nearest' or 'latest'"),
         (
             "resolution: 9km",
             "resolution: 9km\nfilling: [{variables: [soil_moisture], method: linear, options: {a: 1}}]",

@@ -17,12 +17,17 @@ from vadose.cube.at_stations import extract
 from vadose.cube.station_table import build_station_table
 from vadose.door.datasets import by_day
 from vadose.errors import VadoseError
+from vadose.experiments import load_cube
 from vadose.grid import ease_grid, grid_of
 from vadose.models import MODELS, to_checkpoint
 from vadose.models.mmnet import Features, Fine, example_fine
 from vadose.products import PRODUCTS
 from vadose.samples.station_days import StationDays
 from vadose.twin.granules.gridmet import write_gridmet
+from vadose.twin.granules.modis import write_mod11a1
+from vadose.twin.granules.smap_l3 import write_smap_l3
+from vadose.twin.granules.smap_l4 import write_smap_l4
+from vadose.twin.granules.soils import write_solus
 from vadose.twin.truth import simulate
 
 FIRST, LAST = "2019-06-02", "2019-07-05"
@@ -51,7 +56,7 @@ def granules(tmp_path_factory: pytest.TempPathFactory) -> Path:
     truth = next(simulate(county, FIRST, LAST, chunk=40, spin_up=0))
     truth["cloud"] = truth.cloud * 0
     truth["cloud"][20:, :, :6] = 1.0
-    for name in ("landsat", "sentinel1", "3dep", "nlcd", "polaris"):
+    for name in ("landsat", "hls", "sentinel1", "3dep", "nlcd", "polaris"):
         twin = PRODUCTS[name].twin
         assert twin
         module, _, writer = twin.writer.partition(".")
@@ -60,7 +65,12 @@ def granules(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if file.parts[-4] not in ("clay", "sand", "bd") or file.parts[-2] != "0_5":
             file.unlink()  # most of a world's soils are in no recipe
     cells = ease_grid("9km").bounding_box(-100.3, 39.8, -99.7, 40.2)
-    write_gridmet(next(simulate(cells, "2019-06-20", LAST, spin_up=0)), folder / "gridmet")
+    around = next(simulate(cells, "2019-06-20", LAST, spin_up=0))
+    write_gridmet(around, folder / "gridmet")
+    write_solus(truth, folder / "solus100", properties=("claytotal", "sandtotal", "dbovendry"), depths=(5,))
+    days = around.sel(time=slice("2019-07-03", "2019-07-04"))
+    for write, name in ((write_smap_l4, "smap_l4"), (write_smap_l3, "smap_l3"), (write_mod11a1, "mod11a1")):
+        write(days, folder / name)
     return folder
 
 
@@ -177,6 +187,38 @@ def test_a_map_is_made_of_two_cubes(
     assert made.soil_moisture.shape == (1, *vd.open(cube).mask.shape)
     assert np.isfinite(made.soil_moisture).all()
     assert (made.attrs["causal"], made.attrs["simulated"]) == ("true", "true")
+
+
+def test_other_products_by_their_recipe(granules: Path, cube: Path, tmp_path: Path) -> None:
+    out = {"out": tmp_path / "c.zarr", "bbox": BOX, "days": ("2019-06-20", "2019-06-22"), "workers": 1}
+    other, usual = (
+        vd.build(granules, "county_100m_hls", **out).load(),
+        vd.open(cube).sel(time=slice("2019-06-20", "2019-06-22")).load(),
+    )
+    # Landsat's own scene, packed otherwise, on pixels that lie otherwise on cells of 100 m.
+    for name in OPTICAL:
+        np.testing.assert_allclose(other[f"{name}_filled"], usual[f"{name}_filled"], atol=5e-3)
+        np.testing.assert_array_equal(other[f"{name}_age"], usual[f"{name}_age"])
+    np.testing.assert_allclose(other.clay_fraction, usual.clay_fraction, atol=0.02)
+    assert (other.ndvi.attrs["product"], other.clay_fraction.attrs["product"]) == ("HLSL30", "SOLUS100")
+    place = {"lat": ("station", [40.0]), "lon": ("station", [-99.975])}
+    station = xr.Dataset(coords={"station": ["a"], **place})
+    row, column = (int(v[0]) for v in grid_of(other).rowcol([40.0], [-99.975]))
+    recipe = load_cube("county_100m_hls")
+    found = extract(granules, station, pd.DatetimeIndex(other.time.values), recipe=recipe)
+    for name, theirs in (("ndvi", "ndvi_filled"), ("clay_fraction", "clay_fraction")):
+        np.testing.assert_allclose(found[name][0], other[theirs][..., row, column], rtol=1e-3)
+
+
+def test_leaves_and_optical_depth_are_layers(granules: Path, tmp_path: Path) -> None:
+    days = ("2019-07-03", "2019-07-05")
+    made = vd.build(
+        granules, "county_1km_vegetation", out=tmp_path / "c.zarr", bbox=AROUND, days=days, workers=1
+    ).load()
+    assert ((made.leaf_area_index[:2] >= 0) & (made.leaf_area_index[:2] < 10)).all()
+    seen = np.isfinite(made.vegetation_opacity_filled[-1])
+    assert seen.any()
+    assert (made.vegetation_opacity_age.values[-1][seen] >= 1).all()
 
 
 def test_place_and_days_are_of_a_recipe(granules: Path, tmp_path: Path) -> None:

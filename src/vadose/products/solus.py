@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from vadose.errors import VadoseError, nothing_here
 from vadose.products.containers import BBox, as_float, container_of, simulated_mark
-from vadose.products.product import Product, Twin
+from vadose.products.product import AtStations, Product, Twin
 from vadose.products.ranges import within
 from vadose.products.rasters import RASTERS, expect_lattice, lattice_of, open_raster, read_raster
 from vadose.variables import VARIABLES, describe, variable
@@ -213,6 +213,7 @@ PRODUCT = Product(
     FILE_NAME,
     fixed=True,
     sources=("solus",),
+    stations=AtStations(reach=200),
     published={
         ours + (f"_{depth}cm" if depth else ""): name + (f"_{depth}" if depth else "")
         for name, (ours, *_) in PROPERTIES.items()
