@@ -199,6 +199,21 @@ products:
 """
 
 
+def test_a_file_like_another_says_what_differs(tmp_path: Path) -> None:
+    usual, printed = ({s.product: s for s in load_cube(name).sources} for name in ("conus", "conus_as_printed"))
+    assert usual.keys() - printed.keys() == {"mod09cmg"}
+    assert printed.keys() - usual.keys() == {"mod09ga"}
+    assert all(usual[name] == printed[name] for name in usual.keys() & printed.keys())
+    file = tmp_path / "mine.yaml"
+    file.write_text("kind: cube\nlike: conus\nlast: 2018-01-31\nproducts: {mod09cmg: {resampling: nearest}}")
+    mine = load_cube(str(file))
+    assert (mine.first, mine.last) == ("2018-01-01", "2018-01-31")
+    assert {s.product: s.resampling for s in mine.sources}["mod09cmg"] == "nearest"
+    file.write_text(f"kind: cube\nlike: {file}")
+    with pytest.raises(VadoseError, match=r"is like .*mine\.yaml, which is like it"):
+        load_cube(str(file))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

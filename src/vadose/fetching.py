@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,7 @@ def fetch(
     variables: Sequence[str] | None = None,
     out: PathLike | None = None,
     subset: bool = False,
+    as_printed: bool = False,
     workers: int = 4,
     verify: bool = False,
     progress: Progress = silent,
@@ -56,6 +58,8 @@ def fetch(
         recipe ``data``).
     subset, workers, verify
         Let the server subset files to the area; number of connections; check the checksums of existing files.
+    as_printed
+        With a recipe: the sources that its paper took, in whole granules, instead of practical ones.
 
     Returns
     -------
@@ -71,7 +75,8 @@ def fetch(
 
     chosen = product
     if chosen is None or isinstance(chosen, str):
-        chosen = plan(chosen, recipe=recipe, at=at, bbox=bbox, days=days, variables=variables, subset=subset)
+        area = partial(plan, chosen, recipe=recipe, at=at, bbox=bbox, days=days)
+        chosen = area(variables=variables, subset=subset, as_printed=as_printed)
     elif recipe is not None:
         raise VadoseError("fetch: expected either a plan or a recipe")
     if isinstance(chosen, download.RecipePlan):
@@ -89,6 +94,7 @@ def plan(
     days: tuple[str | None, str | None] | None = None,
     variables: Sequence[str] | None = None,
     subset: bool = False,
+    as_printed: bool = False,
 ) -> "Plan | RecipePlan":
     """List the files that `fetch` would fetch, with the same arguments; ``print(plan(...).table())`` shows them.
 
@@ -103,6 +109,8 @@ def plan(
         raise VadoseError("expected either stations (at) or an area (bbox)")
     if recipe is not None and (variables or subset):
         raise VadoseError("variables and subset are for a single product; a recipe names its own variables")
+    if as_printed and recipe is None:
+        raise VadoseError("as_printed is for a recipe")
     from vadose.cube.wanted import places_of
     from vadose.door import open_store
     from vadose.download import plan_fetch, plan_products
@@ -115,4 +123,4 @@ def plan(
     from vadose.experiments.needs import needs
 
     begin, end = (date.fromisoformat(day) if day else None for day in (first, last))
-    return plan_products(needs(str(recipe), bbox=bbox, places=places, days=(begin, end)))
+    return plan_products(needs(str(recipe), bbox=bbox, places=places, days=(begin, end), as_printed=as_printed))

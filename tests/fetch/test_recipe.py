@@ -207,10 +207,22 @@ def test_without_a_network_estimates_are_told_and_marked(
 
 def test_each_product_is_asked_for_what_the_recipe_reads() -> None:
     wanted = {one.product: one for one in needs("forecast_paper")}
-    assert wanted["mod09ga"].variables == ("reflectance_swir2",)
+    assert wanted["mod09cmg"].variables == ("reflectance_swir2",)
     assert wanted["srtm"].variables[0] == "elevation"
     assert wanted["gridmet"].boxes == ((-125.5, 24.0, -66.0, 50.0),)
     assert f"{wanted['smap_l3'].first} {wanted['smap_l3'].last}" == "2018-01-01 2022-12-31"
+
+
+def test_the_paper_is_fetched_from_practical_sources_or_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vadose.download.recipe._silent", lambda urls, patience: urls)
+    usual, printed = (plan_products(needs("forecast_paper", as_printed=own)) for own in (False, True))
+    assert [one.source for one in usual.products if one.product == "mod09cmg"] == ["MOD09CMG", "MYD09CMG"]
+    assert sum(one.size for one in usual.products) < 60e9
+    sources = {one.source: one for one in printed.products}
+    assert {"GPM_3IMERGHH", "MOD09GA", "MYD09GA"} <= {*sources}
+    assert sources["SPL3SMP_E"].size == 1826 * 700_000_000
+    assert sum(one.size for one in printed.products) > 9e12
+    assert not [*usual.faults(), *printed.faults()]
 
 
 def test_the_newest_map_up_to_the_first_day_is_fetched(

@@ -1,6 +1,7 @@
 """Commands from files to a cube and a station store. They import the stages themselves, so that help is fast."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,7 +38,10 @@ def fetch(
         typer.Option(help="Variable, by the product's own name; repeatable. [default: the usual ones]"),
     ] = None,
     subset: Annotated[
-        bool, typer.Option("--subset", help="Let the server subset IMERG and NLDAS to the area.")
+        bool, typer.Option("--subset", help="Let the server subset IMERG, NLDAS, SMAP L3 and MOD09CMG to the area.")
+    ] = False,
+    as_printed: Annotated[
+        bool, typer.Option("--as-printed", help="With --recipe: the sources its paper took, in whole granules.")
     ] = False,
     workers: Annotated[int, typer.Option(min=1, max=16, help="Parallel connections.")] = 4,
     verify: Annotated[bool, typer.Option("--verify", help="Check the checksums of existing files.")] = False,
@@ -61,7 +65,8 @@ def fetch(
 
     begin, end = (day_of(text, option) if text else None for text, option in ((first, "--from"), (last, "--to")))
     box = box_of(bbox) if bbox else None
-    plan = plan_of(product, recipe=recipe, at=at, bbox=box, days=(begin, end), variables=variable, subset=subset)
+    what = partial(plan_of, product, recipe=recipe, at=at, bbox=box, days=(begin, end))
+    plan = what(variables=variable, subset=subset, as_printed=as_printed)
     whole = isinstance(plan, RecipePlan)
     say(plan.table() if dry_run or whole else plan.table().splitlines()[-1])
     if isinstance(plan, RecipePlan):

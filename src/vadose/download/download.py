@@ -9,12 +9,14 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
 from vadose.download.check import check_container
 from vadose.download.client import HOW_TO_LOG_IN, Client, LoginError, MissingError
 from vadose.download.note import HIDDEN, hidden, is_current, note_of, with_former, write_note
+from vadose.download.opendap import address
 from vadose.download.plan import Plan, RemoteFile, size_text
 from vadose.download.transfer import download, unpack
 from vadose.download.window import read_window
@@ -147,6 +149,9 @@ def _get(client: Client, file: RemoteFile, part: Path) -> None:
     """Bring the file into being at ``part``, and check it."""
     if file.write:
         file.write(client, part)
+    elif file.cut:
+        download(client, replace(file, url=address(client, file.cut, file.name)), part)
+        file.cut.say_where(part)
     elif file.crop and not file.member:
         read_window(client, file, part)
     else:

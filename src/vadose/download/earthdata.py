@@ -13,6 +13,7 @@ import requests
 
 from vadose.download.area import modis_tiles
 from vadose.download.client import AgainError, Client, service
+from vadose.download.cut import CUTS, Cut
 from vadose.download.plan import RemoteFile, Request
 from vadose.errors import VadoseError
 
@@ -26,6 +27,8 @@ COLLECTIONS = {
     "NLDAS_FORA0125_H": ("2.0", "002"),
     "GPM_3IMERGHH": ("07", "06"),
     "GPM_3IMERGDF": ("07", "06"),
+    "MOD09CMG": ("061",),
+    "MYD09CMG": ("061",),
     "MOD09GA": ("061",),
     "MYD09GA": ("061",),
     "MOD11A1": ("061",),
@@ -55,6 +58,7 @@ SUBSETS: dict[str, tuple[Any, str, tuple[str, ...]]] = {
         ("SoilM_0_10cm", "SoilM_10_40cm", "SoilM_40_100cm", "SoilT_0_10cm", "SoilT_10_40cm", "SoilT_40_100cm"),
     ),
 }
+CAN_CUT = {*SUBSETS, *CUTS}
 
 
 def list_collection(client: Client, request: Request, collection: str) -> list[RemoteFile]:
@@ -139,9 +143,19 @@ def granule_files(
             continue
         dap = [link["URL"] for link in related if str(link.get("Subtype", "")).upper() == "OPENDAP DATA"]
         if not dap:
-            raise VadoseError(f"{name}: the catalogue names no OPeNDAP service for it; leave out --subset")
-        url = dap[0].removesuffix(".html") + f".dap.nc4?dap4.ce={quote(cut['constraint'], safe='')}"
-        files.append(RemoteFile(name, url, login="earthdata", part=cut["part"]))
+            raise VadoseError(
+                f"{name}: the catalogue names no OPeNDAP service for it; fetch whole granules: leave out --subset, or "
+                "with a recipe add --as-printed"
+            )
+        url, part = dap[0].removesuffix(".html"), cut["part"]
+        if "place" in cut:
+            # An answer is netCDF-4 whatever the granule is.
+            name += ".nc4" if name.endswith(".hdf") else ""
+            asked = Cut(url, cut["fields"], cut["place"], cut["paths"])
+            files.append(RemoteFile(name, url, login="earthdata", part=part, cut=asked))
+            continue
+        url += f".dap.nc4?dap4.ce={quote(cut['constraint'], safe='')}"
+        files.append(RemoteFile(name, url, login="earthdata", part=part))
     return files
 
 
@@ -174,10 +188,15 @@ def _within(name: str, request: Request) -> bool:
 
 def _cut(request: Request, collection: str) -> dict[str, Any]:
     """DAP4 constraint of the box, in the indices of the product's fixed grid."""
-    if collection not in SUBSETS:
-        raise VadoseError(f"{collection}: the server cannot subset it; leave out --subset (can: {sorted(SUBSETS)})")
+    if collection not in CAN_CUT:
+        raise VadoseError(f"{collection}: the server cannot subset it; leave out --subset (can: {sorted(CAN_CUT)})")
     if request.bbox is None:
         raise VadoseError(f"{collection}: --subset needs a box")
+    if collection in CUTS:
+        place_of, fields_of, usual = CUTS[collection]
+        chosen = request.variables or usual
+        part = {"bbox": list(request.bbox), "variables": sorted(chosen)}
+        return {"part": part, "fields": fields_of(chosen), "place": place_of(request.bbox), "paths": {}}
     (lon0, lat0, step, columns, rows, order), group, usual = SUBSETS[collection]
     west, south, east, north = request.bbox
     index = {

@@ -7,7 +7,7 @@ from itertools import product as combinations
 from typing import Any
 from urllib.parse import urlencode
 
-from vadose.download.area import BBox, inside, needs_boxes, tiles_of_degrees, touching
+from vadose.download.area import BBox, inside, needs_boxes, square_degrees, tiles_of_degrees, touching
 from vadose.download.client import Client, MissingError, service
 from vadose.download.plan import RemoteFile, Request, part_of
 from vadose.errors import VadoseError
@@ -20,6 +20,8 @@ from vadose.products.solus import PROPERTIES, WITHOUT_DEPTH
 SETTLED_AFTER = timedelta(days=60)
 # Variable -> its name inside the yearly file.
 GRIDMET = {name: field.yearly for name, field in FIELDS.items()}
+GRIDMET_WHOLE = 130.0
+"""Square degrees from which on the part, which the server does not pack, is larger than the published file."""
 # Name of a forecast variable in wgrib2 indices, with its level.
 MESSAGES = {
     "APCP": ":APCP:surface:",
@@ -43,7 +45,7 @@ def _chosen(request: Request, known: Sequence[str], usual: Sequence[str], produc
 
 
 def list_gridmet(client: Client, request: Request) -> list[RemoteFile]:
-    """A file for each variable and year; cut to the box by the server, whole as published without one.
+    """A file for each variable and year; cut to the box by the server, whole without one or for a large one.
 
     The last two months are provisional and rewritten, so that a year is settled only 60 days after its end.
     """
@@ -51,7 +53,7 @@ def list_gridmet(client: Client, request: Request) -> list[RemoteFile]:
     for variable, year in combinations(_chosen(request, tuple(GRIDMET), tuple(GRIDMET), "gridmet"), request.years):
         name, part = f"{variable}_{year}.nc", {}
         url = f"{service('gridmet')}/{name}"
-        if request.bbox:
+        if request.bbox and square_degrees((request.bbox,), request.bbox) < GRIDMET_WHOLE:
             west, south, east, north = request.bbox
             asked = {
                 "var": GRIDMET[variable],

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from vadose.download.area import BBox, hull
+from vadose.download.cut import Cut
 
 # Several releases of one granule lie side by side after reprocessing. `key` says which granule it is, the other
 # groups, compared as text from the left, which release is newer.
@@ -17,7 +18,9 @@ RELEASES = (
     re.compile(r"(?P<key>SMAP_L3_.+_\d{8})_R(?P<crid>\d{5})_(?P<run>\d{3})\.h5"),
     re.compile(r"(?P<key>SMAP_L4_.+)_V[a-z](?P<crid>\d{4})_(?P<run>\d{3})\.h5"),
     re.compile(r"(?P<key>3B-.+)\.(?P<release>V\d{2}[A-Z]?)\.(HDF5|RT-H5|nc4)"),
-    re.compile(r"(?P<key>M[OYC]D\w+\.A\d{7}\.h\d{2}v\d{2})\.(?P<collection>\d{3})\.(?P<produced>\d{13})\.hdf"),
+    re.compile(
+        r"(?P<key>M[OYC]D\w+\.A\d{7}(?:\.h\d{2}v\d{2})?)\.(?P<collection>\d{3})\.(?P<produced>\d{13})\.hdf(?:\.nc4)?"
+    ),
     re.compile(
         r"(?P<key>L[COTE]0\d_L2S[PR]_\d{6}_\d{8})_(?P<produced>\d{8})_(?P<collection>\d{2})_(T1|T2|RT)(?P<band>_.+)"
     ),
@@ -87,6 +90,8 @@ class RemoteFile:
         Box that the published file covers, where the catalogue or its name tells; None: all that the product covers.
     about
         Size expected where the catalogue states none; ``asked`` where the server stated it.
+    cut
+        What OPeNDAP cuts of it, of products whose axes are not among their fields.
     write
         Makes the file itself, from several answers of a service; given the client and a scratch path.
     """
@@ -105,6 +110,7 @@ class RemoteFile:
     extent: BBox | None = None
     about: int | None = None
     asked: bool = False
+    cut: Cut | None = None
     write: Callable[[Any, Path], None] | None = None
 
     @property

@@ -2,6 +2,7 @@
 
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ import requests
 
 from vadose.download.client import Client, service
 from vadose.download.download import fetch
-from vadose.download.earthdata import SUBSETS
+from vadose.download.earthdata import CAN_CUT, COLLECTIONS
 from vadose.download.plan import Plan, Request, size_text
 from vadose.download.planning import ask_sizes, list_files, request_for
 from vadose.download.sources import AS_OF, SOURCES
@@ -123,9 +124,11 @@ def plan_products(wanted: Iterable[Wanted], client: Client | None = None, patien
         What is wanted of each product.
     """
     client = client or Client()
-    asked = [_asked(one) for one in wanted]
+    asked = [_asked(one, source) for one in wanted for source in _sources(one)]
     silent = _silent({_service(row) for row, request in asked if request}, patience)
-    with ThreadPoolExecutor(max_workers=max(len(asked), 1)) as pool:
+    with warnings.catch_warnings(), ThreadPoolExecutor(max_workers=max(len(asked), 1)) as pool:
+        # Of the catalogue's library; threads that each set this and take it back would do so across each other.
+        warnings.simplefilter("ignore", FutureWarning)
         rows = pool.map(lambda pair: _planned(pair[0], pair[1], silent, client), asked)
         return RecipePlan(tuple(rows))
 
@@ -177,18 +180,23 @@ def _together(reason: str, products: Sequence[str]) -> str:
     return f"{', '.join(products)}: {first}{left}"
 
 
-def _asked(wanted: Wanted) -> tuple[ProductPlan, Request | None]:
+def _sources(wanted: Wanted) -> tuple[str, ...]:
+    known = PRODUCTS[wanted.product]
+    return wanted.sources or known.sources[: known.together] or ("",)
+
+
+def _asked(wanted: Wanted, name: str) -> tuple[ProductPlan, Request | None]:
     """What a product's source is asked, as far as it has a source, and anything there and then."""
     known = PRODUCTS[wanted.product]
-    if not known.sources:
+    if not name:
         return ProductPlan(wanted.product, problem="has no source to fetch from; add its files yourself"), None
-    name = known.sources[0]
     source, note = SOURCES[name], ""
     missing = [variable for variable in wanted.variables if variable not in known.published]
     # Whole granules hold all variables; others are published, or cut by the server, variable by variable.
-    cut = name in SUBSETS and not missing
-    names = [known.published[variable] for variable in wanted.variables] if known.published and not missing else []
-    if missing and known.published and name not in SUBSETS:
+    cut = name in CAN_CUT and not missing and not wanted.whole
+    by_name = cut or name not in COLLECTIONS
+    names = [known.published[one] for one in wanted.variables] if known.published and not missing and by_name else []
+    if missing and known.published and name not in COLLECTIONS:
         return ProductPlan(wanted.product, name, problem=f"does not publish {', '.join(missing)}"), None
     first, last = wanted.first, wanted.last
     if known.year:

@@ -87,7 +87,8 @@ class Source:
         if file.member or not file.part.get("bbox"):
             return self.each * max(len(file.messages), 1)
         area = square_degrees(request.boxes, file.extent or self.covers)
-        return int(self.density * area * max(len(file.part.get("variables", ())), 1))
+        size = int(self.density * area * max(len(file.part.get("variables", ())), 1))
+        return min(size, self.each) if self.each else size
 
     def expected(self, request: Request) -> tuple[int, int]:
         """About how many files a request finds, and bytes to be moved, told without asking the service."""
@@ -214,14 +215,18 @@ SOURCES: dict[str, Source] = {
     "gefs": Source(partial(listers.list_forecasts, model="gefs"), True, "gefs", begins=date(2020, 9, 23), each=600_000),
     "gfs": Source(partial(listers.list_forecasts, model="gfs"), True, "gfs", begins=date(2021, 1, 1), each=800_000),
     "smap_hydroblocks": Source(listers.list_hydroblocks, False, "zenodo", asks=True, covers=CONUS, each=20_000_000_000),
-    "SPL3SMP_E": _collection("SPL3SMP_E", _SMAP, 0.7e9, _a_day(1)),
+    # Parts: SMAP has 121 cells of 9 km a square degree, of morning and evening, half of them missing; a layer of NLDAS
+    # is 1/52 of a granule; a band of the climate modelling grid comes with its state, 16 bits in each of 400 cells.
+    "SPL3SMP_E": _collection("SPL3SMP_E", _SMAP, 0.7e9, _a_day(1), density=600),
     "SPL3SMP": _collection("SPL3SMP", _SMAP, 45e6, _a_day(1)),
     "SPL2SMP_E": _collection("SPL2SMP_E", _SMAP, 30e6, _a_day(29)),
     "SPL4SMGP": _collection("SPL4SMGP", _SMAP, 142e6, _a_day(8)),
-    "NLDAS_NOAH0125_H": _collection("NLDAS_NOAH0125_H", _NLDAS, 7.3e6, _a_day(24), CONUS, 256),
+    "NLDAS_NOAH0125_H": _collection("NLDAS_NOAH0125_H", _NLDAS, 7.3e6, _a_day(24), CONUS, 90),
     "NLDAS_FORA0125_H": _collection("NLDAS_FORA0125_H", _NLDAS, 1.7e6, _a_day(24), CONUS, 256),
     "GPM_3IMERGHH": _collection("GPM_3IMERGHH", _IMERG, 8e6, _a_day(48), density=400),
     "GPM_3IMERGDF": _collection("GPM_3IMERGDF", _IMERG, 30e6, _a_day(1), density=400),
+    "MOD09CMG": _collection("MOD09CMG", _TERRA, 0.53e9, _a_day(1), density=1100),
+    "MYD09CMG": _collection("MYD09CMG", _AQUA, 0.53e9, _a_day(1), density=1100),
     "MOD09GA": _collection("MOD09GA", _TERRA, 85e6, _tiles_a_day(1)),
     "MYD09GA": _collection("MYD09GA", _AQUA, 85e6, _tiles_a_day(1)),
     "MOD11A1": _collection("MOD11A1", _TERRA, 3.85e6, _tiles_a_day(1)),

@@ -22,6 +22,10 @@ SAME = {"mmnet": "downscale-paper"}
 """Other names of experiments: what they read."""
 FETCHED = ("forecast_paper", "forecast_best", *SAME, *SAME.values())
 """Built-in experiments, among others, whose data can be fetched."""
+AS_PRINTED = {"conus": "conus_as_printed"}
+"""Recipes of a paper's own sources, by the recipe of practical ones."""
+PRINTED_SOURCES = {"imerg": ("GPM_3IMERGHH",), "mod09ga": ("MOD09GA", "MYD09GA")}
+"""What a paper took of a product."""
 STATIONS = ("uscrn", "scan")
 """Station networks that a study at stations reads, and fetch can have."""
 
@@ -32,6 +36,7 @@ def needs(
     bbox: BBox | None = None,
     places: Sequence[BBox] = (),
     days: Days = (None, None),
+    as_printed: bool = False,
 ) -> list[Wanted]:
     """What is to be fetched for a recipe of a cube, or for an experiment that reads granules.
 
@@ -45,6 +50,8 @@ def needs(
         Stations (`vadose.cube.wanted.places_of`), to fetch what is read at them alone.
     days
         First and last day; where None the recipe's.
+    as_printed
+        Of the sources that the paper took, in whole granules, instead of practical ones.
 
     Raises
     ------
@@ -62,10 +69,13 @@ def needs(
         if isinstance(experiment, Downscaling):
             return _of_downscaling(name, experiment, bbox, places, days)
         name = _recipe_of(name, experiment)
-    recipe = load_cube(name)
+    recipe = load_cube(AS_PRINTED.get(name, name) if as_printed else name)
     first, last = _in_order(name, days, date.fromisoformat(recipe.first), date.fromisoformat(recipe.last))
     if not places:
-        return wanted_by_recipe(replace(recipe, first=f"{first}", last=f"{last}"), bbox)
+        found = wanted_by_recipe(replace(recipe, first=f"{first}", last=f"{last}"), bbox)
+        if as_printed:
+            found = [replace(one, sources=PRINTED_SOURCES.get(one.product, ()), whole=True) for one in found]
+        return found
     found = wanted_at_stations([source.product for source in recipe.sources], places, first, last)
     if not found:
         raise VadoseError(f"{name}: none of its products gives features of stations; leave out --at")

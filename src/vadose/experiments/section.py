@@ -125,7 +125,7 @@ def load(name: str, models: Sequence[type[Config]], folder: str = "") -> Config:
     kinds = {str(model.model_fields["kind"].default): model for model in models}
     model = models[0]
     try:
-        values = _without_shared(yaml.load(_text(Path(name), name, folder), _Loader))
+        values = _values(name, folder)
         kind = values.get("kind", next(iter(kinds))) if isinstance(values, dict) else next(iter(kinds))
         if kind not in kinds:
             raise VadoseError(f"{name}: its kind is {kind!r}, expected {' or '.join(kinds)}")
@@ -171,6 +171,24 @@ def _text(path: Path, name: str, folder: str) -> str:
     if path.is_file():
         return path.read_text("utf-8")
     raise VadoseError(f"{name}: no such file, nor one of the built-in {built_in(folder)}")
+
+
+def _values(name: str, folder: str, above: tuple[str, ...] = ()) -> object:
+    """What a file says; with a key ``like``, the file of that name with what this one says instead."""
+    values = _without_shared(yaml.load(_text(Path(name), name, folder), _Loader))
+    if not isinstance(values, dict) or not (base := values.pop("like", None)):
+        return values
+    if base in (*above, name):
+        raise VadoseError(f"{name}: is like {base}, which is like it")
+    return _instead(_values(str(base), folder, (*above, name)), values)
+
+
+def _instead(base: object, values: object) -> object:
+    """Tables merged key by key: null takes a key away, as in RFC 7396."""
+    if not (isinstance(base, dict) and isinstance(values, dict)):
+        return values
+    merged = base | {key: _instead(base.get(key), value) for key, value in values.items()}
+    return {key: value for key, value in merged.items() if key not in values or value is not None}
 
 
 def _without_shared(values: object) -> object:

@@ -144,7 +144,7 @@ def _field(band: str) -> str:
 def _reflectance(tile: modis.Tile, band: str, window: modis.Window) -> NDArray[np.float32]:
     name = _field(band)
     values, attributes = tile.read(name, window.rows, window.columns)
-    factor = modis.factor_of(tile, name, attributes, (10000.0, 0.0001))
+    factor = modis.factor_of(tile.path, name, attributes, (10000.0, 0.0001))
     if attributes.get("_FillValue", FILL) != FILL:
         raise VadoseError(f"{tile.path}: {name} has fill {attributes['_FillValue']}, published is {FILL}")
     valid = (values >= VALID[0]) & (values <= VALID[1])

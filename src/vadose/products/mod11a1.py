@@ -122,7 +122,7 @@ def _scaled(
     tile: modis.Tile, name: str, window: modis.Window, factor: float, fill: int, valid: tuple[int, int]
 ) -> NDArray[np.float32]:
     values, attributes = tile.read(name, window.rows, window.columns)
-    factor = modis.factor_of(tile, name, attributes, (factor,))
+    factor = modis.factor_of(tile.path, name, attributes, (factor,))
     if attributes.get("_FillValue", fill) != fill:
         raise VadoseError(f"{tile.path}: {name} has fill {attributes['_FillValue']}, published is {fill}")
     known = (values != fill) & (values >= valid[0]) & (values <= valid[1])

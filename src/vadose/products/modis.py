@@ -224,14 +224,14 @@ def window_of(tile: Tile, name: str, bbox: BBox | None) -> Window:
     return Window(transform, rows, columns, raster_coordinates(CRS, corner, part), tile_name, part == shape)
 
 
-def factor_of(tile: Tile, name: str, attributes: dict[str, Any], known: tuple[float, ...]) -> float:
+def factor_of(path: Path, name: str, attributes: Mapping[str, Any], known: tuple[float, ...]) -> float:
     """The scale factor of a field, refused if it is none of the known ones or an offset comes with it."""
     factor, offset = attributes.get("scale_factor"), attributes.get("add_offset", 0.0)
     for value in known:
         if factor is not None and abs(factor / value - 1) < 1e-6 and offset == 0:
             return value
     raise VadoseError(
-        f"{tile.path}: {name} has scale_factor {factor} and add_offset {offset}, known are "
+        f"{path}: {name} has scale_factor {factor} and add_offset {offset}, known are "
         f"{' or '.join(f'{value:g}' for value in known)} and 0; the values cannot be trusted"
     )
 

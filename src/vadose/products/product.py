@@ -68,6 +68,10 @@ class Wanted:
         West, south, east, north [degree].
     first, last
         Days, inclusive. Of a product with one map a year (`Product.year`) the newest map up to the first day is wanted.
+    sources
+        Where from, instead of the usual `Product.sources`.
+    whole
+        Whether granules are fetched as they are published, where the server could cut them.
     """
 
     product: str
@@ -75,6 +79,8 @@ class Wanted:
     boxes: tuple[BBox, ...]
     first: date
     last: date
+    sources: tuple[str, ...] = ()
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -119,6 +125,8 @@ class Product:
         Part of a name that tells satellites apart which see a place both on a day: their mean is taken.
     sources
         Where it is fetched from, in the words of `vadose.download.SOURCES`; the first is the usual one.
+    together
+        How many of the sources are fetched for a recipe: both satellites.
     published
         Variable -> the source's name of it, where variables are fetched one by one.
     stations
@@ -144,6 +152,7 @@ class Product:
     year: re.Pattern[str] | None = None
     satellite: re.Pattern[str] = _NOTHING
     sources: tuple[str, ...] = ()
+    together: int = 1
     published: Mapping[str, str] = field(default_factory=dict)
     stations: AtStations | None = None
     twin: Twin | None = None

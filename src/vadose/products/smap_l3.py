@@ -332,4 +332,5 @@ PRODUCT = Product(
     "about 2 days",
     version=re.compile(r"_R(?P<a>\d{5})_(?P<b>\d{3}).*"),
     sources=("SPL3SMP_E", "SPL3SMP"),
+    published={ours: names[0] for ours, names in ALGORITHMS.items()} | COVARIATES,
 )
