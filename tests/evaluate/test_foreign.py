@@ -7,10 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from pyproj import CRS, Transformer
 
 import vadose as vd
+from vadose.door import as_forecasts
 from vadose.door.foreign import Foreign, as_ours, open_forecasts
 from vadose.errors import VadoseError
+from vadose.evaluation.collocate import at_stations
 
 DAYS = pd.date_range("2020-05-01", periods=120)
 RNG = np.random.default_rng(0)
@@ -151,3 +154,97 @@ def test_cells_in_no_known_projection_are_found_by_the_nearest_centre(observed: 
 def test_data_of_elsewhere_are_refused(observed: Path, tmp_path: Path) -> None:
     with pytest.raises(VadoseError, match="none of the 3 stations lies in a cell"):
         vd.evaluate([field(lon0=10.0)], observed, out=tmp_path / "scores")
+
+
+def at(data: Any, where: xr.Dataset, told: Foreign | None = None) -> xr.DataArray:
+    """Moisture of a data set at stations (init_time, lead_time)."""
+    ours = as_forecasts(as_ours(data, told or Foreign("mine.nc")).assign_attrs(dataset="mine"), "mine.nc")
+    return at_stations(ours, where, "mine.nc").soil_moisture.isel(y=0, x=0, drop=True)
+
+
+HERE = xr.Dataset(coords={"station": ["a"], "lat": ("station", LAT[:1]), "lon": ("station", LON[:1])})
+
+
+@pytest.mark.parametrize("stated", ["grid_mapping", "places", "variables", None])
+def test_cells_of_a_projection_are_found_as_the_file_states_it(stated: str | None) -> None:
+    lambert = CRS("+proj=lcc +lat_1=38.5 +lat_2=38.5 +lat_0=38.5 +lon_0=-97.5 +R=6371229")
+    to = Transformer.from_crs(4326, lambert, always_xy=True)
+    x, y = (c + 3000.0 * np.arange(-2, 3) for c in to.transform(LON[0], LAT[0]))
+    values = np.full((2, 5, 5), 0.1)
+    values[:, 2, 2] = 0.3
+    data = xr.Dataset({"sm_surface": (("time", "y", "x"), values, {"units": "1"})}, {"time": DAYS[:2], "y": y, "x": x})
+    lon, lat = to.transform(*np.meshgrid(x, y), direction="INVERSE")
+    if stated == "grid_mapping":
+        data["crs"] = xr.DataArray(0, attrs=lambert.to_cf())
+        data.sm_surface.attrs["grid_mapping"] = "crs"
+    elif stated:
+        places = {"lat": (("y", "x"), lat), "longitude": (("y", "x"), lon + 360)}
+        data = data.assign_coords(places) if stated == "places" else data.drop_vars(["y", "x"]).assign(places)
+    else:
+        with pytest.raises(VadoseError, match="in no projection that is known; give coordinates lat and lon"):
+            at(data, HERE)
+        return
+    np.testing.assert_allclose(at(data, HERE), 0.3)
+
+
+def test_one_run_and_one_lead_are_forecasts_not_analyses() -> None:
+    data = field(DAYS[:3])
+    for name, coords in (
+        ("init_time", {"init_time": DAYS[0]}),
+        ("valid", {"time": DAYS[0], "step": ("valid_time", np.arange(3) * np.timedelta64(24, "h"))}),
+    ):
+        run = data.rename(time="valid_time").assign_coords(coords)
+        found = at(run.swap_dims(valid_time="step") if name == "valid" else run, HERE)
+        assert (found.sizes["init_time"], found.lead_time.dt.days.values.tolist()) == (1, [0, 1, 2])
+    ahead = at(data.assign_coords(step=np.timedelta64(24, "h")), HERE)
+    assert ahead.lead_time.dt.days.values.tolist() == [1]
+    assert at(data.assign_coords(step=np.timedelta64(0, "h")), HERE).lead_time.dt.days.values.tolist() == [0]
+
+
+def test_days_of_few_hours_are_left_out_and_times_come_once() -> None:
+    hours = pd.date_range("2020-05-01 06:00", periods=24 * 2, freq="h")
+    assert at(field(hours), HERE).init_time.dt.day.values.tolist() == [1, 2]  # 18 hours of the first, 6 of the third
+    with pytest.raises(VadoseError, match="a time comes twice on time; keep one of each"):
+        at(field(DAYS[[0, 0, 1]]), HERE)
+
+
+def test_a_store_of_stations_is_an_analysis_at_its_stations(observed: Path, tmp_path: Path) -> None:
+    told = tmp_path / "point.yaml"
+    told.write_text(
+        f"path: {observed}\nvariable: soil_moisture\nselect: {{layer: 0-10 cm}}\nlayer: [0, 5]\nmodel: point"
+    )
+    found = bias(told, observed, tmp_path / "scores")
+    assert (found["model"], found["lead_days"], found["n_pairs"]) == ("point", 0, 360)
+    assert found["median"] == pytest.approx(0.0, abs=1e-7)
+
+
+def test_scores_are_those_of_pytesmo(observed: Path, tmp_path: Path) -> None:
+    noisy = field()
+    noisy["swvl1"] = noisy.swvl1.copy(data=0.8 * noisy.swvl1 + 0.02 * np.cos(np.arange(120.0))[:, None, None])
+    noisy.swvl1.attrs["units"] = "1"
+    vd.evaluate([noisy], observed, out=tmp_path / "scores")
+    truth = xr.open_zarr(observed, consolidated=False).soil_moisture.sel(layer="0-10 cm", station="own:a").values
+    p, o = at(noisy, HERE)[:, 0].values.astype(float), truth.astype(float)
+    ours = xr.open_zarr(tmp_path / "scores" / "scores.zarr", consolidated=False).value.sel(site="own:a").squeeze()
+    by_hand = {
+        "bias": np.mean(p - o),
+        "rmse": np.sqrt(np.mean((p - o) ** 2)),
+        "ubrmse": np.std(p - o),
+        "pearson_r": np.corrcoef(p, o)[0, 1],
+    }
+    for name, value in by_hand.items():
+        np.testing.assert_allclose(float(ours.sel(metric=name)), value, rtol=1e-8, atol=1e-8)
+    theirs = pytest.importorskip("pytesmo.metrics")
+    for name, score in (("bias", theirs.bias), ("rmse", theirs.rmsd), ("ubrmse", theirs.ubrmsd)):
+        np.testing.assert_allclose(by_hand[name], score(p, o), rtol=1e-8, atol=1e-8)
+    np.testing.assert_allclose(by_hand["pearson_r"], np.ravel(theirs.pearson_r(p, o))[0], rtol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("smap_l4", "vadose build .* --at"), ("a.grib2", "cfgrib"), ("a.csv", "vadose stations --table")],
+)
+def test_what_is_no_data_set_is_refused_with_the_way_on(tmp_path: Path, name: str, message: str) -> None:
+    (tmp_path / name).write_bytes(b"GRIB") if "." in name else (tmp_path / name).mkdir()
+    with pytest.raises(VadoseError, match=message):
+        open_forecasts(tmp_path / name)

@@ -5,7 +5,6 @@ stands in a small YAML file that names the data set (`Foreign`).
 """
 
 import re
-from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,24 +14,17 @@ import pandas as pd
 import xarray as xr
 import yaml
 from annotated_types import Gt
+from numpy.typing import NDArray
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from vadose.door.days import lead_days
+from vadose.door.foreign_axes import NAMES, PLACES, at_places, by_run, named, on_degrees
 from vadose.door.stores import open_store
 from vadose.door.values import conversion, in_units
 from vadose.errors import VadoseError
 
 LAYERS = {"0-10 cm": (0.0, 10.0), "10-40 cm": (10.0, 40.0), "40-100 cm": (40.0, 100.0)}
 """Layers that are scored [cm]; another one counts as that which holds most of it, at least half."""
-_NAMES = {
-    "init_time": r"init(ial)?_?time|reftime|ref_time|forecast_reference_time|initialization_time|analysis_time",
-    "lead_time": r"lead(_?time)?|leadtime|step|forecast_period|prediction_timedelta",
-    "time": r"time|valid_time|date|day",
-    "member": r"member|number|realization|realisation|ensemble(_member)?|ens",
-    "quantile": r"quantile|quantiles",
-    "y": r"y|lat|latitude|rlat|south_north|nlat",
-    "x": r"x|lon|longitude|rlon|west_east|nlon",
-}
 _MOISTURE = {
     r"soil_moisture|volumetric_soil_moisture|sm": None,
     r"swvl1": (0.0, 7.0),
@@ -119,6 +111,12 @@ def open_forecasts(path: Path) -> xr.Dataset:
     if path.suffix in (".yaml", ".yml"):
         told = read_foreign(path)
         return as_ours(open_store(Path(told.path)), told)
+    if path.is_dir() and not any((path / name).exists() for name in ("zarr.json", ".zgroup")):
+        raise VadoseError(
+            f"{path}: no Zarr store, and granules are read by 'vadose build {path.resolve().parent} --at stations.zarr "
+            f"--out at.zarr' first; then score a YAML file of 'path: at.zarr', 'variable: soil_moisture_{path.name}' "
+            "and 'layer: [0, 5]'"
+        )
     store = open_store(path)
     return store if is_ours(store) else as_ours(store, Foreign(str(path)))
 
@@ -145,11 +143,12 @@ def as_ours(data: xr.Dataset, told: Foreign) -> xr.Dataset:
     (('init_time', 'lead_time', 'y', 'x'), '0-10 cm', 'era5_land', [-100.0, -99.9])
     """
     place = told.path
-    moisture, depths = _moisture(data, told)
-    named = _named(moisture, told)
-    layer, note = _layer(named, told, depths)
-    selected = _selected(named, told)
-    values = _in_our_unit(_on_degrees(selected), told, layer[1])
+    moisture, depths = _moisture(data.set_coords([str(n) for n in data.data_vars if str(n) in PLACES]), told)
+    axes = by_run(named(moisture, place))
+    layer, note = _layer(axes, told, depths)
+    selected = _selected(axes, told)
+    mapping = data.get(str(moisture.attrs.get("grid_mapping", moisture.encoding.get("grid_mapping", ""))))
+    values = _in_our_unit(at_places(on_degrees(selected), mapping, place), told, layer[1])
     ours = _issued(values, told)
     spread, found = _spread(ours, place)
     moist = found.rename("soil_moisture").transpose(*_OURS).to_dataset()
@@ -190,33 +189,10 @@ def _moisture(data: xr.Dataset, told: Foreign) -> tuple[xr.DataArray, tuple[floa
         found = sorted({*by_name, *by_standard}) or sorted(map(str, data.data_vars))
         raise VadoseError(
             f"{told.path}: which variable is the moisture to score is not clear, found {found}; name it in a YAML "
-            f"file, 'path: {Path(told.path).name}' and 'variable: NAME', and give that file instead"
+            f"file, 'path: {Path(told.path).name}' and 'variable: NAME', and give that file instead; quantiles in "
+            "variables of their own are joined before (xarray: xr.concat(..., dim='quantile'))"
         )
     return data[chosen[0]], by_name.get(chosen[0])
-
-
-def _named(moisture: xr.DataArray, told: Foreign) -> xr.DataArray:
-    """The same with our names of days, leads, members and cells."""
-    found: dict[Hashable, str] = {}
-    for name in moisture.dims:
-        ours = next((one for one, of in _NAMES.items() if re.fullmatch(of, str(name).lower())), None)
-        if ours and ours not in found.values():
-            found[name] = ours
-    missing = [name for name in ("y", "x") if name not in found.values() and "station" not in moisture.dims]
-    if missing or not {"time", "init_time"} & set(found.values()):
-        lacking = missing or ["time or init_time"]
-        raise VadoseError(
-            f"{told.path}: dimensions of {moisture.name} are {tuple(map(str, moisture.dims))}; none is {lacking[0]}; "
-            "rename it in the file (xarray: dataset.rename)"
-        )
-    if "time" in found.values() and "lead_time" in found.values() and "init_time" not in found.values():
-        found = {name: "init_time" if ours == "time" else ours for name, ours in found.items()}
-    places = {name: ours for name in moisture.coords for ours in ("lat", "lon") if str(name) in _LONG[ours]}
-    places = {name: ours for name, ours in places.items() if name not in found and ours not in moisture.coords}
-    return moisture.rename({name: ours for name, ours in (found | places).items() if name != ours})
-
-
-_LONG = {"lat": ("latitude", "nav_lat", "XLAT"), "lon": ("longitude", "nav_lon", "XLONG")}
 
 
 def _selected(values: xr.DataArray, told: Foreign) -> xr.DataArray:
@@ -228,7 +204,7 @@ def _selected(values: xr.DataArray, told: Foreign) -> xr.DataArray:
             held = values[name].values.tolist()[:8] if name in values.coords else "no values"
             raise VadoseError(f"{told.path}: no {value!r} on {name!r}, which holds {held}")
         values = values.sel({name: value}, drop=True)
-    known = {*_NAMES, "station"}
+    known = {*NAMES, "station"}
     if others := [str(name) for name in values.dims if name not in known and values.sizes[name] > 1]:
         held = values[others[0]].values.tolist()[:8] if others[0] in values.coords else "no values"
         raise VadoseError(
@@ -257,28 +233,6 @@ def _layer(values: xr.DataArray, told: Foreign, depths: tuple[float, float] | No
     return (name, bottom - top), f"{top:g}-{bottom:g} cm of the data, {share[name]:.0%} within"
 
 
-def _on_degrees(values: xr.DataArray) -> xr.DataArray:
-    """Longitudes from -180 to 180, and units of degrees where y and x are latitudes and longitudes."""
-    if "x" not in values.coords or "y" not in values.coords:  # of latitudes and longitudes of each cell
-        bare = {axis: np.arange(float(values.sizes[axis])) for axis in ("y", "x") if axis in values.dims}
-        return values.assign_coords(bare)
-    x, y = values.x, values.y
-    degrees = str(x.attrs.get("units", "")).startswith("degree") or (
-        float(np.abs(x).max()) <= 360 and float(np.abs(y).max()) <= 90
-    )
-    if not degrees:
-        return values
-    wrapped = (x.values + 180) % 360 - 180 if float(x.max()) > 180 else x.values
-    values = values.assign_coords(
-        x=("x", wrapped, {"units": "degrees_east"}), y=("y", y.values, {"units": "degrees_north"})
-    )
-    return (
-        values.sortby("x").assign_coords(lat=values.y, lon=values.x)
-        if "lat" not in values.coords
-        else values.sortby("x")
-    )
-
-
 def _in_our_unit(values: xr.DataArray, told: Foreign, thickness: float) -> xr.DataArray:
     """Values [m3 m-3]."""
     unit = told.unit or values.attrs.get("units")
@@ -302,8 +256,7 @@ def _issued(values: xr.DataArray, told: Foreign) -> xr.DataArray:
         raise VadoseError(f"{told.path}: init_time without lead_time (or step); expected both, or valid days alone")
     steps = values.lead_time.values
     if steps.dtype.kind == "m" and (steps % np.timedelta64(1, "D")).astype(int).any():
-        values = values.assign_coords(lead_time=steps.astype("timedelta64[D]").astype("timedelta64[ns]"))
-        values = values.groupby("lead_time").mean()
+        values = _means(values, "lead_time", steps.astype("timedelta64[D]").astype("timedelta64[ns]"), told.path)
     leads = lead_days(values.to_dataset(name="soil_moisture"), told.path)
     times = pd.DatetimeIndex(values.init_time.values)
     first_day = told.init_is == "first_day_forecast"
@@ -320,11 +273,26 @@ def _daily(values: xr.DataArray, axis: str, place: str) -> xr.DataArray:
     """Means of days of values of hours."""
     times = values[axis].values
     if times.dtype.kind != "M":
-        raise VadoseError(f"{place}: {axis} holds {times.dtype}; expected dates of the standard calendar")
+        raise VadoseError(
+            f"{place}: {axis} holds {times.dtype}; expected dates of the standard calendar (xarray: "
+            "dataset.convert_calendar('standard'))"
+        )
     days = times.astype("datetime64[D]")
     if len(np.unique(days)) == len(days):
         return values.assign_coords({axis: days.astype("datetime64[ns]")})
-    return values.assign_coords({axis: days.astype("datetime64[ns]")}).groupby(axis).mean()
+    return _means(values, axis, days.astype("datetime64[ns]"), place)
+
+
+def _means(values: xr.DataArray, axis: str, days: NDArray[np.generic], place: str) -> xr.DataArray:
+    """Means of days that have at least half of the usual number of values; other days are left out."""
+    times = values[axis].values
+    if len(np.unique(times)) < len(times):
+        raise VadoseError(f"{place}: a time comes twice on {axis}; keep one of each")
+    found, counts = np.unique(days, return_counts=True)
+    often = np.bincount(counts)
+    usual = np.flatnonzero(often == often.max())[-1]
+    enough = found[2 * counts >= usual]
+    return values.assign_coords({axis: days}).groupby(axis).mean().sel({axis: enough})
 
 
 def _spread(values: xr.DataArray, place: str) -> tuple[xr.DataArray | None, xr.DataArray]:

@@ -8,6 +8,11 @@ from vadose.artefact import check_chunks
 from vadose.artefact.predictions import as_stored
 from vadose.errors import VadoseError
 
+_WAYS = {
+    ".gr": "; GRIB is read where cfgrib is installed, or write it as NetCDF (xarray: dataset.to_netcdf)",
+    ".csv": "; make a store of a table: vadose stations --table",
+}
+
 
 def open_store(store: Path) -> xr.Dataset:
     """Open a Zarr store of one group, or a NetCDF file, lazily.
@@ -20,8 +25,10 @@ def open_store(store: Path) -> xr.Dataset:
     if store.is_file():
         try:
             return xr.open_dataset(store, chunks={})
-        except (OSError, ValueError) as error:
-            raise VadoseError(f"{store}: cannot be read as NetCDF ({str(error).splitlines()[0]})") from error
+        except (OSError, ValueError, EOFError) as error:
+            way = next((way for ends, way in _WAYS.items() if store.suffix.lower().startswith(ends)), "")
+            said = f"{store}: cannot be read as NetCDF ({str(error).splitlines()[0][:120]}){way}"
+            raise VadoseError(said) from error
     if not any((store / name).exists() for name in ("zarr.json", ".zgroup")):
         raise VadoseError(f"{store}: no Zarr store there; make one with 'vadose forecast' or 'vadose stations'")
     check_chunks(store)

@@ -261,7 +261,7 @@ def roles_of(header: Sequence[str]) -> dict[str, str | None]:
 
 def _time_columns(table: pd.DataFrame, plain: Mapping[str, str], time: str | None) -> str | tuple[str, ...]:
     """Column or columns of the day or time, empty where there is none."""
-    of = {word: name for name, word in reversed(plain.items())}
+    of = {word: name for name, word in reversed(list(plain.items()))}
     if {"year", "month", "day"} <= of.keys():
         return tuple(of[part] for part in ("year", "month", "day", "hour", "minute") if part in of)
     of_year = next((name for name, word in plain.items() if _DAY_OF_YEAR.fullmatch(word)), None)

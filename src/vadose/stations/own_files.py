@@ -108,7 +108,8 @@ def text_table(path: Path) -> tuple[pd.DataFrame, dict[str, str]]:
     number, rows = _from_header(rows)
     if len(rows) < 2:
         raise VadoseError(f"{path}: found {len(rows)} lines; expected a line of column names, and values below")
-    header, units, below = [label.strip() for label in rows[0]], {}, 1
+    header, below = [label.strip() for label in rows[0]], 1
+    units: dict[str, str] = {}
     while below < len(rows) and not any(_A_VALUE.search(value) for value in rows[below]):
         units |= {n: u.strip() for n, u in zip(header, rows[below], strict=False) if u.strip() and n not in units}
         below += 1

@@ -108,7 +108,8 @@ def _stations(
         raise VadoseError(f"{place}: no column {lacking[0]!r}; found {list(table)[:12]}")
     time, boundary = _times(table, of, place)
     of_row = table[of.station].map(_name) if of.station else pd.Series(_names(table, of, source)[0], index=table.index)
-    for name, here in of_row.groupby(of_row, sort=False).indices.items():
+    for key, here in of_row.groupby(of_row, sort=False).indices.items():
+        name = str(key)
         rows = table.iloc[here]
         at = _site(name, rows, of, sites, place)
         dataset = _series(rows, time.iloc[here], of, f"{place}, station {name}" if of.station else place, left_out)
@@ -254,7 +255,7 @@ def _sites(path: Path) -> dict[str, Site]:
     if not path.is_file():
         raise VadoseError(f"{path}: no such file; expected a table of station, latitude, longitude")
     table, _ = text_table(path)
-    table = table.rename(columns={name: role for role, name in roles_of(list(table)).items() if name})
+    table = table.rename(columns={name: role for role, name in roles_of([str(name) for name in table]).items() if name})
     table = table.rename(columns=str.lower)
     if lacking := [name for name in ("station", "latitude", "longitude") if name not in table]:
         raise VadoseError(f"{path}: no column {lacking[0]!r}; found {list(table)[:12]}")
