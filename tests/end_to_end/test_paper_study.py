@@ -56,7 +56,7 @@ def granules(tmp_path_factory: pytest.TempPathFactory) -> Path:
     truth["cloud"] = truth.cloud * 0
     write_landsat(truth, folder / "landsat")
     write_3dep(truth, folder / "3dep")
-    cells = next(simulate(ease_grid("9km").bounding_box(-100.4, 39.7, -99.6, 40.3), "2019-06-10", "2019-06-22"))
+    cells = next(simulate(ease_grid("9km").bounding_box(-100.4, 39.7, -99.6, 40.3), "2019-06-16", "2019-06-22"))
     write_gridmet(cells, folder / "gridmet")
     write_smap_l4(cells, folder / "smap_l4")
     return folder
@@ -92,7 +92,7 @@ def experiment_of(folder: Path) -> Downscaling:
     (folder / "coarse.yaml").write_text(COARSE)
     paper = load_downscaling("downscale-paper").with_profile("as_printed")
     few = {"snapshot": ("soil_moisture_smap_l4", "ndvi", "elevation", "latitude"), "series": ("precipitation",)}
-    few |= {"fitting": Fitting(epochs=1, rows_per_epoch=1000)}
+    few |= {"fitting": Fitting(epochs=1, rows_per_epoch=1000), "days": 3}
     names = ("mmnet", "mlp", "mlp_full")
     place = Place(
         run="mmnet",
