@@ -32,6 +32,7 @@ def test_predictions_are_made_again_when_an_estimate_is_another(
         ensembles={"networks": ("a", "b"), "all": ("a", "trees")},
         products=(),
         learn_from=None,
+        station_list=(),
         first=date(2020, 1, 1),
         last=date(2020, 1, 3),
     )
