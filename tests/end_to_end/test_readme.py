@@ -3,15 +3,17 @@
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
 
 from vadose.cli import app
+from vadose.models import MODELS
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = {name: (ROOT / name).read_text() for name in ("README.md", "docs/commands.md")}
-COMMANDS = re.findall(r"^\$ (?:\S*/)?vadose (.+)$", "\n".join(PAGES.values()), flags=re.MULTILINE)
+PAGES = {name: (ROOT / name).read_text() for name in ("README.md", "docs/commands.md", "docs/bring_your_own.md")}
+COMMANDS = re.findall(r"^\$ (?:\S*/)?vadose (.+?)(?:\s+[>#] .*)?$", "\n".join(PAGES.values()), flags=re.MULTILINE)
 LINKS = [(name, link) for name, text in PAGES.items() for link in re.findall(r"\]\((?!http)([^)#]+)\)", text)]
 
 
@@ -47,3 +49,14 @@ def test_each_command_is_understood(command: str) -> None:
 @pytest.mark.parametrize(("page", "link"), LINKS)
 def test_each_link_leads_somewhere(page: str, link: str) -> None:
     assert ((ROOT / page).parent / link).exists()
+
+
+def test_the_page_of_own_data_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    found: dict[str, Any] = {}
+    try:
+        exec("\n".join(re.findall(r"```python\n(.+?)```", PAGES["docs/bring_your_own.md"], flags=re.DOTALL)), found)
+    finally:
+        MODELS.pop("mine", None)
+    assert found["own"].soil_moisture.sel(layer="0-10 cm").values.ravel() == pytest.approx(found["wetness"], abs=1e-6)
+    assert found["scores"].set_index("metric").loc["bias", "median"] == pytest.approx(0.03, abs=1e-6)

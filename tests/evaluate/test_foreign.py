@@ -216,6 +216,9 @@ def test_a_store_of_stations_is_an_analysis_at_its_stations(observed: Path, tmp_
     found = bias(told, observed, tmp_path / "scores")
     assert (found["model"], found["lead_days"], found["n_pairs"]) == ("point", 0, 360)
     assert found["median"] == pytest.approx(0.0, abs=1e-7)
+    named = xr.open_zarr(observed, consolidated=False).assign_coords(station=["own:d", "own:e", "own:f"])
+    with pytest.raises(VadoseError, match="are for the stations own:a, own:b, own:c, observed are own:d, own:e, own:f"):
+        vd.evaluate([told], named, out=tmp_path / "other")
 
 
 def test_scores_are_those_of_pytesmo(observed: Path, tmp_path: Path) -> None:

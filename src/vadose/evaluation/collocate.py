@@ -121,6 +121,14 @@ def _on_sphere(lat: NDArray[np.floating], lon: NDArray[np.floating]) -> NDArray[
     return np.stack([np.cos(north) * np.cos(east), np.cos(north) * np.sin(east), np.sin(north)], axis=-1)
 
 
+def _nowhere(stations: xr.Dataset, cells: xr.Dataset) -> str:
+    """Why no station is found."""
+    if "station" not in cells.coords:
+        return f"none of the {stations.sizes['station']} stations lies in a cell of the predictions"
+    theirs, ours = (", ".join(map(str, one.station.values[:3])) for one in (cells, stations))
+    return f"predictions are for the stations {theirs}, observed are {ours}; expected some of the same name"
+
+
 def at_stations(store: xr.Dataset, stations: xr.Dataset, place: str) -> xr.Dataset:
     """A store of forecasts of any grid at the stations that lie in a cell of it: cells (y) that are stations.
 
@@ -132,7 +140,7 @@ def at_stations(store: xr.Dataset, stations: xr.Dataset, place: str) -> xr.Datas
     rows, columns = cells_of(stations, store)
     inside = np.flatnonzero(rows >= 0)
     if not len(inside):
-        raise VadoseError(f"{place}: none of the {len(rows)} stations lies in a cell of it")
+        raise VadoseError(f"{place}: {_nowhere(stations, store)}")
     picked = {"y": xr.DataArray(rows[inside], dims="y"), "x": xr.DataArray(columns[inside], dims="y")}
     fields = [name for name, field in store.data_vars.items() if {"init_time", "lead_time"} <= set(field.dims)]
     found = (
@@ -253,7 +261,7 @@ def _at_stations(stations: xr.Dataset, predicted: xr.Dataset) -> Sites:
     some = predicted[VARIABLE].notnull().any(("init_time", "lead_time")).values
     inside = _by_name(stations, inside[some[rows[inside], columns[inside]]])
     if not len(inside):
-        raise VadoseError(f"none of the {len(rows)} stations lies in a cell of the predictions")
+        raise VadoseError(_nowhere(stations, predicted))
     chosen = stations[VARIABLE].sel(layer=layer).isel(station=inside).transpose("time", "station")
     chosen, off_range = _checked(chosen, VARIABLE)
     found = (
