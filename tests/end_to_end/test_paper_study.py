@@ -122,6 +122,7 @@ def test_every_table_and_figure_of_the_paper_comes_from_granules(
 ) -> None:
     few = partial(explain.importances, n_background=50, n_samples=50, draws=4)
     monkeypatch.setattr("vadose.experiments.studies.downscaling.importances", few)
+    monkeypatch.setattr("vadose.experiments.studies.place_maps.cores", lambda: 1)
     table = table_of_stations(tmp_path / "table.zarr")
     out = tmp_path / "out"
     with blank_figures():
