@@ -217,6 +217,9 @@ def test_a_store_of_stations_is_an_analysis_at_its_stations(observed: Path, tmp_
     assert (found["model"], found["lead_days"], found["n_pairs"]) == ("point", 0, 360)
     assert found["median"] == pytest.approx(0.0, abs=1e-7)
     named = xr.open_zarr(observed, consolidated=False).assign_coords(station=["own:d", "own:e", "own:f"])
+    later = named.assign_coords(station=["own:a", "own:b", "own:c"], time=DAYS + pd.Timedelta(days=999))
+    with pytest.raises(VadoseError, match=r"predicted are 2020-05-01 .. 2020-08-28, observed 2023-01-25 .. 2023-05-24"):
+        vd.evaluate([told], later, out=tmp_path / "later")
     with pytest.raises(VadoseError, match="are for the stations own:a, own:b, own:c, observed are own:d, own:e, own:f"):
         vd.evaluate([told], named, out=tmp_path / "other")
 

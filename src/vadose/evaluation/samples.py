@@ -189,5 +189,8 @@ def _days(
         begin, end = max(begin, pd.Timestamp(period[0])), min(end, pd.Timestamp(period[1]))
     if end < begin:
         asked = f" within {period[0]} .. {period[1]}" if period else ""
-        raise VadoseError(f"no day{asked} is predicted by every store and observed")
+        raise VadoseError(
+            f"no day{asked} is predicted by every store and observed: predicted are {str(first.min())[:10]} .. "
+            f"{str(last.max())[:10]}, observed {observed[0]:%Y-%m-%d} .. {observed[-1]:%Y-%m-%d}"
+        )
     return pd.date_range(begin, end)
