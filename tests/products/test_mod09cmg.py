@@ -113,6 +113,14 @@ def test_what_cannot_be_is_told(part: Path, tmp_path: Path) -> None:
         read_mod09cmg(cropped)
 
 
+def test_a_file_renamed_to_another_day_is_refused(whole: Path, part: Path, tmp_path: Path) -> None:
+    for path, said in ((whole, "2019-04-29"), (part, "2019119")):
+        renamed = tmp_path / path.name.replace("A2019119", "A2019120")
+        renamed.symlink_to(path)
+        with pytest.raises(VadoseError, match=f"the name says 2019-04-30, the file {said}; it was renamed"):
+            read_mod09cmg(renamed, bbox=BOX)
+
+
 def test_terra_and_aqua_are_told_apart_and_the_newest_counts() -> None:
     name = "MYD09CMG.A2019119.061.2019121030000.hdf.nc4"
     product = PRODUCTS["mod09cmg"]

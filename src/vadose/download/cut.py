@@ -38,9 +38,10 @@ class Cut:
     place: Place
     paths: dict[str, str] = field(default_factory=dict, compare=False)
 
-    def say_where(self, path: Path) -> None:
-        """Write the axes into the answer."""
+    def say_where(self, path: Path, name: str) -> None:
+        """Write the axes, and which granule it is of, into the answer."""
         with h5py.File(path, "r+") as file:
+            file.attrs["granule"] = name
             for axis, centres in self.place.axes.items():
                 if axis not in file:
                     file.create_dataset(axis, data=centres).attrs["units"] = self.place.units

@@ -151,7 +151,7 @@ def _get(client: Client, file: RemoteFile, part: Path) -> None:
         file.write(client, part)
     elif file.cut:
         download(client, replace(file, url=address(client, file.cut, file.name)), part)
-        file.cut.say_where(part)
+        file.cut.say_where(part, file.name)
     elif file.crop and not file.member:
         read_window(client, file, part)
     else:

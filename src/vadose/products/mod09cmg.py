@@ -23,7 +23,7 @@ from vadose.products.containers import BBox, choose, container_of, open_hdf4, op
 from vadose.products.dates import moment
 from vadose.products.lattice import on_lattice
 from vadose.products.mod09ga import BANDS, FILL, QUALITY, VALID, usable
-from vadose.products.modis import DAY_BOUNDARY, SATELLITE, VERSION, factor_of
+from vadose.products.modis import DAY_BOUNDARY, SATELLITE, VERSION, factor_of, value_of
 from vadose.products.product import Product, Twin
 from vadose.products.stored import check_size
 from vadose.variables import describe
@@ -104,6 +104,7 @@ def read_mod09cmg(
     if not (named := FILE_NAME.fullmatch(path.name)):
         raise VadoseError(f"{path}: its name does not say product and day; name it MOD09CMG.AYYYYDDD.061.*.hdf again")
     with _opened(path) as (fields, attributes, lat, lon):
+        day = _day(path, named["day"], attributes)
         rows, columns, south_first, dataset = on_lattice(
             path, lat.astype(float), lon.astype(float), bbox, STEP, _EXTENT
         )
@@ -113,7 +114,7 @@ def read_mod09cmg(
         if quality != "all":
             state = _field(path, fields, STATE, shape).read(rows, columns)
             keep = usable(state, assumed=quality == "clear_or_assumed") & (state != NO_STATE)
-        dataset = dataset.assign_coords(time=[_day(path, named["day"])])
+        dataset = dataset.assign_coords(time=[day])
         for band, values in found.items():
             values = np.where(keep, values, np.float32(np.nan))
             dataset[band] = ("time", "lat", "lon"), (values[::-1] if south_first else values)[None]
@@ -199,8 +200,13 @@ def _reflectance(
     return np.where(valid, values * np.float32(min(factor, 1 / factor)), np.float32(np.nan))
 
 
-def _day(path: Path, text: str) -> np.datetime64:
+def _day(path: Path, text: str, attributes: Mapping[str, Any]) -> np.datetime64:
+    """The day in the name, held against that of the metadata, or of the granule that a part was cut of."""
     day: pd.Timestamp = moment(text, "%Y%j", path, "the day in its name")
+    of = FILE_NAME.match(str(attributes.get("granule", "")))
+    said = of["day"] if of else value_of(str(attributes.get("CoreMetadata.0", "")), "RANGEBEGINNINGDATE")
+    if said not in ("", text, f"{day:%Y-%m-%d}"):
+        raise VadoseError(f"{path}: the name says {day:%Y-%m-%d}, the file {said}; it was renamed, fetch it again")
     return np.datetime64(day, "ns")
 
 

@@ -138,7 +138,7 @@ def open_tile(path: Path, *products: str) -> Iterator[Tile]:
         structure, core = (_text(attributes, name) for name in ("StructMetadata", "CoreMetadata"))
         if not structure:
             raise VadoseError(f"{path}: no attribute 'StructMetadata.0'; without it nothing says where the tile lies")
-        said = {name: _value(core, name) for name in ("SHORTNAME", "VERSIONID", "RANGEBEGINNINGDATE")}
+        said = {name: value_of(core, name) for name in ("SHORTNAME", "VERSIONID", "RANGEBEGINNINGDATE")}
         name = file_name(r"\w+").fullmatch(path.name)
         product = said["SHORTNAME"] or (name["product"] if name else "")
         version = said["VERSIONID"].zfill(3) if said["VERSIONID"] else (name["version"] if name else "unknown")
@@ -282,7 +282,7 @@ def _text(attributes: Mapping[str, object], name: str) -> str:
     return "".join(str(attributes[key]) for key in parts).rstrip("\0 ")
 
 
-def _value(core: str, name: str) -> str:
+def value_of(core: str, name: str) -> str:
     """The value of an object of ECS metadata, empty if there is none."""
     found = re.search(rf'OBJECT\s*=\s*{name}\s.*?VALUE\s*=\s*"?([^"\n]*)"?\s*\n', core, re.S)
     return found[1].strip() if found else ""

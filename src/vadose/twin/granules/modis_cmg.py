@@ -93,6 +93,9 @@ def _attributes(name: str, values: NDArray[Any]) -> dict[str, Any]:
 def _write_globe(path: Path, fields: dict[str, NDArray[Any]], part: tuple[slice, slice]) -> Path:
     file = SD(str(path), SDC.WRITE | SDC.CREATE | SDC.TRUNC)
     file.attr("simulated").set(SDC.CHAR8, SIMULATED)
+    day = pd.to_datetime(path.name.split(".")[1], format="A%Y%j")
+    core = f'OBJECT = RANGEBEGINNINGDATE\n  VALUE = "{day:%Y-%m-%d}"\nEND_OBJECT\n'
+    file.attr("CoreMetadata.0").set(SDC.CHAR8, core)
     for name, values in fields.items():
         data = file.create(name, HDF_TYPES[values.dtype.name], SHAPE)
         attributes = _attributes(name, values)
@@ -110,7 +113,7 @@ def _write_globe(path: Path, fields: dict[str, NDArray[Any]], part: tuple[slice,
 
 def _write_cut(path: Path, fields: dict[str, NDArray[Any]], axes: dict[str, NDArray[np.floating]]) -> Path:
     with h5py.File(path, "w") as file:
-        file.attrs["simulated"] = SIMULATED
+        file.attrs.update(simulated=SIMULATED, granule=path.name)
         for name, values in fields.items():
             data = file.create_dataset(name.replace(" ", "_"), data=values, compression="gzip")
             data.attrs.update(_attributes(name, values))
