@@ -96,8 +96,8 @@ def read_smap_hydroblocks(
         elif dims == {"time", "hru"}:
             form = "response units of a catchment, mapped"
             if hru_map is None:
-                hru_map, found = (_of_archive(path, name) for name in ("mapping_hrus", "mapping_catchments"))
-                catchment_map = catchment_map or found
+                hru_map = _of_archive(path, "mapping_hrus")
+                catchment_map = catchment_map or _of_archive(path, "mapping_catchments")
             dataset, values = _mapped(raw, hru_map, catchment_map, bbox, path)
         else:
             raise VadoseError(
