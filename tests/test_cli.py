@@ -206,7 +206,7 @@ def test_forecasts_of_others_may_be_netcdf(tmp_path: Path, small_cube: xr.Datase
     words += ["--min-pairs", "20"]
     small_cube.drop_vars("crs").to_netcdf(tmp_path / "cube.nc")
     result = CliRunner().invoke(app, words)
-    assert "own.nc: the attributes model (its name), weather" in str(result.exception)
+    assert "own.nc: of which layer soil_moisture is" in str(result.exception)
     own.attrs = {"model": "own", "weather": "none", "scenario": "all", "causal": "true"}
     own.attrs |= {name: small_cube.attrs[name] for name in ("layer", "dataset", "simulated")}
     own.to_netcdf(tmp_path / "named.nc")

@@ -119,7 +119,7 @@ def test_a_file_tells_what_the_data_do_not(tmp_path: Path, observed: Path) -> No
     told = tmp_path / "mine.yaml"
     for text, message in (
         ("path: data/mine.nc", "which variable is the moisture to score is not clear, found .'other', 'theta'."),
-        ("path: data/mine.nc\nvariable: theta", "of which layer theta is is not said; write its top and bottom"),
+        ("path: data/mine.nc\nvariable: theta", "of which layer theta is, is not said; write its top and bottom"),
         ("path: data/mine.nc\nvariable: theta\nlayer: [0, 5]", "has the dimension 'depth' .* choose one of it"),
         ("path: data/mine.nc\nvariable: theta\nlayer: [0, 5]\nselect: {depth: 0.05}", "has no attribute 'units'"),
         ("path: data/mine.nc\nvariable: theta\nlayer: [0, 100]\nselect: {depth: 0.05}\nunit: '1'", None),

@@ -219,7 +219,7 @@ def _layer(values: xr.DataArray, told: Foreign, depths: tuple[float, float] | No
     own = told.layer or depths
     if own is None:
         raise VadoseError(
-            f"{told.path}: of which layer {values.name} is is not said; write its top and bottom [cm] in the "
+            f"{told.path}: of which layer {values.name} is, is not said; write its top and bottom [cm] in the "
             "YAML file, such as 'layer: [0, 5]'"
         )
     top, bottom = own
