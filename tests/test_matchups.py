@@ -12,8 +12,8 @@ import xarray as xr
 from vadose.cube import build_cube, open_cube
 from vadose.errors import VadoseError
 from vadose.grid import ease_grid, grid_of
-from vadose.stations.matchups import count_stations, match_stations, plot_stations, stations_on_cube, with_stations
-from vadose.stations.store import LAYER_DEPTHS, build_stations
+from vadose.insitu.matchups import count_stations, match_stations, plot_stations, stations_on_cube, with_stations
+from vadose.insitu.store import LAYER_DEPTHS, build_stations
 
 LOAM, SAND, CLAY = (0.4, 0.4, 0.2), (0.92, 0.05, 0.03), (0.2, 0.2, 0.6)
 

@@ -10,11 +10,12 @@ import pytest
 import xarray as xr
 import yaml
 
+import vadose as vd
 from vadose.cli import main
 from vadose.errors import VadoseError
+from vadose.insitu.columns import Columns, columns_of
+from vadose.insitu.tables import explain_table, stations_of_tables
 from vadose.stationing import stations
-from vadose.stations.columns import Columns, columns_of
-from vadose.stations.tables import explain_table, stations_of_tables
 
 DAYS = pd.date_range("2020-05-01", periods=40)
 MOISTURE = 0.30 - 0.002 * np.arange(40) + 0.0003 * (np.arange(40) % 3)
@@ -237,6 +238,11 @@ def test_the_command_explains_and_builds(
     assert one.station_name.values.tolist() == ["Mine"]
     np.testing.assert_allclose(one.soil_moisture.sel(layer="0-10 cm")[0], MOISTURE, rtol=1e-6)
     np.testing.assert_array_equal(one.soil_moisture, other.soil_moisture)
+
+
+def test_the_public_name_stays_when_the_stage_is_imported(tmp_path: Path) -> None:
+    for _ in range(2):
+        assert vd.stations(table(), out=tmp_path / "mine.zarr").sizes["station"] == 1
 
 
 def test_a_frame_is_known_again(tmp_path: Path) -> None:

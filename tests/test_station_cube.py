@@ -11,8 +11,8 @@ import xarray as xr
 from vadose.artefact import provenance
 from vadose.cube import build_station_cube, open_cube
 from vadose.errors import VadoseError
-from vadose.stations.files import folders_of
-from vadose.stations.store import build_stations
+from vadose.insitu.files import folders_of
+from vadose.insitu.store import build_stations
 
 FIRST = "2020-01-01"
 DAYS = pd.date_range("2019-12-28", periods=24)

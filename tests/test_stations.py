@@ -10,8 +10,8 @@ import pytest
 import xarray as xr
 
 from vadose.errors import VadoseError
-from vadose.stations.screening import BIT, FLAGS, HINDSIGHT, LEFT_OUT, LEFT_OUT_CAUSAL, screen
-from vadose.stations.store import LAYER_DEPTHS, build_stations
+from vadose.insitu.screening import BIT, FLAGS, HINDSIGHT, LEFT_OUT, LEFT_OUT_CAUSAL, screen
+from vadose.insitu.store import LAYER_DEPTHS, build_stations
 
 MISSING_SOIL = "-99.000 -99.000 -99.000 -99.000 -99.000"
 

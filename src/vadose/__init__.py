@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from vadose.models import MODELS
     from vadose.parallel.running import Running
     from vadose.products import PRODUCTS
+    from vadose.stationing import stations
 
 _FROM = {
-    **dict.fromkeys(
-        ("build", "evaluate", "fetch", "forecast", "open", "read", "report", "stations", "train"), "vadose.api"
-    ),
+    **dict.fromkeys(("build", "evaluate", "fetch", "forecast", "open", "read", "report", "train"), "vadose.api"),
     "METRICS": "vadose.evaluation",
     "MODELS": "vadose.models",
     "PRODUCTS": "vadose.products",
     "Running": "vadose.parallel.running",
     "Scores": "vadose.evaluation",
     "VadoseError": "vadose.errors",
+    "stations": "vadose.stationing",
 }
 
 __all__ = [
@@ -47,6 +47,7 @@ __all__ = [
     "open",
     "read",
     "report",
+    "stations",
     "train",
 ]
 

@@ -12,7 +12,7 @@ from vadose.parallel.progress import Progress, silent
 if TYPE_CHECKING:
     import pandas as pd
 
-    from vadose.stations.columns import Columns
+    from vadose.insitu.columns import Columns
 
 PathLike = str | os.PathLike[str]
 Out = PathLike | None
@@ -42,7 +42,7 @@ def stations(
         CSV file of station, latitude, longitude, elevation; for USCRN and SCAN the folder of their coordinates and
         soils.
     uscrn, scan, ismn
-        Folders of published files, see `vadose.stations.store.build_stations`.
+        Folders of published files, see `vadose.insitu.store.build_stations`.
     out
         Zarr store to write.
 
@@ -64,8 +64,8 @@ def stations(
     import pandas as pd
 
     from vadose.door import open_store
-    from vadose.stations.columns import columns_of
-    from vadose.stations.store import build_stations
+    from vadose.insitu.columns import columns_of
+    from vadose.insitu.store import build_stations
 
     several = [table] if isinstance(table, str | os.PathLike | pd.DataFrame) else list(table)
     tables = [one if isinstance(one, pd.DataFrame) else Path(one) for one in several]

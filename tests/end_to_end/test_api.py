@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 import vadose as vd
 from vadose.cli import app
-from vadose.stations.store import build_stations
+from vadose.insitu.store import build_stations
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
 (LINES,) = re.findall(r"```python\n(.+?)```", README, flags=re.DOTALL)

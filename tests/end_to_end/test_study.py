@@ -17,7 +17,7 @@ from vadose.errors import VadoseError
 from vadose.evaluation.scores import COLUMNS
 from vadose.experiments import Experiment, load_experiment, quick
 from vadose.experiments.studies import study as study_cube
-from vadose.stations.store import build_stations
+from vadose.insitu.store import build_stations
 from vadose.twin.world import build_database_world
 
 MODELS = {"persistence", "damped_persistence", "climatology", "trees", "lstm", "convlstm", "blend"}

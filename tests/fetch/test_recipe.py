@@ -21,7 +21,7 @@ from vadose.download.client import Client
 from vadose.errors import VadoseError
 from vadose.experiments.needs import needs
 from vadose.fetching import plan as plan_of
-from vadose.stations.files import folders_of
+from vadose.insitu.files import folders_of
 from vadose.twin.granules.gridmet import write_gridmet
 from vadose.twin.granules.imerg import write_imerg
 from vadose.twin.granules.soils import write_solus

@@ -14,10 +14,10 @@ from vadose.cube import Recipe, build_from_granules, open_cube
 from vadose.errors import VadoseError
 from vadose.experiments import load_cube
 from vadose.grid import ease_grid, grid_of
+from vadose.insitu.store import build_stations
 from vadose.products.mod09ga import BANDS, read_mod09ga
 from vadose.products.nldas import daily_nldas_noah, is_nldas_noah
 from vadose.products.scan import read_scan
-from vadose.stations.store import build_stations
 from vadose.twin.granules.modis import write_mod09ga
 from vadose.twin.granules.nldas import write_nldas_noah
 from vadose.twin.sensors import green, vegetation

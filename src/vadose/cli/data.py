@@ -249,7 +249,7 @@ def match(
     from vadose.artefact import writing
     from vadose.cube import open_cube
     from vadose.door import open_store
-    from vadose.stations.matchups import count_stations, match_stations, plot_stations
+    from vadose.insitu.matchups import count_stations, match_stations, plot_stations
 
     grid = open_cube(cube)
     table = match_stations(open_store(stations), grid, out)
@@ -318,8 +318,8 @@ def stations(
     `vadose stations --table mine.csv --mapping mine.yaml --out stations.zarr`
     """
     from vadose.door import open_store
-    from vadose.stations.store import COUNTS, build_stations
-    from vadose.stations.tables import explain_table
+    from vadose.insitu.store import COUNTS, build_stations
+    from vadose.insitu.tables import explain_table
 
     if explain is not None:
         typer.echo(explain_table(explain), nl=False)

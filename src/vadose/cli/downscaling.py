@@ -211,7 +211,7 @@ def fill_station(
 
 def with_choices(chosen: "Downscaling", profile: str | None, station_list: Path | None) -> "Downscaling":
     """The experiment with a profile and a list of stations."""
-    from vadose.stations.files import read_station_list
+    from vadose.insitu.files import read_station_list
 
     chosen = chosen.with_profile(profile)
     return chosen.model_copy(update={"station_list": read_station_list(station_list)}) if station_list else chosen
@@ -232,8 +232,8 @@ def downscaling_study(
     from vadose.door import open_store
     from vadose.experiments.downscaling import quick_downscaling
     from vadose.experiments.studies import study_downscaling
-    from vadose.stations.files import folders_of
-    from vadose.stations.store import build_stations
+    from vadose.insitu.files import folders_of
+    from vadose.insitu.store import build_stations
 
     chosen = quick_downscaling(chosen) if small else chosen
     if chosen.data == "county" and data is not None:

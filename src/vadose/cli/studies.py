@@ -125,8 +125,8 @@ def demo(
     # Models this small are slower on several threads; libraries read it when they are imported.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from vadose.experiments import load_cube, load_experiment
+    from vadose.insitu.store import build_stations
     from vadose.parallel.workers import cores
-    from vadose.stations.store import build_stations
     from vadose.twin.world import MORE, build_granule_world
 
     if county:
@@ -170,9 +170,9 @@ def _do_study(
 ) -> None:
     from vadose.cube import build_cube, build_from_granules, build_station_cube
     from vadose.experiments.studies import study as run_study
+    from vadose.insitu.files import folders_of
+    from vadose.insitu.store import build_stations
     from vadose.parallel.workers import cores
-    from vadose.stations.files import folders_of
-    from vadose.stations.store import build_stations
 
     with progress_bars() as tell:
         if recipe is None and experiment.data == "stations":

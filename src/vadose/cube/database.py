@@ -65,7 +65,7 @@ def build_cube(source: Path, out: Path, product: str | None = None) -> Path:
 
 
 def build_station_cube(store: Path, out: Path, first: str) -> Path:
-    """Write a cube whose cells are stations, one below the other, from a store of `vadose.stations.store`.
+    """Write a cube whose cells are stations, one below the other, from a store of `vadose.insitu.store`.
 
     Each layer's moisture is ``soil_moisture_0_10cm`` and so on. Its ``_filled``, ``_observed`` and ``_age``, the
     inputs of forecasts, are of the store's ``soil_moisture_causal``: no screening by later days is in them. Soil of

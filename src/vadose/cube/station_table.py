@@ -38,7 +38,7 @@ def build_features(
     Parameters
     ----------
     store
-        Made by `vadose.stations.store.build_stations`.
+        Made by `vadose.insitu.store.build_stations`.
     data
         Folder of a folder a product, of the ten-day table (`vadose.cube.ten_day`), or of the own tables.
     out
@@ -91,7 +91,7 @@ def build_station_table(
     Parameters
     ----------
     store
-        Made by `vadose.stations.store.build_stations`.
+        Made by `vadose.insitu.store.build_stations`.
     out
         Zarr store (station, time) to write; left alone when it was made from the same already.
     first

@@ -156,7 +156,7 @@ class Downscaling(ExperimentFile):
     (`vadose.cube.own_table.OwnTable`) beside the stations' files.
 
     ``station_list`` names the stations to use (all when empty). ``keep_high`` keeps values above 0.60 m3 m-3, see
-    `vadose.stations.store.build_stations`. ``profiles`` are other settings by name, chosen with `with_profile`.
+    `vadose.insitu.store.build_stations`. ``profiles`` are other settings by name, chosen with `with_profile`.
 
     Models learn from the stations of ``learn_from`` alone, those of the built-in experiment of that name, or all;
     the others are tested as stations never seen. ``ensembles`` are mixtures of runs

@@ -65,7 +65,7 @@ class RunConfig(Section):
     layers above it is given. A ``window`` of ``map`` is the whole map; ``sequence`` are the days a
     recurrent network of single cells learns from at once. With ``dropout_passes`` forecasts are the mean of so many
     passes with dropout on; ``stations`` is the weight of the stations in the loss at cells that hold one, see
-    `vadose.stations.matchups.with_stations`. ``scenario`` is a word for the tables, ``only`` the layers the run is of.
+    `vadose.insitu.matchups.with_stations`. ``scenario`` is a word for the tables, ``only`` the layers the run is of.
     """
 
     model: str

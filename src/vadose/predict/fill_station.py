@@ -94,7 +94,7 @@ def fill_station(
     Returns
     -------
     Path
-        ``out``. ``series.zarr`` is a station store (station, layer, time) as of `vadose.stations.build_stations`:
+        ``out``. ``series.zarr`` is a station store (station, layer, time) as of `vadose.insitu.build_stations`:
         ``soil_moisture`` [m3 m-3] are the observations, which alone are scored against. Beside it stand
         ``soil_moisture_filled`` with the ends of its interval, ``soil_moisture_filled_low`` and
         ``soil_moisture_filled_high``, which on observed days are the observation; ``origin``: observed, filled

@@ -17,12 +17,12 @@ from vadose.errors import VadoseError
 from vadose.experiments import Experiment, LayerConfig, RunConfig
 from vadose.experiments.studies.checks import allowed_overlap, check_pairs
 from vadose.features.normals import with_normals
+from vadose.insitu.matchups import with_stations
 from vadose.models.inputs import NORMAL
 from vadose.parallel.memory import fits
 from vadose.parallel.progress import Progress
 from vadose.predict.forecast import forecast
 from vadose.samples.windows import Samples
-from vadose.stations.matchups import with_stations
 from vadose.training.blends import blend
 from vadose.training.forecasters import Plan, train
 from vadose.training.processes import launched

@@ -49,7 +49,7 @@ def stations_on_cube(stations: xr.Dataset, cube: xr.Dataset) -> pd.DataFrame:
     Parameters
     ----------
     stations
-        Store of `vadose.stations.store.build_stations`.
+        Store of `vadose.insitu.store.build_stations`.
     cube
         One grid of a cube, as `vadose.cube.open_cube` gives it. Without a variable ``mask`` every cell of it
         counts as being in the mask.
@@ -144,7 +144,7 @@ def with_stations(
     cube
         One grid of a cube.
     stations
-        Store of `vadose.stations.store.build_stations`.
+        Store of `vadose.insitu.store.build_stations`.
     observed, layer
         Variable of the cube, and the stations' layer it is of.
     weight

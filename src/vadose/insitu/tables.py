@@ -12,9 +12,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from vadose.errors import VadoseError
+from vadose.insitu.columns import OF_DEPTH, Column, Columns, Site, explained, read_columns, recognised, roles_of
+from vadose.insitu.own_files import Source, files_of, read_table, text_table
 from vadose.products.station_text import check_moisture, check_place, impossible_days
-from vadose.stations.columns import OF_DEPTH, Column, Columns, Site, explained, read_columns, recognised, roles_of
-from vadose.stations.own_files import Source, files_of, read_table, text_table
 from vadose.variables import VARIABLES, describe
 
 Array = NDArray[np.float64]
@@ -38,7 +38,7 @@ _OFFSET = re.compile(r":\d\d(?:\.\d+)?\s*(Z|[+-]\d\d(?::?\d\d)?)$")
 
 
 def explain_table(path: Path) -> str:
-    """What the columns of a table hold, as YAML text to be corrected (`vadose.stations.columns.Columns`).
+    """What the columns of a table hold, as YAML text to be corrected (`vadose.insitu.columns.Columns`).
 
     Raises
     ------

@@ -25,7 +25,7 @@ Array = NDArray[np.float64]
 
 
 class StationFiles(TypedDict, total=False):
-    """Folders of station files, as `vadose.stations.store.build_stations` takes them."""
+    """Folders of station files, as `vadose.insitu.store.build_stations` takes them."""
 
     uscrn: Path
     scan: Path

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from vadose.artefact import identity, is_current, provenance, writing
 from vadose.errors import VadoseError
+from vadose.insitu.columns import Columns
+from vadose.insitu.files import DEPTHS, nearest, stations_of
+from vadose.insitu.screening import BIT, FLAGS, KEPT, KEPT_HIGH, masks_of, screen
+from vadose.insitu.tables import stations_of_tables
 from vadose.parallel.progress import Progress
 from vadose.products.ranges import within
-from vadose.stations.columns import Columns
-from vadose.stations.files import DEPTHS, nearest, stations_of
-from vadose.stations.screening import BIT, FLAGS, KEPT, KEPT_HIGH, masks_of, screen
-from vadose.stations.tables import stations_of_tables
 from vadose.variables import VARIABLES, describe
 
 # A sensor that averages over more than this is at no depth of the store [m]; cosmic-ray probes do.
@@ -61,7 +61,7 @@ def build_stations(
 
     Written are ``soil_moisture`` (station, layer, time), NaN where missing or flagged, to learn from and to score
     against; ``soil_moisture_causal``, the same but for the flags that need days after
-    (`vadose.stations.screening.HINDSIGHT`), to forecast from; ``soil_moisture_sensor`` as measured,
+    (`vadose.insitu.screening.HINDSIGHT`), to forecast from; ``soil_moisture_sensor`` as measured,
     ``soil_moisture_flag`` and ``soil_temperature`` (station, depth, time); weather (station, time); soil (station,
     depth). Each layer is the sensor of `LAYER_DEPTHS`. A day is the network's own (attribute ``day_boundary``): local
     standard days of USCRN and SCAN are not shifted to UTC. Weather is not screened but for values no weather has.
@@ -82,9 +82,9 @@ def build_stations(
     ismn
         ISMN archive, folder or zip. Its networks may not be among those given besides.
     tables
-        Own tables: files, folders of files, or data frames (`vadose.stations.tables`).
+        Own tables: files, folders of files, or data frames (`vadose.insitu.tables`).
     mapping
-        What the columns of these hold (`vadose.stations.columns.Columns`), or the YAML file that says it; recognised by
+        What the columns of these hold (`vadose.insitu.columns.Columns`), or the YAML file that says it; recognised by
         names, units and values when left out.
     metadata
         Folder of ``crn_site_info.csv`` (soil of USCRN stations) and of ``station-metadata.csv`` or
