@@ -103,7 +103,7 @@ def trained(
     return train(samples or samples_of(cube, name), out, plan, refit=False, progress=progress)
 
 
-def plain_descent(parameters: Any, lr: float, weight_decay: float) -> Any:
+def plain_descent(parameters: Any, lr: float, **_: object) -> Any:
     """In the place of Adam, whose steps are as long for a gradient of nothing but rounding."""
     return torch.optim.SGD(parameters, lr=lr)
 

@@ -181,7 +181,7 @@ def quantiles(
     Examples
     --------
     >>> calibration = Calibration((0.5, 0.9), (0.5, 2.0), 20)
-    >>> quantiles(np.array([0.05, 0.30]), np.array([0.04, 0.04]), calibration).round(2).T.tolist()
+    >>> quantiles(np.array([0.05, 0.30]), np.array([0.04, 0.04]), calibration).astype(float).round(2).T.tolist()
     [[0.0, 0.03, 0.05, 0.07, 0.13], [0.22, 0.28, 0.3, 0.32, 0.38]]
     """
     found = []
