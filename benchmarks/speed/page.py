@@ -65,7 +65,8 @@ def _cells(way: Way, row: Row, peak: Peak, reference: float) -> tuple[str, ...]:
     if not math.isfinite(way.rate):
         return way.name, way.note, *[""] * 6
     most = peak.bfloat16 if "bf16" in way.name else peak.float32
-    share = way.rate * (row.flop / most + row.bytes / peak.memory) / 1e9
+    unsaid = "left open" in way.name  # in which precision, so of which peak, is not known here
+    share = 0.0 if unsaid else way.rate * (row.flop / most + row.bytes / peak.memory) / 1e9
     return (
         way.name + (f" ({way.note})" if way.note else ""),
         f"{way.rate:,.3g}" if way.rate < 1000 else f"{way.rate:,.0f}",
