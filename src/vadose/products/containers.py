@@ -7,7 +7,6 @@ import os
 import re
 import stat
 import struct
-import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -245,11 +244,6 @@ def _what_failed(error: Exception, reason: str) -> str:
     if isinstance(error, OSError | RuntimeError | EOFError) or type(error).__name__ == "HDF4Error":
         return f"cut short or damaged ({reason}); fetch it again"
     return f"cannot be read ({type(error).__name__}: {reason}); is it as published?"
-
-
-def is_zip(path: Path) -> bool:
-    """Whether a path is a zip archive."""
-    return path.is_file() and zipfile.is_zipfile(path)
 
 
 def as_float(values: NDArray[Any], *fills: float | int | None) -> NDArray[np.float32]:

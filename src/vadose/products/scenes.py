@@ -27,7 +27,6 @@ class Packing:
 
 _FILLS = {"uint16": 0, "int16": -9999, "uint8": 255}
 """Fill of the types that counts and flags come in."""
-_FLAGS = {"uint16": "QA_PIXEL", "uint8": "Fmask"}
 _LEAST_COUNT = 500
 """Some count of a band is larger, but no scaled value is: reflectance reaches 1.6, temperature 400 K."""
 
