@@ -4,6 +4,7 @@ import io
 import json
 import socket
 import zipfile
+from functools import partial
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -200,6 +201,19 @@ def test_without_a_network_estimates_are_told_and_marked(
     ):
         fetch_products(plan, tmp_path / "data")
     assert names(tmp_path) == []
+
+
+def test_a_plan_does_not_wait_long_for_a_catalogue_that_fails(
+    services: Centre, small: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services.on("/cmr/search/granules.umm_json", status(503))
+    waits: list[float] = []
+    monkeypatch.setattr("vadose.download.recipe.Client", partial(Client, wait=waits.append))
+    plan = plan_products(needs(small))
+    assert sum(waits) < 10
+    (fault,) = plan.faults()
+    assert fault.startswith("imerg: GPM_3IMERGDF 07: the catalogue answered an error; gave up after 4 tries")
+    assert [one.number for one in plan.products if one.product != "imerg"] == [1, 1, 1]
 
 
 # ---- what is wanted

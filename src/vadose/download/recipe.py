@@ -23,6 +23,8 @@ from vadose.products.product import Wanted
 
 PATIENCE = 5.0
 """Longest wait for a first answer of any service [s]."""
+TRIES = 4
+"""Attempts to list the files of a product, within some seconds: who plans waits for the table."""
 YEARS_BACK = 3
 """Of products with one map a year, how many years before the first day a map may be."""
 
@@ -123,7 +125,7 @@ def plan_products(wanted: Iterable[Wanted], client: Client | None = None, patien
     wanted
         What is wanted of each product.
     """
-    client = client or Client()
+    client = client or Client(tries=TRIES)
     asked = [_asked(one, source) for one in wanted for source in _sources(one)]
     silent = _silent({_service(row) for row, request in asked if request}, patience)
     with warnings.catch_warnings(), ThreadPoolExecutor(max_workers=max(len(asked), 1)) as pool:
