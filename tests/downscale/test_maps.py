@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
@@ -25,7 +26,7 @@ from vadose.parallel.running import Running
 from vadose.predict import maps as module
 from vadose.predict.calibration import QUANTILES, Calibration, interval
 from vadose.predict.coarse import as_coarse
-from vadose.predict.map_cogs import colours, write_cog
+from vadose.predict.map_cogs import RAMP, colours, steps_of, style, write_cog
 from vadose.predict.map_files import create_maps
 from vadose.predict.map_networks import Members
 from vadose.predict.maps import downscale_maps
@@ -461,7 +462,7 @@ def test_geotiffs_hold_the_maps_where_they_lie(fine, coarse, saved, tmp_path, gr
     files = write_cog(store, tmp_path / "cog")
     days = ("2020-06-29", "2020-06-29_colours", "2020-06-30", "2020-06-30_colours")
     assert [file.name for file in files] == [f"soil_moisture_{day}.tif" for day in days]
-    assert sorted((tmp_path / "cog").iterdir()) == files
+    assert sorted((tmp_path / "cog").iterdir()) == sorted([*files, *(file.with_suffix(".qml") for file in files)])
     found = opened(store)
     with rasterio.open(files[2]) as file:
         assert file.crs.to_epsg() == 6933
@@ -497,11 +498,25 @@ def test_wetter_is_darker_also_in_grey() -> None:
     assert grey[0] - grey[200] > 150
 
 
+def test_a_style_has_the_colours_of_the_table_with_units() -> None:
+    renderer = ElementTree.fromstring(style()).find("pipe/rasterrenderer")
+    assert renderer is not None
+    assert (renderer.get("type"), renderer.get("band")) == ("singlebandpseudocolor", "1")
+    items = renderer.findall("rastershader/colorrampshader/item")
+    for item in items:
+        moisture, colour = float(item.get("value", "")), item.get("color", "")
+        assert item.get("label") == f"{moisture:g} m3 m-3"
+        step = int(steps_of(np.array([moisture]))[0])
+        assert colours()[step][:3] == tuple(bytes.fromhex(colour.removeprefix("#")))
+    assert [float(item.get("value", "")) for item in items] == [of for of, _ in RAMP]
+
+
 def test_geotiffs_are_whole_or_not_there(tmp_path, monkeypatch) -> None:
     part = ease_grid("100m").part(slice(3000, 3004), slice(9000, 9004))
     create_maps(tmp_path / "m.zarr", part, DAYS[:1], ("soil_moisture",), edge=4, beside=xr.Dataset())
     files = write_cog(tmp_path / "m.zarr", tmp_path / "cog")
-    before = [file.read_bytes() for file in files]
+    there = {file: file.read_bytes() for file in (tmp_path / "cog").iterdir()}
+    assert set(files) < set(there)
 
     def stops(*given: Any, **how: Any) -> None:
         raise KeyboardInterrupt
@@ -509,8 +524,7 @@ def test_geotiffs_are_whole_or_not_there(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(rasterio.shutil, "copy", stops)
     with pytest.raises(KeyboardInterrupt):
         write_cog(tmp_path / "m.zarr", tmp_path / "cog")
-    assert sorted((tmp_path / "cog").iterdir()) == files
-    assert [file.read_bytes() for file in files] == before
+    assert {file: file.read_bytes() for file in (tmp_path / "cog").iterdir()} == there
 
 
 def test_large_geotiffs_have_overviews(tmp_path) -> None:

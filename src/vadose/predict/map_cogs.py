@@ -1,8 +1,9 @@
-"""Maps as Cloud-Optimised GeoTIFFs: all layers of a day in numbers, and its soil moisture in colours."""
+"""Maps as Cloud-Optimised GeoTIFFs: all layers of a day in numbers, its soil moisture in colours, styles of QGIS."""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
@@ -37,7 +38,8 @@ def write_cog(
     ``soil_moisture_YYYY-MM-DD.tif`` has a band for each map of the store, described and with its units, float32 with
     NaN as nodata; overviews average the cells that have a value. ``soil_moisture_YYYY-MM-DD_colours.tif`` is soil
     moisture in steps of 0.0025 m3 m-3 (scale of the band) with a colour table, which programs show as it is. Both lie
-    on EASE-Grid 2.0 (EPSG:6933). Files hold blocks, and no day is ever whole in memory.
+    on EASE-Grid 2.0 (EPSG:6933). Files hold blocks, and no day is ever whole in memory. Beside each is a style of its
+    name, ``.qml``, from which QGIS takes the same colours with their values and units (`style`).
 
     Parameters
     ----------
@@ -49,7 +51,7 @@ def write_cog(
     Returns
     -------
     list of Path
-        The files, in order of days.
+        The GeoTIFFs, in order of days.
 
     Raises
     ------
@@ -68,6 +70,8 @@ def write_cog(
         of_day, named = maps.isel(time=number), tags | {"time": f"{day:%Y-%m-%d}"}
         for ending, write in (("", _write_numbers), ("_colours", _write_colours)):
             files.append(out / f"soil_moisture_{day:%Y-%m-%d}{ending}.tif")
+            with writing(files[-1].with_suffix(".qml")) as scratch:
+                scratch.write_text(style(), "utf-8")
             with writing(files[-1]) as scratch:
                 write(of_day, scratch, named)
         progress("writing GeoTIFFs", (number + 1) / maps.sizes["time"])
@@ -172,3 +176,24 @@ def colours() -> dict[int, tuple[int, int, int, int]]:
     red, green, blue = (np.interp(moisture, at, of).round().astype(int).tolist() for of in zip(*ends, strict=True))
     table = {step: (*of, 255) for step, of in enumerate(zip(red, green, blue, strict=True))}
     return table | {MISSING: (0, 0, 0, 0)}
+
+
+def style() -> str:
+    """Style of QGIS 3 for soil moisture in band 1: the colours of `RAMP`, each with its value and units in the legend.
+
+    QGIS applies the scale of a band, so that one style holds for numbers and for steps of colour.
+    """
+    low, high = (f"{RAMP[k][0]:g}" for k in (0, -1))
+    page = ElementTree.Element("qgis", version="3.22", styleCategories="Symbology")
+    of_band = {"type": "singlebandpseudocolor", "band": "1", "opacity": "1", "alphaBand": "-1"}
+    of_band |= {"classificationMin": low, "classificationMax": high}
+    renderer = ElementTree.SubElement(ElementTree.SubElement(page, "pipe"), "rasterrenderer", of_band)
+    way = {"colorRampType": "INTERPOLATED", "classificationMode": "1", "clip": "0"}
+    ends = {"minimumValue": low, "maximumValue": high}
+    shader = ElementTree.SubElement(ElementTree.SubElement(renderer, "rastershader"), "colorrampshader", way | ends)
+    for moisture, colour in RAMP:
+        label = f"{moisture:g} {LAYERS['soil_moisture']['units']}"
+        item = {"value": f"{moisture:g}", "color": f"#{colour}", "alpha": "255", "label": label}
+        ElementTree.SubElement(shader, "item", item)
+    ElementTree.indent(page)
+    return "<!DOCTYPE qgis>\n" + ElementTree.tostring(page, encoding="unicode") + "\n"
