@@ -1,5 +1,6 @@
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -12,6 +13,7 @@ from vadose.experiments import LayerConfig, built_in, load_cube, load_experiment
 from vadose.experiments.downscaling import load_downscaling, load_study
 from vadose.models import MODELS
 
+METHODS = Path(__file__).parents[1].joinpath("docs/methods.md").read_text()
 SMALL = """
 split:
   training: {first: 2015-04-01, last: 2016-01-31}
@@ -197,6 +199,35 @@ products:
   smap_l3: {variables: [soil_moisture], resampling: nearest, options: {quality: all}}
   srtm: {variables: [elevation], resampling: mean}
 """
+
+
+def differences(one: Any, other: Any, place: str = "") -> dict[str, tuple[Any, Any]]:
+    """What differs between two tables of tables, by its place."""
+    if not (isinstance(one, dict) and isinstance(other, dict)):
+        return {} if one == other else {place: (one, other)}
+    found: dict[str, tuple[Any, Any]] = {}
+    for key in [*one, *(key for key in other if key not in one)]:
+        found |= differences(one.get(key), other.get(key), f"{place}.{key}".removeprefix("."))
+    return found
+
+
+def test_the_docs_list_every_difference_of_the_paper_s_profiles() -> None:
+    usual, printed = (load_experiment("forecast_paper").with_profile(name) for name in ("default", "as_printed"))
+    assert usual == load_experiment("forecast_paper").with_profile()
+    rows = differences(*(one.model_dump(exclude={"runs", "profiles"}) for one in (usual, printed)))
+    for name in usual.runs:
+        of_run = differences(*(one.runs[name].model_dump() for one in (usual, printed)))
+        assert bool(of_run) == (name in usual.networks())
+        rows |= of_run
+    named = {row.split("|")[1].strip(): row for row in METHODS.splitlines() if row.startswith("| `")}
+    for key, (mine, theirs) in rows.items():
+        # Sequences are written as the file has them.
+        shown = [list(value) if isinstance(value, tuple) else value for value in (mine, theirs)]
+        assert named[f"`{key}`"].startswith(f"| `{key}` | `{shown[0]}` | `{shown[1]}` | "), key
+    recipes = [load_cube(one.recipe or "") for one in (usual, printed)]
+    assert {filling.mode for filling in recipes[1].filling if filling.method == "cru"} == {"smoothed"}
+    assert "| recipe: gap filling | `causal` | `smoothed` |" in METHODS
+    assert "| recipe: reflectance | `mod09cmg` | `mod09ga` |" in METHODS
 
 
 def test_a_file_like_another_says_what_differs(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from vadose.features.normals import with_normals
 from vadose.models.inputs import Channels
 from vadose.models.tiles import predict_tiles
 from vadose.predict.forecast import forecast, latest_day
+from vadose.predict.members import load_run
 from vadose.samples.windows import Samples
 from vadose.training.blends import blend
 from vadose.training.forecasters import Optimisation, Plan, train
@@ -116,6 +117,30 @@ def test_of_a_long_record_the_days_are_read_that_the_forecast_looks_at(
     whole = forecast(runs[kind] / "final.pt", small_cube, tmp_path / "w.zarr", first="2015-06-01", last="2015-07-06")
     both = [xr.open_zarr(path, consolidated=False).sel(init_time=["2015-07-05", "2015-07-06"]) for path in (out, whole)]
     xr.testing.assert_allclose(*(store.soil_moisture for store in both))
+
+
+def test_what_was_filled_from_later_days_makes_a_hindcast(
+    runs: dict[str, Path], small_cube: xr.Dataset, tmp_path: Path
+) -> None:
+    smoothed = small_cube.assign({FILLED: small_cube[FILLED].assign_attrs(causal="false")})
+    days = {"first": "2015-07-01", "last": "2015-07-02"}
+    run, out = runs["persistence"] / "final.pt", tmp_path / "p.zarr"
+    with pytest.raises(VadoseError, match="which a forecast cannot see"):
+        forecast(run, smoothed, out, **days)
+    forecast(run, smoothed.assign_attrs(hindcast="true"), out, **days)
+    assert xr.open_zarr(out, consolidated=False).attrs["causal"] == "false"
+
+
+def test_a_network_of_wide_windows_is_one_of_maps(runs: dict[str, Path], tmp_path: Path) -> None:
+    run, wide = runs["convlstm"] / "final.pt", tmp_path / "wide.pt"
+    kept = torch.load(run, weights_only=True)
+    assert load_run(run)["window"] == 4
+    for given, window in ((kept, 8), (kept, 9)):  # it sees two cells
+        torch.save(given | {"window": window}, wide)
+        assert load_run(wide)["window"] == (8 if window == 8 else None)
+    seeds = {"name": "blend", "members": [kept | {"window": 9}] * 2, "weights": None}
+    torch.save(kept | {"window": 9} | seeds, wide)
+    assert load_run(wide)["window"] is load_run(wide)["members"][1]["window"] is None
 
 
 def test_overlapping_windows_make_one_map(runs: dict[str, Path], small_cube: xr.Dataset, tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ from vadose.models.inputs import Channels
 from vadose.predict.forecast import forecast
 from vadose.samples.windows import Samples
 from vadose.training.blends import blend
-from vadose.training.forecasters import Optimisation, Plan, train
+from vadose.training.forecasters import ForecastTask, Optimisation, Plan, train
+from vadose.training.loop import _optimiser, new_network
 
 TRAINING, VALIDATION = Period("2015-04-10", "2015-07-20"), Period("2015-07-21", "2015-08-28")
 QUICK = Optimisation(epochs=3, patience=3, batch_size=32, samples_per_epoch=128, learning_rate=1e-2)
@@ -175,6 +176,18 @@ def test_training_stops_early(samples: Samples, tmp_path: Path) -> None:
     losses = [float(r["validation_loss"]) for r in rows]
     assert len(rows) < 50
     assert losses.index(min(losses)) == len(losses) - 2
+
+
+def test_adam_keeps_its_rate(samples: Samples) -> None:
+    network = new_network("convlstm", samples.channels, {"filters": (4,)}, 0)
+    rates = {}
+    for name in ("adam", "adamw"):
+        how = replace(QUICK, optimiser=name)
+        optimiser, schedule = _optimiser(ForecastTask(network, how, 0, "t", samples, TRAINING, None))
+        optimiser.step()
+        schedule.step()
+        rates[name] = optimiser.param_groups[0]["lr"]
+    assert rates["adam"] == 0.01 > rates["adamw"]
 
 
 def test_without_patience_the_last_epoch_is_kept(samples: Samples, tmp_path: Path) -> None:

@@ -154,7 +154,11 @@ def test_a_study_goes_on_where_it_stopped(
         (("x", "x"), ("--profile", "as_printed"), "unknown profile 'as_printed'"),
         (("x", "x"), ("--station-list", "none.txt"), "none.txt: cannot be read as text"),
         (("kind: downscaling", "kind: downscaling\nstation_list: [M:1]"), (), "none of the 1 stations of the list"),
-        (("kind: downscaling", "kind: downscaling\nprofiles: {a: {fitting: {epoch: 3}}}"), (), "did you mean 'epochs'"),
+        (
+            ("kind: downscaling", "kind: downscaling\nprofiles: {a: {networks: {fitting: {epoch: 3}}}}"),
+            (),
+            "did you mean 'epochs'",
+        ),
     ],
 )
 def test_a_mistake_is_one_message(

@@ -209,14 +209,6 @@ def fill_station(
     say(str(out))
 
 
-def with_choices(chosen: "Downscaling", profile: str | None, station_list: Path | None) -> "Downscaling":
-    """The experiment with a profile and a list of stations."""
-    from vadose.insitu.files import read_station_list
-
-    chosen = chosen.with_profile(profile)
-    return chosen.model_copy(update={"station_list": read_station_list(station_list)}) if station_list else chosen
-
-
 def downscaling_study(
     chosen: "Downscaling",
     data: Path | None,

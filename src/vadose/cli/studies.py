@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vadose.cli.downscaling import demonstrate_county, downscaling_study, with_choices
+from vadose.cli.downscaling import demonstrate_county, downscaling_study
 from vadose.cli.terminal import (
     EXPERIMENTS,
     Compile,
@@ -28,9 +28,7 @@ if TYPE_CHECKING:
     from vadose.cube import Recipe
     from vadose.experiments import Experiment
 
-Profile = Annotated[
-    str | None, typer.Option(help="Downscaling: settings of the experiment file, such as default or as_printed.")
-]
+Profile = Annotated[str | None, typer.Option(help="Settings of the experiment file, such as default or as_printed.")]
 StationList = Annotated[
     Path | None, typer.Option(help="Downscaling: text file of the stations to use, one a line, such as SCAN:2005.")
 ]
@@ -83,17 +81,19 @@ def study(
     from vadose.experiments import load_cube, quick
     from vadose.experiments.downscaling import load_study
     from vadose.experiments.studies import study as run_study
+    from vadose.insitu.files import read_station_list
 
     if (data is None) == (cube is None):
         raise VadoseError("give either --data, a folder of files as published, or --cube, an existing cube")
     register_own(model)
     chosen, title = load_study(experiment), f"Study {Path(experiment).stem}"
-    if chosen.kind == "downscaling":
-        chosen = with_choices(chosen, profile, station_list)
-    elif scenario or profile or station_list:
-        raise VadoseError("--split, --profile and --station-list are for downscaling experiments")
-    chosen = chosen.run_as(Running(device, precision, compile))
     say_former_keys(chosen)
+    if chosen.kind == "forecasting" and (scenario or station_list):
+        raise VadoseError("--split and --station-list are for downscaling experiments")
+    chosen = chosen.with_profile(profile)
+    if chosen.kind == "downscaling" and station_list:
+        chosen = chosen.model_copy(update={"station_list": read_station_list(station_list)})
+    chosen = chosen.run_as(Running(device, precision, compile))
     if chosen.kind == "downscaling":
         downscaling_study(chosen, data, cube, out, title=title, scenarios=scenario, small=small)
         return

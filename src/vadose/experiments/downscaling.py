@@ -7,7 +7,6 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from vadose.cube.own_table import OwnTable
-from vadose.errors import VadoseError
 from vadose.experiments.forecasting import Experiment, load_experiment
 from vadose.experiments.section import ExperimentFile, Section, check_arguments, check_model, load, nearest
 from vadose.models import MODELS, downscaler_names
@@ -135,19 +134,6 @@ class Place(Section):
         return self
 
 
-class Profile(Section):
-    """Settings instead of the file's: ``fitting`` of every network, ``mode`` and ``keep_high`` where they are given."""
-
-    mode: Literal["causal", "paper"] | None = None
-    keep_high: bool | None = None
-    fitting: dict[str, Any] = Field(default_factory=dict)
-
-    @model_validator(mode="after")
-    def _known(self) -> "Profile":
-        check_arguments(Fitting, self.fitting, ("self",), "fitting")
-        return self
-
-
 class Downscaling(ExperimentFile):
     """Days, scenarios, runs, and means of them.
 
@@ -156,7 +142,7 @@ class Downscaling(ExperimentFile):
     (`vadose.cube.own_table.OwnTable`) beside the stations' files.
 
     ``station_list`` names the stations to use (all when empty). ``keep_high`` keeps values above 0.60 m3 m-3, see
-    `vadose.insitu.store.build_stations`. ``profiles`` are other settings by name, chosen with `with_profile`.
+    `vadose.insitu.store.build_stations`.
 
     Models learn from the stations of ``learn_from`` alone, those of the built-in experiment of that name, or all;
     the others are tested as stations never seen. ``ensembles`` are mixtures of runs
@@ -177,7 +163,6 @@ class Downscaling(ExperimentFile):
     learn_from: str | None = None
     scenarios: Scenarios
     runs: dict[str, DownscalingRun] = Field(min_length=1)
-    profiles: dict[str, Profile] = Field(default_factory=dict)
     ensembles: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     products: tuple[str, ...] = ()
     shown: str | None = None
@@ -190,13 +175,8 @@ class Downscaling(ExperimentFile):
         """Names of the stations to learn from; all when None."""
         return load_experiment(self.learn_from).learn_from if self.learn_from else None
 
-    def with_profile(self, name: str | None = None) -> "Downscaling":
-        """The same with the settings of a profile: 'default' when None, the file's own where it has no such.
-
-        Raises
-        ------
-        VadoseError
-            For a name that is none of the file's profiles.
+    def networks(self) -> list[str]:
+        """Names of the runs that are networks.
 
         Examples
         --------
@@ -204,15 +184,7 @@ class Downscaling(ExperimentFile):
         >>> [paper.with_profile(name).runs["mmnet"].fitting.epochs for name in ("as_printed", "default")]
         [100, 20]
         """
-        if name is not None and name not in self.profiles:
-            raise VadoseError(f"unknown profile '{name}'{nearest(name, list(self.profiles))}")
-        profile = self.profiles.get(name or "default", Profile())
-        given = {key: value for key in ("mode", "keep_high") if (value := getattr(profile, key)) is not None}
-        changed = {
-            run: how.model_copy(update={"fitting": replace(how.fitting, **profile.fitting)})
-            for run, how in self.runs.items()
-        }
-        return self.model_copy(update=given | {"runs": changed})
+        return [name for name, run in self.runs.items() if run.model not in WITHOUT_NETWORK]
 
     @model_validator(mode="after")
     def _members(self) -> "Downscaling":
@@ -224,7 +196,7 @@ class Downscaling(ExperimentFile):
             for member in members:
                 if member not in self.runs:
                     raise ValueError(f"ensembles.{name}: unknown run '{member}'{nearest(member, list(self.runs))}")
-        networks = [name for name, run in self.runs.items() if run.model not in WITHOUT_NETWORK]
+        networks = self.networks()
         mapped = (self.place.run,) if self.place else ()
         for key, named in (("explained", self.explained), ("maps", self.maps), ("place.run", mapped)):
             for name in named:

@@ -182,7 +182,8 @@ class Experiment(ExperimentFile):
 
     What learnt from days that are scored is refused: a gap filler of the cube whose training days reach into
     validation or test, weights of a blend chosen on test days. ``allow_overlap`` names those to go on with all the
-    same; their forecasts then say so in the attribute ``allowed_overlap``.
+    same; their forecasts then say so in the attribute ``allowed_overlap``. With ``hindcast`` predictors may be taken
+    whose gaps were filled from the days after, too; forecasts then say ``causal: false``.
     """
 
     kind: Literal["forecasting"] = "forecasting"
@@ -196,8 +197,13 @@ class Experiment(ExperimentFile):
     leads: tuple[int, ...] = (1, 3, 7, 14, 30)
     learn_from: tuple[str, ...] | None = None
     score_every: int = Field(1, ge=1)
+    hindcast: bool = False
     min_pairs: int | None = Field(None, ge=3)
     allow_overlap: tuple[Leak, ...] = ()
+
+    def networks(self) -> list[str]:
+        """Names of the runs that are networks."""
+        return [name for name, run in self.runs.items() if MODELS[run.model].learns == "steps"]
 
     def first_day(self) -> str:
         """First day a cube has to hold for the longest look-back of the first training days."""

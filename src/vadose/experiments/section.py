@@ -12,7 +12,16 @@ from types import UnionType
 from typing import Annotated, Any, Self, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 
 from vadose.door.days import Period
@@ -29,10 +38,12 @@ class Section(BaseModel):
 class ExperimentFile(Section):
     """A whole experiment file.
 
-    ``replicates`` is a key of earlier versions, the bootstrap replicates of intervals that are drawn otherwise now. Any
-    number is taken and does nothing.
+    ``profiles`` are other settings by name, chosen with `with_profile`: keys of the file, merged as those of ``like``
+    are, and ``networks``, keys of every run that is a network. ``replicates`` is a key of earlier versions, the
+    bootstrap replicates of intervals that are drawn otherwise now. Any number is taken and does nothing.
     """
 
+    profiles: dict[str, dict[str, Any]] = Field(default_factory=dict)
     replicates: float | None = Field(None, exclude=True)
     _running: Running = PrivateAttr(default=Running())
 
@@ -47,6 +58,37 @@ class ExperimentFile(Section):
         found = self.model_copy(update={"runs": runs})
         found._running = running
         return found
+
+    def networks(self) -> list[str]:
+        """Names of the runs that are networks."""
+        raise NotImplementedError
+
+    def with_profile(self, name: str | None = None) -> Self:
+        """The same with the settings of a profile: 'default' when None, the file's own where it has no such.
+
+        Raises
+        ------
+        VadoseError
+            For a name that is none of the file's profiles.
+        """
+        if name is not None and name not in self.profiles:
+            raise VadoseError(f"unknown profile '{name}'{nearest(name, list(self.profiles))}")
+        if not (settings := dict(self.profiles.get(name or "default", {}))):
+            return self
+        runs = dict.fromkeys(self.networks(), settings.pop("networks", {}))
+        values = _instead(_instead(self.model_dump(exclude={"profiles"}), {"runs": runs}), settings)
+        found = type(self).model_validate(values)
+        found._running = self._running
+        return found
+
+    @model_validator(mode="after")
+    def _profiles_fit(self) -> Self:
+        for name in self.profiles:
+            try:
+                self.with_profile(name)
+            except ValidationError as error:
+                raise ValueError(f"profile {name}: {_told(error.errors()[0], type(self))}") from error
+        return self
 
 
 def _in_order(period: Period) -> Period:

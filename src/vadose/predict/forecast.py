@@ -26,6 +26,7 @@ from vadose.parallel.workers import Run, on_workers
 from vadose.predict.apply import Array
 from vadose.predict.issue_days import IssueDays
 from vadose.predict.members import BLOCK_DAYS, Shared, blended, blocks, forecast_days, load_run
+from vadose.samples.record import seen_ahead
 
 LEADS = (1, 3, 7, 14, 30)
 
@@ -53,9 +54,10 @@ def forecast(
 
     A model trained on windows is applied to windows ``stride`` cells apart (a quarter of their edge
     when left out), and overlaps are averaged with weights that rise toward a window's centre, where
-    errors are smallest. One trained on whole maps is applied to whole maps, large ones in tiles that overlap by
-    as far as the network sees. One that takes sequences
-    goes once over the days asked for and the look-back before them.
+    errors are smallest. One trained on whole maps, or on windows more than four times as wide as it sees, is applied
+    to whole maps, large ones in tiles that overlap by as far as the network sees. One that takes sequences
+    goes once over the days asked for and the look-back before them. The attribute ``causal`` of the store is
+    ``false`` where gaps of the predictors were filled from the days after, too: a hindcast.
 
     A predictor that is missing on the last day known in more than half of the cells does not stop the
     forecast: the networks take the training mean in its place, trees their branch for it. The store
@@ -161,7 +163,7 @@ def forecast(
         for note in issue.notes:
             progress(f"{what} goes on {note}", 1.0)
         progress(what, 1.0)
-        store = _dataset(issue, kept["attributes"], mean, std, absent)
+        store = _dataset(issue, channels, kept["attributes"], mean, std, absent)
         told = ("weather", "weather_run", "weather_note") if perfect and foretold else ()
         store.attrs |= {key: cube.attrs[key] for key in told} | as_attributes(learnt) | provenance(**inputs)
         store.attrs |= {"place_note": place_note} if place_note else {}
@@ -197,11 +199,12 @@ def latest_day(checkpoint: Path, cube: xr.Dataset) -> str:
 
 
 def _dataset(
-    issue: IssueDays, attributes: Mapping[str, str], mean: Array, std: Array, absent: xr.DataArray
+    issue: IssueDays, channels: Channels, attributes: Mapping[str, str], mean: Array, std: Array, absent: xr.DataArray
 ) -> xr.Dataset:
     """The store's variables, and what of the cube its attributes say."""
     cube, dims = issue.cube, ("init_time", "lead_time", "y", "x")
     kept = ("cell_size", "grid_step", "grid_crs", "dataset", "layer", "simulated")
+    causal = "false" if seen_ahead(cube, channels) else "true"
     store = xr.Dataset(
         {"soil_moisture": (dims, mean)},
         coords={
@@ -209,7 +212,7 @@ def _dataset(
             "lead_time": pd.to_timedelta(issue.leads, unit="D"),
             **{name: cube[name] for name in ("lat", "lon", "y", "x")},
         },
-        attrs={key: cube.attrs[key] for key in kept} | {"scenario": "all", **attributes, "causal": "true"},
+        attrs={key: cube.attrs[key] for key in kept} | {"scenario": "all", **attributes, "causal": causal},
     )
     if np.isfinite(std).any():
         store["soil_moisture_std"] = dims, std

@@ -20,6 +20,8 @@ from vadose.predict.issue_days import IssueDays
 
 BLOCK_DAYS = 64
 """Days of issue in a chunk of the store, and in a unit of work."""
+WIDE = 4
+"""Width of windows, in cells as far as a network sees, above which most of a window knows nothing of its edge."""
 _BANDS = 32
 """Units of work that the cells are parted into where a model goes over all days at once."""
 
@@ -37,9 +39,21 @@ class Shared(NamedTuple):
 
 
 def load_run(path: Path) -> dict[str, Any]:
-    """The checkpoint of a run."""
+    """The checkpoint of a run. One trained on wide windows is of whole maps (``window`` None), as it is forecast."""
     needs = ("name", "inputs", "look_back", "window", "attributes")
-    return checkpoint_file.load(path, needs=needs, made_by="vadose train", build=from_checkpoint)
+    return _as_forecast(checkpoint_file.load(path, needs=needs, made_by="vadose train", build=from_checkpoint))
+
+
+def _as_forecast(kept: dict[str, Any]) -> dict[str, Any]:
+    """The same of whole maps where its windows are more than `WIDE` times as wide as the network sees."""
+    if kept["name"] == "blend":
+        members = [_as_forecast(member) for member in kept["members"]]
+        return (
+            kept | {"members": members} | ({} if kept["window"] in [m["window"] for m in members] else {"window": None})
+        )
+    if (kept["window"] or 1) <= WIDE or not (reach := from_checkpoint(kept).reach(kept["look_back"])):
+        return kept
+    return kept | ({"window": None} if kept["window"] > WIDE * reach else {})
 
 
 def forecast_days(

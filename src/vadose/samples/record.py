@@ -27,7 +27,7 @@ def check_predictors(cube: xr.Dataset, channels: Channels, others: Iterable[str]
     if missing := sorted(wanted - set(map(str, cube.variables))):
         raise VadoseError(f"{_name_of(cube)}: no variable {missing}; found {sorted(map(str, cube.data_vars))}")
     inside = [name for name in channels.history if name in cube]
-    if ahead := [name for name in inside if cube[name].attrs.get("causal") == "false"]:
+    if (ahead := seen_ahead(cube, channels)) and cube.attrs.get("hindcast") != "true":
         raise VadoseError(
             f"{ahead}: filled from the days before and after, which a forecast cannot see; fill in the causal mode"
         )
@@ -37,6 +37,11 @@ def check_predictors(cube: xr.Dataset, channels: Channels, others: Iterable[str]
         if wrong := [name for name in given if name in cube and set(cube[name].dims) != set(dims)]:
             found = ", ".join(map(str, cube[wrong[0]].dims))
             raise VadoseError(f"{wrong[0]}: dimensions are ({found}); expected ({', '.join(dims)}) of this predictor")
+
+
+def seen_ahead(cube: xr.Dataset, channels: Channels) -> list[str]:
+    """Predictors of the cube whose gaps were filled from the days after, too."""
+    return [name for name in channels.history if name in cube and cube[name].attrs.get("causal") == "false"]
 
 
 @dataclass

@@ -29,7 +29,7 @@ from vadose.training.processes import JoinedNetwork, launched
 
 @dataclass(frozen=True)
 class Optimisation(Descent):
-    """How a forecasting network is trained, by AdamW.
+    """How a forecasting network is trained.
 
     Attributes
     ----------
@@ -218,6 +218,8 @@ def train(
     inputs |= made_of or {}
     for of_the_machine in ("compile", "device"):
         del inputs["optimisation"][of_the_machine]
+    if plan.optimisation.optimiser == "adamw":  # runs of versions that knew no other stand
+        del inputs["optimisation"]["optimiser"]
     fabric = launched(plan.optimisation.precision, plan.optimisation.device)
     if fabric.broadcast(is_current(out, **inputs)):
         return out

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Generic, NamedTuple, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, Literal, NamedTuple, Self, TypeVar
 
 import numpy as np
 import torch
@@ -45,8 +45,8 @@ class Descent:
         At most so many epochs; with a patience stop when the validation loss has not fallen for so many.
     batch_size
         Samples a step, of all processes together.
-    learning_rate, weight_decay
-        Of the optimiser.
+    learning_rate, weight_decay, optimiser
+        ``'adamw'``, its rate falling to a tenth along a cosine, or ``'adam'`` at one rate, the decay in the gradient.
     clip
         Largest norm of the gradient.
     precision
@@ -69,6 +69,7 @@ class Descent:
     batch_size: Annotated[int, Ge(1)] = 32
     learning_rate: Annotated[float, Gt(0)] = 1e-3
     weight_decay: Annotated[float, Ge(0)] = 0.0
+    optimiser: Literal["adam", "adamw"] = "adamw"
     clip: Annotated[float, Gt(0)] = 1.0
     precision: str = "32-true"
     seeds: Annotated[tuple[int, ...], MinLen(1)] = (0,)
@@ -88,11 +89,6 @@ class Descent:
         compile = self.compile if running.compile is None else running.compile
         device = self.device if running.device == "auto" else running.where()
         return replace(self, precision=precision, compile=compile, device=device)
-
-    @property
-    def decoupled(self) -> bool:
-        """Whether by AdamW, its rate falling to a tenth along a cosine; else by Adam at one rate."""
-        return True
 
     @property
     def keeps_best(self) -> bool:
@@ -262,11 +258,12 @@ def _optimiser(task: Task[Any]) -> tuple[torch.optim.Optimizer, torch.optim.lr_s
     groups: list[dict[str, Any]] = [{"params": task.network.parameters()}]
     if task.beside is not None:
         groups.append({"params": task.beside.parameters(), "lr": ADVERSARY_LEADS * how.learning_rate})
-    kind = torch.optim.AdamW if how.decoupled else torch.optim.Adam
+    kind = torch.optim.AdamW if how.optimiser == "adamw" else torch.optim.Adam
     optimiser = kind(groups, lr=how.learning_rate, weight_decay=how.weight_decay, foreach=True)
 
     def rate(epoch: int) -> float:
-        return 0.1 + 0.45 * (1 + math.cos(math.pi * min(epoch / how.epochs, 1.0))) if how.decoupled else 1.0
+        falling = how.optimiser == "adamw"
+        return 0.1 + 0.45 * (1 + math.cos(math.pi * min(epoch / how.epochs, 1.0))) if falling else 1.0
 
     return optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, rate)
 

@@ -43,9 +43,6 @@ class Fitting(Descent):
     batch_size, rows_per_epoch
         Station-days a step, and drawn anew each epoch; all of them when ``None``. Of networks that learn from
         sequences, sequences a step.
-    optimiser
-        ``'adam'`` with weight decay in the gradient, as the paper, or ``'adamw'``; the rate falls to a
-        tenth along a cosine with the latter.
     form
         ``'mse'``, or ``'crps'`` for networks with a deviation.
     validation, share
@@ -65,11 +62,6 @@ class Fitting(Descent):
     validation: Literal["station_years", "rows"] = "station_years"
     share: Annotated[float, Gt(0), Lt(1)] = 0.1
     sequence: Annotated[int, Ge(1)] = 365
-
-    @property
-    def decoupled(self) -> bool:
-        """See `Descent`."""
-        return self.optimiser == "adamw"
 
 
 @dataclass(frozen=True)

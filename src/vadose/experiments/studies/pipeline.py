@@ -64,6 +64,8 @@ class Pipeline:
         self.stations = xr.open_zarr(stations, consolidated=False) if stations else xr.Dataset()
         if fits(cube.nbytes):
             cube = cube.load()
+        if experiment.hindcast:
+            cube = cube.assign_attrs(hindcast="true")
         if experiment.learn_from is not None:
             if "station" not in cube.coords:
                 raise VadoseError(f"{self.place}: 'learn_from' names stations, but its cells are none")
@@ -201,11 +203,14 @@ class Pipeline:
     def _forecast(self, layer: Layer, phase: str, name: str) -> Path:
         experiment, split = self.experiment, self.experiment.split
         period: Period = getattr(split, phase)
-        # Of what the layers below learn from, the training days too.
-        begin = split.training.first if name in self.sources else period.first
+        learners = [run for run in experiment.runs.values() if run.above and name in self.sources]
+        # Of what the layers below learn from, the training days too, again where they are fitted anew.
+        again = learners and (phase == "validation" or any(run.refit for run in learners))
+        begin = split.training.first if again else period.first
+        before = max(experiment.leads) + max((run.look_back - 1 for run in learners), default=0)
         days = pd.DatetimeIndex(self.cube.time.values)
         thin = experiment.score_every > 1 and name not in self.sources
-        first = max(pd.Timestamp(begin) - pd.Timedelta(days=max(experiment.leads)), days[0])
+        first = max(pd.Timestamp(begin) - pd.Timedelta(days=before), days[0])
         last = min(pd.Timestamp(period.last), days[-1]) - pd.Timedelta(days=min(experiment.leads))
         members = self._of_members(layer, phase, name)
         store, fabric = self.store(layer, phase, name), launched()
