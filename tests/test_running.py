@@ -170,9 +170,11 @@ def test_a_network_is_compiled_and_the_same(tmp_path: Path, monkeypatch: pytest.
     from torch._dynamo.utils import counters
     from torch._inductor import config
 
-    # Quicker for a single kernel: no processes that import torch, no headers compiled before.
+    # Quicker for a single kernel: no processes that import torch, no headers compiled before, and no ten compilations
+    # to see which vector instructions there are.
     monkeypatch.setattr(config, "compile_threads", 1)
     monkeypatch.setattr(config, "cpp_cache_precompile_headers", False)
+    monkeypatch.setattr(config.cpp, "vec_isa_ok", False)
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     torch.manual_seed(0)
     network, given = nn.Sequential(nn.Linear(3, 2), nn.Tanh()), torch.rand(4, 3)

@@ -105,6 +105,6 @@ def test_what_is_in_memory_does_not_travel(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nowhere"])
 def test_no_scheduler_is_told(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "CONNECT_SECONDS", 1)
+    monkeypatch.setattr(workers, "CONNECT_SECONDS", 0.2)
     with pytest.raises(VadoseError, match=f"{address}: no Dask scheduler answers there"), on_workers(1, address):
         pass

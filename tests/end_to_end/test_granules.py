@@ -252,7 +252,8 @@ def test_a_worker_that_dies_costs_nothing_but_time(world: Path, small: Path, tmp
     same(out, small)
 
 
-def test_no_scheduler_is_told(world: Path, tmp_path: Path) -> None:
+def test_no_scheduler_is_told(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vadose.parallel.workers.CONNECT_SECONDS", 0.2)
     with pytest.raises(VadoseError, match="no Dask scheduler answers there"):
         build_from_granules(world / "granules", tmp_path / "c.zarr", little(), scheduler="tcp://127.0.0.1:1")
 
