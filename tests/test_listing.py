@@ -143,6 +143,7 @@ def test_a_link_to_nowhere_is_a_granule_that_cannot_be_read(tmp_path: Path) -> N
         ("mcd12q1", 2, None, None),
         ("mod09ga", 2, "2019-05-13", "2019-05-13"),
         ("mod11a1", 2, "2019-05-13", "2019-05-13"),
+        ("mod15a2h", 2, "2019-05-16", "2019-05-16"),
         ("nlcd", 1, None, None),
         ("nldas_forcing", 24, "2019-05-13", "2019-05-13"),
         ("nldas_noah", 24, "2019-05-13", "2019-05-13"),

@@ -112,6 +112,13 @@ _ALL = (
     Variable("vegetation_opacity", "vegetation optical depth at 1.41 GHz", "1", (0.0, 10.0)),
     Variable("vegetation_water_content", "vegetation water content", "kg m-2", (0.0, 30.0)),
     Variable("leaf_area_index", "leaf area index", "1", (0.0, 12.0), "leaf_area_index"),
+    Variable(
+        "fpar",
+        "fraction of photosynthetically active radiation absorbed by plants",
+        "1",
+        (0.0, 1.0),
+        "fraction_of_surface_downwelling_photosynthetic_radiative_flux_absorbed_by_vegetation",
+    ),
     Variable("porosity", "porosity of the soil", "m3 m-3", (0.0, 1.0), "soil_porosity"),
     Variable("organic_carbon", "soil organic carbon, mass", "percent", (0.0, 60.0)),
     Variable("surface_pressure", "pressure at the surface", "Pa", (4e4, 1.1e5), "surface_air_pressure"),

@@ -298,6 +298,8 @@ def test_slope_is_that_of_the_pixels(tmp_path: Path) -> None:
 
 def test_it_says_what_is_absent_and_what_it_was_made_from(causal: xr.Dataset, world: Path) -> None:
     assert json.loads(causal.attrs["absent"]) == {
+        "fpar": "no folder 'mod15a2h'",
+        "leaf_area_index": "no folder 'mod15a2h'",
         "reference_evapotranspiration_alfalfa": "gridmet: no reference_evapotranspiration_alfalfa in its granules",
     }
     assert json.loads(causal.attrs["unread"]) == {}

@@ -24,6 +24,7 @@ from vadose.models.mmnet import Features, Fine, example_fine
 from vadose.products import PRODUCTS
 from vadose.samples.station_days import StationDays
 from vadose.twin.granules.gridmet import write_gridmet
+from vadose.twin.granules.leaves import write_mod15a2h
 from vadose.twin.granules.modis import write_mod11a1
 from vadose.twin.granules.smap_l3 import write_smap_l3
 from vadose.twin.granules.smap_l4 import write_smap_l4
@@ -71,6 +72,7 @@ def granules(tmp_path_factory: pytest.TempPathFactory) -> Path:
     days = around.sel(time=slice("2019-07-03", "2019-07-04"))
     for write, name in ((write_smap_l4, "smap_l4"), (write_smap_l3, "smap_l3"), (write_mod11a1, "mod11a1")):
         write(days, folder / name)
+    write_mod15a2h(days.isel(time=slice(1)), folder / "mod15a2h", subset=True)
     return folder
 
 
@@ -215,7 +217,10 @@ def test_leaves_and_optical_depth_are_layers(granules: Path, tmp_path: Path) -> 
     made = vd.build(
         granules, "county_1km_vegetation", out=tmp_path / "c.zarr", bbox=AROUND, days=days, workers=1
     ).load()
-    assert ((made.leaf_area_index[:2] >= 0) & (made.leaf_area_index[:2] < 10)).all()
+    # The composite of 30 June to 3 July, from its last day on.
+    assert ((made.leaf_area_index[0] > 0) & (made.leaf_area_index[0] < 10)).all()
+    assert (made.fpar_filled == made.fpar[0]).all()
+    assert made.fpar_age.max(("y", "x")).values.tolist() == [0, 1, 2]
     seen = np.isfinite(made.vegetation_opacity_filled[-1])
     assert seen.any()
     assert (made.vegetation_opacity_age.values[-1][seen] >= 1).all()

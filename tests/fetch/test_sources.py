@@ -200,6 +200,43 @@ def test_of_places_far_apart_only_their_tiles_are_fetched(catalogue: Centre, cli
     assert names(plan_fetch("MOD11A1", places, "2019-01-01", "2019-01-01", client=client)) == [files[1], files[3]]
 
 
+def test_composites_that_reach_into_the_days_are_fetched(catalogue: Centre, client: Client) -> None:
+    files = [f"MCD15A3H.A2019{day:03d}.h09v05.061.2019012030405.hdf" for day in (1, 5, 9)]
+    catalogue.on("/search/granules.umm_json", listed(*map(granule, files)))  # type: ignore[arg-type]
+    assert names(plan_fetch("mod15a2h", BOX, "2019-01-08", "2019-01-08", client=client)) == [files[1]]
+
+
+def tile_of_hls(name: str, west: float, bands: str) -> dict[str, object]:
+    """A record of HLS: a file a band, and the outline of the tile."""
+    url = f"https://data.lpdaac.earthdatacloud.nasa.gov/lp-prod-protected/HLS/{name}/{name}"
+    corners = [(west, 34.0), (west + 1.2, 34.0), (west + 1.2, 35.0), (west, 35.0)]
+    points = [{"Longitude": lon, "Latitude": lat} for lon, lat in corners]
+    outline = {"HorizontalSpatialDomain": {"Geometry": {"GPolygons": [{"Boundary": {"Points": points}}]}}}
+    links = [{"Type": "GET DATA", "URL": f"{url}.{band}.tif"} for band in bands.split()]
+    links += [{"Type": "GET DATA VIA DIRECT ACCESS", "URL": f"s3://b/{name}.B04.tif"}]
+    links += [{"Type": "EXTENDED METADATA", "URL": f"{url}.cmr.xml"}]
+    return {"meta": {}, "umm": {"GranuleUR": name, "RelatedUrls": links, "SpatialExtent": outline}}
+
+
+@pytest.mark.parametrize(("kind", "nir"), [("L30", "B05"), ("S30", "B8A")])
+def test_bands_of_hls_are_cut_to_the_boxes_in_a_tile(catalogue: Centre, client: Client, kind: str, nir: str) -> None:
+    there, elsewhere = (f"HLS.{kind}.T14S{square}.2020209T155956.v2.0" for square in ("MD", "ND"))
+    bands = f"B02 B04 {nir} B11 Fmask SZA"
+    catalogue.on(
+        "/search/granules.umm_json",
+        listed(tile_of_hls(there, -100.2, bands), tile_of_hls(elsewhere, -98.0, bands)),  # type: ignore[arg-type]
+    )
+    boxes = [(-99.9, 34.1, -99.8, 34.2), (-90.0, 34.1, -89.9, 34.2)]
+    plan = plan_fetch(f"HLS{kind}", boxes, "2020-07-27", "2020-07-27", ["red", "nir"], client=client)
+    assert names(plan) == [f"{there}/{there}.{band}.tif" for band in sorted(("B04", nir, "Fmask"))]
+    file = plan.files[0]
+    assert (file.crop, file.login, file.bytes) == ((boxes[0],), "earthdata", None)
+    asked = parse_qs(urlsplit(catalogue.log[-1][2]).query)
+    assert (asked["short_name"], asked["version"]) == ([f"HLS{kind}"], ["2.0"])
+    with pytest.raises(VadoseError, match="no variable thermal; choose from blue, green"):
+        plan_fetch(f"HLS{kind}", boxes, "2020-07-27", "2020-07-27", ["thermal"], client=client)
+
+
 # ---- plain HTTPS
 
 

@@ -127,6 +127,20 @@ def test_a_signed_address_is_asked_for_and_shown_nowhere(
     assert "SECRET" not in caplog.text
 
 
+def test_the_address_behind_a_login_is_read_without_the_login(
+    centre: Centre, client: Client, tmp_path: Path, raster: Path
+) -> None:
+    centre.on("/cdn/a.tif", serve(raster.read_bytes()))
+    there = centre.url("/cdn/a.tif?sig=SECRET", host="localhost")
+    url = centre.on("/protected/a.tif", status(302, Location=there))
+    (path,) = fetch(plan(url, login="earthdata"), tmp_path / "out", client=client)
+    with rasterio.open(path) as cut:
+        assert cut.shape == (640, 768)
+        assert cut.tags()["source"] == url
+    assert "Bearer" in centre.asked("/protected/a.tif")[0]["Authorization"]
+    assert not any("Authorization" in headers for headers in centre.asked("/cdn/a.tif"))
+
+
 PLACES = (-99.9, 30.9, -99.88, 30.92), (-98.2, 30.05, -98.18, 30.07)
 """Two stations far apart in one scene."""
 

@@ -47,7 +47,7 @@ def extract(
     - Landsat, or else HLS, without cloud, shadow and snow: ``ndvi``, ``evi``, ``ndwi`` (McFeeters), ``lswi``;
     - Sentinel-1, after a Gaussian filter of linear power (`vadose.features.despeckle`): ``cross_ratio``, ``dpsvim``,
       ``polarization``;
-    - MOD11A1 and MYD11A1: ``surface_temperature``, that by day;
+    - MOD11A1 and MYD11A1: ``surface_temperature``, that by day; MCD15A3H and its like: ``leaf_area_index``, ``fpar``;
     - gridMET: precipitation, radiation, humidity, vapour pressure deficit, wind, reference evapotranspiration;
     - ``soil_moisture_smap_l4``, the mean of a day's eight, and ``soil_moisture_smap_hydroblocks``;
     - NLCD: ``land_cover_forest`` and seven more, 1 for the group of the pixel and 0 for the others (all 0 on

@@ -11,11 +11,13 @@ from urllib.parse import quote
 import numpy as np
 import requests
 
-from vadose.download.area import modis_tiles
+from vadose.download.area import BBox, modis_tiles, needs_boxes, touching
 from vadose.download.client import AgainError, Client, service
 from vadose.download.cut import CUTS, Cut
-from vadose.download.plan import RemoteFile, Request
+from vadose.download.plan import RemoteFile, Request, part_of
 from vadose.errors import VadoseError
+from vadose.products.hls import BANDS, FILE_NAME
+from vadose.products.mod15a2h import LENGTH
 
 # Collection -> versions, the newest first; the next is asked where one has nothing.
 COLLECTIONS = {
@@ -34,7 +36,11 @@ COLLECTIONS = {
     "MOD11A1": ("061",),
     "MYD11A1": ("061",),
     "MCD12Q1": ("061",),
+    "MCD15A3H": ("061",),
+    "MOD15A2H": ("061",),
+    "MYD15A2H": ("061",),
 }
+HLS_VERSION = "2.0"
 DATA_SUFFIXES = (".h5", ".hdf5", ".rt-h5", ".nc4", ".nc", ".hdf", ".grb")
 DIGESTS = {"md5": "md5", "sha1": "sha1", "sha256": "sha256", "sha512": "sha512"}
 DAY = re.compile(r"(?:_|\.A|\.)(\d{8})(?=[T_.-])")
@@ -112,6 +118,41 @@ def search_granules(client: Client, request: Request, collection: str, version: 
     return client.persist(f"{collection} {version}", attempt)
 
 
+def list_bands(client: Client, request: Request, collection: str) -> list[RemoteFile]:
+    """Bands of every tile of HLS that touches the box on the days, cut to it; a folder a granule, named as it.
+
+    Variables are colours (`vadose.products.hls.BANDS`); the flags (Fmask) always come along.
+    """
+    bands = BANDS[collection.removeprefix("HLS")]
+    boxes = needs_boxes(request.boxes, collection)
+    if unknown := set(request.variables) - set(bands.values()):
+        raise VadoseError(
+            f"{collection}: no variable {', '.join(sorted(unknown))}; choose from {', '.join(bands.values())}"
+        )
+    wanted = {band for band, colour in bands.items() if colour in (request.variables or bands.values())} | {"Fmask"}
+    files = []
+    for granule in search_granules(client, request, collection, HLS_VERSION):
+        extent = _outline(granule["umm"])
+        within = touching(boxes, extent) if extent else boxes
+        for link in granule["umm"].get("RelatedUrls", []) if within else []:
+            name = link["URL"].rsplit("/", 1)[1]
+            found = FILE_NAME.fullmatch(name)
+            if link.get("Type") == "GET DATA" and link["URL"].startswith("http") and found and found["band"] in wanted:
+                part, place = part_of(within), f"{found['tile']}/{name}"
+                files.append(RemoteFile(place, link["URL"], login="earthdata", part=part, crop=within, extent=extent))
+    return files
+
+
+def _outline(umm: Mapping[str, Any]) -> BBox | None:
+    """Box around the outline that a granule record states, if it does."""
+    polygons = umm.get("SpatialExtent", {}).get("HorizontalSpatialDomain", {}).get("Geometry", {}).get("GPolygons", [])
+    points = [(p["Longitude"], p["Latitude"]) for one in polygons for p in one["Boundary"]["Points"]]
+    if not points:
+        return None
+    lon, lat = zip(*points, strict=True)
+    return min(lon), min(lat), max(lon), max(lat)
+
+
 def granule_files(
     granules: Iterable[Mapping[str, Any]], request: Request, cut: Mapping[str, Any] | None = None
 ) -> list[RemoteFile]:
@@ -174,7 +215,8 @@ def _within(name: str, request: Request) -> bool:
     """Whether the day a granule is named after is asked for: the catalogue also lists neighbours that touch it."""
     if found := DAY_OF_YEAR.search(name):
         day = datetime.strptime(found[1], "%Y%j").date()
-        last = date(day.year, 12, 31) if name.startswith("MCD12") else day
+        length = LENGTH.get(name.partition(".")[0], 1)
+        last = date(day.year, 12, 31) if name.startswith("MCD12") else day + timedelta(days=length - 1)
         return day <= request.last and last >= request.first
     if not (found := DAY.search(name)):
         return True

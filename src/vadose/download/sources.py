@@ -9,7 +9,7 @@ from math import inf
 from vadose.download import listers
 from vadose.download.area import BBox, modis_tiles, square_degrees, tiles_of_degrees, touching
 from vadose.download.client import Client
-from vadose.download.earthdata import list_collection
+from vadose.download.earthdata import list_bands, list_collection
 from vadose.download.plan import RemoteFile, Request
 from vadose.download.scan import list_scan
 from vadose.download.stac import list_scenes
@@ -101,6 +101,8 @@ class Source:
 
 SCENE = 3.0
 """Square degrees of a Landsat scene; a slice of Sentinel-1 is about twice as large."""
+TILE_HLS = 1.3
+"""Square degrees of a tile of HLS."""
 
 
 def _a_day(number: float) -> Callable[[Request], float]:
@@ -212,6 +214,21 @@ SOURCES: dict[str, Source] = {
         scene=2 * SCENE,
         number=_scenes(1 / 12, 2),
     ),
+    # The tile of a place is seen by two Landsats every 8 days, by two Sentinel-2 every 5; tiles overlap.
+    **{
+        name: Source(
+            partial(list_bands, collection=name),
+            True,
+            "cmr",
+            asks=True,
+            login="earthdata",
+            begins=date.fromisoformat(begins),
+            density=16e6,
+            scene=TILE_HLS,
+            number=_scenes(a_day, 7),
+        )
+        for name, begins, a_day in (("HLSL30", "2013-04-11", 2 / 16), ("HLSS30", "2015-11-28", 2 / 10))
+    },
     "gefs": Source(partial(listers.list_forecasts, model="gefs"), True, "gefs", begins=date(2020, 9, 23), each=600_000),
     "gfs": Source(partial(listers.list_forecasts, model="gfs"), True, "gfs", begins=date(2021, 1, 1), each=800_000),
     "smap_hydroblocks": Source(listers.list_hydroblocks, False, "zenodo", asks=True, covers=CONUS, each=20_000_000_000),
@@ -231,6 +248,9 @@ SOURCES: dict[str, Source] = {
     "MYD09GA": _collection("MYD09GA", _AQUA, 85e6, _tiles_a_day(1)),
     "MOD11A1": _collection("MOD11A1", _TERRA, 3.85e6, _tiles_a_day(1)),
     "MYD11A1": _collection("MYD11A1", _AQUA, 3.85e6, _tiles_a_day(1)),
+    "MCD15A3H": _collection("MCD15A3H", _AQUA, 4e6, _tiles_a_day(1 / 4)),
+    "MOD15A2H": _collection("MOD15A2H", _TERRA, 4e6, _tiles_a_day(1 / 8)),
+    "MYD15A2H": _collection("MYD15A2H", _AQUA, 4e6, _tiles_a_day(1 / 8)),
     "MCD12Q1": _collection(
         "MCD12Q1", "2001-01-01", 7e6, lambda request: len(request.years) * len(modis_tiles(request.boxes or (CONUS,)))
     ),

@@ -62,6 +62,9 @@ def read_window(client: Client, file: RemoteFile, path: Path) -> None:
                 raise VadoseError(
                     f"{file.name}: {file.host} does not serve parts of files; fetch the complete file, without a box"
                 )
+            if file.login == "earthdata":
+                # The login ends at a signed address, which holds for the parts as well; GDAL never sees the login.
+                url = response.url
         connect, read = (str(int(seconds)) for seconds in client.timeout)
         try:
             source = f"/vsicurl?url={quote(url, safe='')}"

@@ -28,9 +28,12 @@ FILE_NAME = re.compile(
     r"(?P<tile>HLS\.(?P<product>[LS]30)\.T(?P<mgrs>\w{5})\.(?P<day>\d{7})(?P<clock>T\d{6})\.v(?P<version>\d+\.\d+))"
     r"(?:\.(?P<band>B\w\w|Fmask|S[ZA]A|V[ZA]A)\.tif|\.\w+(?:\.xml)?)?"
 )
-_L30 = {f"B0{n}": f"reflectance_{c}" for n, c in zip((2, 3, 4, 5, 6, 7), _COLOURS, strict=True)}
-# Near infrared of S30 is the narrow band, whose response is that of Landsat.
-_S30 = {b: f"reflectance_{c}" for b, c in zip(("B02", "B03", "B04", "B8A", "B11", "B12"), _COLOURS, strict=True)}
+BANDS = {
+    "L30": dict(zip(("B02", "B03", "B04", "B05", "B06", "B07"), _COLOURS, strict=True)),
+    # Near infrared of S30 is the narrow band, whose response is that of Landsat.
+    "S30": dict(zip(("B02", "B03", "B04", "B8A", "B11", "B12"), _COLOURS, strict=True)),
+}
+"""Band of each kind of granule -> its colour."""
 
 
 # HLS gives no range: reflectance up to 0 is taken as invalid, as in NASA's vegetation indices of it, and above 1.6 no
@@ -90,8 +93,8 @@ def read_hls(path: Path, *, bbox: BBox | None = None, quality: str = "clear") ->
         )
     files = {m["band"]: folder / m.string for m in named if m["tile"] == tiles[0]}
     found = next(m for m in named if m["tile"] == tiles[0])
-    names = _L30 if found["product"] == "L30" else _S30
-    packed = {name: (files[band], _HLS) for band, name in names.items() if band in files}
+    names = BANDS[found["product"]]
+    packed = {f"reflectance_{colour}": (files[band], _HLS) for band, colour in names.items() if band in files}
     if not packed:
         raise VadoseError(f"{path}: {tiles[0]} holds none of the bands {list(names)} (found: {sorted(files)})")
     _expect_tile(next(iter(packed.values()))[0], found["mgrs"])
@@ -151,6 +154,9 @@ PRODUCT = Product(
     "2 to 4 days",
     version=re.compile(r"\.v(?P<a>\d+)\.(?P<b>\d+)"),
     scene=(FILE_NAME,),
+    sources=("HLSL30", "HLSS30"),
+    together=2,
+    published={f"reflectance_{colour}": colour for colour in _COLOURS},
     stations=AtStations(inputs=tuple(f"reflectance_{colour}" for colour in _COLOURS), reach=100, overpasses=True),
     twin=Twin("landsat.write_hls", "county"),
 )

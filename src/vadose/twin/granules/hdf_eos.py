@@ -123,6 +123,29 @@ def cropped(coarse: Tile, fine: Tile) -> tuple[Tile, Tile]:
     return coarse.cropped((rows, columns)), fine.cropped((twice[0], twice[1]))
 
 
+def described(
+    dtype: str, fill: int, valid: tuple[int, int], long_name: str, units: str = "", scale: float = 0, offset: float = 0
+) -> dict[str, Any]:
+    """Attributes every field has, and those of a scaled one."""
+    attributes: dict[str, Any] = {"long_name": long_name}
+    if units:
+        attributes["units"] = units
+    attributes |= {"valid_range": np.array(valid, dtype), "_FillValue": np.array(fill, dtype)[()]}
+    if scale:
+        attributes["scale_factor"] = np.float64(scale)
+    if offset:
+        attributes["add_offset"] = np.float64(offset)
+    return attributes
+
+
+def constant(tile: Tile, grid: str, value: int, said: dict[str, Any]) -> Field:
+    """A field of one value where the truth reaches."""
+    fill = said["_FillValue"]
+    values = np.full(tile.shape, fill, fill.dtype)
+    values[tile.block][tile.inside] = value
+    return Field(values, grid, said)
+
+
 def write_tile(
     folder: Path,
     product: str,
@@ -205,7 +228,9 @@ def _structure(tile: Tile, grids: dict[str, int], fields: dict[str, Field]) -> s
 
 
 def _core(name: str, product: str, satellite: str, day: pd.Timestamp, made: pd.Timestamp, tile: Tile) -> str:
-    last = day + pd.DateOffset(years=1, days=-1) if product == "MCD12Q1" else day
+    last = day + {"MCD12Q1": pd.DateOffset(years=1, days=-1), "MCD15A3H": pd.DateOffset(days=3)}.get(
+        product, pd.DateOffset(days=0)
+    )
     tree = {
         "ECSDATAGRANULE": {
             "LOCALGRANULEID": f'"{name}"',

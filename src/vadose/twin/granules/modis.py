@@ -20,7 +20,9 @@ from vadose.twin.granules.hdf_eos import (
     SATELLITES,
     Field,
     Tile,
+    constant,
     cropped,
+    described,
     tile_of,
     tiles_of,
     write_tile,
@@ -141,8 +143,8 @@ def _reflectance(today: xr.Dataset, tile: Tile, coarse: Tile) -> dict[str, Field
     # Clouds end where the 1 km state says so.
     cloudy = coarse.spread(today.cloud.values > 0.5, False).repeat(2, axis=0).repeat(2, axis=1)
     fields = {
-        "num_observations_500m": _constant(
-            tile, grid, 1, _described("int8", -1, (0, 127), "Number of Observations", units="none")
+        "num_observations_500m": constant(
+            tile, grid, 1, described("int8", -1, (0, 127), "Number of Observations", units="none")
         )
     }
     for number, (band, bright) in enumerate(zip(BANDS, CLOUD, strict=True), 1):
@@ -165,25 +167,25 @@ def _reflectance(today: xr.Dataset, tile: Tile, coarse: Tile) -> dict[str, Field
             },
         )
     # Every band of highest quality, atmospheric correction performed.
-    fields["QC_500m_1"] = _constant(
+    fields["QC_500m_1"] = constant(
         tile,
         grid,
         1 << 30,
-        _described(
+        described(
             "uint32", 787410671, (0, 4294966019), "500m Reflectance Band Quality - first layer", units="bit field"
         ),
     )
-    fields["obscov_500m_1"] = _constant(
+    fields["obscov_500m_1"] = constant(
         tile,
         grid,
         100,
-        _described("int8", -1, (0, 100), "Observation coverage - first layer", units="percent", scale=0.01),
+        described("int8", -1, (0, 100), "Observation coverage - first layer", units="percent", scale=0.01),
     )
-    fields["iobs_res_1"] = _constant(
+    fields["iobs_res_1"] = constant(
         tile,
         grid,
         0,
-        _described("uint8", 255, (0, 254), "observation number in coarser grid - first layer", units="none"),
+        described("uint8", 255, (0, 254), "observation number in coarser grid - first layer", units="none"),
     )
     return fields
 
@@ -196,8 +198,8 @@ def _state(today: xr.Dataset, tile: Tile) -> dict[str, Field]:
     state = land | low_aerosol | cloudy * (0b01 | 1 << 10) | snow * (1 << 12 | 1 << 15)
     layer = "first layer"
     fields = {
-        "num_observations_1km": _constant(
-            tile, grid, 1, _described("int8", -1, (0, 127), "Number of Observations", units="none")
+        "num_observations_1km": constant(
+            tile, grid, 1, described("int8", -1, (0, 127), "Number of Observations", units="none")
         ),
         "state_1km_1": Field(
             tile.spread(state.astype("uint16"), 65535),
@@ -217,26 +219,26 @@ def _state(today: xr.Dataset, tile: Tile) -> dict[str, Field]:
         ("SolarZenith_1", "Solar zenith", 3500, 0),
         ("SolarAzimuth_1", "Solar azimuth", 14500, -18000),
     ):
-        fields[name] = _constant(
+        fields[name] = constant(
             tile,
             grid,
             raw,
-            _described("int16", -32767, (low, 18000), f"{long_name} - {layer}", units="degree", scale=0.01),
+            described("int16", -32767, (low, 18000), f"{long_name} - {layer}", units="degree", scale=0.01),
         )
-    fields["Range_1"] = _constant(
+    fields["Range_1"] = constant(
         tile,
         grid,
         29000,
-        _described("uint16", 0, (27000, 65535), f"Range (pixel to sensor) - {layer}", units="meters", scale=25.0),
+        described("uint16", 0, (27000, 65535), f"Range (pixel to sensor) - {layer}", units="meters", scale=25.0),
     )
-    fields["gflags_1"] = _constant(
-        tile, grid, 0, _described("uint8", 255, (0, 248), f"Geolocation flags - {layer}", units="bit field")
+    fields["gflags_1"] = constant(
+        tile, grid, 0, described("uint8", 255, (0, 248), f"Geolocation flags - {layer}", units="bit field")
     )
-    fields["orbit_pnt_1"] = _constant(
-        tile, grid, 0, _described("int8", -1, (0, 15), f"Orbit pointer - {layer}", units="none")
+    fields["orbit_pnt_1"] = constant(
+        tile, grid, 0, described("int8", -1, (0, 15), f"Orbit pointer - {layer}", units="none")
     )
-    fields["granule_pnt_1"] = _constant(
-        tile, grid, 0, _described("uint8", 255, (0, 254), f"Granule Pointer - {layer}", units="none")
+    fields["granule_pnt_1"] = constant(
+        tile, grid, 0, described("uint8", 255, (0, 254), f"Granule Pointer - {layer}", units="none")
     )
     return fields
 
@@ -257,15 +259,15 @@ def _temperature(today: xr.Dataset, tile: Tile, satellite: str) -> dict[str, Fie
         # Outside the truth nothing was produced for reasons other than cloud.
         fields |= _half_a_day(half, hour, kelvin, tile.spread(flags, 0b11), observed)
     for band, raw in ((31, 245), (32, 247)):
-        fields[f"Emis_{band}"] = _constant(
+        fields[f"Emis_{band}"] = constant(
             observed,
             LST_GRID,
             raw,
-            _described("uint8", 0, (1, 255), f"Band {band} emissivity", scale=0.002, offset=0.49),
+            described("uint8", 0, (1, 255), f"Band {band} emissivity", scale=0.002, offset=0.49),
         )
     for half in ("day", "night"):
-        fields[f"Clear_{half}_cov"] = _constant(
-            observed, LST_GRID, 2000, _described("uint16", 0, (1, 65535), f"{half} clear-sky coverage", scale=0.0005)
+        fields[f"Clear_{half}_cov"] = constant(
+            observed, LST_GRID, 2000, described("uint16", 0, (1, 65535), f"{half} clear-sky coverage", scale=0.0005)
         )
     return fields
 
@@ -302,11 +304,11 @@ def _half_a_day(
                 "_FillValue": "NA",
             },
         ),
-        f"{half}_view_time": _constant(
+        f"{half}_view_time": constant(
             observed,
             grid,
             round(hour * 10),
-            _described(
+            described(
                 "uint8",
                 255,
                 (0, 240),
@@ -315,11 +317,11 @@ def _half_a_day(
                 scale=0.1,
             ),
         ),
-        f"{half}_view_angl": _constant(
+        f"{half}_view_angl": constant(
             observed,
             grid,
             65,
-            _described(
+            described(
                 "uint8",
                 255,
                 (0, 130),
@@ -350,42 +352,19 @@ def _land_cover(truth: xr.Dataset, tile: Tile) -> dict[str, Field]:
     fields = {}
     for name, (long_name, classes, valid) in LAND_COVER.items():
         values = np.where(known, np.array(classes)[index], 255).astype("uint8")
-        fields[name] = Field(tile.spread(values, 255), grid, _described("uint8", 255, valid, long_name))
+        fields[name] = Field(tile.spread(values, 255), grid, described("uint8", 255, valid, long_name))
     for k in (1, 2, 3):
         long_name = f"Land_Cover_Property_{k}"
         highest = (43, 40, 51)[k - 1]
-        fields[f"LC_Prop{k}_Assessment"] = _constant(
-            tile, grid, 255, _described("uint8", 255, (0, 100), f"{long_name}_Assessment")
+        fields[f"LC_Prop{k}_Assessment"] = constant(
+            tile, grid, 255, described("uint8", 255, (0, 100), f"{long_name}_Assessment")
         )
-        fields[f"LC_Prop{k}"] = _constant(tile, grid, 255, _described("uint8", 255, (1, highest), long_name))
+        fields[f"LC_Prop{k}"] = constant(tile, grid, 255, described("uint8", 255, (1, highest), long_name))
     land = np.where(igbp == 17, 1, 2).astype("uint8")
     fields["QC"] = Field(
         tile.spread(np.where(igbp == 17, 3, 1).astype("uint8"), 10),
         grid,
-        _described("uint8", 255, (0, 10), "Quality_Flags"),
+        described("uint8", 255, (0, 10), "Quality_Flags"),
     )
-    fields["LW"] = Field(tile.spread(land, 255), grid, _described("uint8", 255, (1, 2), "Land_Water_Mask"))
+    fields["LW"] = Field(tile.spread(land, 255), grid, described("uint8", 255, (1, 2), "Land_Water_Mask"))
     return fields
-
-
-def _described(
-    dtype: str, fill: int, valid: tuple[int, int], long_name: str, units: str = "", scale: float = 0, offset: float = 0
-) -> dict[str, Any]:
-    """Attributes every field has, and those of a scaled one."""
-    attributes: dict[str, Any] = {"long_name": long_name}
-    if units:
-        attributes["units"] = units
-    attributes |= {"valid_range": np.array(valid, dtype), "_FillValue": np.array(fill, dtype)[()]}
-    if scale:
-        attributes["scale_factor"] = np.float64(scale)
-    if offset:
-        attributes["add_offset"] = np.float64(offset)
-    return attributes
-
-
-def _constant(tile: Tile, grid: str, value: int, described: dict[str, Any]) -> Field:
-    """A field of one value where the truth reaches."""
-    fill = described["_FillValue"]
-    values = np.full(tile.shape, fill, fill.dtype)
-    values[tile.block][tile.inside] = value
-    return Field(values, grid, described)
