@@ -78,8 +78,8 @@ def open(path: PathLike) -> xr.Dataset:
 
 
 def build(
-    source: PathLike,
-    recipe: "PathLike | Recipe | None" = None,
+    source: Store,
+    recipe: "PathLike | Recipe | Mapping[str, Any] | None" = None,
     *,
     out: Out = None,
     at: PathLike | None = None,
@@ -90,16 +90,17 @@ def build(
     scheduler: str | None = None,
     progress: Progress = silent,
 ) -> xr.Dataset:
-    """Build a cube from granules by a recipe, or from a database; or a table of the granules' values at stations.
+    """Build a cube from granules or grids of your own by a recipe, or from a database; or a table at stations.
 
     A repeated build with new or changed granules reads and writes only their days.
 
     Parameters
     ----------
     source
-        Folder with one folder per product, or folder of a database.
+        Folder with one folder per product, or folder of a database. With data of your own in the recipe also a file,
+        Zarr store, address or data set. Without a recipe a cube to which filled values and sums of rain are added.
     recipe
-        YAML file, name of a built-in recipe, or a `vadose.cube.Recipe`; None for a database.
+        YAML file, name of a built-in recipe, its content, or a `vadose.cube.Recipe`; None for a database.
     out
         Output store. Default: ``cube.zarr``; with ``at``: ``at_stations.zarr``.
     at
@@ -117,28 +118,35 @@ def build(
         If a folder, granule or station store is missing or invalid, or ``out`` is a cube of another recipe.
     """
     from vadose.cube import build_cube, build_from_granules
+    from vadose.cube.own_grid import as_files
     from vadose.cube.station_table import build_features
     from vadose.experiments import load_cube
+    from vadose.experiments.cube import cube_of
     from vadose.parallel.workers import cores
 
     chosen = load_cube(str(recipe)) if isinstance(recipe, str | os.PathLike) else recipe
+    chosen = cube_of(chosen) if isinstance(chosen, Mapping) else chosen
     if chosen is not None:
         chosen = chosen.of(bbox, days)
     elif bbox or any(days):
         raise VadoseError("an area or days are those of a recipe; name one, or build the whole database")
     store = Path(out or ("cube.zarr" if at is None else "at_stations.zarr"))
+    given = source if isinstance(source, xr.Dataset) else Path(source)
     if at is not None:
         if chosen is None:
             raise VadoseError("values at stations need a recipe, which gives the days; name one")
         first, last = (f"{day:%Y-%m-%d}" for day in chosen.days[[0, -1]])
-        build_features(Path(at), Path(source), store, first=first, last=last, recipe=chosen, progress=progress)
+        with as_files(given, store) as files:
+            build_features(Path(at), files, store, first=first, last=last, recipe=chosen, progress=progress)
     elif chosen is None:
         progress("building the cube", 0.0)
-        build_cube(Path(source), store, product)
+        with as_files(given, store) as files:
+            build_cube(files, store, product)
         progress("building the cube", 1.0)
     else:
         workers = workers or cores()
-        build_from_granules(Path(source), store, chosen, workers=workers, scheduler=scheduler, progress=progress)
+        with as_files(given, store) as files:
+            build_from_granules(files, store, chosen, workers=workers, scheduler=scheduler, progress=progress)
     return open(store)
 
 

@@ -118,7 +118,9 @@ def inspect(
 
 @app.command()
 def build(
-    source: Annotated[Path, typer.Argument(help="Folder of the data as published.")],
+    source: Annotated[
+        Path | None, typer.Argument(help="Folder of the data as published; file, store or address of your own.")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Output store. [default: cube.zarr; with --at: at_stations.zarr]")
     ] = None,
@@ -144,6 +146,9 @@ def build(
     last: Annotated[str | None, typer.Option("--to", help="Last day. [default: the recipe's]")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes on this machine. [default: all cores]")] = None,
     scheduler: Scheduler = None,
+    explain: Annotated[
+        Path | None, typer.Option(help="Grid of your own: print what it is taken for, to be saved as --recipe.")
+    ] = None,
 ) -> None:
     """Build a Zarr cube from gridded data as published: granules by a recipe, or a database.
 
@@ -153,10 +158,17 @@ def build(
 
     Examples: `vadose build granules --recipe demo --out cube.zarr` · `vadose build data/conusv4f1` ·
     `vadose build granules --recipe demo --at stations.zarr` ·
+    `vadose build --explain mine.nc > mine.yaml`, correct it, `vadose build mine.nc --recipe mine.yaml` ·
     `vadose build granules --recipe county_100m --bbox=-97.3,35.0,-96.7,35.5 --from 2020-01-01 --to 2020-12-31`
     """
     from vadose import api
+    from vadose.cube.own_explain import explain_grid
 
+    if explain is not None:
+        typer.echo(explain_grid(explain), nl=False)
+        return
+    if source is None:
+        raise VadoseError("give the folder of the data, or a file of your own with --recipe (see --explain)")
     days = (first and day_of(first, "--from"), last and day_of(last, "--to"))
     with progress_bars() as tell:
         made = api.build(

@@ -147,9 +147,11 @@ def _check(stations: xr.Dataset, days: pd.DatetimeIndex, mode: str) -> None:
 def _sources(data: Path | Mapping[str, Path], mode: str, recipe: Recipe | None) -> tuple[list[Source], list[Path]]:
     """What is taken of each product, and its folder: those of a recipe, or all that are there."""
     if recipe is not None:
-        names = [source.product for source in recipe.sources]
-        folders = product_folders(data, names) if isinstance(data, Path) else [data[name] for name in names]
-        return list(recipe.sources), folders
+        if isinstance(data, Path):
+            names = [source.product for source in recipe.sources if source.own is None]
+            of_product = dict(zip(names, product_folders(data, names), strict=True))
+            return list(recipe.sources), [of_product.get(source.product, data) for source in recipe.sources]
+        return list(recipe.sources), [data[source.product] for source in recipe.sources]
     known = list(_by_product())
     there = {name: data / name for name in known} if isinstance(data, Path) else dict(data)
     for name, folder in there.items():

@@ -13,15 +13,15 @@ from vadose.artefact import locked, remove
 from vadose.cube import filling as gaps
 from vadose.cube import journal
 from vadose.cube.finish import DERIVED, INTERPOLATED, derive, fill, finish, statistics
+from vadose.cube.granule import Granule, Listing
 from vadose.cube.granules import read_block
-from vadose.cube.listing import Granule, Listing, for_a_cube, product_folders
+from vadose.cube.listing import listing_of, product_folders
 from vadose.cube.overpasses import margin_name, read_margin
 from vadose.cube.recipe import Recipe
 from vadose.cube.store import BLOCK_DAYS, NOTES, Store, blocks_of
 from vadose.errors import VadoseError
 from vadose.parallel.progress import Progress
 from vadose.parallel.workers import on_workers
-from vadose.products import PRODUCTS
 
 
 class Unit(NamedTuple):
@@ -86,8 +86,8 @@ def build_from_granules(
     """
     recipe.check()
     gaps.check(recipe)
-    folders = product_folders(folder, [source.product for source in recipe.sources])
-    listings = [for_a_cube(place, s.product) for s, place in zip(recipe.sources, folders, strict=True)]
+    product_folders(folder, [source.product for source in recipe.sources if source.own is None])
+    listings = [listing_of(folder, source) for source in recipe.sources]
     granules = [listing.granules for listing in listings]
     store = Store(out, recipe.grid, recipe.exact)
     with locked(out):
@@ -106,7 +106,7 @@ def build_from_granules(
         store.set_days(recipe.days)
         for source in recipe.sources:
             for name in source.variables.values():
-                store.add(name, None if PRODUCTS[source.product].fixed else len(recipe.days))
+                store.add(name, None if source.known.fixed else len(recipe.days))
         with on_workers(workers if len(work) > 1 else 1, scheduler) as run:
             for done, unit in enumerate(run(job, work), 1):
                 progress(f"reading {recipe.sources[unit.source].product}", done / len(work))
@@ -183,7 +183,7 @@ def _changed(
     store: Store, recipe: Recipe, source: int, granules: list[Granule]
 ) -> Iterator[tuple[Unit, list[Granule]]]:
     """What of a source is to be read: days of granules that are new, changed or gone since it was noted."""
-    if PRODUCTS[recipe.sources[source].product].fixed:
+    if recipe.sources[source].known.fixed:
         before = store.note(_note_name(recipe, source, None)).get("granules", {})
         if {name: note["state"] for name, note in before.items()} != {g.name: g.state for g in granules}:
             yield Unit(source, None, None, None), granules

@@ -1,7 +1,7 @@
 """Cubes of what is whole already: databases, and stations as cells."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ from vadose import features, gapfill
 from vadose.artefact import identity, is_current, made_from, provenance, writing
 from vadose.artefact.predictions import beside_arrays
 from vadose.cube.store import ANTECEDENT_DAYS
-from vadose.door import as_stations
+from vadose.door import CUBE, as_cube, as_stations, open_store
 from vadose.door.values import checked
 from vadose.errors import VadoseError
 from vadose.products import PRODUCTS
@@ -49,11 +49,7 @@ def build_cube(source: Path, out: Path, product: str | None = None) -> Path:
     found = [name for name in databases if PRODUCTS[name].holds(source)]
     kind = "a file" if source.is_file() else "a Zarr store" if (source / "zarr.json").exists() else None
     if kind and not found:
-        raise VadoseError(
-            f"{source}: {kind}; expected the folder of a database ({' or '.join(databases)}), or a folder of granules "
-            "with --recipe. Gridded data of your own need no build: write them as a cube (xarray: "
-            "dataset.to_zarr('cube.zarr')); vadose train names the attributes it lacks"
-        )
+        return _build_again(source, kind, databases, out)
     if not found and product is not None and PRODUCTS[product].holds(source / product):
         found, source = [product], source / product
     product = product or (found[0] if found else "conusv4f1")
@@ -61,6 +57,25 @@ def build_cube(source: Path, out: Path, product: str | None = None) -> Path:
     if is_current(out, **inputs):
         return out
     _write(with_antecedents(PRODUCTS[product].read(source)), out, inputs)
+    return out
+
+
+def _build_again(source: Path, kind: str, databases: Sequence[str], out: Path) -> Path:
+    """Write a cube of one's own with what it lacks: filled values, their age and sums of rain."""
+    cube = open_store(source)
+    observed = cube.attrs.get("observed", "soil_moisture")
+    if not {"time", "y", "x"} <= set(cube.dims) or observed not in cube:
+        raise VadoseError(
+            f"{source}: {kind}; expected the folder of a database ({' or '.join(databases)}), a cube with {observed} "
+            "(time, y, x), or a recipe with --recipe, which of gridded data of your own is written by: "
+            f"vadose build --explain {source} > own.yaml"
+        )
+    inputs = {"product": "own", "source": str(source), "identity": identity(source)}
+    if not is_current(out, **inputs):
+        bare = as_cube(cube, str(source), CUBE).drop_vars(
+            [f"{observed}_{part}" for part in ("filled", "observed", "age")], errors="ignore"
+        )
+        _write(with_antecedents(bare.load()), out, inputs)
     return out
 
 

@@ -15,12 +15,11 @@ from vadose import gapfill
 from vadose.artefact import provenance
 from vadose.artefact.predictions import CONVENTIONS
 from vadose.cube import filling as gaps
-from vadose.cube.listing import Listing
+from vadose.cube.granule import Listing
 from vadose.cube.overpasses import interpolated, value_before
 from vadose.cube.recipe import DIRECTIONS, Recipe, Source
 from vadose.cube.store import ANTECEDENT_DAYS, BLOCK_DAYS, Store
 from vadose.parallel.progress import Progress
-from vadose.products import PRODUCTS
 
 DERIVED, INTERPOLATED = "derived", "interpolated"
 """The notes that say how many days of what is derived are done."""
@@ -156,7 +155,7 @@ def finish(store: Store, recipe: Recipe, notes: list[list[dict[str, Any]]], list
         "history": f"{group.attrs.get('history', '')}{made['created']}: vadose build, up to {recipe.last}\n",
         "dataset": products,
         "layer": "0-10 cm",
-        "layer_note": "SMAP L-band retrieval, representative of about 0-5 cm",
+        "layer_note": _layer_note(recipe),
         "day_boundary": "each product's own, see the variables",
         "simulated": "true" if simulated else "false",
         **_left_out(recipe, notes, listings, rows),
@@ -168,6 +167,11 @@ def finish(store: Store, recipe: Recipe, notes: list[list[dict[str, Any]]], list
     store.consolidate()
 
 
+def _layer_note(recipe: Recipe) -> str:
+    own = any(source.own is not None and "soil_moisture" in source.variables.values() for source in recipe.sources)
+    return "as the data given have it" if own else "SMAP L-band retrieval, representative of about 0-5 cm"
+
+
 def _describe_source(
     group: zarr.Group, source: Source, own: list[dict[str, Any]], attributes: dict[str, object], granules: Granules
 ) -> None:
@@ -176,15 +180,15 @@ def _describe_source(
         array = group[name]
         array.attrs.update(
             attributes
+            | {"source_variable": theirs}
             | {key: value for note in own for key, value in note["flags"].get(name, {}).items()}
             | {
-                "source_variable": theirs,
                 "resampling": source.resampling,
                 "cell_methods": _cell_methods(source, name, array.ndim == 2),
                 "granules": len(granules),
                 "granules_sha256": _digest(granules),
             }
-            | ({"latency": PRODUCTS[source.product].latency} if array.ndim == 3 else {})
+            | ({"latency": source.known.latency} if array.ndim == 3 else {})
         )
 
 
@@ -228,7 +232,7 @@ def _left_out(
     listed = zip(recipe.sources, notes, listings, strict=True)
     absent, beside = {}, {}
     for source, own, listing in listed:
-        if not PRODUCTS[source.product].fixed and (runs := _without_granule(recipe, own)):
+        if not source.known.fixed and (runs := _without_granule(recipe, own)):
             absent[source.product] = runs
         if listing.beside:
             beside[source.product] = dict(listing.beside)
@@ -267,7 +271,7 @@ def _cell_methods(source: Source, name: str, fixed: bool) -> str:
         return f"time: sum {space}"
     if name.endswith(("_max", "_min")):
         return f"time: {'maximum' if name.endswith('_max') else 'minimum'} {space}"
-    product = PRODUCTS[source.product]
+    product = source.known
     return f"time: {'mean' if product.daily or product.day_means else 'point'} {space}"
 
 

@@ -11,15 +11,15 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from vadose.cube.listing import Granule
+from vadose.cube.granule import Granule
 from vadose.cube.overlaps import Cells, Combined, What, without_shared
 from vadose.cube.recipe import DIRECTIONS, Source, is_class
 from vadose.errors import OutsideError, VadoseError
 from vadose.features.derived import READ, derive, lacking, made_of
 from vadose.features.radar import METRES_A_DEGREE
 from vadose.grid import Grid
-from vadose.products import PRODUCTS
 from vadose.products.containers import BBox
+from vadose.products.product import Product
 from vadose.resample import Sums, area_sums, class_sums, fractions, majority, resample
 from vadose.resample.raster import Raster, raster_of
 from vadose.variables import VARIABLES
@@ -35,6 +35,8 @@ Notes = dict[str, dict[str, Any]]
 KEPT = ("product", "version", "quality", "day_boundary", "simulated")
 FLAGS = ("flag_values", "flag_meanings")
 """What a granule's attributes say of its product, noted with each variable of the cube."""
+OWN = (*FLAGS, "source_variable", "converted_from", "of_day", "units")
+"""What is noted with variables of one's own."""
 PART, PART_CELLS = 288e3, (32, 256)
 """Edge of what a fixed product is read for at once [m], 8 million pixels of 100 m, and least and most cells of it."""
 WHOLE_FROM = 900.0
@@ -129,13 +131,13 @@ def _found(
     """
     by_satellite: dict[tuple[str, pd.Timestamp | None, str], Combined] = {}
     shared: dict[str, list[Any]] = defaultdict(list)
-    for together in list(together_of(granules, source.product)):
-        dataset = dataset_of(together, _box(grid, source.product), days, source, block.granules)
+    for together in list(together_of(granules, source.known)):
+        dataset = dataset_of(together, _box(grid, source.known), days, source, block.granules)
         if dataset is None:
             if days is None and "broken" in block.granules[together[0].name]:
                 granules.remove(together[0])
             continue
-        satellite = PRODUCTS[source.product].satellite_of(together[0].path.name)
+        satellite = source.known.satellite_of(together[0].path.name)
         if absent := _absent(dataset, source):
             block.granules[together[0].name]["lacks"] = absent
         try:
@@ -151,9 +153,11 @@ def _found(
             continue
         block.attributes = block.attributes or {key: dataset.attrs[key] for key in KEPT if key in dataset.attrs}
         block.flags |= {
-            ours: {key: dataset[theirs].attrs[key] for key in FLAGS}
+            ours: {
+                key: of for key, of in dataset[theirs].attrs.items() if key in (FLAGS if source.own is None else OWN)
+            }
             for theirs, ours in source.variables.items()
-            if theirs in dataset and "flag_values" in dataset[theirs].attrs
+            if theirs in dataset
         }
     found: dict[tuple[str, pd.Timestamp | None], Cells] = {}
     for (name, day, _), combined in by_satellite.items():
@@ -161,11 +165,11 @@ def _found(
     return found
 
 
-def together_of(granules: list[Granule], product: str) -> Iterator[list[Granule]]:
+def together_of(granules: list[Granule], product: Product) -> Iterator[list[Granule]]:
     """Granules one by one, or by the day where a day has several."""
     days: dict[pd.Timestamp | None, list[Granule]] = defaultdict(list)
     for granule in granules:
-        if PRODUCTS[product].many_a_day(granule.path.name):
+        if product.many_a_day(granule.path.name):
             days[granule.first].append(granule)
         else:
             yield [granule]
@@ -179,6 +183,8 @@ def dataset_of(
     try:
         return _read(together, box, days, source)
     except VadoseError as error:
+        if source.own is not None:  # what is wrong can be said in the recipe
+            raise
         reason = str(error)
     if len(together) > 1:
         # One bad hour: the day is made without it, if its product's rule allows.
@@ -199,7 +205,7 @@ def dataset_of(
 def _fault(granule: Granule, box: BBox, source: Source) -> str:
     """Why a granule cannot be read; '' if it can."""
     try:
-        PRODUCTS[source.product].read(granule.path, bbox=box)
+        source.known.read(granule.path, bbox=box)
     except VadoseError as error:
         return str(error)
     return ""
@@ -207,7 +213,7 @@ def _fault(granule: Granule, box: BBox, source: Source) -> str:
 
 def _read(together: list[Granule], box: BBox, days: pd.DatetimeIndex | None, source: Source) -> xr.Dataset | None:
     """The dataset of a granule, or of a day's granules; None where it lies outside the box or the days."""
-    product = PRODUCTS[source.product]
+    product = source.known
     many = product.many_a_day(together[0].path.name)
     read: Any = product.daily if many else product.read
     asked = signature(read).parameters
@@ -243,7 +249,7 @@ def of_any_pass(name: str) -> str:
 
 def _absent(dataset: xr.Dataset, source: Source) -> str:
     """What a scene lacks of what the variables asked for are made of; other granules may hold some of them each."""
-    if not PRODUCTS[source.product].scene:
+    if not source.known.scene:
         return ""
     absent = {of: lacking(of_any_pass(of), dataset, READ) for of in source.variables}
     inputs = dict.fromkeys(one for of in absent.values() for one in of)
@@ -284,9 +290,8 @@ def on_grid(
                 yield ours, time.normalize(), time.timestamp(), sums, Combined(grid, overlap, what), raster
 
 
-def _box(grid: Grid, product: str) -> BBox:
+def _box(grid: Grid, known: Product) -> BBox:
     """What is read of a product: the grid and a margin [degree]."""
-    known = PRODUCTS[product]
     margin = FIXED_MARGIN if known.fixed else MARGIN
     if known.stations and known.stations.reach:
         margin = min(margin, FINE_MARGIN + (2 * grid.cell + known.stations.reach) / METRES_A_DEGREE)

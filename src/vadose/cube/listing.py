@@ -1,17 +1,15 @@
 """Which files of a folder are granules of a product: by name, else by content; scenes, versions, files beside them."""
 
-import hashlib
 import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import pandas as pd
-
+from vadose.cube.granule import Granule, Listing
+from vadose.cube.own_grid import own_listing
+from vadose.cube.recipe import Source
 from vadose.errors import VadoseError
 from vadose.products import PRODUCTS
 
@@ -21,78 +19,6 @@ _BESIDE = re.compile(
     r"|download|lock|ds_store)|\..*|SIMULATED.*|Thumbs\.db|desktop\.ini|.*~",
     re.IGNORECASE,
 )
-
-
-@dataclass(frozen=True)
-class Granule:
-    """A file, or the files of a scene, and the first and last day it holds; None for fixed products.
-
-    Attributes
-    ----------
-    path
-        What its reader is given: the file, or the first raster of a scene.
-    name
-        Its path below the folder of all products.
-    members
-        All its files.
-    fault
-        What is wrong with its name: a time-varying product needs a day.
-    """
-
-    path: Path
-    name: str
-    members: tuple[Path, ...]
-    first: pd.Timestamp | None = None
-    last: pd.Timestamp | None = None
-    fault: str = ""
-
-    @property
-    def state(self) -> list[int]:
-        """Size and time of change: another file has others."""
-        try:
-            found = [path.stat() for path in self.members]
-        except OSError:  # a link to nowhere; its reader says so
-            return [0, 0]
-        return [sum(one.st_size for one in found), max(one.st_mtime_ns for one in found)]
-
-    def note(self) -> dict[str, Any]:
-        """What is kept of it: state, hash of its content, days."""
-        digest = hashlib.sha256()
-        with suppress(OSError):  # its reader says what is wrong
-            for path in self.members:
-                with path.open("rb") as stream:
-                    while piece := stream.read(1 << 20):
-                        digest.update(piece)
-        return {"state": self.state, "sha256": digest.hexdigest(), "first": _day(self.first), "last": _day(self.last)}
-
-    def overlaps(self, first: pd.Timestamp, last: pd.Timestamp) -> bool:
-        """Whether it may hold days of a period."""
-        return self.first is None or self.last is None or (self.first <= last and self.last >= first)
-
-
-class Listing(NamedTuple):
-    """What a product's folder holds.
-
-    Attributes
-    ----------
-    granules
-        In order of name; of several versions the newest.
-    superseded
-        Names of older versions: name of the one that counts.
-    strangers
-        Names of files that are no granules of the product: why not.
-    beside
-        Numbers of the files beside granules (checksums, metadata, notes of programs) by their ending.
-    """
-
-    granules: list[Granule]
-    superseded: dict[str, str]
-    strangers: dict[str, str]
-    beside: Counter[str]
-
-
-def _day(time: pd.Timestamp | None) -> str | None:
-    return None if time is None else f"{time:%Y-%m-%d}"
 
 
 def list_granules(folder: Path, product: str) -> Listing:
@@ -128,6 +54,13 @@ def list_granules(folder: Path, product: str) -> Listing:
         found.append(_granule(members, name, product))
     granules, superseded = _newest(sorted(found, key=lambda granule: granule.name), product)
     return Listing(granules, superseded, strangers, beside)
+
+
+def listing_of(folder: Path, source: Source) -> Listing:
+    """The granules of a source of a recipe, or the files of one's own; errors as of `for_a_cube` and `own_listing`."""
+    if source.own is not None:
+        return own_listing(source.own, folder, source.product)
+    return for_a_cube(folder / source.product, source.product)
 
 
 def product_folders(folder: Path, products: Iterable[str]) -> list[Path]:

@@ -114,6 +114,10 @@ class Combined:
 @lru_cache(maxsize=64)
 def _place(raster: Raster, grid: Grid) -> tuple[NDArray[np.bool_], Array]:
     """Which cells lie inside a raster wholly, and how far their centres are from its own [m]."""
+    if raster.shape:  # of pixels that have each their place
+        x, y = raster.places(grid)
+        apart = np.hypot(grid.x[None, :] - np.nanmean(x), grid.y[:, None] - np.nanmean(y))
+        return np.zeros(grid.shape, bool), apart
     (left, *_, right), (top, *_, bottom) = edges_of(raster.x), edges_of(raster.y)
     slack_x, slack_y = _FITS * (right - left) / len(raster.x), _FITS * (top - bottom) / len(raster.y)
     inside = np.ones(grid.shape, bool)
@@ -130,7 +134,7 @@ def without_shared(source: xr.DataArray, before: list[tuple[Raster, NDArray[np.b
     raster, there = raster_of(source), np.isfinite(source.values)
     new = there.copy()
     for other, given in before:
-        if other.crs != raster.crs:
+        if raster.shape or other.crs != raster.crs:
             continue
         shared = [_shared(mine, theirs) for mine, theirs in ((raster.y, other.y), (raster.x, other.x))]
         if None not in shared:

@@ -11,8 +11,8 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from vadose.cube.granule import Granule
 from vadose.cube.granules import Block, read_block
-from vadose.cube.listing import Granule
 from vadose.cube.recipe import Recipe, Source
 from vadose.cube.store import Store, blocks_of
 from vadose.gapfill import carry_forward

@@ -12,8 +12,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from vadose.artefact import identity
+from vadose.cube.granule import Granule
 from vadose.cube.granules import KEPT, added, dataset_of, finished, on_grid, together_of
-from vadose.cube.listing import Granule, list_granules
+from vadose.cube.listing import list_granules, listing_of
 from vadose.cube.overlaps import Cells, Combined
 from vadose.cube.recipe import Source
 from vadose.errors import VadoseError
@@ -84,18 +85,20 @@ def read_points(
         When the folder is empty, or scenes of Sentinel-1 are of sigma0 and gamma0. A granule that cannot be read is
         noted and left out.
     """
-    known, found = PRODUCTS[source.product], Found()
+    known, found = source.known, Found()
     span = None if known.fixed else days
-    granules = [one for one in list_granules(folder, source.product).granules if one.overlaps(days[0], days[-1])]
+    listed = list_granules(folder, source.product) if source.own is None else listing_of(folder, source)
+    granules = [one for one in listed.granules if one.overlaps(days[0], days[-1])]
     lat, lon = (np.array(of) for of in zip(*(map(float, cell.latlon(0, 0)) for cell in cells), strict=True))
     parts: dict[Keys, Combined] = {}
     shared: dict[int, dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
-    scenes = list(together_of(granules, source.product))
+    at = known.stations or AtStations()
+    scenes = list(together_of(granules, known))
     for number, scene in enumerate(scenes):
-        name = scene[0].path.relative_to(folder).as_posix()
+        name = _name(scene[0], source, folder)
         satellite = known.satellite_of(scene[0].path.name)
         try:
-            windows = list(_windows(taken(source.product).reach, scene[0].path, lat, lon, cells[0].cell))
+            windows = list(_windows(at.reach, scene[0].path if source.own is None else None, lat, lon, cells[0].cell))
         except VadoseError as error:
             found.unread[name] = str(error)
             windows = []
@@ -122,7 +125,7 @@ def read_points(
             except VadoseError as error:
                 found.unread.setdefault(name, str(error))
             if points:
-                _note(source.product, found, dataset, folder)
+                _note(at, found, dataset, folder)
                 found.granules[name] = identity(*(path for granule in scene for path in granule.members))
         progress(f"reading {source.product}", (number + 1) / len(scenes))
     _put_together(found, parts, len(cells), days)
@@ -137,8 +140,12 @@ def _read(
     dataset = dataset_of(scene, box, days, source, notes)
     for granule in scene:
         if reason := notes[granule.name].get("broken"):
-            found.unread.setdefault(granule.path.relative_to(folder).as_posix(), reason)
+            found.unread.setdefault(_name(granule, source, folder), reason)
     return dataset
+
+
+def _name(granule: Granule, source: Source, folder: Path) -> str:
+    return granule.path.relative_to(folder).as_posix() if source.own is None else granule.name
 
 
 def _put_together(found: Found, parts: dict[Keys, Combined], stations: int, days: pd.DatetimeIndex) -> None:
@@ -153,10 +160,10 @@ def _put_together(found: Found, parts: dict[Keys, Combined], stations: int, days
         series[at] = finished(cell, name)[0, 0] if cell else np.nan
 
 
-def _windows(reach: float, path: Path, lat: Floats, lon: Floats, cell: float) -> Iterator[tuple[Places, BBox]]:
+def _windows(reach: float, path: Path | None, lat: Floats, lon: Floats, cell: float) -> Iterator[tuple[Places, BBox]]:
     """Stations that a file may cover, together or one by one, and the box to read for them."""
     inside = np.ones(len(lat), bool)
-    if container_of(path) in RASTERS:
+    if path is not None and container_of(path) in RASTERS:
         with open_raster(path) as file:
             crs, bounds, pixel = file.crs, file.bounds, max(file.res)
         if crs is not None:
@@ -185,6 +192,8 @@ def _weight(cells: Cells) -> bool:
 
 def _near(dataset: xr.Dataset, cell: Grid, lat: float, lon: float) -> tuple[xr.Dataset, bool] | None:
     """The pixels around a cell and whether one holds its centre; None if it lies elsewhere."""
+    if "crs" not in dataset.coords:  # pixels that have each their place
+        return dataset, True
     y, x = axes(next(iter(dataset.data_vars.values())))
     across, down, metres = lon, lat, METRES_A_DEGREE * np.cos(np.radians(lat))
     if y == "y":
@@ -237,12 +246,12 @@ def picked(product: str) -> set[str]:
     return {one for theirs in features_of(product).values() for one in made_of(theirs, ("pixel",))}
 
 
-def _note(product: str, found: Found, dataset: xr.Dataset, folder: Path) -> None:
+def _note(at: AtStations, found: Found, dataset: xr.Dataset, folder: Path) -> None:
     """Add what a granule says of its product."""
     said = {key: str(dataset.attrs[key]) for key in KEPT if key in dataset.attrs}
     before = found.attributes
     products = {said.get("product", ""), *filter(None, before.get("product", "").split(", "))}
-    if taken(product).one_kind and len(products) > 1:
+    if at.one_kind and len(products) > 1:
         raise VadoseError(
             f"{folder}: scenes of {' and of '.join(sorted(products))}, whose indices differ; keep those of one kind"
         )

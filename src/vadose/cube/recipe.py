@@ -13,12 +13,15 @@ from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origi
 import pandas as pd
 from annotated_types import MinLen
 
+from vadose.cube.own_grid import own_product
+from vadose.door.own import Own
 from vadose.errors import VadoseError
 from vadose.features.derived import derived
 from vadose.gapfill import Mode
 from vadose.grid import Grid, ease_grid
 from vadose.products import PRODUCTS
 from vadose.products.containers import BBox
+from vadose.products.product import Product
 from vadose.resample import METHODS
 
 CLASSES = "land_cover"
@@ -48,6 +51,9 @@ class Source:
     day, ``NAME_filled``, and its age in days, ``NAME_age``; observations count from `RUN_UP` days before the first day
     on. With ``gaps: linear``, as in Xu et al. (2025), ``NAME_filled`` lies on a straight line in time between the
     observations before and after: a hindcast, for it takes the next one, up to `RUN_UP` days after the last day.
+
+    With ``own`` the source is data of one's own (`vadose.door.grids.Own`), under a name of one's own; ``variables`` are
+    then those of the cube alone.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -58,6 +64,12 @@ class Source:
     options: Mapping[str, Any] = default(default_factory=dict)
     overlap: Overlap = "mean"
     gaps: Literal["missing", "last_value", "linear"] = "missing"
+    own: Own | None = None
+
+    @property
+    def known(self) -> Product:
+        """What is known of its product, or of data of one's own."""
+        return own_product(self.own) if self.own is not None else PRODUCTS[self.product]
 
 
 @dataclass(frozen=True)
@@ -141,6 +153,7 @@ class Recipe:
     def identity(self) -> dict[str, Any]:
         """What may not change while a cube grows: all but its last day."""
         whole: dict[str, Any] = json.loads(json.dumps(asdict(self), default=list))
+        whole["sources"] = [{k: v for k, v in of.items() if k != "own" or v} for of in whole["sources"]]
         return {key: value for key, value in whole.items() if key != "last"}
 
     def check(self) -> None:
@@ -149,14 +162,23 @@ class Recipe:
         if (ahead := self.days[-1] - pd.Timestamp.now().normalize()) > AHEAD:
             raise VadoseError(f"recipe: last day {self.last} lies {ahead.days} days ahead; check the year")
         for source in self.sources:
-            if source.product not in PRODUCTS or PRODUCTS[source.product].kind != "grid":
+            if source.own is not None and (source.product in PRODUCTS or source.options):
+                wrong = "'options' are of products" if source.options else "is the name of a product"
+                raise VadoseError(
+                    f"recipe: data of your own, {source.product!r}: {wrong}; call it otherwise, without these"
+                )
+            if source.own is None and (source.product not in PRODUCTS or PRODUCTS[source.product].kind != "grid"):
                 known = [name for name, product in PRODUCTS.items() if product.kind == "grid"]
-                raise VadoseError(f"recipe: {source.product!r} is not a gridded product; choose from {known}")
+                raise VadoseError(
+                    f"recipe: {source.product!r} is not a gridded product; choose from {known}, "
+                    "or say with 'own' how data of your own are read (vadose build --explain FILE)"
+                )
             if source.resampling not in METHODS:
                 raise VadoseError(f"recipe: resampling {source.resampling!r} unknown; choose from {list(METHODS)}")
-            if source.gaps != "missing" and PRODUCTS[source.product].fixed:
+            if source.gaps != "missing" and source.known.fixed:
                 raise VadoseError(f"recipe: {source.product} is of no day and has no gaps in time; leave 'gaps' out")
-            check_options(f"recipe: options of {source.product}", source.options, readers(source.product))
+            if source.own is None:
+                check_options(f"recipe: options of {source.product}", source.options, readers(source.product))
             for theirs, name in source.variables.items():
                 if not NAME.fullmatch(name) or name in RESERVED:
                     raise VadoseError(

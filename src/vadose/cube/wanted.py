@@ -30,7 +30,7 @@ def wanted_by_recipe(recipe: Recipe, bbox: BBox | None = None) -> list[Wanted]:
     Where gaps are filled also granules of days before the first, and after the last if the next observation is needed.
     """
     found = []
-    for source in recipe.sources:
+    for source in (of for of in recipe.sources if of.own is None):
         around = recipe.margins(source)
         days = recipe.days.append([*around.values()])
         variables = dict.fromkeys(name for of in source.variables for name in made_of(of_any_pass(of), READ))

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import date
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -154,6 +154,34 @@ def lead_days(store: xr.Dataset, what: str = "") -> NDArray[np.int64]:
         raise VadoseError(f"{what}: a lead comes twice in {days.astype(int).tolist()} days; keep one of each")
     found: NDArray[np.int64] = days.astype(np.int64)
     return found
+
+
+def of_days(
+    values: xr.DataArray,
+    axis: str,
+    days: NDArray[np.generic],
+    place: str,
+    how: Literal["mean", "sum", "max", "min"] = "mean",
+) -> xr.DataArray:
+    """Values of hours by their days: means and extremes of at least half of the usual number of them, sums of all.
+
+    Days of fewer are left out, and a cell that has fewer values on a day has none. The usual number is that of most
+    days.
+
+    Raises
+    ------
+    VadoseError
+        When a time comes twice.
+    """
+    times = values[axis].values
+    if len(np.unique(times)) < len(times):
+        raise VadoseError(f"{place}: a time comes twice on {axis}; keep one of each")
+    found, counts = np.unique(days, return_counts=True)
+    often = np.bincount(counts)
+    least = np.flatnonzero(often == often.max())[-1] * (1.0 if how == "sum" else 0.5)
+    by_day = values.assign_coords({axis: days}).groupby(axis)
+    made: xr.DataArray = getattr(by_day, how)()
+    return made.where(by_day.count() >= least).sel({axis: found[counts >= least]})
 
 
 def _whole_days(times: NDArray[np.datetime64], what: str) -> NDArray[np.datetime64]:

@@ -14,11 +14,10 @@ import pandas as pd
 import xarray as xr
 import yaml
 from annotated_types import Gt
-from numpy.typing import NDArray
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from vadose.door.days import lead_days
-from vadose.door.foreign_axes import NAMES, PLACES, at_places, by_run, named, on_degrees
+from vadose.door.days import lead_days, of_days
+from vadose.door.foreign_axes import NAMES, PLACES, at_places, by_run, named, on_degrees, selected
 from vadose.door.stores import open_store
 from vadose.door.values import conversion, in_units
 from vadose.errors import VadoseError
@@ -146,9 +145,9 @@ def as_ours(data: xr.Dataset, told: Foreign) -> xr.Dataset:
     moisture, depths = _moisture(data.set_coords([str(n) for n in data.data_vars if str(n) in PLACES]), told)
     axes = by_run(named(moisture, place))
     layer, note = _layer(axes, told, depths)
-    selected = _selected(axes, told)
+    chosen = selected(axes, told.select or {}, place, (*NAMES, "station"), "in the YAML file, 'select")
     mapping = data.get(str(moisture.attrs.get("grid_mapping", moisture.encoding.get("grid_mapping", ""))))
-    values = _in_our_unit(at_places(on_degrees(selected), mapping, place), told, layer[1])
+    values = _in_our_unit(at_places(on_degrees(chosen), mapping, place), told, layer[1])
     ours = _issued(values, told)
     spread, found = _spread(ours, place)
     moist = found.rename("soil_moisture").transpose(*_OURS).to_dataset()
@@ -195,25 +194,6 @@ def _moisture(data: xr.Dataset, told: Foreign) -> tuple[xr.DataArray, tuple[floa
     return data[chosen[0]], by_name.get(chosen[0])
 
 
-def _selected(values: xr.DataArray, told: Foreign) -> xr.DataArray:
-    """One value on each further dimension."""
-    for name, value in (told.select or {}).items():
-        if name not in values.dims:
-            raise VadoseError(f"{told.path}: no dimension {name!r} to select on; found {tuple(map(str, values.dims))}")
-        if name not in values.coords or value not in values[name].values.tolist():
-            held = values[name].values.tolist()[:8] if name in values.coords else "no values"
-            raise VadoseError(f"{told.path}: no {value!r} on {name!r}, which holds {held}")
-        values = values.sel({name: value}, drop=True)
-    known = {*NAMES, "station"}
-    if others := [str(name) for name in values.dims if name not in known and values.sizes[name] > 1]:
-        held = values[others[0]].values.tolist()[:8] if others[0] in values.coords else "no values"
-        raise VadoseError(
-            f"{told.path}: {values.name} has the dimension {others[0]!r} ({held}) besides; choose one of it in the "
-            f"YAML file, 'select: {{{others[0]}: VALUE}}'"
-        )
-    return values.squeeze([name for name in values.dims if name not in known], drop=True)
-
-
 def _layer(values: xr.DataArray, told: Foreign, depths: tuple[float, float] | None) -> tuple[tuple[str, float], str]:
     """Our layer and the thickness of theirs [cm], and a word on how they compare."""
     own = told.layer or depths
@@ -256,7 +236,7 @@ def _issued(values: xr.DataArray, told: Foreign) -> xr.DataArray:
         raise VadoseError(f"{told.path}: init_time without lead_time (or step); expected both, or valid days alone")
     steps = values.lead_time.values
     if steps.dtype.kind == "m" and (steps % np.timedelta64(1, "D")).astype(int).any():
-        values = _means(values, "lead_time", steps.astype("timedelta64[D]").astype("timedelta64[ns]"), told.path)
+        values = of_days(values, "lead_time", steps.astype("timedelta64[D]").astype("timedelta64[ns]"), told.path)
     leads = lead_days(values.to_dataset(name="soil_moisture"), told.path)
     times = pd.DatetimeIndex(values.init_time.values)
     first_day = told.init_is == "first_day_forecast"
@@ -280,19 +260,7 @@ def _daily(values: xr.DataArray, axis: str, place: str) -> xr.DataArray:
     days = times.astype("datetime64[D]")
     if len(np.unique(days)) == len(days):
         return values.assign_coords({axis: days.astype("datetime64[ns]")})
-    return _means(values, axis, days.astype("datetime64[ns]"), place)
-
-
-def _means(values: xr.DataArray, axis: str, days: NDArray[np.generic], place: str) -> xr.DataArray:
-    """Means of days that have at least half of the usual number of values; other days are left out."""
-    times = values[axis].values
-    if len(np.unique(times)) < len(times):
-        raise VadoseError(f"{place}: a time comes twice on {axis}; keep one of each")
-    found, counts = np.unique(days, return_counts=True)
-    often = np.bincount(counts)
-    usual = np.flatnonzero(often == often.max())[-1]
-    enough = found[2 * counts >= usual]
-    return values.assign_coords({axis: days}).groupby(axis).mean().sel({axis: enough})
+    return of_days(values, axis, days.astype("datetime64[ns]"), place)
 
 
 def _spread(values: xr.DataArray, place: str) -> tuple[xr.DataArray | None, xr.DataArray]:

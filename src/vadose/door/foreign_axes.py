@@ -1,7 +1,7 @@
 """Axes of a data set of others under our names, and where its cells lie."""
 
 import re
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable, Mapping
 
 import numpy as np
 import xarray as xr
@@ -61,6 +61,43 @@ def _run(moisture: xr.DataArray) -> Hashable | None:
     """The coordinate of one value that is the time of issue of all."""
     of = rf"{NAMES['init_time']}|time" if "step" in moisture.coords else NAMES["init_time"]
     return next((n for n, c in moisture.coords.items() if not c.ndim and re.fullmatch(of, str(n).lower())), None)
+
+
+def selected(
+    values: xr.DataArray, chosen: Mapping[str, float | str], place: str, known: Collection[str], where: str
+) -> xr.DataArray:
+    """One value on each dimension that is not known.
+
+    Parameters
+    ----------
+    chosen
+        Dimension -> value on it.
+    known
+        Dimensions that stay.
+    where
+        Where a value can be chosen, for the error.
+
+    Raises
+    ------
+    VadoseError
+        When there is no such dimension or value, or a further dimension has several values.
+    """
+    for name, value in chosen.items():
+        if name not in values.dims:
+            raise VadoseError(f"{place}: no dimension {name!r} to select on; found {tuple(map(str, values.dims))}")
+        if name not in values.coords or value not in values[name].values.tolist():
+            raise VadoseError(f"{place}: no {value!r} on {name!r}, which holds {_held(values, name)}")
+        values = values.sel({name: value}, drop=True)
+    if others := [str(name) for name in values.dims if name not in known and values.sizes[name] > 1]:
+        raise VadoseError(
+            f"{place}: {values.name} has the dimension {others[0]!r} ({_held(values, others[0])}) besides; choose one "
+            f"of it {where}: {{{others[0]}: VALUE}}'"
+        )
+    return values.squeeze([name for name in values.dims if name not in known], drop=True)
+
+
+def _held(values: xr.DataArray, name: str) -> object:
+    return values[name].values.tolist()[:8] if name in values.coords else "no values"
 
 
 def by_run(values: xr.DataArray) -> xr.DataArray:

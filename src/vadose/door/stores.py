@@ -1,6 +1,9 @@
 """Stores and files opened lazily."""
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import xarray as xr
 
@@ -12,6 +15,9 @@ _WAYS = {
     ".gr": "; GRIB is read where cfgrib is installed, or write it as NetCDF (xarray: dataset.to_netcdf)",
     ".csv": "; make a store of a table: vadose stations --table",
 }
+
+REMOTE = re.compile(r"[a-z][a-z0-9+]+:/")
+"""Beginning of an address."""
 
 
 def open_store(store: Path) -> xr.Dataset:
@@ -33,6 +39,67 @@ def open_store(store: Path) -> xr.Dataset:
         raise VadoseError(f"{store}: no Zarr store there; make one with 'vadose forecast' or 'vadose stations'")
     check_chunks(store)
     return _as_station_store(as_stored(xr.open_zarr(store, consolidated=False, decode_coords="all")))
+
+
+def open_any(address: str, keys: Mapping[str, object] | None = None) -> xr.Dataset:
+    """Open what xarray reads, lazily: NetCDF, Zarr, GRIB (by cfgrib), references of kerchunk, here or at an address.
+
+    Parameters
+    ----------
+    address
+        Path, or an address that fsspec knows: ``s3://``, ``gs://``, ``https://``. Other files than Zarr stores are
+        copied to a cache of this session first.
+    keys
+        Of messages of GRIB to be read, such as ``{'shortName': '2t'}``.
+
+    Raises
+    ------
+    VadoseError
+        When it cannot be opened, or a library that it needs is not installed.
+    """
+    options: dict[str, Any] = {"chunks": None, "decode_coords": "all", "decode_timedelta": False}
+    remote, path = bool(REMOTE.match(address)), Path(address)
+    store: dict[str, Any] = {"engine": "zarr", "backend_kwargs": {"consolidated": False}}
+    try:
+        if address.endswith(".json"):
+            store["backend_kwargs"] |= {"storage_options": {"fo": address}}
+            return xr.open_dataset("reference://", **store, **options)
+        if address.rstrip("/").endswith(".zarr") or any((path / name).exists() for name in ("zarr.json", ".zgroup")):
+            if not remote:
+                check_chunks(path)
+            return xr.open_dataset(address, **store, **options)
+        path = local_copy(address)
+        if path.suffix.lower().startswith((".gr", ".jp2")):
+            kept = {"indexpath": "", "filter_by_keys": dict(keys or {})}
+            return xr.open_dataset(path, engine="cfgrib", backend_kwargs=kept, **options)
+        return xr.open_dataset(path, **options)
+    except ImportError as error:
+        needed = error.name or str(error).splitlines()[0][:120]
+        raise VadoseError(f"{address}: {needed} is not installed, by which it is read; install it") from error
+    except (OSError, ValueError, EOFError, KeyError, RuntimeError) as error:
+        why = " ".join(str(error).split())[:200] or type(error).__name__
+        way = next((way for ends, way in _WAYS.items() if path.suffix.lower().startswith(ends)), "")
+        raise VadoseError(f"{address}: cannot be read ({why}){way}") from error
+
+
+def local_copy(address: str) -> Path:
+    """The path of a file, of one at an address that of a copy in a cache of this session."""
+    if not REMOTE.match(address):
+        return Path(address)
+    import fsspec
+
+    return Path(fsspec.open_local(f"simplecache::{address}"))
+
+
+def address_of(path: Path | str) -> str:
+    """An address whose slashes a path has lost, or the path.
+
+    Examples
+    --------
+    >>> address_of(Path("s3://bucket/mine.zarr")), address_of(Path("/data/mine.nc"))
+    ('s3://bucket/mine.zarr', '/data/mine.nc')
+    """
+    return re.sub(r"^([a-z][a-z0-9+]+):/+", r"\1://", str(path))
 
 
 def _as_station_store(series: xr.Dataset) -> xr.Dataset:

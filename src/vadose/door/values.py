@@ -1,5 +1,6 @@
 """Values checked at the door: units of others converted, what lies outside the valid range counted or refused."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
@@ -18,6 +19,7 @@ SINGLE = 3
 FILLS = (-9999.0, -99999.0, -999999.0)
 """Codes of missing values that no variable takes, nor `HUGE` and more, whether its name is known or not."""
 HUGE = 1e15
+_RATE = re.compile(r"^W|[/ ](?:s|sec|h|hr|hour)(?:-1|\*\*-1|\^-1)?$")
 MARGIN = 0.5
 """Part of the valid range that what was estimated, a forecast or a filled gap, may lie beyond either end."""
 Array = NDArray[np.floating]
@@ -197,6 +199,17 @@ def conversion(source: str, target: str) -> tuple[float, float] | None:
                     to, less = quantity[target]
                     return factor / to, (offset - less) / to
     return None
+
+
+def is_rate(unit: str) -> bool:
+    """Whether a unit is of a flux, whose hours are averaged, where those of an amount add up.
+
+    Examples
+    --------
+    >>> is_rate("kg m-2 s-1"), is_rate("mm/h"), is_rate("W m-2"), is_rate("mm")
+    (True, True, True, False)
+    """
+    return bool(_RATE.search(unit.strip()))
 
 
 def _really_percent(array: xr.DataArray, place: str) -> None:

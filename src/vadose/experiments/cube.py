@@ -1,11 +1,15 @@
 """Cube files: what a cube is made of."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from vadose.cube import Filling, Recipe, Source
+from vadose.door.stores import REMOTE
 from vadose.errors import VadoseError
 from vadose.experiments.section import Days, Section, load
 
@@ -59,6 +63,13 @@ def _source(product: str, given: object) -> object:
         return given
     if "product" in given:
         raise ValueError(f"unknown key '{product}.product': the product is the key above its settings")
+    if own := given.get("own"):
+        if "variables" in given:
+            raise ValueError(f"'{product}': the variables of data of your own stand in 'own.variables'")
+        told = own.get("variables") if isinstance(own, dict) else None
+        if not isinstance(told, dict) or not all(isinstance(of, dict) and "variable" in of for of in told.values()):
+            raise ValueError(f"'{product}.own.variables': expected NAME: {{variable: OURS, unit: UNIT}}")
+        return given | {"product": product, "variables": {str(of["variable"]): of["variable"] for of in told.values()}}
     names = given.get("variables")
     same = {"variables": {name: name for name in names}} if isinstance(names, list) else {}
     return given | same | {"product": product}
@@ -72,7 +83,26 @@ def load_cube(name: str) -> Recipe:
     >>> load_cube("demo").resolution
     '9km'
     """
-    recipe = load(name, [CubeConfig], "cubes").recipe()
+    return _checked(load(name, [CubeConfig], "cubes").recipe(), name)
+
+
+def cube_of(values: Mapping[str, Any]) -> Recipe:
+    """The same of plain values, as a cube file has them."""
+    try:
+        return _checked(CubeConfig.model_validate(values).recipe(), "the recipe")
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise VadoseError(f"the recipe: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+
+def _checked(recipe: Recipe, name: str) -> Recipe:
+    sources = [
+        replace(of, own=replace(of.own, path=str(Path(name).parent / of.own.path)))
+        if of.own is not None and of.own.path and not REMOTE.match(of.own.path)
+        else of
+        for of in recipe.sources
+    ]
+    recipe = replace(recipe, sources=tuple(sources))
     try:
         recipe.check()
     except VadoseError as error:

@@ -76,7 +76,7 @@ def needs(
         if as_printed:
             found = [replace(one, sources=PRINTED_SOURCES.get(one.product, ()), whole=True) for one in found]
         return found
-    found = wanted_at_stations([source.product for source in recipe.sources], places, first, last)
+    found = wanted_at_stations([source.product for source in recipe.sources if source.own is None], places, first, last)
     if not found:
         raise VadoseError(f"{name}: none of its products gives features of stations; leave out --at")
     return found

@@ -13,6 +13,7 @@ from annotated_types import Gt
 from numpy.typing import NDArray
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from vadose.door.names import QUANTITIES
 from vadose.door.values import conversion
 from vadose.errors import VadoseError
 from vadose.variables import VARIABLES
@@ -30,17 +31,6 @@ _ROLES = {
     "latitude": r"lat|latitude",
     "longitude": r"lon|long|lng|longitude",
     "elevation": r"elev|elevation|altitude",
-}
-_QUANTITIES = {
-    "soil_moisture": r"vwc?|swc|smc?|sms|theta|moisture|soil_?(moisture|water)(_content)?|"
-    r"volumetric_?(soil_?)?(water|moisture)(_content)?",
-    "soil_temperature": r"soil_?temp(erature)?|tsoil|t_soil|st|sts|stemp",
-    "precipitation": r"prcp|precip|precipitation|rain|rainfall|ppt|pcp",
-    "air_temperature_max": r"tmax|t_max|(air_?)?temp(erature)?_?max(imum)?|ta_max",
-    "air_temperature_min": r"tmin|t_min|(air_?)?temp(erature)?_?min(imum)?|ta_min",
-    "air_temperature": r"tavg|tmean|tair|ta|t2m|air_?temp(erature)?(_mean)?",
-    "relative_humidity": r"rh|rh_?avg|relative_humidity",
-    "shortwave_radiation": r"srad|solar(_radiation)?|shortwave(_radiation)?|sw_in|rs|rg",
 }
 _DEPTH = re.compile(r"(?P<number>\d+(?:\.\d+)?)_?(?P<unit>cm|mm|m|inches|inch|in)?(?![a-z\d])")
 _LAYER = re.compile(r"\d+_(to_)?\d+_?(cm|mm|m|in)")
@@ -154,9 +144,9 @@ class Columns:
         """
         for name, column in self.columns.items():
             known = VARIABLES.get(column.variable)
-            if known is None or column.variable not in _QUANTITIES:
+            if known is None or column.variable not in QUANTITIES:
                 raise VadoseError(
-                    f"{place}: column {name!r} is said to be {column.variable!r}; expected one of {list(_QUANTITIES)}"
+                    f"{place}: column {name!r} is said to be {column.variable!r}; expected one of {list(QUANTITIES)}"
                 )
             if self.factor(column) is None:
                 more = ", or mm with the 'thickness' of its layer [cm]" if column.variable == "soil_moisture" else ""
@@ -314,7 +304,7 @@ def _column(name: str, unit: str, values: "pd.Series[Any]", *, needs_depth: bool
 
 def _variable(text: str) -> str | None:
     stem = _FILLER.sub("", _DEPTH.sub("", text)).strip("_")
-    return next((variable for variable, of in _QUANTITIES.items() if re.fullmatch(of, stem)), None)
+    return next((variable for variable, of in QUANTITIES.items() if re.fullmatch(of, stem)), None)
 
 
 def _by_values(variable: str, depth: float | None, values: "pd.Series[Any]") -> Column | str:

@@ -11,6 +11,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from vadose.door.values import is_rate
 from vadose.errors import VadoseError
 from vadose.insitu.columns import OF_DEPTH, Column, Columns, Site, explained, read_columns, recognised, roles_of
 from vadose.insitu.own_files import Source, files_of, read_table, text_table
@@ -33,7 +34,6 @@ MOVED = 0.001
 LOWEST_MOST = 1.0
 """Moisture that does not exceed this [percent], but for a few values that may be codes, is a fraction."""
 NEARLY_ALL = 0.9
-_RATE = re.compile(r"^W|[/ ](?:s|sec|h|hr|hour)(?:-1|\*\*-1|\^-1)?$")
 _OFFSET = re.compile(r":\d\d(?:\.\d+)?\s*(Z|[+-]\d\d(?::?\d\d)?)$")
 
 
@@ -327,7 +327,7 @@ def _by_day(series: "pd.Series[float]", column: Column, place: str) -> tuple["pd
     low, high = VARIABLES[variable].valid_range
     none = series.notna() & ~series.between(low - NEGATIVE.get(variable, 0.0), high)
     of_day = series.mask(none).groupby(day)
-    adds = variable in ("precipitation", "shortwave_radiation") and not _RATE.search(column.unit)
+    adds = variable in ("precipitation", "shortwave_radiation") and not is_rate(column.unit)
     counted = of_day.count()
     extreme = {"air_temperature_max": of_day.max, "air_temperature_min": of_day.min}.get(variable, of_day.mean)
     daily = of_day.sum() if adds else extreme()

@@ -19,12 +19,23 @@ DEGREES = "EPSG:4326"
 
 @dataclass(frozen=True)
 class Raster:
-    """All that weights depend on, as a key: projection (WKT) and the centres of rows and columns as bytes."""
+    """All that weights depend on, as a key: projection (WKT) and the centres of rows and columns as bytes.
+
+    Without a projection the bytes are the latitude and longitude of each pixel, of ``shape`` (row, column).
+    """
 
     name: str = field(compare=False)
     crs: str
     rows: bytes
     columns: bytes
+    shape: tuple[int, ...] = ()
+
+    def places(self, grid: Grid) -> tuple[Array, Array]:
+        """Where pixels of their own latitude and longitude lie in a grid's projection, NaN where nowhere, (y, x)."""
+        lat, lon = (np.frombuffer(of).reshape(self.shape) for of in (self.rows, self.columns))
+        x, y = transformer(DEGREES, grid.crs).transform(lon, lat)
+        known = np.isfinite(x) & np.isfinite(y) & np.isfinite(lat + lon)
+        return np.where(known, x, np.nan), np.where(known, y, np.nan)
 
     @property
     def y(self) -> Array:
@@ -38,7 +49,10 @@ class Raster:
 
 
 def raster_of(source: xr.DataArray) -> Raster:
-    """The raster of a field with the coordinates of `vadose.grid.raster_coordinates`."""
+    """The raster of a field with the coordinates of `vadose.grid.raster_coordinates`, or ``lat`` and ``lon`` (y, x)."""
+    if "crs" not in source.coords and {"lat", "lon"} <= set(source.coords) and source.lat.ndim == 2:
+        lat, lon = (source[name].transpose("y", "x").values.astype(float) for name in ("lat", "lon"))
+        return Raster(str(source.name), "", lat.tobytes(), lon.tobytes(), lat.shape)
     if "crs" not in source.coords or "crs_wkt" not in source.crs.attrs:
         raise VadoseError(f"raster '{source.name}': no coordinate 'crs' that says its projection")
     y, x = (source[axis].values.astype(float) for axis in axes(source))

@@ -5,7 +5,8 @@ Weights are linear maps from a layer of pixels to the cells, one of three kinds:
 - Rows depend on rows and columns on columns alone, between latitudes and longitudes and the cylindrical
   EASE-Grid 2.0 or within one projection: two small sparse matrices.
 - From the sinusoidal grid of MODIS: running sums along the rows, see `vadose.resample.sinusoidal`.
-- From other projections (UTM, Albers), whose pixels are small against the cells: a cell for each pixel.
+- From other projections (UTM, Albers), whose pixels are small against the cells: a cell for each pixel; and so from
+  pixels that have each their latitude and longitude, split where they are not small.
 """
 
 import itertools
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 from scipy import sparse
+from scipy.spatial import cKDTree
 
 from vadose.errors import VadoseError
 from vadose.grid import Grid
@@ -28,6 +30,10 @@ Weights = Callable[[Array], Array]
 
 _PARTS = 4
 """From other projections pixels wider than a cell over this are split into parts that are not."""
+_MOST_PARTS = 64
+"""Along a side of a pixel; larger pixels are for ``nearest``."""
+_EDGE = 1e7
+"""Metres that neighbours lie apart on both sides of the edge of the world alone."""
 _AT_ONCE = 1_000_000
 """Pixels placed at a time."""
 _MESH = 32
@@ -38,6 +44,8 @@ _MESH_ERROR = 0.02
 
 def area_weights(raster: Raster, grid: Grid) -> Weights:
     """Share of each cell that each pixel covers."""
+    if raster.shape:
+        return partial(_sums_of_places, *_cells_of_places(raster, grid), grid.shape)
     relation = _relation(raster.crs, grid.crs)
     if relation == "separable":
         return partial(product, *matrices(raster, grid, "mean"))
@@ -48,8 +56,10 @@ def area_weights(raster: Raster, grid: Grid) -> Weights:
 
 def point_weights(raster: Raster, grid: Grid, method: str) -> Weights:
     """Weights that interpolate at the cells' centres, ``bilinear`` or ``nearest``."""
-    if _relation(raster.crs, grid.crs) == "separable":
+    if not raster.shape and _relation(raster.crs, grid.crs) == "separable":
         return partial(product, *matrices(raster, grid, method))
+    if method == "nearest" and raster.shape:
+        return partial(_values_of_pixels, _places_of_cells(raster, grid))
     if method == "nearest":
         return partial(_values_of_pixels, _pixels_of_cells(raster, grid))
     raise VadoseError(
@@ -142,7 +152,6 @@ def _keys(distance: Array) -> NDArray[np.float64]:
 def _cells_of_pixels(raster: Raster, grid: Grid) -> Indices:
     """Flat index of the cell that holds each part of each pixel, (part, pixel); their number where none does."""
     to_grid = transformer(raster.crs, grid.crs)
-    left, top, step = grid.transform
     width, height = raster.x[1] - raster.x[0], raster.y[0] - raster.y[1]
     split = math.ceil(_PARTS * max(width, height) / grid.cell)
     shifts = (np.arange(split) + 0.5) / split - 0.5
@@ -150,14 +159,71 @@ def _cells_of_pixels(raster: Raster, grid: Grid) -> Indices:
     for part, (south, east) in enumerate(itertools.product(shifts, shifts)):
         for rows in np.array_split(np.arange(len(raster.y)), 1 + index[part].size // _AT_ONCE):
             x, y = _places(to_grid, raster.x + east * width, raster.y[rows] - south * height)
-            # Pixels beyond the edge of the world have no place; they go above and left of the grid.
-            x, y = np.where(np.isfinite(x), x, left - step), np.where(np.isfinite(y), y, top + step)
-            across, down = (x - left) / step, (top - y) / step
-            column, row = np.floor(across), np.floor(down)
-            inside = (row >= 0) & (row < grid.shape[0]) & (column >= 0) & (column < grid.shape[1])
-            inside &= (across - column < grid.cell / step) & (down - row < grid.cell / step)
-            index[part, rows] = np.where(inside, row * grid.shape[1] + column, grid.shape[0] * grid.shape[1])
+            index[part, rows] = _flat(x, y, grid)
     return index.reshape(split**2, -1)
+
+
+def _flat(x: Array, y: Array, grid: Grid) -> Array:
+    """Flat index of the cell that holds each point, the number of cells where none does."""
+    left, top, step = grid.transform
+    # Pixels beyond the edge of the world have no place; they go above and left of the grid.
+    x, y = np.where(np.isfinite(x), x, left - step), np.where(np.isfinite(y), y, top + step)
+    across, down = (x - left) / step, (top - y) / step
+    column, row = np.floor(across), np.floor(down)
+    inside = (row >= 0) & (row < grid.shape[0]) & (column >= 0) & (column < grid.shape[1])
+    inside &= (across - column < grid.cell / step) & (down - row < grid.cell / step)
+    return np.where(inside, row * grid.shape[1] + column, grid.shape[0] * grid.shape[1])
+
+
+# From pixels that have each their latitude and longitude
+
+
+@lru_cache(maxsize=2)
+def _cells_of_places(raster: Raster, grid: Grid) -> tuple[Indices, Array]:
+    """As `_cells_of_pixels`, and the area of each pixel [cells], a parallelogram of the steps to its neighbours."""
+    x, y = raster.places(grid)
+    steps = [(_step(x, axis), _step(y, axis)) for axis in (0, 1)]
+    longest = float(np.nanmax([np.hypot(*step) for step in steps], initial=0.0))
+    split = math.ceil(_PARTS * longest / grid.cell) or 1
+    if split > _MOST_PARTS:
+        raise VadoseError(
+            f"raster '{raster.name}': its pixels of up to {longest / 1000:.3g} km are far larger than the cells of "
+            f"{grid.cell / 1000:.3g} km; take 'resampling: nearest', or a coarser resolution"
+        )
+    shifts = (np.arange(split) + 0.5) / split - 0.5
+    ((down_x, down_y), (across_x, across_y)) = steps
+    index = np.empty((split**2, x.size), np.int32)
+    for part, (down, across) in enumerate(itertools.product(shifts, shifts)):
+        at = x + down * down_x + across * across_x, y + down * down_y + across * across_y
+        index[part] = _flat(*at, grid).ravel()
+    return index, np.nan_to_num(np.abs(down_x * across_y - across_x * down_y)) / grid.cell**2
+
+
+def _step(values: Array, axis: int) -> Array:
+    """Mean of the differences to both neighbours, of those that are known and not across the edge of the world."""
+    step = np.diff(values, axis=axis)
+    step[np.abs(step) > _EDGE] = np.nan
+    none = np.full_like(np.take(values, [0], axis), np.nan)
+    both = np.stack([np.concatenate(pair, axis) for pair in ((none, step), (step, none))])
+    known = np.isfinite(both)
+    mean: Array = np.where(known, both, 0).sum(axis=0) / np.where(known.any(axis=0), known.sum(axis=0), np.nan)
+    return mean
+
+
+def _sums_of_places(index: Indices, area: Array, shape: tuple[int, int], layer: Array) -> Array:
+    return _sums_of_parts(index, 1.0, shape, layer * area)
+
+
+@lru_cache(maxsize=2)
+def _places_of_cells(raster: Raster, grid: Grid) -> Indices:
+    """As `_pixels_of_cells`: the nearest pixel, no farther than half its diagonal."""
+    x, y = (of.ravel() for of in raster.places(grid))
+    known = np.flatnonzero(np.isfinite(x))
+    across, down = (np.hypot(*(_step(of.reshape(raster.shape), axis) for of in (x, y))).ravel() for axis in (0, 1))
+    apart, nearest = cKDTree(np.stack([x[known], y[known]], -1)).query(np.stack(np.meshgrid(grid.x, grid.y), -1))
+    reach = np.nan_to_num(np.hypot(across, down))[known][nearest] / 2
+    index: Indices = np.where(apart <= reach, known[nearest], -1).astype(np.int32)
+    return index
 
 
 def _places(to_grid: Transformer, x: Array, y: Array) -> tuple[Array, Array]:
