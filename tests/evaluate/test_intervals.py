@@ -4,7 +4,7 @@ from scipy.signal import lfilter
 from scipy.special import stdtrit
 
 from vadose.evaluation import intervals
-from vadose.evaluation.metrics import folded_moments, moments
+from vadose.evaluation.metrics import moments, sums_along
 from vadose.evaluation.paired import Scored, score
 
 SITES, ERROR, BIAS = 200, 0.04, 0.01
@@ -41,14 +41,18 @@ def of(predicted: np.ndarray, observed: np.ndarray) -> Scored:
 @pytest.mark.parametrize("days", [160, 161, 1, 0])
 def test_folded_days_give_the_sums_along_waves_of_all_days(days: int) -> None:
     rng = np.random.default_rng(days)
-    predicted, observed = rng.normal(0.25, 0.06, (2, days, 3))
+    predicted, observed = rng.normal(0.25, 0.06, (2, days, 33))  # more than fit in one pass
     observed[rng.random(observed.shape) < 0.3] = np.nan
-    daily = moments(predicted - 0.2, observed - 0.2)
-    phase = np.arange(1, intervals.waves_of(days) + 1)[:, None] * (np.arange(days) + 0.5) / days
+    known = np.isfinite(observed)
+    centre = np.where(known, observed, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    daily = moments(predicted - centre, observed - centre)
+    phase = np.arange(1, intervals.waves_of(days) + 1)[:, None] * (np.arange(days) + 0.5) / max(days, 1)
     change = np.tensordot(intervals.STEP * np.sqrt(2) * np.cos(np.pi * phase), daily, axes=1)
     expected = np.stack([daily.sum(axis=0) + change, daily.sum(axis=0) - change])
     np.testing.assert_allclose(intervals.reweigh(daily), expected, atol=1e-12)
-    total, again = intervals.reweigh_folded(*folded_moments(predicted, observed, np.full(3, 0.2)), days)
+    total, again = sums_along(intervals.cosines(days), predicted.astype(np.float32), observed)
+    np.testing.assert_allclose(np.moveaxis(total, 0, -1), daily.sum(axis=0), atol=1e-6)
+    total, again = sums_along(intervals.cosines(days), predicted, observed)
     np.testing.assert_allclose(np.moveaxis(total, 0, -1), daily.sum(axis=0), atol=1e-12)
     np.testing.assert_allclose(np.moveaxis(again, 2, -1), expected, atol=1e-12)
 

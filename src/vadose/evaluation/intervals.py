@@ -107,9 +107,8 @@ def reweigh_folded(even: Array, odd: Array, days: int) -> tuple[Array, Array]:
     """Sums of the moments (...) of days already folded, see `fold`, and of the days weighted, as by `reweigh`."""
     half, *shape = even.shape
     waves = waves_of(days)
-    cosines = _cosines(waves, half, days)
     of_even, of_odd = (
-        (cosines[k::2] @ folded.reshape(half, math.prod(shape))).reshape(-1, *shape)
+        (cosines(days)[k::2] @ folded.reshape(half, math.prod(shape))).reshape(-1, *shape)
         for k, folded in enumerate((even, odd))
     )
     total, again = of_even[0], np.empty((2, waves, *shape))
@@ -120,11 +119,12 @@ def reweigh_folded(even: Array, odd: Array, days: int) -> tuple[Array, Array]:
 
 
 @cache
-def _cosines(waves: int, half: int, days: int) -> Array:
+def cosines(days: int) -> Array:
     """Of the first half of the days, along no wave (1) and each of them (1 + wave, day)."""
-    cosines: Array = np.cos(np.pi * np.arange(1 + waves)[:, None] * (np.arange(half) + 0.5) / days)
-    cosines[1:] *= STEP * np.sqrt(2)
-    return cosines
+    phase = np.arange(1 + waves_of(days))[:, None] * (np.arange((days + 1) // 2) + 0.5) / max(days, 1)
+    along: Array = np.cos(np.pi * phase)
+    along[1:] *= STEP * np.sqrt(2)
+    return along
 
 
 def waves_of(days: int) -> int:
@@ -254,19 +254,27 @@ def _at_zero(power: Array, days: int, *bends: Array) -> tuple[Array, ...]:
     waves, *shape = power.shape
     if not waves:
         return (np.full(shape, np.nan),) * (2 + len(bends))
-    decay = np.exp(-_RATES)[:, None]
-    shape_of = (1 - decay) ** 2 / (1 - 2 * decay * np.cos(np.pi * np.arange(1, waves + 1) / days) + decay**2)
-    level, *others = (
-        1 / shape_of @ of.reshape(waves, -1).astype(float) / waves for of in (power, *bends)
-    )  # (rate, ...)
-    likelihood = -np.log(shape_of).sum(axis=1)[:, None] / 2 - waves / 2 * np.log(np.maximum(level, 1e-300))
-    likelihood -= _LONG_MEMORY * np.log(_RATES)[:, None]
-    share = np.exp(likelihood - likelihood.max(axis=0))
+    weights, before, seen = _memories(waves, days)
+    level, *others = (weights @ of.reshape(waves, -1).astype(float, copy=False) for of in (power, *bends))
+    share = before - waves / 2 * np.log(np.maximum(level, 1e-300))  # (rate, ...), as a logarithm
+    share -= share.max(axis=0)
+    np.exp(share, out=share)
     share /= share.sum(axis=0)
     effective = 1 / ((1 / (days * np.tanh(_RATES / 2))) @ share)
-    share *= (1 - (1 - np.exp(-_RATES * days)) / (_RATES * days))[:, None]  # as long a memory as the record sees less
-    variance, *sums = ((share * of).sum(axis=0) for of in (level, *others))
+    share *= seen
+    variance, *sums = (np.einsum("rs,rs->s", share, of) for of in (level, *others))
     return tuple(of.reshape(shape) for of in (variance, effective, *sums))
+
+
+@cache
+def _memories(waves: int, days: int) -> tuple[Array, Array, Array]:
+    """Of each rate: weights of squared slopes in its spectrum at frequency zero (rate, wave); what its likelihood is
+    without them, as a logarithm (rate, 1); and the share of as long a memory that the record sees (rate, 1)."""
+    rates = _RATES[:, None]
+    decay = np.exp(-rates)
+    shape = (1 - decay) ** 2 / (1 - 2 * decay * np.cos(np.pi * np.arange(1, waves + 1) / days) + decay**2)
+    before = -np.log(shape).sum(axis=1, keepdims=True) / 2 - _LONG_MEMORY * np.log(rates)
+    return 1 / shape / waves, before, 1 - (1 - np.exp(-rates * days)) / (rates * days)
 
 
 def _degrees(effective: Array, waves: int) -> Array:

@@ -67,53 +67,96 @@ def _add(
     centre: NDArray[np.float64],
     found: NDArray[np.float64],
 ) -> None:
-    for t in range(len(predicted)):
-        for s in range(len(centre)):
-            p, o = predicted[t, s] - centre[s], observed[t, s] - centre[s]
-            known = np.isfinite(p) and np.isfinite(o)
-            p, o = (p if known else 0.0), (o if known else 0.0)
-            found[0, s] += known
-            found[1, s] += p
-            found[2, s] += o
-            found[3, s] += p * p
-            found[4, s] += o * o
-            found[5, s] += p * o
+    wide = 256  # sums of so many series stay in the nearest cache
+    sums, middle = np.zeros((6, wide)), np.zeros(wide)
+    for first in range(0, len(centre), wide):
+        held = min(wide, len(centre) - first)
+        these = slice(first, first + held)
+        sums[:], middle[:held] = 0.0, centre[these]
+        for t in range(len(predicted)):
+            of_p, of_o = predicted[t, these], observed[t, these]
+            for s in range(held):
+                p, o = of_p[s] - middle[s], of_o[s] - middle[s]
+                known = np.isfinite(p) and np.isfinite(o)
+                p, o = (p if known else 0.0), (o if known else 0.0)
+                sums[0, s] += known
+                sums[1, s] += p
+                sums[2, s] += o
+                sums[3, s] += p * p
+                sums[4, s] += o * o
+                sums[5, s] += p * o
+        found[:, these] = sums[:, :held]
 
 
-def folded_moments(predicted: Array, observed: Array, centre: Array) -> tuple[Array, Array]:
-    """`vadose.evaluation.intervals.fold` of the `moments` of days and sites in one compiled pass, a constant taken
-    from both series first: (n, site) to twice (half of n, 6, site)."""
+def sums_along(cosines: Array, predicted: Array, observed: Array) -> tuple[Array, Array]:
+    """Sums of the `moments` of days, and of days weighted along waves, up and down, in one compiled pass.
+
+    They are `vadose.evaluation.intervals.reweigh_folded` of the folded moments, of a few sites at a time whose moments
+    never leave the processor's cache. The mean of a site's known observations is taken from both series first, so that
+    sums of squares keep their digits.
+
+    Parameters
+    ----------
+    cosines
+        (1 + wave, half of the days), see `vadose.evaluation.intervals.cosines`.
+    predicted, observed
+        (day, site).
+
+    Returns
+    -------
+    total, again
+        (6, site) and (2, wave, 6, site).
+    """
     days, sites = observed.shape
-    even, odd = np.empty((2, (days + 1) // 2, 6, sites))
-    p, o, c = (np.ascontiguousarray(values, np.float64) for values in (predicted, observed, centre))
-    _fold(p, o, c, even, odd)
-    return even, odd
+    total, again = np.zeros((6, sites)), np.zeros((2, len(cosines) - 1, 6, sites))
+    if days:
+        p, o, even, odd = (np.ascontiguousarray(of, float) for of in (predicted, observed, cosines[::2], cosines[1::2]))
+        _sum_along((even, odd), p, o, total, again)
+    return total, again
 
 
 @compiled
-def _fold(
-    predicted: NDArray[np.float64],
-    observed: NDArray[np.float64],
-    centre: NDArray[np.float64],
-    even: NDArray[np.float64],
-    odd: NDArray[np.float64],
-) -> None:
-    days = len(predicted)
-    for t in range(len(even)):
-        u = days - 1 - t
-        once = 0.5 if t == u else 1.0
-        for s in range(len(centre)):
-            p, o = predicted[t, s] - centre[s], observed[t, s] - centre[s]
-            q, r = predicted[u, s] - centre[s], observed[u, s] - centre[s]
-            here, there = np.isfinite(p) and np.isfinite(o), np.isfinite(q) and np.isfinite(r)
-            p, o, n = (p if here else 0.0), (o if here else 0.0), (1.0 if here else 0.0)
-            q, r, m = (q if there else 0.0), (r if there else 0.0), (1.0 if there else 0.0)
-            even[t, 0, s], odd[t, 0, s] = once * (n + m), n - m
-            even[t, 1, s], odd[t, 1, s] = once * (p + q), p - q
-            even[t, 2, s], odd[t, 2, s] = once * (o + r), o - r
-            even[t, 3, s], odd[t, 3, s] = once * (p * p + q * q), p * p - q * q
-            even[t, 4, s], odd[t, 4, s] = once * (o * o + r * r), o * o - r * r
-            even[t, 5, s], odd[t, 5, s] = once * (p * o + q * r), p * o - q * r
+def _sum_along(halves: tuple[Array, Array], predicted: Array, observed: Array, total: Array, again: Array) -> None:
+    wide, days, half = 32, len(observed), halves[0].shape[1]  # so many sites at once
+    even, odd = np.zeros((half, 6 * wide)), np.zeros((half, 6 * wide))
+    n, p, o = np.zeros((2, wide)), np.zeros((2, wide)), np.zeros((2, wide))  # of a day and of its mirror
+    count, centre = np.zeros(wide), np.zeros(wide)
+    for first in range(0, total.shape[1], wide):
+        held = min(wide, total.shape[1] - first)
+        these = slice(first, first + held)
+        count[:], centre[:] = 0.0, 0.0
+        for t in range(days):
+            of_o = observed[t, these]
+            for s in range(held):
+                known = np.isfinite(of_o[s])
+                count[s] += 1.0 if known else 0.0
+                centre[s] += of_o[s] if known else 0.0
+        centre /= np.maximum(count, 1.0)
+        for t in range(half):
+            for e in range(2):
+                day = days - 1 - t if e else t
+                of_p, of_o = predicted[day, these], observed[day, these]
+                for s in range(held):
+                    a, b = of_p[s] - centre[s], of_o[s] - centre[s]
+                    known = np.isfinite(a) and np.isfinite(b)
+                    n[e, s], p[e, s], o[e, s] = (1.0 if known else 0.0), (a if known else 0.0), (b if known else 0.0)
+            once = 0.5 if 2 * t == days - 1 else 1.0
+            for k in range(6):
+                x = n if k == N else p if k in (P, PP, PQ) else o
+                y = n if k in (N, P, Q) else p if k == PP else o
+                for s in range(wide):
+                    a, b = x[0, s] * y[0, s], x[1, s] * y[1, s]
+                    even[t, k * wide + s] = once * (a + b)
+                    odd[t, k * wide + s] = a - b
+        of_even, of_odd = halves[0] @ even, halves[1] @ odd
+        for k in range(6):
+            whole = of_even[0, k * wide : k * wide + held]
+            total[k, these] = whole
+            for wave in range(again.shape[1]):
+                change = of_even[(wave + 1) // 2] if wave % 2 else of_odd[wave // 2]
+                part, up, down = change[k * wide : k * wide + held], again[0, wave, k, these], again[1, wave, k, these]
+                for s in range(held):
+                    up[s], down[s] = whole[s] + part[s], whole[s] - part[s]
 
 
 def distribution_moments(predicted: Array, observed: Array, spread: Array | None) -> Array:
@@ -231,11 +274,12 @@ def _ubrmse(n: float, p: float, o: float, pp: float, oo: float, po: float) -> fl
 
 @elementwise
 def _pearson_r(n: float, p: float, o: float, pp: float, oo: float, po: float) -> float:
-    p, o = p / n, o / n
-    var_p, var_o = pp / n - p * p, oo / n - o * o
+    each = 1 / n  # dividing is slow
+    p, o = p * each, o * each
+    var_p, var_o = pp * each - p * p, oo * each - o * o
     # Rounding leaves a spread of about 1e-17 where there is none.
-    tiny = 1e-13 * max(pp, oo) / n + 1e-18
-    return (po / n - p * o) / np.sqrt(var_p * var_o) if n > 0 and var_p > tiny and var_o > tiny else np.nan
+    tiny = 1e-13 * max(pp, oo) * each + 1e-18
+    return (po * each - p * o) / np.sqrt(var_p * var_o) if n > 0 and var_p > tiny and var_o > tiny else np.nan
 
 
 class Scale(NamedTuple):

@@ -12,11 +12,9 @@ from vadose.evaluation.metrics import (
     DISTRIBUTION_METRICS,
     METRICS,
     N,
-    Q,
     distribution_moments,
-    folded_moments,
     skill,
-    sums,
+    sums_along,
 )
 from vadose.evaluation.metrics import metric as metric_of
 from vadose.parallel.memory import release
@@ -25,10 +23,11 @@ Array = NDArray[np.floating]
 Sites = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 Cell = str | int | float
+Way = Literal["to", "back", "rate"]
 Row = dict[str, Cell]
 """Columns of a row of a table, see `vadose.evaluation.rows`."""
-_MOMENTS_AT_ONCE = 300_000
-"""Values of one run's reweighted moments held at once: 1.6 MB, near the processor."""
+_MOMENTS_AT_ONCE = 140_000
+"""Values of one run's reweighted moments held at once: 1.1 MB, near the processor."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class Scored:
     value, lower, upper
         (run, site, metric): a score and its 95 % interval; NaN at sites that do not count.
     slopes, bias
-        (run, wave, site, metric) and (run, site, metric): see `vadose.evaluation.intervals.Spread`, on the scales of
+        (run, wave, metric, site) and (run, site, metric): see `vadose.evaluation.intervals.Spread`, on the scales of
         `vadose.evaluation.metrics.Metric`.
     """
 
@@ -59,7 +58,7 @@ class Scored:
     @classmethod
     def joined(cls, parts: Sequence["Scored"]) -> "Scored":
         """Of sites scored part by part, over the same days."""
-        axes = {"value": 1, "lower": 1, "upper": 1, "slopes": 2, "bias": 1}
+        axes = {"value": 1, "lower": 1, "upper": 1, "slopes": 3, "bias": 1}
         arrays = {name: np.concatenate([getattr(part, name) for part in parts], axis) for name, axis in axes.items()}
         return cls(parts[0].metrics, parts[0].days, **arrays)
 
@@ -89,9 +88,7 @@ class Scored:
         """Error of the medians over some sites (metric,), on the scales of the metrics."""
         scaled, bias = _scaled(self.metrics, "to", self.value[run, sites]), self.bias[run, sites]
         of_metrics = [  # slopes are many
-            intervals.median_error(
-                scaled[:, m], self.slopes[run, :, :, m][:, sites], bias[:, m], self.days, drawn=drawn
-            )
+            intervals.median_error(scaled[:, m], self.slopes[run, :, m][:, sites], bias[:, m], self.days, drawn=drawn)
             for m in range(len(self.metrics))
         ]
         return intervals.MedianError(*map(np.stack, zip(*of_metrics, strict=True)))
@@ -107,7 +104,7 @@ class Scored:
             if (better := metric_of(metric).better) is None:
                 continue
             with np.errstate(invalid="ignore"):
-                slopes = self.slopes[:, :, :, m][:, :, sites] / rates[:, None, :, m]
+                slopes = self.slopes[:, :, m][..., sites] / rates[:, None, :, m]
                 bias = self.bias[:, sites, m] / rates[..., m]
             for a, b in pairs:
                 difference = value[a, :, m] - value[b, :, m]
@@ -184,30 +181,31 @@ def score(
     days = span.stop - span.start
     waves = intervals.waves_of(days)
     value, lower, upper, bias = (np.full((runs, sites, len(metrics)), np.nan) for _ in range(4))
-    slopes = np.full((runs, waves, sites, len(metrics)), np.nan, np.float32)
+    slopes = np.full((runs, waves, len(metrics), sites), np.nan, np.float32)
     edge = max(1, _MOMENTS_AT_ONCE // (2 * max(waves, 1) * (6 if plain else 9)))
     for start in range(0, sites, edge):
-        here = slice(start, start + edge)
-        # Close to zero, so that sums of squares keep their digits.
-        truth = np.ascontiguousarray(observed[span, here], np.float64)
-        centre = _mean(truth)
-        folded = [
-            _folded(predicted[r][span, here], truth, None if s is None else s[span, here], centre, plain)
-            for r, s in enumerate(spreads)
+        here = slice(start, min(start + edge, sites))
+        truth = np.ascontiguousarray(observed[span, here], float)
+        summed = [
+            _summed(of_run[span, here], truth, None if s is None else s[span, here], plain)
+            for of_run, s in zip(predicted, spreads, strict=True)
         ]
         # Moments lie apart, and are the last axis to metrics.
-        summed = [intervals.reweigh_folded(*of_run, days) for of_run in folded]
         whole, again = ([np.moveaxis(of_run[k], -2, -1) for of_run in summed] for k in (0, 1))
         enough = counts[here] & (whole[0][:, N] >= intervals.FEWEST_PAIRS)
         for r in range(runs):
             against = [of_run[r] for of_run in references.values()]
-            value[r, here] = np.where(counts[here, None], _scores(whole, r, against, plain), np.nan)
-            found = _scaled(metrics, "to", _scores(again, r, against, plain))
-            found[:, :, ~enough] = np.nan
-            scaled = _scaled(metrics, "to", value[r, here])
+            of_metrics = np.stack(list(_scores(whole, r, against, plain)), axis=-1)
+            value[r, here] = np.where(counts[here, None], of_metrics, np.nan)
+            found = np.empty((2, waves, len(metrics), here.stop - start))
+            for m, of_metric in enumerate(_scores(again, r, against, plain)):
+                found[:, :, m] = _on_scale(metrics[m], "to", of_metric)
+            found[..., ~enough] = np.nan
+            scaled = _scaled(metrics, "to", value[r, here]).T
             spread = intervals.spread_of(scaled, found, days)
-            lower[r, here], upper[r, here] = _ends(metrics, value[r, here], intervals.interval(scaled, spread))
-            slopes[r, :, here], bias[r, here] = spread.slopes, spread.bias
+            ends = intervals.interval(scaled, spread)
+            lower[r, here], upper[r, here] = _ends(metrics, value[r, here], (ends[0].T, ends[1].T))
+            slopes[r, :, :, here], bias[r, here] = spread.slopes, spread.bias.T
     return Scored(metrics, days, value, lower, upper, slopes, bias)
 
 
@@ -223,28 +221,37 @@ def span_of(known: Mask) -> slice:
     return slice(at[0], at[-1] + 1) if at else slice(0, 0)
 
 
-def _folded(predicted: Array, observed: Array, spread: Array | None, centre: Array, plain: bool) -> tuple[Array, Array]:
-    """Moments of each day and site, with those of a distribution where any run is one, see `intervals.fold`."""
-    folded = folded_moments(predicted, observed, centre)
+def _summed(predicted: Array, observed: Array, spread: Array | None, plain: bool) -> tuple[Array, Array]:
+    """Moments of sites (moment, site) and reweighted (2, wave, moment, site), with those of a distribution where any
+    run is one."""
+    days = len(observed)
+    found = sums_along(intervals.cosines(days), predicted, observed)
     if plain:
-        return folded
-    more = intervals.fold(np.moveaxis(distribution_moments(predicted - centre, observed - centre, spread), -1, 1))
-    even, odd = (np.concatenate(parts, axis=1) for parts in zip(folded, more, strict=True))
-    return even, odd
+        return found
+    daily = np.moveaxis(distribution_moments(predicted, observed, spread), -1, 1)
+    more = intervals.reweigh_folded(*intervals.fold(daily), days)
+    total, again = (np.concatenate(parts, axis=-2) for parts in zip(found, more, strict=True))
+    return total, again
 
 
-def _scores(m: Sequence[Array], run: int, references: Sequence[int | None], plain: bool) -> Array:
-    """All metrics of a run from the moments of all runs, skill against the references last: (..., metrics)."""
-    functions = [*METRICS.values(), *(() if plain else DISTRIBUTION_METRICS.values())]
-    found = [function(m[run]) for function in functions]
-    found += [np.full(m[run].shape[:-1], np.nan) if r is None else skill(m[run], m[r]) for r in references]
-    return np.moveaxis(np.stack(found), 0, -1)
+def _scores(m: Sequence[Array], run: int, references: Sequence[int | None], plain: bool) -> Iterator[Array]:
+    """Each metric of a run from the moments of all runs (...), skill against the references last."""
+    for function in (*METRICS.values(), *(() if plain else DISTRIBUTION_METRICS.values())):
+        yield function(m[run])
+    for r in references:
+        yield np.full(m[run].shape[:-1], np.nan) if r is None else skill(m[run], m[r])
 
 
-def _scaled(metrics: Sequence[str], way: Literal["to", "back", "rate"], values: Array) -> Array:
-    """Values (..., metric) through one of the functions of the scale of each metric."""
+def _on_scale(metric: str, way: Way, values: Array) -> Array:
+    """Values (...) through one of the functions of the scale of a metric."""
     with np.errstate(divide="ignore", invalid="ignore"):  # a perfect score lies at infinity, and has no interval
-        found = np.stack([getattr(metric_of(name).scale, way)(values[..., m]) for m, name in enumerate(metrics)])
+        found: Array = getattr(metric_of(metric).scale, way)(values)
+    return found
+
+
+def _scaled(metrics: Sequence[str], way: Way, values: Array) -> Array:
+    """Values (..., metric) through one of the functions of the scale of each metric."""
+    found = np.stack([_on_scale(name, way, values[..., m]) for m, name in enumerate(metrics)])
     return np.moveaxis(found, 0, -1)  # metrics lie apart
 
 
@@ -257,10 +264,3 @@ def _ends(metrics: Sequence[str], value: Array, interval: tuple[Array, Array]) -
 def row_of(metric: str, median: Array | float, lower: Array | float, upper: Array | float) -> Row:
     """Median over sites and its interval, as columns of a table."""
     return {"metric": metric, "median": float(median), "lower": float(lower), "upper": float(upper)}
-
-
-def _mean(observed: Array) -> Array:
-    """Mean of each site's known values, 0 where there are none."""
-    of = sums(observed, observed)
-    mean: Array = of[..., Q] / np.maximum(of[..., N], 1)
-    return mean
