@@ -15,7 +15,7 @@ from benchmarks.speed.row import Plan, Way, alone, graphs, row, seconds, to_stor
 from torch import nn
 
 import vadose as vd
-from vadose.artefact import provenance
+from vadose.artefact import identity, provenance
 from vadose.grid import Grid, ease_grid, raster_coordinates
 from vadose.models import MODELS, mmnet, to_checkpoint
 from vadose.models.mmnet import Features, Fine, MMNet, example_fine
@@ -113,7 +113,8 @@ def plain_pixels(folder: Path, count: int, device: str) -> float:
 
 def downscale(folder: Path, out: Path, running: vd.Running) -> None:
     fine, coarse = opened(folder)
-    downscale_maps(folder / "net.pt", fine, coarse, [DAY], out, running=running)
+    data = identity(folder / "fine.zarr", *sorted(folder.glob("coarse*.zarr")))
+    downscale_maps(folder / "net.pt", fine, coarse, [DAY], out, running=running, made_of={"data": data})
 
 
 @row(
@@ -125,7 +126,7 @@ def downscale(folder: Path, out: Path, running: vd.Running) -> None:
     takes=(15, 60),
 )
 def maps(plan: Plan) -> list[Way]:
-    edge = plan.of(256, 1024, 2048)
+    edge = plan.of(256, 2048)
     runs = {"float32": plan.running(), "float32, compiled": plan.running(compile=True)}
     runs["bf16, compiled"] = plan.running("bfloat16", compile=True)
     with tempfile.TemporaryDirectory() as name:

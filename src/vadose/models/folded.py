@@ -53,7 +53,7 @@ class Folded(nn.Module):
     def combined(self, snapshot: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
         """The same with a code (N, width) for each pixel."""
         of_pixels = self.pixels(self.model.of_snapshot(snapshot).to(self.dtype))
-        return self.model.physical(self.head(of_pixels + code))
+        return self.model.physical(self.head(of_pixels.add_(code)))
 
 
 def fold(model: MMNet | LongMMNet, dtype: torch.dtype = torch.float32) -> Folded:
@@ -101,7 +101,11 @@ def fold(model: MMNet | LongMMNet, dtype: torch.dtype = torch.float32) -> Folded
 
 
 class _Attention(nn.Module):
-    """Code of a history by MMNet's temporal encoder, its attention by plain batched products."""
+    """Code of a history by MMNet's temporal encoder.
+
+    Attention is written out by units and days with the histories along the last axis: products of the few units and
+    days of a head, and softmax over a short last axis, take a processor three times as long.
+    """
 
     def __init__(self, model: MMNet, last: nn.Linear, dtype: torch.dtype) -> None:
         super().__init__()
@@ -114,24 +118,34 @@ class _Attention(nn.Module):
     def forward(self, series: Tensor) -> Tensor:
         days = series.shape[1]
         told = positions(days, self.model.features.ends, device=series.device).to(self.dtype)
-        x = self.embed(self.model.of_series(series).to(self.dtype)) + told
-        layer = self.layer
-        x = layer.norm1(x + layer.dropout1(self._attended(x)))
-        x = layer.norm2(x + layer.dropout2(layer.linear2(layer.dropout(functional.relu(layer.linear1(x))))))
-        return self.last(x.mean(1))  # type: ignore[no-any-return]
+        embedded = self.embed(self.model.of_series(series.transpose(0, 1)).to(self.dtype))
+        layer, x = self.layer, embedded + told[:, None]
+        x = layer.norm1(x + _by_history(layer.dropout1, self._attended(x)))
+        inner = _by_history(layer.dropout, functional.relu(layer.linear1(x)))
+        x = layer.norm2(x + _by_history(layer.dropout2, layer.linear2(inner)))
+        return self.last(x.mean(0))  # type: ignore[no-any-return]
 
     def _attended(self, x: Tensor) -> Tensor:
-        attention = self.layer.self_attn
-        query, key, value = (
-            functional.linear(x, attention.in_proj_weight, attention.in_proj_bias)
-            .reshape(*x.shape[:2], 3, attention.num_heads, attention.head_dim)
-            .permute(2, 0, 3, 1, 4)
-            .flatten(1, 2)
-        )
-        weights = torch.softmax(query @ key.mT * attention.head_dim**-0.5, dim=-1)
-        weights = self.dropout(weights.reshape(len(x), -1, *weights.shape[1:])).flatten(0, 1)
-        heads = (weights @ value).reshape(len(x), -1, *value.shape[1:]).transpose(1, 2).flatten(2)
-        return attention.out_proj(heads)  # type: ignore[no-any-return]
+        """Of (day, history, width)."""
+        attention, (days, number, width) = self.layer.self_attn, x.shape
+        told = torch.addmm(attention.in_proj_bias[:, None], attention.in_proj_weight, x.flatten(0, 1).T)
+        # Of (head, unit, day, history); sums of many products in bfloat16 would round each, and take longer.
+        query, key, value = told.float().view(3, attention.num_heads, -1, days, number)
+        query = query * attention.head_dim**-0.5
+        weights = query[:, 0, :, None] * key[:, 0, None]
+        for unit in range(1, attention.head_dim):
+            weights.addcmul_(query[:, unit, :, None], key[:, unit, None])
+        weights = self.dropout(torch.softmax(weights, dim=2).movedim(-1, 0)).movedim(0, -1)
+        heads = weights[:, None, :, 0] * value[:, :, None, 0]
+        for day in range(1, days):
+            heads.addcmul_(weights[:, None, :, day], value[:, :, None, day])
+        by_history = heads.to(told.dtype).view(width, -1).T
+        return attention.out_proj(by_history).view(days, number, width)  # type: ignore[no-any-return]
+
+
+def _by_history(dropout: nn.Module, x: Tensor) -> Tensor:
+    """Units (day, history, ...) that a dropout keeps, alike in all histories where they are drawn."""
+    return dropout(x.transpose(0, 1)).transpose(0, 1)  # type: ignore[no-any-return]
 
 
 class _Memory(nn.Module):
@@ -147,11 +161,13 @@ class _Memory(nn.Module):
 
 
 def _without_batch_norm(layers: nn.Sequential) -> nn.Sequential:
-    """The same layers, each batch normalisation folded into the linear layer before it."""
+    """The same layers, each batch normalisation folded into the linear layer before it, ReLU in place."""
     kept: list[nn.Module] = []
     for layer in layers:
         if isinstance(layer, nn.BatchNorm1d) and isinstance(linear := kept[-1], nn.Linear):
             kept[-1] = fuse_linear_bn_eval(linear, layer)
+        elif isinstance(layer, nn.ReLU):
+            kept.append(nn.ReLU(inplace=True))
         else:
             kept.append(layer)
     return nn.Sequential(*kept).requires_grad_(False)

@@ -20,7 +20,7 @@ from vadose.parallel.running import Running, compiled, rounded_off, work_of
 
 PIXELS_AT_ONCE = 1 << 13
 """Pixels combined at once: what lies between the layers then stays in the cache of a processor."""
-HISTORIES_AT_ONCE = 1 << 10
+HISTORIES_AT_ONCE = 1 << 8
 """Histories encoded at once, for the same reason."""
 Estimate = tuple[NDArray[np.float32], NDArray[np.float32]]
 DAYS_AT_ONCE = 1 << 16
@@ -89,7 +89,7 @@ class MapNetwork:
         if self.folded is not None:
             code = torch.cat([self.encode(part)[:size] for _, size, part in self._pieces(code, self.histories)])
         for start, size, pixels in self._pieces(snapshot, self.pixels):
-            of_pixels = self._filled(code[which[start : start + size]], len(pixels))
+            of_pixels = self._filled(code.index_select(0, which[start : start + size]), len(pixels))
             for target, values in zip(found, self.combine(pixels.to(self.device), of_pixels), strict=True):
                 target[start : start + size] = values[:size]
         return found
