@@ -91,6 +91,8 @@ def test_gates_in_one_pass_are_those_of_the_plain_layer(
 ) -> None:
     torch.manual_seed(0)
     cell, sequence = ConvLSTMCell(3, 20, peephole=peephole), 2 * torch.randn(2, 3, 3, 5, 4)
+    given: list[int] = []
+    cell.from_input.register_forward_pre_hook(lambda layer, maps: given.append(len(maps[0])))
     with torch.no_grad():
         plain = cell(sequence)
         monkeypatch.setattr(convlstm, "LARGE", 1)
@@ -99,5 +101,6 @@ def test_gates_in_one_pass_are_those_of_the_plain_layer(
     assert found.dtype == torch.float32
     torch.testing.assert_close(found, plain, rtol=0, atol=apart)
     assert not torch.equal(found, plain)
+    assert given == [2 * 3] + [2] * 3  # day by day it takes a third of the memory
     # With gradients it stays the plain one.
     assert cell(sequence).requires_grad

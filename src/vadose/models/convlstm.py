@@ -111,18 +111,20 @@ class ConvLSTMCell(nn.Module):
     def _in_one_pass(self, sequence: Tensor) -> Tensor:
         """The same within rounding, without gradients: channels last, gates by `vadose.models.gates`."""
         size, days, _, height, width = sequence.shape
-        maps = sequence.flatten(0, 1).contiguous(memory_format=torch.channels_last)
-        from_input = self.from_input(maps).permute(0, 2, 3, 1).reshape(size, days, height * width, -1)
-        hidden = from_input.shape[-1] // 4
+        hidden = self.from_state.in_channels
         peephole = torch.zeros(3, hidden) if self.peephole is None else self.peephole.flatten(1)
         of_cells = np.zeros((size, height * width, hidden), np.float32)
         states = np.empty((size, days, height * width, hidden), np.float32)
         found = torch.from_numpy(states).reshape(size, days, height, width, hidden).permute(0, 1, 4, 2, 3)
-        from_state: Tensor | None = None
+
+        def of_maps(layer: nn.Conv2d, maps: Tensor) -> Tensor:
+            gates: Tensor = layer(maps.contiguous(memory_format=torch.channels_last))
+            return gates.permute(0, 2, 3, 1).reshape(size, height * width, -1)
+
+        # Day by day: what the convolution gives of all days is most of the memory of a forecast.
         for day in range(days):
-            if day:
-                from_state = self.from_state(found[:, day - 1]).permute(0, 2, 3, 1).reshape(size, height * width, -1)
-            gated(from_input, from_state, peephole, day, of_cells, states)
+            from_state = of_maps(self.from_state, found[:, day - 1]) if day else None
+            gated(of_maps(self.from_input, sequence[:, day]), from_state, peephole, day, of_cells, states)
         return found
 
 

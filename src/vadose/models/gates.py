@@ -27,7 +27,7 @@ def gated(
     Parameters
     ----------
     from_input
-        (B, T, cells, 4 hidden), float32 or bfloat16; gates in the order i, f, candidate, o.
+        (B, cells, 4 hidden) of the day, float32 or bfloat16; gates in the order i, f, candidate, o.
     from_state
         (B, cells, 4 hidden), of the same type; None on the first day, before which cells and states are zero.
     peephole
@@ -40,12 +40,12 @@ def gated(
     Examples
     --------
     >>> states, cell = np.empty((1, 1, 2, 3), np.float32), np.zeros((1, 2, 3), np.float32)
-    >>> gated(torch.full((1, 1, 2, 12), 9.0), None, torch.zeros(3, 3), 0, cell, states)
+    >>> gated(torch.full((1, 2, 12), 9.0), None, torch.zeros(3, 3), 0, cell, states)
     >>> cell[0, 0].round().tolist(), bool(np.allclose(states, np.tanh(cell), atol=1e-3))
     ([1.0, 1.0, 1.0], True)
     """
     given = _bits(from_input)
-    before = given[:, 0] if from_state is None else _bits(from_state)
+    before = given if from_state is None else _bits(from_state)
     shift = np.uint32(0 if from_input.dtype == torch.float32 else 16)
     weights, first = peephole.numpy(), from_state is None
 
@@ -83,7 +83,7 @@ def _gated(
     x = np.empty(4 * hidden, np.float32)
     for row in range(start, stop):
         sample, place = row // cells.shape[1], row % cells.shape[1]
-        cell, state, now = cells[sample, place], states[sample, day, place], given[sample, day, place]
+        cell, state, now = cells[sample, place], states[sample, day, place], given[sample, place]
         for k in range(4 * hidden):
             x[k] = np.uint32(np.uint32(now[k]) << shift).view(np.float32)
         if not first:
