@@ -224,6 +224,16 @@ def test_identity_of_a_folder_is_remembered_until_a_value_is_swapped_in_place(
     assert identity(folder) == plain
     (kept,) = (cache / "vadose" / "identities").iterdir()
     assert kept.read_text() == plain
+    unused = kept.with_name("unused")
+    for entry in (kept, unused):
+        entry.write_text(plain)
+        os.utime(entry, (0, 0))
+    assert identity(folder) == plain  # asked for, it is kept
+    (folder / "more").write_bytes(b"")
+    assert identity(folder) != plain
+    assert kept.exists()
+    assert not unused.exists()
+    (folder / "more").unlink()
     kept.write_text("remembered")
     assert identity(folder) == "remembered"
     before = (folder / "chunk").stat()

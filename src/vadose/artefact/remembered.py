@@ -11,6 +11,8 @@ SMALL = 1 << 24
 """Bytes up to which files are hashed anew each time."""
 SETTLED = 2_000_000_000
 """Nanoseconds that no file may have changed for: file systems tell times of change apart by some milliseconds."""
+KEPT = 90 * 86_400_000_000_000
+"""Nanoseconds an entry is kept that nobody asks for, as of folders that are gone."""
 _FORM = "1"
 
 
@@ -20,8 +22,8 @@ def remembered(hashed: Callable[[], str], files: Callable[[], Iterable[Path]]) -
     Files are the same by place, size, inode, and times of modification and of change (``st_ctime``). The latter is
     set by the system at every write, and again when the time of modification is set back, so that values swapped in
     place are seen; not so where it is the time of creation (Windows), or by someone who sets the clock back or writes
-    to the disk past the file system. Kept in the user's cache, ``~/.cache/vadose``; where that cannot be written
-    files are hashed each time.
+    to the disk past the file system. Kept in the user's cache, ``~/.cache/vadose``, for 90 days after it was last asked
+    for; where that cannot be written files are hashed each time.
     """
     begin = time.time_ns()
     state, newest, size = _state(files())
@@ -29,7 +31,10 @@ def remembered(hashed: Callable[[], str], files: Callable[[], Iterable[Path]]) -
         return hashed()
     place = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "vadose", "identities", state)
     with suppress(OSError):
-        return place.read_text()
+        found = place.read_text()
+        with suppress(OSError):
+            os.utime(place)
+        return found
     found = hashed()
     if begin - newest > SETTLED and _state(files())[0] == state:
         with suppress(OSError):
@@ -37,6 +42,9 @@ def remembered(hashed: Callable[[], str], files: Callable[[], Iterable[Path]]) -
             scratch = place.with_name(f"{state}.{os.getpid()}")
             scratch.write_text(found)
             scratch.rename(place)
+            for entry in place.parent.iterdir():
+                if begin - entry.stat().st_mtime_ns > KEPT:
+                    entry.unlink()
     return found
 
 

@@ -3,7 +3,7 @@
 import os
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -32,8 +32,6 @@ from vadose.errors import VadoseError
 from vadose.parallel.running import Running
 
 # The stages are imported where they are called: help and mistakes come at once, torch later.
-if TYPE_CHECKING:
-    pass
 
 
 @app.command()

@@ -1,4 +1,9 @@
-"""Indices of surface reflectance."""
+"""Indices of surface reflectance.
+
+All take reflectances as fractions [1] on one grid and give an index [1], NaN where a reflectance is not positive. They
+raise a `VadoseError` when a reflectance is outside -0.2 .. 1.7 (in percent, packed, or with a fill value in it), or the
+bands lie on different grids.
+"""
 
 import xarray as xr
 
@@ -25,11 +30,6 @@ def transformed_swir(swir: xr.DataArray) -> xr.DataArray:
     xarray.DataArray
         T [1], NaN outside 0 < R <= 1, where the theory does not hold.
 
-    Raises
-    ------
-    VadoseError
-        When R is outside -0.2 .. 1.7: in percent, packed, or with a fill value in it.
-
     References
     ----------
     Sadeghi, Jones and Philpot (2015), doi:10.1016/j.rse.2015.04.007.
@@ -47,21 +47,6 @@ def transformed_swir(swir: xr.DataArray) -> xr.DataArray:
 def ndvi(red: xr.DataArray, nir: xr.DataArray) -> xr.DataArray:
     r"""Normalised difference vegetation index, :math:`(N - R) / (N + R)`.
 
-    Parameters
-    ----------
-    red, nir
-        Reflectance [1].
-
-    Returns
-    -------
-    xarray.DataArray
-        Index [1], -1 .. 1; NaN where a reflectance is not positive.
-
-    Raises
-    ------
-    VadoseError
-        When a reflectance is outside -0.2 .. 1.7, or the bands lie on different grids.
-
     References
     ----------
     Tucker (1979), doi:10.1016/0034-4257(79)90013-0.
@@ -78,20 +63,10 @@ def ndvi(red: xr.DataArray, nir: xr.DataArray) -> xr.DataArray:
 def evi(blue: xr.DataArray, red: xr.DataArray, nir: xr.DataArray) -> xr.DataArray:
     r"""Enhanced vegetation index, :math:`2.5 (N - R) / (N + 6 R - 7.5 B + 1)`.
 
-    Parameters
-    ----------
-    blue, red, nir
-        Reflectance [1].
-
     Returns
     -------
     xarray.DataArray
         Index [1]; NaN where a reflectance or the denominator (bright haze, cloud) is not positive.
-
-    Raises
-    ------
-    VadoseError
-        As `ndvi`.
 
     References
     ----------
@@ -112,20 +87,10 @@ def ndwi(green: xr.DataArray, nir: xr.DataArray) -> xr.DataArray:
 
     Another index bears the same name, see `ndwi_gao`.
 
-    Parameters
-    ----------
-    green, nir
-        Reflectance [1].
-
     Returns
     -------
     xarray.DataArray
         Index [1], -1 .. 1, positive on open water; NaN where a reflectance is not positive.
-
-    Raises
-    ------
-    VadoseError
-        As `ndvi`.
 
     References
     ----------
@@ -148,16 +113,6 @@ def ndwi_gao(nir: xr.DataArray, nir2: xr.DataArray) -> xr.DataArray:
     nir, nir2
         Reflectance [1] near 0.86 um and 1.24 um: MODIS bands 2 and 5.
 
-    Returns
-    -------
-    xarray.DataArray
-        Index [1], -1 .. 1; NaN where a reflectance is not positive.
-
-    Raises
-    ------
-    VadoseError
-        As `ndvi`.
-
     References
     ----------
     Gao (1996), doi:10.1016/S0034-4257(96)00067-3.
@@ -178,16 +133,6 @@ def lswi(nir: xr.DataArray, swir1: xr.DataArray) -> xr.DataArray:
     ----------
     nir, swir1
         Reflectance [1]; swir1 near 1.6 um: MODIS and Landsat 8 band 6.
-
-    Returns
-    -------
-    xarray.DataArray
-        Index [1], -1 .. 1; NaN where a reflectance is not positive.
-
-    Raises
-    ------
-    VadoseError
-        As `ndvi`.
 
     References
     ----------

@@ -1,4 +1,7 @@
-"""Indices of radar backscatter, in the form of the literature and in that of published code."""
+"""Indices of radar backscatter, in the form of the literature and in that of published code.
+
+All take backscatter as `cross_ratio` does, and raise what it raises.
+"""
 
 from functools import partial
 
@@ -104,11 +107,6 @@ def dpsvim(vv: xr.DataArray, vh: xr.DataArray, form: str = "literature") -> xr.D
     xarray.DataArray
         Index [1], NaN where a backscatter is zero or missing.
 
-    Raises
-    ------
-    VadoseError
-        As `cross_ratio`.
-
     References
     ----------
     dos Santos et al. (2021), doi:10.1080/01431161.2021.1959955.
@@ -140,11 +138,6 @@ def polarization(vv: xr.DataArray, vh: xr.DataArray, form: str = "literature") -
     -------
     xarray.DataArray
         Index [1], -1 .. 1 for ``'literature'``; NaN where a backscatter is zero or missing.
-
-    Raises
-    ------
-    VadoseError
-        As `cross_ratio`.
 
     References
     ----------

@@ -1,4 +1,7 @@
-"""Slope, aspect, curvature and flow accumulation of elevation on projected and geographic grids."""
+"""Slope, aspect, curvature and flow accumulation of elevation on projected and geographic grids.
+
+All take elevation as `slope` does, and raise what it raises.
+"""
 
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
@@ -31,11 +34,6 @@ def relief(elevation: xr.DataArray) -> xr.Dataset:
     xarray.Dataset
         ``slope`` [degree], ``aspect_cosine`` and ``aspect_sine`` [1], and ``curvature`` [m-1], as the functions of
         these names give them.
-
-    Raises
-    ------
-    VadoseError
-        As `slope`.
     """
     found = _by_map(_relief, _elevation(elevation), 4)
     meanings = (
@@ -91,20 +89,10 @@ def aspect(elevation: xr.DataArray) -> xr.DataArray:
 
     North is that of the grid. Directions have no mean: average `aspect_components` instead.
 
-    Parameters
-    ----------
-    elevation
-        As in `slope`.
-
     Returns
     -------
     xarray.DataArray
         Aspect [degree], 0 <= aspect < 360; NaN on flat ground, at the border and beside missing cells.
-
-    Raises
-    ------
-    VadoseError
-        As `slope`.
 
     References
     ----------
@@ -119,21 +107,11 @@ def aspect(elevation: xr.DataArray) -> xr.DataArray:
 def aspect_components(elevation: xr.DataArray) -> xr.Dataset:
     r"""Cosine (toward north) and sine (toward east) of the aspect, without its jump at north.
 
-    Parameters
-    ----------
-    elevation
-        As in `slope`.
-
     Returns
     -------
     xarray.Dataset
         ``aspect_cosine`` and ``aspect_sine`` [1], both 0 on flat ground; NaN at the border and beside
         missing cells.
-
-    Raises
-    ------
-    VadoseError
-        As `slope`.
 
     References
     ----------
@@ -168,20 +146,10 @@ def curvature(elevation: xr.DataArray) -> xr.DataArray:
     Positive on ridges and hilltops, negative in valleys and hollows. ArcGIS and xarray-spatial give 100 times
     this.
 
-    Parameters
-    ----------
-    elevation
-        As in `slope`.
-
     Returns
     -------
     xarray.DataArray
         Curvature [m-1]; NaN at the border and beside missing cells.
-
-    Raises
-    ------
-    VadoseError
-        As `slope`.
 
     References
     ----------
@@ -209,20 +177,10 @@ def flow_accumulation(elevation: xr.DataArray) -> xr.DataArray:
     The flood visits the cells one by one, about 5 seconds for a million; the libraries at hand for it are not
     kept up with current NumPy. A lazy array is computed whole.
 
-    Parameters
-    ----------
-    elevation
-        As in `slope`.
-
     Returns
     -------
     xarray.DataArray
         Number of cells [1], at least 1; NaN where elevation is missing.
-
-    Raises
-    ------
-    VadoseError
-        As `slope`.
 
     References
     ----------

@@ -16,12 +16,8 @@ class MLP(Downscaler):
     ----------
     features
         Names of the features; with ``full`` the series has exactly ``features.days`` days.
-    gaussian
-        Also predict a standard deviation.
     dropout
         Fraction of the representation dropped in training.
-    missing
-        Add an indicator of missing values for each feature.
     full
         MLP_full of the paper: the flattened series and the snapshot.
 
@@ -72,14 +68,8 @@ class Transformer(Downscaler):
 
     Parameters
     ----------
-    features
-        Names of the features.
-    gaussian
-        Also predict a standard deviation.
     dropout
         Fraction dropped in training, within the Transformer layer and of the representation.
-    missing
-        Add an indicator of missing values for each feature.
     repeated
         Names of snapshot features to append to every day.
     full
@@ -130,14 +120,8 @@ class LSTMSeries(Downscaler):
 
     Parameters
     ----------
-    features
-        Names of the features.
-    gaussian
-        Also predict a standard deviation.
     dropout
         Fraction of the last state dropped in training.
-    missing
-        Add an indicator of missing values for each feature.
     hidden
         Size of the state.
 

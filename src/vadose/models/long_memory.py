@@ -30,12 +30,8 @@ class LongMMNet(Downscaler):
     ----------
     features
         Names of the features; ``days`` is some hundreds.
-    gaussian
-        Also predict a standard deviation.
     dropout
         Fraction of states and fused representation dropped in training.
-    missing
-        Add an indicator of missing values for each feature.
     hidden
         Size of the state.
     width

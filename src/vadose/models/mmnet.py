@@ -83,7 +83,8 @@ class Features:
 class Downscaler(nn.Module):
     """What all downscaling networks share: physical units in and out, unknown values to the training mean.
 
-    A network is given by `read`, from standardised features to standardised moisture.
+    A network is given by `read`, from standardised features to standardised moisture. It takes these parameters, and
+    those it names itself.
 
     Parameters
     ----------
@@ -203,14 +204,8 @@ class MMNet(Downscaler):
 
     Parameters
     ----------
-    features
-        Names of the features.
-    gaussian
-        Also predict a standard deviation.
     dropout
         Fraction dropped in training, within the Transformer layer and of the fused representation.
-    missing
-        Add an indicator of missing values for each feature.
 
     References
     ----------

@@ -100,21 +100,12 @@ def write_gridmet(
 
     Parameters
     ----------
-    truth
-        Daily truth (time, y, x).
-    folder
-        Made if need be.
     packed
         Unsigned 16-bit integers as since 2019, or plain floats as before.
     order
         Order of the dimensions ``day``, ``lat``, ``lon`` in the files.
     variables
         gridMET's short names.
-
-    Returns
-    -------
-    list of pathlib.Path
-        The files written to.
 
     Raises
     ------

@@ -62,10 +62,6 @@ def write_imerg(
 
     Parameters
     ----------
-    truth
-        Daily truth (time, y, x).
-    folder
-        Made if need be.
     frequency
         ``'half-hourly'`` or ``'daily'``.
     version
@@ -74,11 +70,6 @@ def write_imerg(
         ``'final'``, ``'late'`` or ``'early'``.
     half_hours
         Half hours of a day to write, 0 to 47.
-
-    Returns
-    -------
-    list of pathlib.Path
-        The granules, in order of time.
     """
     for value, choices in ((frequency, ("half-hourly", "daily")), (version, tuple(EPOCH)), (run, tuple(RUNS))):
         if value not in choices:

@@ -38,11 +38,6 @@ def write_landsat(truth: xr.Dataset, folder: Path, *, satellite: str = "LC08", p
     Scenes are taken on the days Landsat 8 (``LC08``) passes the WRS-2 path, every 16 days, and Landsat 9
     (``LC09``) 8 days later. They are cut to the truth's extent on the 30 m lattice of its UTM zone, pixels
     outside the truth are fill, coarser cells are repeated.
-
-    Returns
-    -------
-    list of Path
-        A folder for each scene.
     """
     lattice = utm_lattice(truth, origin=15.0)
     written = []
@@ -79,11 +74,6 @@ def write_hls(truth: xr.Dataset, folder: Path, *, product: str = "L30") -> list[
     """Write HLS v2.0 granules: L30 on the days of Landsat 8, S30 every 5 days from 2017-07-05 on.
 
     Files are cut to the truth's extent on 30 m pixels of its UTM zone; otherwise as `write_landsat`.
-
-    Returns
-    -------
-    list of Path
-        A folder for each overpass.
     """
     bands = dict(zip(("B02", "B03", "B04", "B05", "B06", "B07"), _REFLECTANCE.values(), strict=True))
     if product == "S30":

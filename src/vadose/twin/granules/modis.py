@@ -43,17 +43,10 @@ def write_mod09ga(truth: xr.Dataset, folder: Path, satellite: str = "terra", sub
     truth
         Part of an EASE-2 grid with daily reflectance of seven bands, ``cloud`` and
         ``snow_water_equivalent``, and ``water_fraction``.
-    folder
-        Where the files go.
     satellite
         ``'terra'`` or ``'aqua'``.
     subset
         Only the rows and columns the truth reaches, as subset services cut them: a hundredth of the work.
-
-    Returns
-    -------
-    list of Path
-        The files.
     """
     prefix, _ = SATELLITES[satellite]
     grids = {"MODIS_Grid_1km_2D": CELLS_1KM, "MODIS_Grid_500m_2D": CELLS_500M}
@@ -80,15 +73,8 @@ def write_mod11a1(truth: xr.Dataset, folder: Path, satellite: str = "terra") -> 
     truth
         Part of an EASE-2 grid with daily ``surface_temperature``, ``air_temperature_max``,
         ``air_temperature_min``, ``cloud`` and ``snow_water_equivalent``, and ``land_cover``.
-    folder
-        Where the files go.
     satellite
         ``'terra'`` or ``'aqua'``.
-
-    Returns
-    -------
-    list of Path
-        The files.
     """
     prefix, _ = SATELLITES[satellite]
     paths = []
@@ -110,13 +96,6 @@ def write_mcd12q1(truth: xr.Dataset, folder: Path) -> list[Path]:
     ----------
     truth
         Part of an EASE-2 grid with ``land_cover`` (IGBP 1..17).
-    folder
-        Where the files go.
-
-    Returns
-    -------
-    list of Path
-        The files.
     """
     day = pd.Timestamp(year=int(truth.time.dt.year[0]), month=1, day=1)
     paths = []

@@ -31,19 +31,12 @@ def write_mod09cmg(
     truth
         Part of an EASE-2 grid with daily reflectance of seven bands, ``cloud`` and
         ``snow_water_equivalent``, and ``water_fraction``.
-    folder
-        Where the files go.
     satellite
         ``'terra'`` or ``'aqua'``.
     subset
         The cells of the truth in netCDF-4, with ``lat`` and ``lon``; else the globe in HDF4.
     bands
         Those that are written.
-
-    Returns
-    -------
-    list of Path
-        The files.
     """
     prefix, _ = SATELLITES[satellite]
     lat, lon = 90 - 0.05 * (np.arange(SHAPE[0]) + 0.5), -180 + 0.05 * (np.arange(SHAPE[1]) + 0.5)

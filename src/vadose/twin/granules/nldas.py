@@ -64,21 +64,12 @@ def write_nldas_noah(
 
     Parameters
     ----------
-    truth
-        Daily truth (time, y, x).
-    folder
-        Made if need be.
     version
         ``'2.0'`` (netCDF) or ``'002'`` (GRIB-1).
     hours
         Stamps of a day to write.
     subset
         As the subset service cuts them: moisture alone, of the cells the truth reaches.
-
-    Returns
-    -------
-    list of pathlib.Path
-        The granules, in order of time.
     """
     axes = _reached(truth) if subset else (LAT, LON)
     lat, lon = np.meshgrid(*axes, indexing="ij")
@@ -123,11 +114,6 @@ def write_nldas_forcing(
         As in `write_nldas_noah`.
     hours
         Ends of the hours of a day to write, 1 to 24.
-
-    Returns
-    -------
-    list of pathlib.Path
-        The granules, in order of time.
     """
     lat, lon = np.meshgrid(LAT, LON, indexing="ij")
     day_of = {name: at(truth[name], lat, lon) for name in OF_DAY}

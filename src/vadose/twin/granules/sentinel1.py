@@ -31,11 +31,6 @@ def write_sentinel1(truth: xr.Dataset, folder: Path, *, scale: str = "power", or
         ``'power'`` or ``'db'``, as the product's name then tells.
     orbit
         ``'ascending'`` or ``'descending'``; no name tells it.
-
-    Returns
-    -------
-    list of Path
-        A folder for each overpass.
     """
     if scale not in _LETTERS:
         raise VadoseError(f"Sentinel-1: scale {scale!r} unknown; choose from {list(_LETTERS)}")

@@ -76,15 +76,8 @@ def write_smap_l4(truth: xr.Dataset, folder: Path, version: str = "7") -> list[P
     ----------
     truth
         Daily truth on a part of the 9 km grid.
-    folder
-        Made if need be.
     version
         ``'7'`` or ``'8'``; they differ in the name of the water table.
-
-    Returns
-    -------
-    list of pathlib.Path
-        The granules, in order of time.
     """
     release = RELEASES[version][1]
     grid, whole = grid_of(truth), ease_grid("9km")

@@ -62,11 +62,6 @@ def write_weather_forecast(
     hours
         Leads to write, multiples of 3; by default every one up to the end of the truth, at most 240.
 
-    Returns
-    -------
-    list of pathlib.Path
-        The granules, in order of lead.
-
     Raises
     ------
     VadoseError
