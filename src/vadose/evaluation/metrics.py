@@ -67,25 +67,17 @@ def _add(
     centre: NDArray[np.float64],
     found: NDArray[np.float64],
 ) -> None:
-    wide = 256  # sums of so many series stay in the nearest cache
-    sums, middle = np.zeros((6, wide)), np.zeros(wide)
-    for first in range(0, len(centre), wide):
-        held = min(wide, len(centre) - first)
-        these = slice(first, first + held)
-        sums[:], middle[:held] = 0.0, centre[these]
-        for t in range(len(predicted)):
-            of_p, of_o = predicted[t, these], observed[t, these]
-            for s in range(held):
-                p, o = of_p[s] - middle[s], of_o[s] - middle[s]
-                known = np.isfinite(p) and np.isfinite(o)
-                p, o = (p if known else 0.0), (o if known else 0.0)
-                sums[0, s] += known
-                sums[1, s] += p
-                sums[2, s] += o
-                sums[3, s] += p * p
-                sums[4, s] += o * o
-                sums[5, s] += p * o
-        found[:, these] = sums[:, :held]
+    for t in range(len(predicted)):
+        for s in range(len(centre)):
+            p, o = predicted[t, s] - centre[s], observed[t, s] - centre[s]
+            known = np.isfinite(p) and np.isfinite(o)
+            p, o = (p if known else 0.0), (o if known else 0.0)
+            found[0, s] += known
+            found[1, s] += p
+            found[2, s] += o
+            found[3, s] += p * p
+            found[4, s] += o * o
+            found[5, s] += p * o
 
 
 def sums_along(cosines: Array, predicted: Array, observed: Array) -> tuple[Array, Array]:

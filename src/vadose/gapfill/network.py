@@ -155,7 +155,9 @@ class Filtered(nn.Module):
         embedded = self.embed(self.daily(daily) + static @ self.static)
         observed, variance = self.encoder(torch.cat([values, known, embedded], dim=-1)).chunk(2, dim=-1)
         coefficients, drive, density = self.motion(embedded).split(self.sizes, dim=-1)
-        rates = torch.softmax(coefficients, dim=-1) @ functional.softplus(self.rates) + 1e-4
+        # A softmax over few values, and an ELU below, take three times as long by functions of their own.
+        shares = (coefficients - coefficients.detach().amax(-1, keepdim=True)).exp()
+        rates = shares @ functional.softplus(self.rates) / shares.sum(-1, keepdim=True) + 1e-4
 
         def modes(of_pairs: Tensor) -> Tensor:
             return of_pairs.reshape(times, cells, 2, -1).transpose(1, 2).contiguous()
@@ -205,7 +207,8 @@ def _lengths(days: Tensor) -> Tensor:
 
 
 def _positive(raw: Tensor) -> Tensor:
-    return functional.elu(raw) + 1.001
+    """Smallest value 0.001: an exponential below zero, a straight line above."""
+    return raw.clamp(max=0).exp() + 0.001 + raw.relu()
 
 
 def _moments(values: Tensor) -> tuple[Tensor, Tensor]:
