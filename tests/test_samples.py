@@ -218,6 +218,15 @@ def test_forecasts_of_the_layers_above_are_taken_by_their_day_of_issue(small_cub
     sequence = Samples(small_cube, channels, look_back=4, above={"0-10 cm": store}).sequence(np.array([[2, 4]]), 25, 27)
     assert sequence.above is not None
     np.testing.assert_array_equal(sequence.above[0, :, :, 0, 0, 0], values[5:8][:, [0, 2], 2, 4])
+    # As predictors of the sequence: what was issued on each day of the look-back, and nothing issued after t0.
+    within = replace(channels, cascade="sequence")
+    for later in (0.0, 0.1):
+        values[6:] += np.float32(later)
+        samples = Samples(small_cube, within, look_back=4, window=3, above={"0-10 cm": store})
+        found = samples.inputs(np.array([[25, 2, 4], [21, 2, 4], [1, 2, 4]])).above
+        assert found is not None
+        np.testing.assert_array_equal(found[0, :, :, 0], values[2:6, [0, 2], 2:5, 4:7])
+        np.testing.assert_array_equal(torch.isnan(found[1:, :, 0, 0, 0, 0]), [[1, 1, 0, 0], [1, 1, 1, 1]])
     with pytest.raises(VadoseError, match="lacks leads"):
         Samples(small_cube, channels, look_back=4, above={"0-10 cm": store.isel(lead_time=[0])})
     with pytest.raises(VadoseError, match=r"the forecast of 0-10 cm: .* values of soil_moisture lie outside"):
@@ -225,8 +234,8 @@ def test_forecasts_of_the_layers_above_are_taken_by_their_day_of_issue(small_cub
             small_cube, channels, look_back=4, above={"0-10 cm": store.assign(soil_moisture=100 * store.soil_moisture)}
         )
     values[5, 0, 0, 0] = -9999.0
-    found = Samples(small_cube, channels, look_back=4, above={"0-10 cm": store})
-    assert found.values_outside() == {"the forecast of 0-10 cm": 1}
+    samples = Samples(small_cube, channels, look_back=4, above={"0-10 cm": store})
+    assert samples.values_outside() == {"the forecast of 0-10 cm": 1}
     with pytest.raises(VadoseError, match="the forecast of 0-10 cm and the cube: 8 of 72 cells of the second"):
         Samples(small_cube, channels, look_back=4, above={"0-10 cm": store.isel(x=slice(1, None))})
     # A larger store, its rows, days and leads in another order.

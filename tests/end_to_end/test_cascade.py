@@ -12,11 +12,13 @@ import xarray as xr
 
 from vadose.artefact import identity, provenance
 from vadose.cli import main
+from vadose.cube import open_cube
 from vadose.errors import VadoseError
 from vadose.experiments import Experiment
 from vadose.experiments.studies import study, train_all
 from vadose.gapfill import carry_forward
 from vadose.grid import ease_grid
+from vadose.predict.forecast import forecast
 
 LAYERS = {"0-10 cm": "soil_moisture_0_10cm", "10-40 cm": "soil_moisture_10_40cm", "40-100 cm": "soil_moisture_40_100cm"}
 DAYS = 251
@@ -55,11 +57,13 @@ EXPERIMENT: dict[str, Any] = {
             "look_back": 10,
             "training": {"samples_per_epoch": 2000},
         },
-        "convlstm-S1": {
+        "convlstm-S2": {
             "model": "convlstm",
             "hyper": {"filters": [4]},
             "history": ["precipitation"],
-            "scenario": "S1",
+            "above": "blend",
+            "cascade": "sequence",
+            "scenario": "S2",
             "window": "map",
             "look_back": 2,
             "refit": False,
@@ -70,7 +74,7 @@ EXPERIMENT: dict[str, Any] = {
     "blends": {"blend": {"members": ["surrogate", "trees"]}},
     "leads": [1, 7, 30],
 }
-for run in ("surrogate", "trees", "persistence", "climatology", "convlstm-S1"):
+for run in ("surrogate", "trees", "persistence", "climatology", "convlstm-S2"):
     EXPERIMENT["runs"][run]["leads"] = [1, 7, 30]
 
 
@@ -120,7 +124,7 @@ def checkpoint_of(done: Path, layer: str, run: str, name: str = "final") -> dict
 def test_every_layer_has_its_table_and_the_layers_above_as_predictors(done: Path) -> None:
     table = pd.read_csv(done / "scores.csv")
     assert set(table.layer) == set(LAYERS)
-    assert set(table[table.layer == "40-100 cm"].scenario) == {"all", "S1"}
+    assert set(table[table.layer == "40-100 cm"].scenario) == {"all", "S2"}
     assert set(table[table.layer == "0-10 cm"].scenario) == {"all"}
     for layer, above in (("0-10cm", []), ("10-40cm", ["0-10 cm"]), ("40-100cm", ["0-10 cm", "10-40 cm"])):
         assert list(checkpoint_of(done, layer, "surrogate")["inputs"]["above"]) == above
@@ -161,6 +165,35 @@ def test_a_forecast_below_hears_the_forecast_above_and_not_the_truth(done: Path,
     assert not (tmp_path / "no.zarr").exists()
 
 
+def test_a_predictor_of_the_sequence_is_what_was_issued_on_each_day(done: Path, cube: Path, tmp_path: Path) -> None:
+    run = done / "runs" / "40-100cm" / "convlstm-S2" / "final.pt"
+    stores = {
+        layer: xr.open_zarr(done / "forecasts" / "test" / layer.replace(" ", "") / "blend.zarr", consolidated=False)
+        .load()
+        .sel(init_time=slice("2019-08-03", "2019-08-07"))
+        for layer in ("0-10 cm", "10-40 cm")
+    }
+    opened = open_cube(cube)
+
+    def forecast_with(name: str, changed: str | None = None) -> xr.Dataset:
+        above = {n: store.copy(deep=True) for n, store in stores.items()}
+        if changed is not None:
+            above["0-10 cm"].soil_moisture.loc[{"init_time": changed}] += 0.05
+        out = tmp_path / f"{name}.zarr"
+        forecast(run, opened, out, first="2019-08-04", last="2019-08-05", leads=(1, 7), above=above)
+        return xr.open_zarr(out, consolidated=False).load()
+
+    before = forecast_with("before")
+    assert before.inputs_missing.sum() == 0
+    assert set(before.channel.values) == {"precipitation", "0-10 cm", "10-40 cm"}
+    # Two days of look-back: what was issued on 3 August is seen on the 4th alone, what came later on neither.
+    for issued, seen in (("2019-08-03", [True, False]), ("2019-08-04", [True, True]), ("2019-08-06", [False, False])):
+        apart = abs(forecast_with(issued, issued).soil_moisture - before.soil_moisture).max(("lead_time", "y", "x"))
+        assert (apart > 0).values.tolist() == seen
+    stores["0-10 cm"] = stores["0-10 cm"].sel(init_time=slice("2019-08-04", None))
+    assert forecast_with("lacking").inputs_missing.sel(channel="0-10 cm").values.tolist() == [1, 0]
+
+
 def test_a_finished_study_is_left_alone(done: Path, cube: Path) -> None:
     told: list[str] = []
     study(
@@ -194,6 +227,15 @@ def run_cli(*arguments: str) -> int:
     ("change", "message"),
     [
         ({"runs": {"a": {"model": "trees", "above": "trees"}}}, "unknown run 'above: trees'"),
+        ({"runs": {"a": {"model": "convlstm", "cascade": "sequence"}}}, "add 'above', or leave it out"),
+        (
+            {"runs": {"a": {"model": "simvp", "above": "a", "cascade": "sequence"}}},
+            r"cascade of simvp is 'sequence'; expected one of \['head'\]",
+        ),
+        (
+            {"runs": {"a": {"model": "convlstm", "above": "a", "cascade": "both"}}},
+            "Input should be 'head' or 'sequence'",
+        ),
         ({"runs": {"a": {"model": "trees", "only": ["5 cm"]}}}, "unknown layer '5 cm'"),
         ({"runs": {"a": {"model": "trees", "history": ["{obsrved}_filled"]}}}, "braces can only hold"),
         ({"runs": {"a": {"model": "trees", "history": ["precipitation"]}}}, "must contain"),

@@ -62,8 +62,10 @@ class RunConfig(Section):
     Windows lie ``stride`` cells apart in training, ``forecast_stride`` in
     forecasts (a quarter of their edge when left out). ``future`` names what the model is given of the days to come:
     weather, and the normal ``{observed}_normal``. ``above`` names the run or blend whose forecasts of the
-    layers above it is given. A ``window`` of ``map`` is the whole map; ``sequence`` are the days a
-    recurrent network of single cells learns from at once. With ``dropout_passes`` forecasts are the mean of so many
+    layers above it is given: with ``cascade: head`` those issued at t0, beside the state of the network; with
+    ``cascade: sequence`` those issued on each day of the look-back, as predictors of that day (Rabiei et al. 2025).
+    A ``window`` of ``map`` is the whole map; ``sequence`` are the days a recurrent network of single cells learns
+    from at once. With ``dropout_passes`` forecasts are the mean of so many
     passes with dropout on; ``stations`` is the weight of the stations in the loss at cells that hold one, see
     `vadose.insitu.matchups.with_stations`. ``scenario`` is a word for the tables, ``only`` the layers the run is of.
     """
@@ -74,6 +76,7 @@ class RunConfig(Section):
     static: tuple[str, ...] = ()
     future: tuple[str, ...] = ()
     above: str | None = None
+    cascade: Literal["head", "sequence"] = "head"
     leads: tuple[int, ...] = (1, 3, 7, 14, 30)
     look_back: int = Field(1, ge=1)
     window: Annotated[int, Field(ge=1)] | Literal["map"] = 1
@@ -100,7 +103,9 @@ class RunConfig(Section):
 
         target = f"{layer.observed}_filled"
         history, static, future = named(self.history), named(self.static), named(self.future)
-        return Channels(history, static, future, self.leads, target, tuple(above) if self.above else ())
+        return Channels(
+            history, static, future, self.leads, target, tuple(above) if self.above else (), cascade=self.cascade
+        )
 
     @model_validator(mode="after")
     def _known_model(self) -> "RunConfig":
@@ -112,6 +117,10 @@ class RunConfig(Section):
                     word.format(observed="", part="", depth="")
                 except (KeyError, ValueError, IndexError) as error:
                     raise ValueError(f"{word!r}: braces can only hold observed, part or depth") from error
+        if self.cascade == "sequence" and self.above is None:
+            raise ValueError("cascade: sequence is of runs given the layers above; add 'above', or leave it out")
+        if self.cascade not in (ways := getattr(MODELS[self.model], "cascades", ("head",))):
+            raise ValueError(f"cascade of {self.model} is {self.cascade!r}; expected one of {list(ways)}")
         needy = MODELS[self.model].learns == "at_once" or self.model == "lstm"
         if needy and not {"{observed}_filled", "soil_moisture_filled"} & set(self.history):
             raise ValueError(f"history of {self.model} must contain '{{observed}}_filled', the last known value")

@@ -94,6 +94,8 @@ class Forecaster(nn.Module):
     """Whether the forecast of a cell depends on that cell alone."""
     gains_by_bfloat16 = False
     """Whether it was measured to gain by products in bfloat16, see `vadose.parallel.running`."""
+    cascades: ClassVar[tuple[str, ...]] = ("head",)
+    """Ways in which it can take the forecasts of the layers above, see `vadose.models.inputs.Channels`."""
 
     def __init__(self, channels: Channels) -> None:
         super().__init__()

@@ -135,7 +135,8 @@ class ConvLSTM(Forecaster):
 
     One network predicts all lead times. With known-future weather the head also uses, at each lead time, its means
     over the 1, 3, 7 and 30 days up to the valid day (those after ``t0``); in a cascade it uses the forecasts of the
-    layers above for the same day.
+    layers above for the same day. With ``cascade='sequence'`` of the channels these are, as in the paper, predictors
+    of the sequence instead: on each day of the look-back the forecasts issued on that day, one a layer and lead.
 
     Differs from the paper: Glorot-normal weights and a forget bias of one (the paper says normal);
     one peephole weight per channel by default, so that maps can have any size; the season enters as
@@ -169,6 +170,7 @@ class ConvLSTM(Forecaster):
     """
 
     gains_by_bfloat16 = True
+    cascades = ("head", "sequence")
 
     def __init__(
         self,
@@ -186,15 +188,18 @@ class ConvLSTM(Forecaster):
         self.history = Normalise(len(channels.history), axis=2)
         self.static = Normalise(len(channels.static), axis=1)
         self.future = Normalise(len(channels.future), axis=2)
-        self.above = Normalise(len(channels.above), axis=2)
+        self.above = Normalise(len(channels.above), axis=-3)
         self.anchor = Anchor(channels, last=departure)
-        widths = (len(channels.history) + len(channels.static) + 2, *filters)
+        at_head = channels.cascade == "head"
+        modelled = 0 if at_head else len(channels.leads) * len(channels.above)
+        widths = (len(channels.history) + modelled + len(channels.static) + 2, *filters)
         self.layers = nn.ModuleList(ConvLSTMCell(a, b, kernel, peephole, positions) for a, b in pairwise(widths))
         self.norms = nn.ModuleList(nn.BatchNorm2d(width) for width in filters)
         self.dropout = nn.Dropout2d(dropout)
         outputs = 1 + gaussian
-        if channels.future or channels.above:
-            extra = len(WEATHER_MEANS) * len(channels.future) + len(channels.above) + 1
+        self.reads_leads = bool(channels.future or (at_head and channels.above))
+        if self.reads_leads:
+            extra = len(WEATHER_MEANS) * len(channels.future) + at_head * len(channels.above) + 1
             self.head: nn.Module = nn.Sequential(
                 nn.Conv2d(filters[-1] + extra, 64, 1), nn.ReLU(), nn.Conv2d(64, outputs, 1)
             )
@@ -244,7 +249,10 @@ class ConvLSTM(Forecaster):
         history = self.history(inputs.history)
         batch, days, _, height, width = history.shape
         fixed = torch.cat([self.static(inputs.static), season(inputs.day, height, width)], dim=1)
-        sequence = torch.cat([history, fixed[:, None].expand(-1, days, -1, -1, -1)], dim=2)
+        daily = [history, fixed[:, None].expand(-1, days, -1, -1, -1)]
+        if inputs.above is not None and self.channels.cascade == "sequence":
+            daily.append(self.above(inputs.above).flatten(2, 3))
+        sequence = torch.cat(daily, dim=2)
         for number, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
             sequence = layer(sequence)
             if number + 1 == len(self.layers):
@@ -255,7 +263,7 @@ class ConvLSTM(Forecaster):
             sequence = _days(sequence, days)
         state = sequence[:, -1]
         read: Tensor
-        if inputs.future is None and inputs.above is None:
+        if not self.reads_leads:
             read = self.head(state)
         else:
             told = self._at_leads(inputs)
@@ -270,7 +278,8 @@ class ConvLSTM(Forecaster):
         if inputs.future is not None:
             future = self.future(inputs.future)
             total = torch.cat([torch.zeros_like(future[:, :1]), future.cumsum(dim=1)], dim=1)
-        above = None if inputs.above is None else self.above(inputs.above)
+        at_head = inputs.above is not None and self.channels.cascade == "head"
+        above = self.above(inputs.above) if at_head else None
         for number, lead in enumerate(self.channels.leads):
             told = [torch.full_like(inputs.history[:, 0, :1], math.log(lead) / 3)]
             if total is not None:

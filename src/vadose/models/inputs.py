@@ -1,7 +1,7 @@
 """What every forecasting model is given: plain tensors, and the names of their channels."""
 
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -31,9 +31,9 @@ class Inputs(NamedTuple):
         (B, 2) int64: row and column of the window's upper-left cell on the grid the model learns, or learnt, on. A
         model that looks up what it keeps by them has ``keeps_cells = True``.
     above
-        (B, L, U, H, W): forecasts of the moisture of the layers above, valid at each lead, where the
-        model is one of a cascade, else ``None``. In a sequence, of which every day is a ``t0``,
-        (B, T, L, U, H, W).
+        (B, L, U, H, W): forecasts of the moisture of the layers above, issued at ``t0`` and valid at each lead,
+        where the model is one of a cascade, else ``None``. With ``cascade='sequence'`` those issued on each of the
+        T days, and in a sequence, of which every day is a ``t0``, (B, T, L, U, H, W).
     """
 
     history: Tensor
@@ -56,7 +56,8 @@ class Channels:
     ``<target>_observed`` is 1 on days it was observed, ``<target>_age`` the days since then.
     ``<target>_normal`` is the harmonic climatology of the day; it may stand in ``future`` too, for it
     is known of any day. ``future`` is empty for a model that is told nothing of the days ahead;
-    ``above`` names the layers above whose forecasts the model is given.
+    ``above`` names the layers above whose forecasts the model is given: by ``cascade`` at its ``head``, those issued
+    at t0, or within the ``sequence``, as predictors of each day of the history those issued on that day.
 
     Examples
     --------
@@ -71,6 +72,7 @@ class Channels:
     leads: tuple[int, ...] = (1, 3, 7, 14, 30)
     target: str = "soil_moisture"
     above: tuple[str, ...] = ()
+    cascade: Literal["head", "sequence"] = "head"
 
     def position(self, name: str) -> int:
         """Index of a history channel."""
@@ -95,7 +97,10 @@ class Channels:
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values, for a checkpoint."""
-        return asdict(self)
+        values = asdict(self)
+        if self.cascade == "head":
+            del values["cascade"]  # which runs of earlier versions do not say: they stay current
+        return values
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Channels":
@@ -124,11 +129,12 @@ def example_inputs(channels: Channels, *, look_back: int = 3, size: int = 1, bat
     def uniform(*shape: int) -> Tensor:
         return torch.rand(*shape, size, size, generator=generator)
 
+    issued = (batch,) if channels.cascade == "head" else (batch, look_back)
     return Inputs(
         history=uniform(batch, look_back, len(channels.history)),
         static=uniform(batch, len(channels.static)),
         future=uniform(batch, max(channels.leads), len(channels.future)) if channels.future else None,
         day=torch.arange(16600, 16600 + batch),
         cell=torch.zeros(batch, 2, dtype=torch.int64),
-        above=uniform(batch, len(channels.leads), len(channels.above)) if channels.above else None,
+        above=uniform(*issued, len(channels.leads), len(channels.above)) if channels.above else None,
     )

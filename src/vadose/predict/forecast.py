@@ -159,7 +159,7 @@ def forecast(
             else:
                 issue.precisions |= {store.attrs["precision"] for store in of_members if "precision" in store.attrs}
                 mean, std = blended(kept, leads, [_values_of(store, issue) for store in of_members])
-            absent = _absent(issue, channels, do)
+            absent = _absent(issue, channels, kept["look_back"], do)
         for note in issue.notes:
             progress(f"{what} goes on {note}", 1.0)
         progress(what, 1.0)
@@ -239,12 +239,18 @@ def _values_of(store: xr.Dataset, issue: IssueDays) -> tuple[Array, Array]:
     return mean, chosen.soil_moisture_std.values if "soil_moisture_std" in chosen else np.full_like(mean, np.nan)
 
 
-def _absent(issue: IssueDays, channels: Channels, do: Run) -> xr.DataArray:
-    """1 where a predictor is missing in more than half of the cells on a day of issue (init_time, channel)."""
+def _absent(issue: IssueDays, channels: Channels, look_back: int, do: Run) -> xr.DataArray:
+    """1 where a predictor is missing in more than half of the cells on a day of issue, or a forecast of a layer above
+    that it takes was not issued (init_time, channel)."""
     names = [name for name in channels.history if not name.endswith(NORMAL)]
     absent = np.zeros((len(issue.days), len(names)), np.int8)
     for block, missing in do(partial(_missing, issue.cube, names, issue.days), blocks(len(issue.days))):
         absent[block] = missing
+    back = np.arange(look_back if channels.cascade == "sequence" else 1)
+    issued = issue.cube.time.values[issue.days].astype("datetime64[D]")[:, None] - back
+    for name in channels.above:
+        known = np.isin(issued, issue.above[name].init_time.values.astype("datetime64[D]")).all(axis=1)
+        absent, names = np.column_stack([absent, (~known).astype(np.int8)]), [*names, name]
     return xr.DataArray(
         absent,
         coords={"channel": np.array(names, object)},

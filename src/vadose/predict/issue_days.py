@@ -112,7 +112,8 @@ class IssueDays:
         wanted = (channels, window, look_back, checkpoint.get("learnt_from"), on)
         if self.kept is None or self.kept[0] != wanted:
             part = self.needed_by(checkpoint)
-            issued = slice(*part.cube.time.values[part.days[[0, -1]]])
+            first = 0 if channels.cascade == "sequence" else part.days[0]
+            issued = slice(*part.cube.time.values[[first, part.days[-1]]])
             above = {name: store.sel(init_time=issued) for name, store in part.above.items()}
             samples = Samples(
                 part.cube, channels, look_back=look_back, window=window, stride=self.stride, above=above, learnt_on=on

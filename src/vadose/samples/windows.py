@@ -184,8 +184,13 @@ class Samples:
         if self._ahead is not None:
             future = gathered(self._ahead, t0[:, None] + np.arange(self.reach))
         if self._above is not None:
-            found = gathered(self._above.reshape(*self._above.shape[:3], -1), t0[:, None])
-            above = found.reshape(len(t0), *self._above.shape[3:], *self.size)
+            # Issued at t0, or on each day of the look-back: never later.
+            in_sequence = self.channels.cascade == "sequence"
+            issued = t0[:, None] + np.arange(1 - self.look_back if in_sequence else 0, 1)
+            found = gathered(self._above.reshape(*self._above.shape[:3], -1), issued.clip(min=0))
+            found[torch.from_numpy(issued < 0)] = torch.nan
+            days = issued.shape[1:] if in_sequence else ()
+            above = found.reshape(len(t0), *days, *self._above.shape[3:], *self.size)
         return Inputs(
             history=gathered(self._daily, t0[:, None] + np.arange(self.look_back)),
             static=gathered(self._fields, np.zeros_like(t0)[:, None])[:, 0],

@@ -59,6 +59,7 @@ def _blended(paths: list[Path], name: str, inputs: dict[str, Any]) -> dict[str, 
         **{part: _union(m["inputs"][part] for m in members) for part in ("history", "static", "future", "above")},
         leads=inputs["leads"],
         target=members[0]["inputs"]["target"],
+        cascade="sequence" if any(m["inputs"].get("cascade") == "sequence" for m in members) else "head",
     )
     return {
         "name": "blend",
