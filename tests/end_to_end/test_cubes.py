@@ -1,6 +1,7 @@
 """What a cube says of itself, keeps and reads again."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,6 +15,7 @@ import xarray as xr
 import zarr
 
 from vadose import features
+from vadose.artefact.learnt import learnt_by_inputs
 from vadose.cube import Filling, Recipe, Source, build_from_granules, open_cube
 from vadose.cube.granules import read_block
 from vadose.errors import VadoseError
@@ -262,8 +264,8 @@ TINY = {"latent": 2, "bases": 2, "width": 8, "steps": 4, "batch": 8}
 
 def filled(method: str = "cru", mode: Any = "causal", **changes: Any) -> Recipe:
     told = {"covariates": ("precipitation", "air_temperature_max"), "static": ("clay_fraction",), "options": TINY}
-    how = Filling(("soil_moisture",), method, mode, **(told if method == "cru" else {}))
-    sources = WEATHER if method == "cru" else MOISTURE
+    how = Filling(("soil_moisture",), method, mode, **(told if method in ("cru", "auto") else {}))
+    sources = WEATHER if method in ("cru", "auto") else MOISTURE
     return recipe(sources=sources, training=(FIRST, "2019-05-10"), last="2019-05-31", filling=(how,), **changes)
 
 
@@ -298,9 +300,9 @@ def test_gaps_are_filled_with_their_deviation(
     assert float(age.max()) >= 1
 
 
-@pytest.mark.parametrize("mode", ["causal", "smoothed"])
+@pytest.mark.parametrize(("method", "mode"), [("auto", "causal"), ("cru", "smoothed")])
 def test_a_filled_cube_that_grew_is_the_same_as_one_built_at_once(
-    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, mode: str
 ) -> None:
     # Short, so that a short record has many of them.
     monkeypatch.setattr("vadose.cube.filling.FILL_DAYS", 16)
@@ -308,9 +310,19 @@ def test_a_filled_cube_that_grew_is_the_same_as_one_built_at_once(
     monkeypatch.setattr("vadose.cube.filling.CELLS_AT_ONCE", 30)
     grown = tmp_path / "grown.zarr"
     for last in ("2019-05-11", "2019-05-12", "2019-05-31"):
-        build_from_granules(world / "granules", grown, replace(filled(mode=mode), last=last))
-    whole = build_from_granules(world / "granules", tmp_path / "whole.zarr", filled(mode=mode))
+        build_from_granules(world / "granules", grown, replace(filled(method, mode), last=last))
+    whole = build_from_granules(world / "granules", tmp_path / "whole.zarr", filled(method, mode))
     one, two = open_cube(grown).load(), open_cube(whole).load()
+    if method == "auto":
+        # Four steps train no network: another filler is chosen, from the training days alone, and the cube says so.
+        attrs = one.soil_moisture_filled.attrs
+        rmse = json.loads(attrs["fill_rmse"])
+        assert list(rmse) == ["cru", "climatology_ar1", "last_value"]
+        assert attrs["fill_method"] == f"{min(rmse, key=rmse.__getitem__)}, chosen" != "cru, chosen"
+        assert re.fullmatch(
+            r"lowest RMSE at \d+ withheld training observations, gaps of [\d, ]+ d", attrs["fill_choice"]
+        )
+        assert learnt_by_inputs(one, ("soil_moisture_filled",), {})["gap filler"].last == "2019-05-10"
     for cube in (one, two):
         del cube.attrs["created"], cube.attrs["history"]
     xr.testing.assert_identical(one, two)
@@ -333,6 +345,10 @@ def test_filling_for_forecasts_does_not_see_ahead(world: Path, causal: xr.Datase
         (
             {"filling": (Filling(("soil_moisture",), "cru", covariates=("snow",)),)},
             r"asks for \['snow'\], which no product",
+        ),
+        (
+            {"filling": (Filling(("soil_moisture",), "auto", options={"steps": "many"}),)},
+            "options of the filling of 'soil_moisture': 'steps' is 'many'; expected int",
         ),
         ({"training": None}, "learns from the training days; name them"),
         ({"training": (FIRST, "2020-01-01")}, "learns from days up to 2020-01-01, and the cube ends on 2019-05-31"),

@@ -4,6 +4,7 @@ A block is filled from its own days, the run-up of days before it and, if smooth
 holds follows from these days alone: a cube that grew by days is the same as one built at once.
 """
 
+import json
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from vadose.cube.recipe import Filling, Recipe, check_options
 from vadose.cube.store import NOTES, Store
 from vadose.errors import VadoseError
-from vadose.gapfill import ClimatologyAR1, Filler, Interpolation, Series, fill, series_of
+from vadose.gapfill import Choice, ClimatologyAR1, Filler, Interpolation, Mode, Series, choose, fill, series_of
 from vadose.parallel.progress import Progress
 
 FILL_DAYS = 128
@@ -27,6 +28,13 @@ CELLS_AT_ONCE = 40_000
 """Cells filled at once."""
 TRAINING_CELLS = 2000
 """Cells that a filler with shared weights learns from, drawn from all that were observed."""
+CHOICE_CELLS = 500
+"""Cells that a filler is chosen by, drawn likewise."""
+CANDIDATES: dict[Mode, tuple[str, ...]] = {
+    "causal": ("cru", "climatology_ar1", "last_value"),
+    "smoothed": ("cru", "climatology_ar1", "linear"),
+}
+"""Fillers that ``auto`` chooses from."""
 MIN_OBSERVED = 30
 """Training days with an observation that such a cell has."""
 
@@ -42,13 +50,14 @@ def check(recipe: Recipe) -> None:
     """Refuse fillings that the recipe has not what it takes for."""
     names = {name for source in recipe.sources for name in source.variables.values()}
     for filling in recipe.filling:
-        check_options(f"recipe: options of the filling of {filling.name!r}", filling.options, [_kind(filling)])
-        filler = _new(filling)
-        if filling.mode not in filler.modes:
-            raise VadoseError(
-                f"recipe: filling of {filling.name!r} by {filling.method!r} has no mode {filling.mode!r}; "
-                f"choose from {list(filler.modes)}"
-            )
+        kinds = [_kind(method) for method in _methods(filling)]
+        check_options(f"recipe: options of the filling of {filling.name!r}", filling.options, kinds)
+        for modes in (_new(filling, method).modes for method in _methods(filling)):
+            if filling.mode not in modes:
+                raise VadoseError(
+                    f"recipe: filling of {filling.name!r} by {filling.method!r} has no mode {filling.mode!r}; "
+                    f"choose from {list(modes)}"
+                )
         if missing := {*filling.variables, *filling.covariates, *filling.static} - names:
             raise VadoseError(
                 f"recipe: filling of {filling.name!r} asks for {sorted(missing)}, which no product provides"
@@ -68,8 +77,25 @@ def reach_back(filling: Filling) -> int:
 
 
 def forget(store: Store, filling: Filling) -> None:
-    """Fit the filler anew at the next build: the days it learnt from have changed."""
+    """Choose and fit the filler anew at the next build: the days it learnt from have changed."""
     store.forget(_place(filling))
+    store.forget(f"{NOTES}/{_choice_name(filling)}.json")
+
+
+def attributes(store: Store, filling: Filling) -> dict[str, dict[str, object]]:
+    """What each variable says of how it was filled: the method, and of one that was chosen what it was chosen by."""
+    note = store.note(_choice_name(filling))
+    if not note:
+        return {name: {"fill_method": filling.method} for name in filling.variables}
+    lengths = ", ".join(f"{length:g}" for length in sorted(set(note["lengths"])))
+    return {
+        name: {
+            "fill_method": f"{note['methods'][k]}, chosen",
+            "fill_rmse": json.dumps({method: float(f"{rmse[k]:.4g}") for method, rmse in note["rmse"].items()}),
+            "fill_choice": f"lowest RMSE at {note['withheld'][k]} withheld training observations, gaps of {lengths} d",
+        }
+        for k, name in enumerate(filling.variables)
+    }
 
 
 def fill_gaps(
@@ -86,7 +112,9 @@ def fill_gaps(
     if done >= len(days):
         return
     group, shape = store.open(), recipe.grid.shape
-    learnt = _learnt(store, recipe, filling, progress)
+    methods = _chosen(store, recipe, filling, progress)
+    columns = {method: [k for k, own in enumerate(methods) if own == method] for method in dict.fromkeys(methods)}
+    learnt = {method: _learnt(store, recipe, filling, method, progress) for method in columns}
     band = max(1, CELLS_AT_ONCE // shape[1])
     for start in range(done - done % FILL_DAYS, len(days), FILL_DAYS):
         block = slice(start, min(start + FILL_DAYS, len(days)))
@@ -97,39 +125,51 @@ def fill_gaps(
             rows = slice(top, min(top + band, shape[0]))
             cells = np.ones((rows.stop - rows.start, shape[1]), bool)
             series, known = _series(group, recipe, filling, seen, rows, cells)
-            filler = learnt or _new(filling).fit(_series(group, recipe, filling, _training(recipe), rows, cells)[0])
-            given = fill(
-                series.values,
-                filler,
-                filling.mode,
-                days=series.days[:, 0],
-                covariates=series.covariates,
-                static=series.static,
-            )
-            for whole, values in zip(made, given, strict=True):
-                there = np.where(known[..., None], values, np.nan)[own]
-                whole[:, :, rows] = np.moveaxis(there, -1, 0).reshape(len(whole), -1, *cells.shape)
+            for method, chosen in columns.items():
+                filler = learnt[method] or _new(filling, method).fit(
+                    _series(group, recipe, filling, _training(recipe), rows, cells)[0]
+                )
+                given = fill(
+                    series.values,
+                    filler,
+                    filling.mode,
+                    days=series.days[:, 0],
+                    covariates=series.covariates,
+                    static=series.static,
+                )
+                for whole, values in zip(made, given, strict=True):
+                    there = np.where(known[..., None], values, np.nan)[own][..., chosen]
+                    whole[chosen, :, rows] = np.moveaxis(there, -1, 0).reshape(len(chosen), -1, *cells.shape)
         names = [f"{name}_{part}" for part in ("filled", "filled_std") for name in filling.variables]
         yield block, dict(zip(names, made.reshape(-1, *made.shape[2:]), strict=True))
         progress(f"filling {filling.name}", block.stop / len(days))
 
 
-def _kind(filling: Filling) -> Callable[..., Any]:
+def _methods(filling: Filling) -> tuple[str, ...]:
+    """The fillers that may fill it."""
+    return CANDIDATES[filling.mode] if filling.method == "auto" else (filling.method,)
+
+
+def _kind(method: str) -> Callable[..., Any]:
     """What makes a filler of its options."""
-    if filling.method == "cru":
+    if method == "cru":
         # torch takes seconds to import, and few cubes need it.
         from vadose.gapfill.cru import ContinuousRecurrentUnit
 
         return ContinuousRecurrentUnit
-    return ClimatologyAR1 if filling.method == "climatology_ar1" else partial(Interpolation, filling.method)
+    return ClimatologyAR1 if method == "climatology_ar1" else partial(Interpolation, method)
 
 
-def _new(filling: Filling) -> Any:
-    return _kind(filling)(**filling.options)
+def _new(filling: Filling, method: str) -> Any:
+    return _kind(method)(**(filling.options if method == "cru" else {}))
 
 
 def _place(filling: Filling) -> str:
     return f"{NOTES}/filler-{filling.name}.pt"
+
+
+def _choice_name(filling: Filling) -> str:
+    return f"chosen-{filling.name}"
 
 
 def _training(recipe: Recipe) -> slice:
@@ -138,14 +178,35 @@ def _training(recipe: Recipe) -> slice:
     return slice(int(first), int(last) + 1)
 
 
-def _learnt(store: Store, recipe: Recipe, filling: Filling, progress: Progress) -> Filler | None:
+def _chosen(store: Store, recipe: Recipe, filling: Filling, progress: Progress) -> list[str]:
+    """The method of each variable, chosen once and noted in the store."""
+    if len(methods := _methods(filling)) == 1:
+        return [filling.method] * len(filling.variables)
+    if note := store.note(_choice_name(filling)):
+        return [str(method) for method in note["methods"]]
+    progress(f"choosing a filler of {filling.name}", 0.0)
+    series = _sample(store, recipe, filling, CHOICE_CELLS)
+    choice: Choice = choose(series, {method: _new(filling, method) for method in methods}, filling.mode)
+    store.write_note(_choice_name(filling), vars(choice) | {"statistics": {}})
+    progress(f"choosing a filler of {filling.name}: {', '.join(dict.fromkeys(choice.methods))}", 1.0)
+    return list(choice.methods)
+
+
+def _learnt(store: Store, recipe: Recipe, filling: Filling, method: str, progress: Progress) -> Filler | None:
     """The filler whose weights all cells share, fitted once and kept in the store; None for one a cell."""
-    filler = _new(filling)
+    filler = _new(filling, method)
     if not hasattr(filler, "save"):
         return None
     if place := store.find(_place(filling)):
         kept: Filler = filler.load(place)
         return kept
+    fitted: Filler = filler.fit(_sample(store, recipe, filling, TRAINING_CELLS), progress=progress)
+    filler.save(store.place(_place(filling)))
+    return fitted
+
+
+def _sample(store: Store, recipe: Recipe, filling: Filling, cells: int) -> Series:
+    """Training days of at most so many cells that were observed."""
     group, period = store.open(), _training(recipe)
     counts = np.zeros(recipe.grid.shape, int)
     for day in range(period.start, period.stop):
@@ -157,11 +218,8 @@ def _learnt(store: Store, recipe: Recipe, filling: Filling, progress: Progress) 
             "learn its filling from"
         )
     chosen = np.zeros(counts.size, bool)
-    chosen[np.random.default_rng(0).permutation(enough)[:TRAINING_CELLS]] = True
-    series, _ = _series(group, recipe, filling, period, slice(None), chosen.reshape(counts.shape))
-    fitted: Filler = filler.fit(series, progress=progress)
-    filler.save(store.place(_place(filling)))
-    return fitted
+    chosen[np.random.default_rng(0).permutation(enough)[:cells]] = True
+    return _series(group, recipe, filling, period, slice(None), chosen.reshape(counts.shape))[0]
 
 
 def _series(

@@ -286,13 +286,14 @@ def _describe_derived(store: Store, recipe: Recipe) -> None:
             {"fill_method": "linear between observations, hindcast: it takes the next one", "causal": "false"}
         )
     for filling in recipe.filling:
+        said = gaps.attributes(store, filling)
         for name, counts in store.note(gaps.note_name(filling))["counts"].items():
             filled, there = np.sum(list(counts.values()), axis=0)
             others = [n for n in (*filling.variables, *filling.covariates, *filling.static) if n != name]
             for part in ("filled", "filled_std"):
                 group[f"{name}_{part}"].attrs.update(
-                    {
-                        "fill_method": filling.method,
+                    said[name]
+                    | {
                         "causal": "true" if filling.mode == "causal" else "false",
                         "filled_with": ", ".join(others) or "itself alone",
                         "filled_share": round(float(filled / max(there, 1)), 4),

@@ -77,13 +77,15 @@ class Filling:
     """How gaps are filled: by which filler of `vadose.gapfill`, in which mode, and from what.
 
     The ``variables`` are filled together: one that was observed tells of the others. ``covariates`` are variables
-    of every day and ``static`` fixed ones that the filler is told; ``options`` are the filler's own.
+    of every day and ``static`` fixed ones that the filler is told; ``options`` are the filler's own. With ``auto``
+    each variable is filled by the filler that restores withheld training observations best (`vadose.gapfill.choose`):
+    ``cru``, whose the options are, ``climatology_ar1``, and ``last_value`` or, smoothed, ``linear``.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     variables: Annotated[tuple[str, ...], MinLen(1)]
-    method: Literal["cru", "climatology_ar1", "linear", "last_value", "dct_pls"] = "cru"
+    method: Literal["auto", "cru", "climatology_ar1", "linear", "last_value", "dct_pls"] = "cru"
     mode: Mode = "causal"
     covariates: tuple[str, ...] = ()
     static: tuple[str, ...] = ()
