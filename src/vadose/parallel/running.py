@@ -19,7 +19,11 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 TOLERANCE = 0.02
 """Rms of what bfloat16 may round off, in standard deviations of the result."""
 ROUNDED = 5e11
-"""Floating-point operations up to which work stays in float32: some seconds of a processor."""
+"""Floating-point operations up to which work stays in float32.
+
+On a core with AMX, 132 GFLOP/s in float32 and 983 in bfloat16 (products of 1,024 x 1,024), that is 4 s or 0.5 s. The
+rounding of the paper's ConvLSTM on 1,024 cells took 0.4 s: bfloat16 makes up for it after 6e10 operations.
+"""
 COMPILED = {"cpu": 5e13, "cuda": 1e15}
 """Operations from which on compiling saves more than the half minute it takes; on other devices it is left."""
 
