@@ -295,6 +295,17 @@ def evaluate(
     days: Days | None = None,
     min_pairs: int = 60,
     allow_learnt_days: bool = False,
+    anomalies: str = "none",
+    climatology: Days | None = None,
+    scale: str = "none",
+    seasons: bool = False,
+    strata: Mapping[str, PathLike | Sequence[str]] | None = None,
+    fields: Store | None = None,
+    qa4sm: bool = False,
+    correlated: Sequence[tuple[str, str]] = (),
+    replicates: int = 0,
+    block_length: int = 30,
+    seed: int = 0,
     workers: int = 1,
     scheduler: str | None = None,
     progress: Progress = silent,
@@ -306,14 +317,17 @@ def evaluate(
     forecasts
         Forecast stores; NetCDF files or Zarr stores of others, or YAML files that tell what these hold
         (`vadose.door.foreign.Foreign`); or data sets. Include persistence and climatology for skill scores.
-    observed
-        A cube or a station store.
-    out
-        Output folder for the tables.
+    observed, out, workers, scheduler
+        A cube or a station store; folder of the tables; processes on this machine, or address of a Dask scheduler.
     days, min_pairs, allow_learnt_days
         Valid days to score; minimum pairs of a cell or station; also score days used in training, which tables show.
-    workers, scheduler
-        Processes on this machine, or the address of a Dask scheduler.
+    anomalies, climatology, scale
+        Score anomalies: ``'window'`` or ``'climatology'``, and its period; and scale forecasts to the observations
+        first: ``'mean-std'``, ``'linear'`` or ``'cdf'`` (`vadose.evaluation.Treatment`). Remarks say so.
+    seasons, strata, fields
+        Scores by season, by labels or files of classes of sites (`vadose.evaluation.label_files`), by a cube's cells.
+    qa4sm, correlated, replicates, block_length, seed
+        Also write the table of all pairs and triples, see `vadose.evaluation.Validation`.
 
     Raises
     ------
@@ -321,16 +335,25 @@ def evaluate(
         If the stores do not match, the scored days were used in training, or nothing is left to score.
     """
     from vadose import evaluation
+    from vadose.door.days import Period
+    from vadose.evaluation.label_files import read_labels
 
-    stores = [_forecasts(store) for store in forecasts]
+    treatment = evaluation.Treatment(anomalies, Period(*climatology) if climatology else None, scale)
+    validation = evaluation.Validation(tuple((a, b) for a, b in correlated), replicates, block_length, seed)
+    stores, truth = [_forecasts(store) for store in forecasts], _opened(observed)
     named = next((store.attrs["dataset"] for store in stores if "dataset" in store.attrs), "own")
     evaluation.evaluate(
         [store if "dataset" in store.attrs else store.assign_attrs(dataset=named) for store in stores],
-        _opened(observed),
+        truth,
         out=Path(out),
         period=days,
         min_pairs=min_pairs,
         allow_learnt_days=allow_learnt_days,
+        strata=read_labels(strata or {}, truth),
+        cube=None if fields is None else _opened(fields),
+        treatment=treatment,
+        seasons=seasons,
+        validation=validation if qa4sm or correlated or replicates else None,
         workers=workers,
         scheduler=scheduler,
         progress=progress,

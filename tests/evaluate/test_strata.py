@@ -37,6 +37,8 @@ def test_cells_have_the_classes_of_their_fields(cube: xr.Dataset) -> None:
     found = strata_of(cube, layer="0-10 cm")
     assert set(found) == {"land_cover", "texture", "texture_class"}
     assert found["land_cover"].shape == (8, 9)
+    without_silt = strata_of(cube.drop_vars("silt_fraction_5cm"), layer="0-10 cm")
+    np.testing.assert_array_equal(without_silt["texture_class"], found["texture_class"])
     assert found["land_cover"][1, 0] == "cropland"
     assert found["land_cover"][2, 0] == "savanna"
     assert found["land_cover"][7, 8] == ""

@@ -26,7 +26,7 @@ from vadose.cli.terminal import (
     say_age,
     say_former_keys,
     span_of,
-    stores_above,
+    split,
 )
 from vadose.errors import VadoseError
 from vadose.parallel.running import Running
@@ -138,7 +138,7 @@ def forecast(
             out=out,
             weather=weather,
             member=member,
-            above=stores_above(above or []),
+            above=dict(split(above, "--above", "=", "'0-10 cm=surface.zarr'")),
             climatology=span,
             hindsight=hindsight,
             running=Running(device, precision, compile),
@@ -198,6 +198,52 @@ def forecast_rival(
     say(str(out))
 
 
+_SERIES, _TABLES = "Anomalies and scaling", "Classes, pairs and triples"
+Anomalies = Annotated[
+    str, typer.Option(help="Score anomalies: none, window (35 days) or climatology.", rich_help_panel=_SERIES)
+]
+ClimatologyOf = Annotated[
+    str | None,
+    typer.Option(help="'FIRST..LAST': period of the climatologies. [default: all days]", rich_help_panel=_SERIES),
+]
+Scaling = Annotated[
+    str,
+    typer.Option(
+        help="Scale forecasts to the observations, by station: none, mean-std, linear or cdf.", rich_help_panel=_SERIES
+    ),
+]
+Seasons = Annotated[bool, typer.Option("--seasons", help="Also score each season.", rich_help_panel=_TABLES)]
+Strata = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="KIND=FILE: classes of sites, GeoTIFF or CSV, such as koeppen=map.tif; repeatable.",
+        rich_help_panel=_TABLES,
+    ),
+]
+Fields = Annotated[
+    Path | None,
+    typer.Option(help="Cube whose land cover, soils and climate are those of stations.", rich_help_panel=_TABLES),
+]
+Qa4sm = Annotated[
+    bool, typer.Option("--qa4sm", help="Also write qa4sm.csv: all pairs and triples.", rich_help_panel=_TABLES)
+]
+Correlated = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="A+B: models of correlated errors, for extended collocation (ecol.csv); repeatable.",
+        rich_help_panel=_TABLES,
+    ),
+]
+Replicates = Annotated[
+    int,
+    typer.Option(
+        min=0, help="Replicates of the block bootstrap in these; 0: intervals without draws.", rich_help_panel=_TABLES
+    ),
+]
+BlockLength = Annotated[int, typer.Option(min=1, help="Days of its blocks.", rich_help_panel=_TABLES)]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of its draws.", rich_help_panel=_TABLES)]
+
+
 @app.command()
 def evaluate(
     forecasts: Annotated[list[Path], typer.Argument(help="Forecast stores, scored on identical samples.")],
@@ -209,6 +255,17 @@ def evaluate(
     allow_learnt_days: Annotated[
         bool, typer.Option("--allow-learnt-days", help="Also score days used in training; the tables say so.")
     ] = False,
+    anomalies: Anomalies = "none",
+    climatology: ClimatologyOf = None,
+    scale: Scaling = "none",
+    seasons: Seasons = False,
+    strata: Strata = None,
+    fields: Fields = None,
+    qa4sm: Qa4sm = False,
+    correlated: Correlated = None,
+    replicates: Replicates = 0,
+    block_length: BlockLength = 30,
+    seed: Seed = 0,
     workers: Workers = 1,
     scheduler: Scheduler = None,
 ) -> None:
@@ -223,19 +280,27 @@ def evaluate(
     """
     from vadose import api
 
-    days = None
-    if first or last:
-        if not (first and last):
-            raise VadoseError("--from and --to go together: give both or neither")
-        days = (day_of(first, "--from"), day_of(last, "--to"))
+    if bool(first) != bool(last):
+        raise VadoseError("--from and --to go together: give both or neither")
     with progress_bars() as tell:
         api.evaluate(
             forecasts,
             observed,
             out=out,
-            days=days,
+            days=(day_of(first, "--from"), day_of(last, "--to")) if first and last else None,
             min_pairs=min_pairs,
             allow_learnt_days=allow_learnt_days,
+            anomalies=anomalies,
+            climatology=span_of(climatology) if climatology else None,
+            scale=scale,
+            seasons=seasons,
+            strata=dict(split(strata, "--strata", "=", "koeppen=koppen_geiger.tif")),
+            fields=fields,
+            qa4sm=qa4sm,
+            correlated=split(correlated, "--correlated", "+", "era5+smap_l4"),
+            replicates=replicates,
+            block_length=block_length,
+            seed=seed,
             workers=workers,
             scheduler=scheduler,
             progress=tell,

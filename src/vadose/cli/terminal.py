@@ -97,15 +97,13 @@ def say_former_keys(experiment: "ExperimentFile") -> None:
         say("replicates: ignored; a key of earlier versions, the intervals need none")
 
 
-def stores_above(above: list[str]) -> dict[str, Path]:
-    """Paths of stores, given as 'LAYER=STORE', by layer."""
-    places = {}
-    for text in above:
-        layer, _, store = text.partition("=")
-        if not store:
-            raise VadoseError(f"--above {text!r}: expected LAYER=STORE, such as '0-10 cm=surface.zarr'")
-        places[layer] = Path(store)
-    return places
+def split(texts: list[str] | None, option: str, sign: str, example: str) -> list[tuple[str, str]]:
+    """Both parts of each text, 'A=B' or 'A+B' by the sign."""
+    pairs = [(text, *text.partition(sign)) for text in texts or ()]
+    for text, one, _, other in pairs:
+        if not (one and other):
+            raise VadoseError(f"{option} {text!r}: expected two parts and {sign!r} between, such as {example}")
+    return [(one, other) for _, one, _, other in pairs]
 
 
 def span_of(text: str) -> tuple[str, str]:

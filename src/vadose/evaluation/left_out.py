@@ -20,6 +20,7 @@ CELLS = "cells that not all have"
 OUTSIDE = "stations in no cell of the forecasts"
 VALUES = "values outside the valid range"
 LEARNT = "days scored that the model has learnt from (not left out)"
+UNSCALED = "series that cannot be scaled to the observations"
 STATION_DAYS = "station-days that a model has learnt from"
 _OF_ALL = ("all", "all", "all")
 Rows = list[dict[str, Any]]
@@ -58,6 +59,14 @@ def not_issued(stores: Sequence[xr.Dataset], runs: Sequence[Run]) -> Iterator[di
     for days, run in zip(issued, runs, strict=True):
         if len(days) < len(every):
             yield entry(run, NOT_ISSUED, len(every) - len(days), len(every))
+
+
+def not_scaled(runs: Sequence[Run], leads: NDArray[np.int64], unscaled: NDArray[np.bool_]) -> Iterator[dict[str, Any]]:
+    """Series (run, lead, site) that cannot be scaled to the observations."""
+    for run, of_run in zip(runs, unscaled, strict=True):
+        for lead, failed in zip(map(int, leads), of_run, strict=True):
+            if failed.any():
+                yield entry(run, UNSCALED, int(failed.sum()), failed.size, lead_days=lead)
 
 
 def write_left_out(rows: Rows, named: Mapping[str, object], path: Path) -> None:

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,8 @@ from vadose.evaluation.collocate import VARIABLE, Sites, by_valid_day, sites_of
 from vadose.evaluation.leads import AtLead, Run
 from vadose.evaluation.paired import shared_samples, span_of
 from vadose.evaluation.together import SPREAD, Together, learnt_days
+from vadose.evaluation.treatment import NONE, Treatment
+from vadose.evaluation.validation import Validation
 from vadose.parallel.memory import Arrays, release
 
 Array = NDArray[np.floating]
@@ -34,11 +37,28 @@ class Asked:
         Fewest pairs for a site to count.
     allow_learnt_days
         Whether days may be scored that a model has learnt from.
+    treatment
+        How series are changed before they are scored.
+    seasons
+        Whether scores are told apart by season; a site needs as many pairs in each.
+    validation
+        How the table of `vadose.evaluation.validation` is made; None for none.
     """
 
     period: tuple[str, str] | None = None
     min_pairs: int = 60
     allow_learnt_days: bool = False
+    treatment: Treatment = field(default_factory=Treatment)
+    seasons: bool = False
+    validation: Validation | None = None
+
+    def attributes(self) -> dict[str, Any]:
+        """What is asked beyond plain scores, for stores, and what they are made of."""
+        treated = {"treatment": self.treatment.words} if self.treatment.words else {}
+        made = {} if self.validation is None else asdict(self.validation)
+        if made:
+            made["correlated"] = ", ".join("+".join(pair) for pair in made["correlated"])
+        return treated | ({"seasons": "true"} if self.seasons else {}) | made
 
 
 @dataclass(frozen=True)
@@ -61,6 +81,8 @@ class Samples:
         Values off the valid range, of the observations and of each run.
     learnt
         Days scored that a run has learnt from.
+    unscaled
+        (run, lead, site): series that cannot be scaled to the observations, and are missing.
     """
 
     days: pd.DatetimeIndex
@@ -72,6 +94,7 @@ class Samples:
     gaussian: list[bool]
     outside: list[int]
     learnt: dict[Run, int]
+    unscaled: Mask
 
 
 def samples_of(together: Together, asked: Asked) -> tuple[Samples, xr.Dataset]:
@@ -88,11 +111,9 @@ def samples_of(together: Together, asked: Asked) -> tuple[Samples, xr.Dataset]:
     leads = stores[0].lead_time.values.astype("timedelta64[D]").astype(int)
     sites = sites_of(together.observed, stores[0])
     observed_days = pd.DatetimeIndex(sites.observed.time.values)
-    every = _days(stores, leads, observed_days, asked.period)
-    gaussian = [SPREAD in store for store in stores]
-    truth, predicted, spread = _room(len(stores), any(gaussian), (len(leads), len(every), len(sites.rows)))
-    truth[:] = sites.observed.reindex(time=every).values
-    outside = _read(together, sites, leads, every, (predicted, spread))
+    every, treatment = _days(stores, leads, observed_days, asked.period), asked.treatment
+    gaussian = [SPREAD in store and not treatment.words for store in stores]
+    truth, predicted, spread, outside = _series(together, sites, leads, every, gaussian, treatment)
     # Their places are asked for again, their values are not.
     sites = replace(sites, observed=sites.observed[:0].copy())
 
@@ -103,6 +124,12 @@ def samples_of(together: Together, asked: Asked) -> tuple[Samples, xr.Dataset]:
     most = np.stack([shared(k)[1] for k in range(len(leads))], axis=1)
     days = _days(stores, leads, observed_days, asked.period, most >= asked.min_pairs)
     these = every.slice_indexer(days[0], days[-1])
+    unscaled = np.zeros((len(stores), len(leads), len(sites.rows)), bool)
+    if treatment.scale != NONE:
+        for k in range(len(leads)):
+            common = shared(k)[0][these]
+            unscaled[:, k] = treatment.rescale([*predicted[:, k, these]], truth[these], common, asked.min_pairs)
+        most = np.stack([shared(k)[1] for k in range(len(leads))], axis=1)
     pairs, spans = np.zeros((len(leads), len(sites.rows)), np.int64), []
     for k in range(len(leads)):
         common = shared(k)[0][these]
@@ -113,7 +140,7 @@ def samples_of(together: Together, asked: Asked) -> tuple[Samples, xr.Dataset]:
     if not counts.any():
         raise VadoseError(
             f"no site has {asked.min_pairs} pairs between {days[0]:%Y-%m-%d} and {days[-1]:%Y-%m-%d}: the most found "
-            f"is {int(pairs.max())}; give a longer period, or lower --min-pairs"
+            f"is {int(pairs.max())}; give a longer period, or lower --min-pairs{treatment.needs}"
         )
     predicted[most < asked.min_pairs] = np.nan
     dims = ("run", "lead_days", "time", "site")
@@ -130,16 +157,38 @@ def samples_of(together: Together, asked: Asked) -> tuple[Samples, xr.Dataset]:
         AtLead(np.flatnonzero(enough[:, k]).tolist(), span, np.where(counts[k], pairs[k], 0), counts[k])
         for k, span in enumerate(spans)
     ]
-    return Samples(days, leads, sites, pairs, most, at, gaussian, [sites.values_outside, *outside], learnt), series
+    outside = [sites.values_outside, *outside]
+    return Samples(days, leads, sites, pairs, most, at, gaussian, outside, learnt, unscaled), series
 
 
-def _room(runs: int, spread: bool, shape: tuple[int, int, int]) -> tuple[Array, Array, Array]:
+def _series(
+    together: Together,
+    sites: Sites,
+    leads: NDArray[np.int64],
+    scored: pd.DatetimeIndex,
+    gaussian: Sequence[bool],
+    treatment: Treatment,
+) -> tuple[Array, Array, Array, list[int]]:
+    """Observations, predictions and deviations of the days scored, as anomalies where these are asked for; values of
+    each run off the valid range."""
+    stores = together.predictions
+    days = treatment.days(scored, _recorded(stores, leads).union(sites.observed.indexes["time"]))
+    shape, dtype = (len(leads), len(days), len(sites.rows)), np.float64 if treatment.words else np.float32
+    truth, predicted, spread = _room(len(stores), any(gaussian), shape, dtype)
+    truth[:] = sites.observed.reindex(time=days).values
+    outside = _read(together, sites, leads, days, (predicted, spread))
+    treatment.take_anomalies(days, [truth, *predicted.reshape(-1, *truth.shape)])
+    these = days.slice_indexer(scored[0], scored[-1])
+    return truth[these], predicted[:, :, these], spread[:, :, these], outside
+
+
+def _room(runs: int, spread: bool, shape: tuple[int, int, int], dtype: type[np.floating]) -> tuple[Array, Array, Array]:
     """Room for observations (day, site), predictions and, where there are any, deviations (run, lead, day, site)."""
-    both, (_, days, sites) = (1 + spread) * runs, shape
-    nbytes = 8 * days * sites + 4 * both * math.prod(shape)
+    both, (_, days, sites), width = (1 + spread) * runs, shape, np.dtype(dtype).itemsize // 4
+    nbytes = 8 * days * sites + 4 * width * both * math.prod(shape)
     room = Arrays(nbytes, True if nbytes > IN_MEMORY else None)
     truth: Array = room.empty((days, 2 * sites)).view(np.float64)
-    values = room.empty((both, *shape))
+    values: Array = room.empty((both, *shape[:-1], width * sites)).view(dtype)
     return truth, values[:runs], values[runs:]
 
 
@@ -156,12 +205,19 @@ def _read(
     outside = []
     for r, (store, place) in enumerate(zip(together.predictions, together.names, strict=False)):
         count = by_valid_day(store, VARIABLE, sites, leads, days, place, predicted[r])
-        if SPREAD in store:
+        if len(spread) and SPREAD in store:
             count += by_valid_day(store, SPREAD, sites, leads, days, place, spread[r])
         elif len(spread):
             spread[r] = np.nan
         outside.append(count)
     return outside
+
+
+def _recorded(predictions: Sequence[xr.Dataset], leads: NDArray[np.int64]) -> pd.DatetimeIndex:
+    """First and last valid day of all stores."""
+    first = min(store.init_time.values.min() for store in predictions) + np.timedelta64(int(leads.min()), "D")
+    last = max(store.init_time.values.max() for store in predictions) + np.timedelta64(int(leads.max()), "D")
+    return pd.DatetimeIndex([first, last])
 
 
 def _days(

@@ -17,6 +17,8 @@ observations and all runs have, lest their gaps take samples from the models. Th
 - ``left_out.csv``: models, sites, stations, cells, days of issue and values that the tables leave out, with the reason
   and the number (`vadose.evaluation.left_out`);
 - ``products.csv``, where products are given: their scores, and the runs' at the shortest lead;
+- ``qa4sm.csv`` and ``ecol.csv``, on demand: figures of every pair and triple of data sets
+  (`vadose.evaluation.validation`);
 - ``scores.zarr``: (run, lead_days, site, metric) value, lower, upper, the pairs counted, and the class of each site
   (kind, site);
 - ``pairs.zarr``: the series themselves.
@@ -28,7 +30,7 @@ The CRPS of a forecast of a single value is its mean absolute error, and stands 
 coverage is NaN.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,10 +43,22 @@ from numpy.typing import NDArray
 from vadose.artefact import identity, is_current, note_inputs, provenance, writing
 from vadose.artefact.learnt import remarks
 from vadose.door.days import Period
+from vadose.errors import VadoseError
 from vadose.evaluation.collocate import VARIABLE, observed_variable
 from vadose.evaluation.coverage import COLUMNS as COVERAGE_COLUMNS
 from vadose.evaluation.coverage import QUANTILE, coverage_rows
-from vadose.evaluation.leads import KEYS, LeadJob, OfLead, Run, read_pairs, read_sites, write_pairs
+from vadose.evaluation.leads import (
+    KEYS,
+    LeadJob,
+    OfLead,
+    Run,
+    read_pairs,
+    read_sites,
+    references_of,
+    store_of,
+    words_of,
+    write_pairs,
+)
 from vadose.evaluation.left_out import (
     CELLS,
     LEARNT,
@@ -54,6 +68,7 @@ from vadose.evaluation.left_out import (
     entry,
     few_pairs,
     not_issued,
+    not_scaled,
     told,
     write_left_out,
 )
@@ -63,6 +78,8 @@ from vadose.evaluation.samples import Asked, Samples, samples_of
 from vadose.evaluation.space import COARSE, space_rows
 from vadose.evaluation.strata import Labels, crossed
 from vadose.evaluation.together import Together, analyses_at, brought_together, labels_of
+from vadose.evaluation.treatment import Treatment
+from vadose.evaluation.validation import AllPairs, Validation
 from vadose.parallel.memory import release
 from vadose.parallel.progress import Progress
 from vadose.parallel.workers import Run as Do
@@ -121,12 +138,15 @@ def evaluate(
     out: Path,
     period: tuple[str, str] | None = None,
     min_pairs: int = 60,
-    strata: Mapping[str, Sequence[str]] | None = None,
+    strata: Mapping[str, Sequence[str] | Labels] | None = None,
     cube: xr.Dataset | None = None,
     products: Mapping[str, xr.DataArray] | None = None,
     allow_learnt_days: bool = False,
     workers: int = 1,
     scheduler: str | None = None,
+    treatment: Treatment | None = None,
+    seasons: bool = False,
+    validation: Validation | None = None,
     progress: Progress = lambda what, share: None,
 ) -> Path:
     """Score every store at every site and lead, and write the tables of `vadose.evaluation.scores` into ``out``.
@@ -148,6 +168,8 @@ def evaluate(
         Name -> analyses (time, y, x) on the predictions' grid, scored in a table of their own.
     workers, scheduler
         Processes here, or a Dask scheduler (``'tcp://host:8786'``) whose workers see the folder of ``out``.
+    treatment, seasons, validation
+        See `vadose.evaluation.samples.Asked`.
 
     Raises
     ------
@@ -155,7 +177,9 @@ def evaluate(
         When stores do not fit together, days scored were learnt from, or nothing is left to score.
     """
     progress(f"evaluating {out.name}", 0.0)
-    asked = Asked(period, min_pairs, allow_learnt_days)
+    asked = Asked(period, min_pairs, allow_learnt_days, treatment or Treatment(), seasons, validation)
+    if products and asked.treatment.words:
+        raise VadoseError(f"products are scored as they are, forecasts as {asked.treatment.words}; give them as stores")
     together = brought_together(predictions, observed, strata, allow_learnt_days)
     samples, series = samples_of(together, asked)
     scoring = _Scoring.of(together, samples, asked, cube, products or {})
@@ -229,8 +253,8 @@ class _Scoring:
         return {"dataset": dataset, "layer": first["layer"]}
 
     def remarks(self) -> dict[Run, str]:
-        stores = zip(self.together.runs, self.together.predictions, strict=True)
-        return {run: remarks(store.attrs, self.period) for run, store in stores}
+        stores, treated = zip(self.together.runs, self.together.predictions, strict=True), self.asked.treatment.words
+        return {run: "; ".join(filter(None, [treated, remarks(store.attrs, self.period)])) for run, store in stores}
 
     def attributes(self) -> dict[str, Any]:
         stores, sites = self.together.predictions, self.samples.sites
@@ -246,16 +270,17 @@ class _Scoring:
             "first_day": self.period.first,
             "last_day": self.period.last,
             "min_pairs": self.asked.min_pairs,
+            **self.asked.attributes(),
         }
 
     def coords(self) -> dict[str, Any]:
         runs, sites = self.together.runs, self.samples.sites.observed
         return {
-            "run": _text("|".join(run) for run in runs),
-            **{key: ("run", _text(run[i] for run in runs)) for i, key in enumerate(KEYS)},
-            "remarks": ("run", _text(self.remarks().values())),
+            "run": words_of("|".join(run) for run in runs),
+            **{key: ("run", words_of(run[i] for run in runs)) for i, key in enumerate(KEYS)},
+            "remarks": ("run", words_of(self.remarks().values())),
             "lead_days": self.samples.leads,
-            "site": _text(sites.site.values),
+            "site": words_of(sites.site.values),
             "lat": ("site", sites.lat.values),
             "lon": ("site", sites.lon.values),
         }
@@ -273,6 +298,7 @@ class _Scoring:
             "predictions": [dict(store.attrs) for store in self.together.predictions],
             "products": sorted(self.products),
             "period": self.asked.period,
+            **self.asked.attributes(),
             **({"own_metrics": sorted(own)} if (own := own_metrics()) else {}),
             "samples": identity(xr.Dataset(attrs={"series": held}), labels, *map(xr.DataArray, self.products.values())),
         }
@@ -283,10 +309,11 @@ class _Scoring:
             (folder / "pairs.zarr").resolve(),
             self.together.runs,
             self.samples.gaussian,
-            references=_references(self.together.runs),
+            references=references_of(self.together.runs),
             labels=self.labels,
             samples=self.samples.at,
             named=self.named,
+            fewest_of_season=self.asked.min_pairs if self.asked.seasons else 0,
         )
         found: list[OfLead] = []
         leads = len(self.samples.leads)
@@ -297,7 +324,7 @@ class _Scoring:
 
     def write(self, folder: Path, leads: Sequence[OfLead], made_of: dict[str, str]) -> None:
         """Write the store of scores and all tables."""
-        scores = _store_of(leads, self.coords(), self.samples.pairs, self.labels)
+        scores = store_of(leads, self.coords(), self.samples.pairs, self.labels)
         scores = scores.assign_attrs(self.attributes() | made_of)
         scores.to_zarr(folder / "scores.zarr", zarr_format=3, consolidated=False)
         write_left_out(self.left_out(), self.named, folder / "left_out.csv")
@@ -310,7 +337,8 @@ class _Scoring:
             runs = [dict(zip(KEYS, run, strict=True)) for run in self.together.runs]
             rows = space_rows(folder / "pairs.zarr", self.samples.at, self.samples.gaussian, runs)
             tables["space"] = pd.DataFrame([{**self.named, **row} for row in rows], columns=SPACE_COLUMNS)
-        if any(QUANTILE in store for store in self.together.predictions) and self.samples.sites.of == "stations":
+        quantiles = any(QUANTILE in store for store in self.together.predictions) and not self.asked.treatment.words
+        if quantiles and self.samples.sites.of == "stations":
             tables["coverage"] = pd.DataFrame(self.coverage(folder), columns=[*COLUMNS[:6], *COVERAGE_COLUMNS])
         if self.products:
             tables["products"] = pd.DataFrame(self.product_rows(folder / "pairs.zarr"), columns=STRATA_COLUMNS)
@@ -318,6 +346,14 @@ class _Scoring:
         for name, table in tables.items():
             table["remarks"] = [noted.get(run, "") for run in table[list(KEYS)].itertuples(index=False, name=None)]
             table.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
+        if self.asked.validation is not None:
+            for name, table in self.all_pairs(folder).tables(self.asked.validation, noted).items():
+                table.to_csv(folder / f"{name}.csv", index=False, float_format="%.10g")
+
+    def all_pairs(self, folder: Path) -> AllPairs:
+        """What the table of pairs and triples is made of."""
+        of, fewest = self.samples, self.asked.min_pairs
+        return AllPairs(folder / "pairs.zarr", self.together.runs, of.at, of.gaussian, of.pairs, of.unscaled, fewest)
 
     def left_out(self) -> list[dict[str, Any]]:
         together, samples, runs = self.together, self.samples, self.together.runs
@@ -331,6 +367,7 @@ class _Scoring:
             *([entry(None, STATION_DAYS, together.learnt)] if together.learnt else []),
             *(entry(run, LEARNT, n, len(samples.days)) for run, n in samples.learnt.items()),
             *(entry(run, VALUES, n) for run, n in off_range if n),
+            *not_scaled(runs, samples.leads, samples.unscaled),
         ]
 
     def coverage(self, folder: Path) -> list[Row]:
@@ -358,36 +395,3 @@ class _Scoring:
         if len(kinds) == len(two):
             kinds["network / land_cover"] = crossed(self.labels, *two)
         return [*group.scores(), *group.strata(kinds)]
-
-
-def _store_of(
-    found: Sequence[OfLead], coords: dict[str, object], pairs: NDArray[np.int64], labels: dict[str, Labels]
-) -> xr.Dataset:
-    """Scores of all leads and sites, and the classes of the latter."""
-    dims = ("run", "lead_days", "site", "metric")
-    values = {
-        name: np.stack([getattr(of_lead, name) for of_lead in found], axis=1) for name in ("value", "lower", "upper")
-    }
-    scores = xr.Dataset(
-        {name: (dims, of_leads) for name, of_leads in values.items()} | {"pairs": (("lead_days", "site"), pairs)},
-        coords=coords | {"metric": _text(found[0].metrics)},
-    )
-    if labels:
-        scores["stratum"] = ("kind", "site"), np.stack(list(labels.values()))
-        scores = scores.assign_coords(kind=_text(labels))
-    return scores
-
-
-def _references(runs: Sequence[Run]) -> dict[str, list[int | None]]:
-    """Skill scores there are, and for each run the run it is measured against."""
-    found: dict[str, list[int | None]] = {}
-    for name in ("persistence", "climatology"):
-        if known := [i for i, run in enumerate(runs) if run[:2] == (name, "none")]:
-            by_scenario = {runs[i][2]: i for i in known}
-            found[f"skill_{name}"] = [by_scenario.get(run[2], known[0]) for run in runs]
-    return found
-
-
-def _text(words: Iterable[object]) -> NDArray[np.object_]:
-    """Words as Zarr v3 can keep them: of any length."""
-    return np.array([str(word) for word in words], dtype=object)

@@ -117,10 +117,15 @@ def _soil_names(part: str, layer: str) -> tuple[str, str]:
 
 
 def _fractions(fields: xr.Dataset, layer: str) -> list[xr.DataArray]:
-    """Sand, silt and clay of the layer, missing where they are far from adding up to 1; [] without them."""
-    for names in zip(*(_soil_names(part, layer) for part in _FRACTIONS), strict=True):
-        if all(name in fields for name in names):
-            parts = [_fixed(fields[name]).astype(np.float64) for name in names]
+    """Sand, silt and clay of the layer, missing where they are far from adding up to 1; [] without sand or clay.
+
+    Without silt it is what sand and clay leave.
+    """
+    for sand, silt, clay in zip(*(_soil_names(part, layer) for part in _FRACTIONS), strict=True):
+        if sand in fields and clay in fields:
+            known = {name: _fixed(fields[name]).astype(np.float64) for name in (sand, silt, clay) if name in fields}
+            rest = (1 - known[sand] - known[clay]).clip(min=0.0)
+            parts = [known[sand], known.get(silt, rest), known[clay]]
             total = sum(parts[1:], parts[0])
             return [part.where((total >= 0.5) & (total <= 1.5)) for part in parts]
     return []

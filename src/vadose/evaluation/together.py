@@ -62,7 +62,7 @@ class Together:
 def brought_together(
     predictions: Sequence[xr.Dataset],
     observed: xr.Dataset,
-    strata: Mapping[str, Sequence[str]] | None,
+    strata: Mapping[str, Sequence[str] | Labels] | None,
     allow_learnt: bool = False,
 ) -> Together:
     """Forecasts and observations on the cells that all have, found by their coordinates.
