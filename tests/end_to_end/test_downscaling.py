@@ -3,6 +3,7 @@
 import shutil
 import sys
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from vadose.door.datasets import by_day
 from vadose.experiments.downscaling import Network, Scenarios, load_downscaling, quick_downscaling
 from vadose.experiments.studies.county import study_county
 from vadose.grid import ease_grid
+from vadose.predict import explain
 
-N, DAYS = 10, 1200
+N, DAYS = 10, 1000
 TIME = pd.date_range("2018-01-01", periods=DAYS)
 EXPERIMENT = """
 kind: downscaling
@@ -31,7 +33,7 @@ scenarios:
 .common: &common
   snapshot: [elevation, latitude, season_sine, soil_moisture_smap_l4]
   series: [precipitation]
-  fitting: {epochs: 2, batch_size: 256, rows_per_epoch: 2000}
+  fitting: {epochs: 2, batch_size: 256, rows_per_epoch: 500}
 runs:
   mmnet: {model: mmnet, <<: *common}
   long:
@@ -252,14 +254,16 @@ def test_a_forecast_becomes_an_outlook_at_100_m(
     assert not Path("c.zarr").exists()
 
 
-def test_a_simulated_county_is_mapped_and_scored(tmp_path: Path) -> None:
+def test_a_simulated_county_is_mapped_and_scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    few_draws = partial(explain.importances, n_background=50, n_samples=50, draws=4)
+    monkeypatch.setattr("vadose.experiments.studies.downscaling.importances", few_draws)
     few = quick_downscaling(load_downscaling("downscale-county"))
     # The days of their series are fewer: the county is simulated for three months.
     runs = {name: few.runs[name].model_copy(update={"days": 10 if name == "mmnet" else 40}) for name in few.maps}
     held_out = Scenarios(network=Network(held_out=("INSIDE",)))
     changes = {"first": date(2024, 10, 1), "min_pairs": 20, "explained": ("mmnet",), "scenarios": held_out}
     experiment = few.model_copy(update=changes | {"runs": runs})
-    page = study_county(experiment, tmp_path, cells=(20, 20), stations=12, mapped=("2024-11-21", "2024-12-31"), every=5)
+    page = study_county(experiment, tmp_path, cells=(14, 14), stations=12, mapped=("2024-11-21", "2024-12-31"), every=5)
     assert "SIMULATED" in page.read_text()
     scores = pd.read_csv(tmp_path / "pixels" / "scores.csv")
     assert set(scores.model) == {"mmnet", "long_mmnet"}
