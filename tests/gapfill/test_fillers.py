@@ -9,7 +9,7 @@ import xarray as xr
 
 from vadose.errors import VadoseError
 from vadose.gapfill import ClimatologyAR1, Filler, Interpolation, Series, fill, series_of, withhold
-from vadose.gapfill.climatology import _harmonics
+from vadose.gapfill.climatology import _TRIED, _harmonics, _likelihoods
 from vadose.products import PRODUCTS
 
 RNG = np.random.default_rng(0)
@@ -279,3 +279,20 @@ def test_on_real_smap_the_smoother_errs_least_of_the_simple_fillers(real_data: P
 def test_the_simple_fillers_need_no_torch() -> None:
     code = "import sys, vadose.gapfill; sys.exit('torch' in sys.modules or 'pytesmo' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("pair", [0, 31, 59])
+def test_the_likelihood_of_a_filtered_series_is_that_of_its_covariance(pair: int) -> None:
+    rng = np.random.default_rng(0)
+    days = np.cumsum(rng.integers(1, 4, (130, 1)), axis=0).astype(float)
+    values = rng.standard_normal((130, 1, 2))
+    values[rng.random(values.shape) < 0.2] = np.nan
+    memory, noise = _TRIED[pair]
+    likelihoods, variances = _likelihoods(values, days)
+    for variable in range(2):
+        y, at = (of[np.isfinite(values[:, 0, variable])] for of in (values[:, 0, variable], days[:, 0]))
+        covariance = (1 - noise) * np.exp(-np.abs(at[:, None] - at) / memory) + noise * np.eye(len(y))
+        variance = y @ np.linalg.solve(covariance, y) / len(y)
+        assert variances[pair, 0, variable] == pytest.approx(variance)
+        expected = len(y) * np.log(variance) + np.linalg.slogdet(covariance)[1]
+        assert likelihoods[pair, 0, variable] == pytest.approx(expected)

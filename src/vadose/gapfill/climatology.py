@@ -5,6 +5,7 @@ from typing import Self
 
 import numpy as np
 
+from vadose.compiled import compiled
 from vadose.errors import VadoseError
 from vadose.gapfill.series import Array, Mode, Series, check_mode
 
@@ -105,46 +106,71 @@ def _decay(days: Array, memory: Array | float) -> Array:
 
 def _likelihoods(departures: Array, days: Array) -> tuple[Array, Array]:
     """Twice the negative logarithm of the likelihood of each pair tried, and the variance that makes it smallest."""
-    known = np.isfinite(departures)
-    observed = np.where(known, departures, 0.0)
-    gaps = np.diff(days, axis=0, prepend=days[:1])[..., None]
-    memory, noise = np.array(_TRIED).T[..., None, None]
-    stationary = 1.0 - noise
-    mean, squares, logs = np.zeros((3, len(_TRIED), *departures.shape[1:]))
-    variance = stationary
-    for t in range(len(departures)):
-        left = np.exp(-gaps[t] / memory)
-        variance = stationary + left**2 * (variance - stationary)
-        total, apart = variance + noise, observed[t] - left * mean
-        squares += np.where(known[t], apart**2 / total, 0.0)
-        logs += np.where(known[t], np.log(total), 0.0)
-        gain = np.where(known[t], variance / total, 0.0)
-        mean = left * mean + gain * apart
-        variance = (1.0 - gain) * variance
-    n = np.maximum(known.sum(axis=0), 1)
+    squares, logs = np.zeros((2, *departures.shape[1:], len(_TRIED)))
+    gaps = np.diff(days, axis=0, prepend=days[:1]).astype(float)
+    memory, noise = np.array(_TRIED).T.copy()
+    _try(np.ascontiguousarray(departures, float), gaps, memory, noise, squares, logs)
+    squares, logs = (np.moveaxis(of, -1, 0) for of in (squares, logs))
+    n = np.maximum(np.isfinite(departures).sum(axis=0), 1)
     scaled = np.maximum(squares / n, 1e-6)  # of series that are constant or never observed
     return n * np.log(scaled) + logs, scaled
 
 
-def _filter(departures: Array, decay: Array, noise: Array | float) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+@compiled
+def _try(departures: Array, gaps: Array, memory: Array, noise: Array, squares: Array, logs: Array) -> None:
+    """Filter each series with each pair: sums of squared departures over their variance, and of its logarithms."""
+    times, cells, variables = departures.shape
+    left = np.empty((times, len(memory)))
+    for b in range(cells):
+        for t in range(times if b == 0 or gaps.shape[1] > 1 else 0):
+            for p in range(len(memory)):
+                same = p > 0 and memory[p] == memory[p - 1]
+                left[t, p] = left[t, p - 1] if same else np.exp(-gaps[t, b] / memory[p])
+        for v in range(variables):
+            mean, variance, product = np.zeros(len(memory)), 1.0 - noise, np.ones(len(memory))
+            seen = 0
+            for t in range(times):
+                y = departures[t, b, v]
+                known = np.isfinite(y)
+                for p in range(len(memory)):
+                    variance[p] = 1.0 - noise[p] + left[t, p] ** 2 * (variance[p] - (1.0 - noise[p]))
+                    mean[p] *= left[t, p]
+                    if known:
+                        total, apart = variance[p] + noise[p], y - mean[p]
+                        squares[b, v, p] += apart**2 / total
+                        product[p] *= total
+                        mean[p] += variance[p] / total * apart
+                        variance[p] *= 1.0 - variance[p] / total
+                seen += known
+                if t == times - 1 or (known and seen % 50 == 0):  # the logarithm of a product takes less than a sum's
+                    logs[b, v] += np.log(product)
+                    product[:] = 1.0
+
+
+def _filter(departures: Array, decay: Array, noise: Array) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
     """Mean and variance before and after each observation, in units of the departures' variance."""
-    known = np.isfinite(departures)
-    observed = np.where(known, departures, 0.0)
-    stationary = 1.0 - noise
-    before = np.empty((2, *departures.shape))
-    after = np.empty((2, *departures.shape))
-    mean, variance = np.zeros(departures.shape[1:]), np.broadcast_to(stationary, departures.shape[1:])
+    found = np.empty((4, *departures.shape))
+    given = (np.ascontiguousarray(of, float) for of in (departures, decay, noise))
+    _go(*(of.reshape(*of.shape[:-2], -1) for of in (*given, found)))
+    return (found[0], found[1]), (found[2], found[3])
+
+
+@compiled
+def _go(departures: Array, decay: Array, noise: Array, found: Array) -> None:
+    mean, variance = np.zeros(len(noise)), 1.0 - noise
     for t in range(len(departures)):
-        mean = decay[t] * mean
-        variance = stationary + decay[t] ** 2 * (variance - stationary)
-        before[:, t] = mean, variance
-        gain = np.where(known[t], variance / (variance + noise), 0.0)
-        mean = mean + gain * (observed[t] - mean)
-        variance = (1.0 - gain) * variance
-        after[:, t] = mean, variance
-    return (before[0], before[1]), (after[0], after[1])
+        for s in range(len(noise)):
+            mean[s] *= decay[t, s]
+            variance[s] = 1.0 - noise[s] + decay[t, s] ** 2 * (variance[s] - (1.0 - noise[s]))
+            found[0, t, s], found[1, t, s] = mean[s], variance[s]
+            if np.isfinite(departures[t, s]):
+                gain = variance[s] / (variance[s] + noise[s])
+                mean[s] += gain * (departures[t, s] - mean[s])
+                variance[s] *= 1.0 - gain
+            found[2, t, s], found[3, t, s] = mean[s], variance[s]
 
 
+@compiled
 def _smooth(before: tuple[Array, Array], after: tuple[Array, Array], decay: Array) -> tuple[Array, Array]:
     """Rauch-Tung-Striebel: from the last time backward."""
     mean, variance = after[0].copy(), after[1].copy()
