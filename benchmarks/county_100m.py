@@ -1,9 +1,10 @@
-"""Build a county at 100 m from simulated granules: rate, memory, two workers of which one is killed, cost of CONUS.
+"""Build and map a county at 100 m from simulated granules: rates, memory, two workers of which one is killed, CONUS.
 
 python benchmarks/county_100m.py --size 600 --out /tmp/county
 
 Granules of 32 days are those of Landsat 8 and 9 (every 8 days) and of Sentinel-1 in both passes (every 12 days each),
-without clouds, of one simulated day; with 3DEP, NLCD and POLARIS. Prints a table in Markdown.
+without clouds, of one simulated day; with 3DEP, NLCD and POLARIS. The map is that of an MMNet of the usual size, not
+trained, which takes as long as a trained one, with weather of 9 km, of `MAPPED` days. Prints tables in Markdown.
 """
 
 import argparse
@@ -12,23 +13,34 @@ import os
 import resource
 import signal
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 import xarray as xr
 
 from vadose.cube import Recipe, build_from_granules, open_cube
 from vadose.experiments import load_cube
 from vadose.grid import Grid, ease_grid
+from vadose.models import MODELS, to_checkpoint
+from vadose.models.mmnet import Features, Fine, example_fine
+from vadose.predict.coarse import with_last_values
+from vadose.predict.maps import downscale_maps
 from vadose.twin.granules.landsat import passes, write_landsat
 from vadose.twin.granules.sentinel1 import write_sentinel1
 from vadose.twin.granules.soils import write_polaris
 from vadose.twin.granules.terrain import write_3dep, write_nlcd
 from vadose.twin.truth import simulate
 
-FIRST, DAYS = "2022-06-01", 32
+FIRST, DAYS, MAPPED = "2022-06-01", 32, 4
+FEATURES = Features(
+    ("ndvi", "evi", "ndwi", "lswi", "cross_ratio", "dpsvim", "polarization", "elevation", "slope", "clay_fraction"),
+    ("precipitation", "air_temperature", "specific_humidity", "shortwave_radiation", "surface_temperature"),
+    days=10,
+)
 CONUS = 8.08e6
 """Land of CONUS [km2]."""
 PIXEL = 0.010018
@@ -95,10 +107,33 @@ def build(size: int, granules: Path, out: Path, workers: int, kill: bool) -> dic
     }
 
 
-def in_a_process(*job: object) -> dict[str, float]:
-    """`build` in a process of its own, whose memory is its alone."""
+def draw(size: int, cube: Path, out: Path) -> dict[str, float]:
+    """Map the last days of a cube; processor and wall time [s], largest memory of the process [MB]."""
+    begun, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF)
+    lat, lon = (float(of.mean()) for of in (county(size).coordinates().lat, county(size).coordinates().lon))
+    cells = ease_grid("9km").bounding_box(lon - 1, lat - 1, lon + 1, lat + 1)
+    weather = next(simulate(cells, FIRST, f"{recipe(size).days[-1]:%Y-%m-%d}", chunk=DAYS, spin_up=0))
+    torch.manual_seed(0)
+    model = MODELS["mmnet"](FEATURES)
+    example = example_fine(FEATURES, batch=64)
+    model.fit_normalisation([(Fine(example.snapshot, example.series), 0.3 * torch.rand(64))])
+    torch.save(to_checkpoint("mmnet", {}, model) | {"domain": None, "attributes": {"mode": "causal"}}, out / "model.pt")
+    before, begun = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
+    fields = [weather[list(FEATURES.series)].assign_attrs(weather.attrs | {"mode": "causal"})]
+    fine = with_last_values(open_cube(cube))
+    downscale_maps(out / "model.pt", fine, fields, recipe(size).days[-MAPPED:], out / "maps.zarr")
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    return {
+        "processor": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
+        "wall": time.perf_counter() - begun,
+        "memory": after.ru_maxrss / 1e3,
+    }
+
+
+def in_a_process(job: Callable[..., dict[str, float]], *given: object) -> dict[str, float]:
+    """A job in a process of its own, whose memory is its alone."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(build, *job).result()  # type: ignore[arg-type]
+        return pool.submit(job, *given).result()
 
 
 def main() -> None:
@@ -115,19 +150,26 @@ def main() -> None:
     for workers, kill in [(number, False) for number in chosen.workers] + [(2, True)] * (2 in chosen.workers):
         name = f"{workers}{', one killed' if kill else ''}"
         cubes[name] = out / f"cube-{workers}-{kill}.zarr"
-        found = in_a_process(size, out / "granules", cubes[name], workers, kill)
+        found = in_a_process(build, size, out / "granules", cubes[name], workers, kill)
         print(f"| {name} | {found['processor']:.0f} | {found['wall']:.0f} | {found['memory']:.0f} |", flush=True)
         if workers == 1:
+            built = found
             rate = size**2 * DAYS / found["processor"]
     first, *others = (open_cube(path).load() for path in cubes.values())
     for other in others:
         xr.testing.assert_equal(first, other)
-    hours = CONUS / PIXEL / rate / 3600
+    drawn = in_a_process(draw, size, next(iter(cubes.values())), out)
+    of_map = size**2 * MAPPED / drawn["processor"]
     print(
-        f"\n{size} x {size} pixels, {DAYS} days: {rate / 1e3:.0f},000 pixel-days a second of processor time; all cubes "
-        f"equal. CONUS ({CONUS / PIXEL / 1e6:.0f} million pixels): {hours:.1f} processor-hours a day, "
-        f"{hours * 365 / 24:.0f} days of a processor a year; {np.ceil(CONUS / PIXEL / size**2):.0f} such squares."
+        f"\n{size} x {size} pixels, all cubes equal; CONUS is {CONUS / PIXEL / 1e6:.0f} million pixels, "
+        f"{np.ceil(CONUS / PIXEL / size**2):.0f} such squares.\n\n"
+        "| step | days | processor [s] | wall [s] | memory [MB] | pixel-days a second | CONUS a day [h] |\n"
+        "|---|---|---|---|---|---|---|"
     )
+    for step, days, found, speed in (("build", DAYS, built, rate), ("map", MAPPED, drawn, of_map)):
+        cells = [step, days, *(f"{found[key]:.0f}" for key in ("processor", "wall", "memory"))]
+        cells += [f"{speed:,.0f}", f"{CONUS / PIXEL / speed / 3600:.2f}"]
+        print("|", " | ".join(map(str, cells)), "|")
 
 
 if __name__ == "__main__":
