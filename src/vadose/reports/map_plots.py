@@ -35,6 +35,7 @@ def fine_maps(rows: Mapping[str, Sequence[xr.DataArray]], titles: Sequence[str])
             if row == 0:
                 axis.set_title(title, fontsize=9)
             axis.tick_params(labelsize=7)
+            axis.locator_params(nbins=5)
         axes[row, 0].set_ylabel(f"{source}\ny [km]", fontsize=8)
     axes[0, 0].set_xlim(extent[:2])
     axes[0, 0].set_ylim(extent[2:])

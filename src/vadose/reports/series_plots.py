@@ -68,7 +68,7 @@ def station_series(
                 label=name_of(model),
                 zorder=3 - 0.1 * order,
             )
-        if interval and "predicted_std" in at:
+        if interval and "predicted_std" in at and at.predicted_std.sel(model=models[0]).notnull().any():
             half = 1.6449 * at.predicted_std.sel(model=models[0])
             middle = at.predicted.sel(model=models[0])
             axis.fill_between(
@@ -117,6 +117,7 @@ def score_boxes(stations: pd.DataFrame, models: Sequence[str]) -> Figure:
             axis.axvline(0.0, color="0.4", linewidth=0.7, zorder=0)
         axis.set_xlabel(metric_of(metric).title, fontsize=9)
         axis.tick_params(labelsize=8)
+        axis.locator_params(axis="x", nbins=5)
         axis.grid(axis="x", alpha=0.3)
     axes[0].set_yticks(range(1, len(models) + 1), [name_of(model) for model in models])
     axes[0].invert_yaxis()

@@ -141,7 +141,7 @@ def downscaling_tables(
 
 def _contents(study: Study, beside: Beside) -> Iterator[Content]:
     shown = f"; {study.run}{study.how}"
-    eight = f"eight stations from best to worst R of {study.run}"
+    eight = f"eight stations from best to worst R of {study.run}, {next(iter(study.predictions))}"
     yield "figure1.png", "stations, moisture by year, and by region", partial(_stations, study, beside.borders)
     yield "table2.csv", "station-days learnt from and tested, by fold", partial(tables.sizes, study.predictions)
     for file, scenario in (*zip(("table3", "table4", "table5"), SCENARIOS, strict=True), ("blocked", "blocked")):
