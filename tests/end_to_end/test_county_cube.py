@@ -1,14 +1,17 @@
 """A county at 100 m from granules: to a cube, at stations, and on to a map."""
 
+import re
+import shlex
 import sys
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 import xarray as xr
+from tests.fetch.county_centre import CountyCentre
 
 import vadose as vd
 from vadose.artefact import provenance
@@ -19,8 +22,7 @@ from vadose.door.datasets import by_day
 from vadose.errors import VadoseError
 from vadose.experiments import load_cube
 from vadose.grid import ease_grid, grid_of
-from vadose.models import MODELS, to_checkpoint
-from vadose.models.mmnet import Features, Fine, example_fine
+from vadose.models.mmnet import Features
 from vadose.products import PRODUCTS
 from vadose.samples.station_days import StationDays
 from vadose.twin.granules.gridmet import write_gridmet
@@ -29,6 +31,7 @@ from vadose.twin.granules.modis import write_mod11a1
 from vadose.twin.granules.smap_l3 import write_smap_l3
 from vadose.twin.granules.smap_l4 import write_smap_l4
 from vadose.twin.granules.soils import write_solus
+from vadose.twin.granules.stations import at_stations, measured, place_stations, write_ismn
 from vadose.twin.truth import simulate
 
 FIRST, LAST = "2019-06-02", "2019-07-05"
@@ -36,27 +39,24 @@ BOX = (-99.980, 39.9915, -99.970, 40.0010)
 AROUND = (-100.0, 39.96, -99.94, 40.03)
 OPTICAL, RADAR = ("ndvi", "evi", "ndwi", "lswi"), ("cross_ratio", "dpsvim", "polarization")
 FIXED = ("elevation", "slope", "aspect_cosine", "clay_fraction", "sand_fraction", "bulk_density", "land_cover_forest")
-WEATHER = """
-kind: cube
-resolution: 1km
-bbox: [-100.0, 39.96, -99.94, 40.03]
-first: 2019-06-20
-last: 2019-07-05
-products:
-  gridmet: {variables: [precipitation, wind_speed], resampling: nearest}
-"""
 
 
 @pytest.fixture(scope="module")
-def granules(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Scenes of some weeks of a small county, half of it once under a cloud, and weather around."""
-    folder = tmp_path_factory.mktemp("county")
+def truth() -> xr.Dataset:
+    """Some weeks of a small county, a part of it at last under a cloud."""
     whole = ease_grid("100m")
     row, column = (int(v) for v in whole.rowcol(40.0, -99.97))
     county = whole.part(slice(row - 10, row + 10), slice(column - 10, column + 10))
     truth = next(simulate(county, FIRST, LAST, chunk=40, spin_up=0))
     truth["cloud"] = truth.cloud * 0
     truth["cloud"][20:, :, :6] = 1.0
+    return truth
+
+
+@pytest.fixture(scope="module")
+def granules(truth: xr.Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Scenes of the county, and weather around."""
+    folder = tmp_path_factory.mktemp("county")
     for name in ("landsat", "hls", "sentinel1", "3dep", "nlcd", "polaris"):
         twin = PRODUCTS[name].twin
         assert twin
@@ -70,7 +70,8 @@ def granules(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_gridmet(around, folder / "gridmet")
     write_solus(truth, folder / "solus100", properties=("claytotal", "sandtotal", "dbovendry"), depths=(5,))
     days = around.sel(time=slice("2019-07-03", "2019-07-04"))
-    for write, name in ((write_smap_l4, "smap_l4"), (write_smap_l3, "smap_l3"), (write_mod11a1, "mod11a1")):
+    write_smap_l4(around.sel(time=slice("2019-07-01", "2019-07-04")), folder / "smap_l4")
+    for write, name in ((write_smap_l3, "smap_l3"), (write_mod11a1, "mod11a1")):
         write(days, folder / name)
     write_mod15a2h(days.isel(time=slice(1)), folder / "mod15a2h", subset=True)
     return folder
@@ -154,7 +155,7 @@ def test_stations_by_the_recipe_have_the_cubes_values(
     assert stopped.value.code in (0, None)
     found = vd.open("features.zarr").load()
     # A cube of these days begins with what was seen before them; this one began before.
-    for name in (*OPTICAL, *RADAR, "incidence_angle", "orbit_ascending"):
+    for name in (*OPTICAL, *RADAR, "orbit_ascending"):
         for ours, theirs in ((name, f"{name}_filled"), (f"{name}_age", f"{name}_age")):
             expected = cells[theirs].sel(time=days).transpose("station", "time")
             np.testing.assert_allclose(found[ours], expected, rtol=2e-3, err_msg=ours)
@@ -166,29 +167,6 @@ def test_stations_by_the_recipe_have_the_cubes_values(
         table.load(), Features(("ndvi", "ndvi_age", "cross_ratio", "clay_fraction"), ("soil_moisture",), 2)
     )
     assert np.isfinite(learnt.snapshot).all()
-
-
-def test_a_map_is_made_of_two_cubes(
-    granules: Path, cube: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("weather.yaml").write_text(WEATHER)
-    vd.build(granules, "weather.yaml", out="weather.zarr", workers=1)
-    features = Features(("ndvi", "cross_ratio_age", "elevation", "clay_fraction"), ("precipitation", "wind_speed"), 5)
-    torch.manual_seed(0)
-    model = MODELS["mmnet"](features)
-    example = example_fine(features, batch=64)
-    model.fit_normalisation([(Fine(example.snapshot, example.series), 0.3 * torch.rand(64))])
-    torch.save(to_checkpoint("mmnet", {}, model) | {"domain": None, "attributes": {"mode": "causal"}}, "model.pt")
-    command = ["vadose", "downscale", "model.pt", "--fine", str(cube), "--coarse", "weather.zarr", "--date", LAST]
-    monkeypatch.setattr(sys, "argv", command)
-    with pytest.raises(SystemExit) as stopped:
-        main()
-    assert stopped.value.code in (0, None), capsys.readouterr().err
-    made = by_day(xr.open_zarr("map.zarr", consolidated=False))
-    assert made.soil_moisture.shape == (1, *vd.open(cube).mask.shape)
-    assert np.isfinite(made.soil_moisture).all()
-    assert (made.attrs["causal"], made.attrs["simulated"]) == ("true", "true")
 
 
 def test_other_products_by_their_recipe(granules: Path, cube: Path, tmp_path: Path) -> None:
@@ -224,6 +202,55 @@ def test_leaves_and_optical_depth_are_layers(granules: Path, tmp_path: Path) -> 
     seen = np.isfinite(made.vegetation_opacity_filled[-1])
     assert seen.any()
     assert (made.vegetation_opacity_age.values[-1][seen] >= 1).all()
+
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "county.md"
+OURS = {
+    "-97.3,35.0,-96.7,35.5": ",".join(map(str, BOX)),
+    "-97.4,34.9,-96.6,35.6": ",".join(map(str, AROUND)),
+    "2020-03-01": "2019-06-26",
+    "2020-06-01": "2019-07-02",
+    "2020-08-31": "2019-07-04",
+    "min-pairs 30": "min-pairs 3",
+    "min_pairs: 30": "min_pairs: 3",
+    "days: 10": "days: 5",
+    "epochs: 20": "epochs: 4",
+}
+"""What of the page is of its own county -> of this one."""
+
+
+def test_the_page_leads_from_a_data_centre_to_a_scored_map(
+    truth: xr.Dataset, granules: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, blank_figures: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = PAGE.read_text()
+    for theirs, ours in OURS.items():
+        assert theirs in text
+        text = text.replace(theirs, ours)
+    for name, content in re.findall(r"`(\w+\.yaml)`:\n\n```yaml\n(.+?)```", text, flags=re.DOTALL):
+        Path(name).write_text(content)
+    places = place_stations(truth, 5)
+    write_ismn(measured(at_stations(truth, places)), tmp_path / "data" / "ismn")
+    days = truth.sel(time=slice("2019-07-02", "2019-07-04"))
+    moisture = days[["soil_moisture_0_10cm"]].rename(soil_moisture_0_10cm="soil_moisture")
+    moisture.assign_attrs(truth.attrs | {"layer": "0-10 cm"}).to_zarr("truth.zarr", zarr_format=3, consolidated=False)
+    # Features at stations by the recipe are built, and compared, above.
+    lines = [line for line in re.findall(r"^\$ vadose (.+)$", text, flags=re.MULTILINE) if "--at" not in line]
+    commands = [shlex.split(line) for line in lines]
+    assert {command[0] for command in commands} == {"stations", "fetch", "build", "study", "downscale", "evaluate"}
+    with CountyCentre(granules, monkeypatch), blank_figures():
+        for command in commands:
+            monkeypatch.setattr(sys, "argv", ["vadose", *command])
+            with pytest.raises(SystemExit) as stopped:
+                main()
+            assert stopped.value.code in (0, None), command
+    maps = by_day(xr.open_zarr("maps.zarr", consolidated=False)).load()
+    assert np.isfinite(maps.soil_moisture).mean() > 0.6
+    assert len(list(Path("geotiffs").glob("*_colours.tif"))) == maps.sizes["time"] == 3
+    for scores in ("at_stations", "on_pixels"):
+        found = pd.read_csv(Path(scores) / "scores.csv")
+        assert set(found.model) == {"mmnet", "smap_l4"}
+        assert found.n_pairs.gt(0).all()
 
 
 def test_place_and_days_are_of_a_recipe(granules: Path, tmp_path: Path) -> None:

@@ -12,7 +12,10 @@ from vadose.cli import app
 from vadose.models import MODELS
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = {name: (ROOT / name).read_text() for name in ("README.md", "docs/commands.md", "docs/bring_your_own.md")}
+PAGES = {
+    name: (ROOT / name).read_text()
+    for name in ("README.md", "docs/commands.md", "docs/bring_your_own.md", "docs/county.md")
+}
 COMMANDS = re.findall(r"^\$ (?:\S*/)?vadose (.+?)(?:\s+[>#] .*)?$", "\n".join(PAGES.values()), flags=re.MULTILINE)
 LINKS = [(name, link) for name, text in PAGES.items() for link in re.findall(r"\]\((?!http)([^)#]+)\)", text)]
 

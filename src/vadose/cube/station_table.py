@@ -121,11 +121,9 @@ def build_station_table(
         raise VadoseError(f"{store}: no layer {layer!r}; it has {list(stations.layer.values)}")
     depth = json.loads(stations.attrs["layer_depths"])[layer]
     moisture = [name for name in ("soil_moisture", "soil_moisture_causal") if name in stations]
-    table = xr.Dataset(
-        {name: stations[name].sel(layer=layer).reset_coords(drop=True) for name in moisture},
-        attrs={key: stations.attrs[key] for key in ("dataset", "day_boundary", "simulated", "layer_depths")}
-        | {"mode": "causal", "layer": layer},
-    )
+    table = stations[moisture].sel(layer=layer, drop=True)
+    table.attrs = {key: stations.attrs[key] for key in ("dataset", "day_boundary", "simulated", "layer_depths")}
+    table.attrs |= {"mode": "causal", "layer": layer}
     daily = [str(name) for name in stations.data_vars if stations[name].dims == ("station", "time")]
     for name in daily:
         table[name] = stations[name]

@@ -162,9 +162,7 @@ def as_ours(data: xr.Dataset, told: Foreign) -> xr.Dataset:
         "simulated": str(data.attrs.get("simulated", "false")),
         "causal": "unknown",
     }
-    moist = moist.assign_attrs(
-        attrs | {k: v for k, v in data.attrs.items() if k in ("grid_crs", "cell_size", "dataset")}
-    )
+    moist = moist.assign_attrs(attrs | {k: v for k, v in data.attrs.items() if k in ("grid_crs", "cell_size")})
     moist.encoding = {"source": place}
     return moist
 

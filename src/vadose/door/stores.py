@@ -8,7 +8,7 @@ from typing import Any
 import xarray as xr
 
 from vadose.artefact import check_chunks
-from vadose.artefact.predictions import as_stored
+from vadose.artefact.predictions import as_stored, beside_arrays
 from vadose.errors import VadoseError
 
 _WAYS = {
@@ -38,7 +38,9 @@ def open_store(store: Path) -> xr.Dataset:
     if not any((store / name).exists() for name in ("zarr.json", ".zgroup")):
         raise VadoseError(f"{store}: no Zarr store there; make one with 'vadose forecast' or 'vadose stations'")
     check_chunks(store)
-    return _as_station_store(as_stored(xr.open_zarr(store, consolidated=False, decode_coords="all")))
+    with beside_arrays():
+        found = xr.open_zarr(store, consolidated=False, decode_coords="all")
+    return _as_station_store(as_stored(found))
 
 
 def open_any(address: str, keys: Mapping[str, object] | None = None) -> xr.Dataset:
