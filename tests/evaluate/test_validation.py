@@ -64,6 +64,9 @@ def test_a_day_with_few_values_or_years_around_it_has_no_anomaly() -> None:
     assert np.isnan(climatology(values, two)).all()  # of one year alone
     values[365 + 10] = 0.3
     assert 0 < np.isfinite(climatology(values, two)).sum() < 60
+    stuck = np.full((731, 1), 0.2)
+    assert not window_anomalies(stuck).any()
+    assert not climatology_anomalies(stuck, two).any()
     np.testing.assert_allclose(moving_mean(values[:9], 35)[0], 0.3)  # a window longer than the record
 
 

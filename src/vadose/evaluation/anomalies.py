@@ -37,7 +37,7 @@ def window_anomalies(values: Array) -> Array:
     """
     known = np.isfinite(values)
     span = len(values) - known.argmax(axis=0) - known[::-1].argmax(axis=0)
-    anomalies = values - moving_mean(values, WINDOW, fewest=FEWEST_IN_WINDOW)
+    anomalies = _apart(values, moving_mean(values, WINDOW, fewest=FEWEST_IN_WINDOW))
     return np.where(span >= WINDOW, anomalies, np.nan)
 
 
@@ -47,7 +47,7 @@ def climatology_anomalies(values: Array, days: pd.DatetimeIndex, period: Period 
         slice(None) if period is None else days.slice_indexer(pd.Timestamp(period.first), pd.Timestamp(period.last))
     )
     expected: Array = climatology(values[inside], days[inside])[_of_year(days)]
-    return values - expected
+    return _apart(values, expected)
 
 
 def climatology(values: Array, days: pd.DatetimeIndex) -> Array:
@@ -82,6 +82,12 @@ def moving_mean(values: Array, days: int, *, fewest: int = 1, around: bool = Fal
     count = np.rint(count)
     mean: Array = np.divide(total, count, out=np.full(values.shape, np.nan), where=count >= fewest)
     return mean
+
+
+def _apart(values: Array, mean: Array) -> Array:
+    """Difference, 0 where it is no more than rounding leaves: a stuck sensor has no anomalies to scale or correlate."""
+    apart = values - mean
+    return np.where(np.abs(apart) <= 1e-12 * np.abs(values), 0.0, apart)
 
 
 def _of_year(days: pd.DatetimeIndex) -> NDArray[np.int64]:
