@@ -17,6 +17,7 @@ from vadose.cli.terminal import (
     app,
     progress_bars,
     register_own,
+    say,
     say_done,
     say_former_keys,
 )
@@ -27,6 +28,7 @@ from vadose.parallel.running import Running
 if TYPE_CHECKING:
     from vadose.cube import Recipe
     from vadose.experiments import Experiment
+    from vadose.experiments.downscaling import Downscaling
 
 Profile = Annotated[str | None, typer.Option(help="Settings of the experiment file, such as default or as_printed.")]
 StationList = Annotated[
@@ -54,6 +56,9 @@ def study(
     ] = None,
     stations: Annotated[Path | None, typer.Option(help="Station store to score against as well.")] = None,
     small: Annotated[bool, typer.Option("--quick", help="A few steps of everything, to test the set-up.")] = False,
+    estimate_only: Annotated[
+        bool, typer.Option("--estimate", help="Print hours, memory and disk for this machine, and do nothing else.")
+    ] = False,
     scenario: Annotated[
         list[str] | None,
         typer.Option(
@@ -73,6 +78,8 @@ def study(
     `uscrn_daily01`, `scan_daily` and `station_meta` for `stations` and `downscale-stations`, and granules if there is
     a --recipe. Downscaling models are tested on years, stations and regions not used in training.
 
+    --estimate probes the experiment's networks on made-up data for about a minute; it needs neither --data nor --cube.
+
     `forecast_paper` and `forecast_demo` run the nine models of the paper, on --cube or on granules of their recipe.
     `forecast_beyond` changes one thing at a time; `forecast_cascade` measures the value of the cascade over seeds.
 
@@ -83,7 +90,7 @@ def study(
     from vadose.experiments.studies import study as run_study
     from vadose.insitu.files import read_station_list
 
-    if (data is None) == (cube is None):
+    if (data is None) == (cube is None) and not estimate_only:
         raise VadoseError("give either --data, a folder of files as published, or --cube, an existing cube")
     register_own(model)
     chosen, title = load_study(experiment), f"Study {Path(experiment).stem}"
@@ -94,6 +101,9 @@ def study(
     if chosen.kind == "downscaling" and station_list:
         chosen = chosen.model_copy(update={"station_list": read_station_list(station_list)})
     chosen = chosen.run_as(Running(device, precision, compile))
+    if estimate_only:
+        _say_estimate(chosen, cube, recipe)
+        return
     if chosen.kind == "downscaling":
         downscaling_study(chosen, data, cube, out, title=title, scenarios=scenario, small=small)
         return
@@ -105,6 +115,32 @@ def study(
         with progress_bars() as tell:
             page = run_study(chosen, cube, out, title=title, stations=stations, progress=tell)
         say_done(out, page)
+
+
+def _say_estimate(chosen: "Experiment | Downscaling", cube: Path | None, recipe: str | None) -> None:
+    """Print what a study takes: of the size and days of a cube, of its recipe, or of the experiment's file."""
+    import pandas as pd
+
+    from vadose.cube import open_cube
+    from vadose.door import open_store
+    from vadose.experiments import load_cube
+    from vadose.experiments.section import Size
+    from vadose.experiments.studies.estimate import estimate
+
+    size, days = None, None
+    if cube is not None and chosen.kind == "downscaling":
+        size = Size(rows=open_store(cube).sizes["station"])
+    elif cube is not None:
+        opened = open_cube(cube)
+        size = Size(rows=opened.sizes["y"], columns=opened.sizes["x"], cells=int(opened.mask.sum()))
+        days = pd.DatetimeIndex(opened.time.values)
+    elif chosen.kind == "forecasting" and (name := recipe or chosen.recipe):
+        planned = load_cube(name)
+        (rows, columns), days = planned.grid.shape, planned.days
+        size = Size(rows=rows, columns=columns)
+    with progress_bars() as tell:
+        found = estimate(chosen, size, days, progress=tell)
+    say(found.text())
 
 
 @app.command()

@@ -35,15 +35,30 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Size(Section):
+    """Size of a grid, or number of stations in one column, and its cells with data (all when left out)."""
+
+    rows: int = Field(ge=1)
+    columns: int = Field(1, ge=1)
+    cells: int | None = Field(None, ge=1)
+
+    @property
+    def known(self) -> int:
+        """Cells with data."""
+        return self.cells or self.rows * self.columns
+
+
 class ExperimentFile(Section):
     """A whole experiment file.
 
     ``profiles`` are other settings by name, chosen with `with_profile`: keys of the file, merged as those of ``like``
-    are, and ``networks``, keys of every run that is a network. ``replicates`` is a key of earlier versions, the
+    are, and ``networks``, keys of every run that is a network. ``size`` is that of the published data, for an estimate
+    of what a study takes before they are there. ``replicates`` is a key of earlier versions, the
     bootstrap replicates of intervals that are drawn otherwise now. Any number is taken and does nothing.
     """
 
     profiles: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    size: Size | None = None
     replicates: float | None = Field(None, exclude=True)
     _running: Running = PrivateAttr(default=Running())
 

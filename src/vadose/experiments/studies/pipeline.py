@@ -39,6 +39,28 @@ class Layer:
     folder: str
 
 
+def given_below(experiment: Experiment) -> set[str]:
+    """Runs and blends whose forecasts the layers below are given, and the members of these blends."""
+    if len(experiment.layers) < 2:
+        return set()
+    sources = {run.above for run in experiment.runs.values() if run.above}
+    return sources | {m for name in sources & experiment.blends.keys() for m in experiment.blends[name].members}
+
+
+def days_of_issue(experiment: Experiment, name: str, phase: str, days: pd.DatetimeIndex) -> pd.DatetimeIndex:
+    """Days of issue, among those of a cube, on which a run or blend is forecast for a phase."""
+    split = experiment.split
+    period: Period = getattr(split, phase)
+    learners = [run for run in experiment.runs.values() if run.above and name in given_below(experiment)]
+    # Of what the layers below learn from, the training days too, again where they are fitted anew.
+    again = learners and (phase == "validation" or any(run.refit for run in learners))
+    begin = split.training.first if again else period.first
+    before = max(experiment.leads) + max((run.look_back - 1 for run in learners), default=0)
+    first = pd.Timestamp(begin) - pd.Timedelta(days=before)
+    last = min(pd.Timestamp(period.last), days[-1]) - pd.Timedelta(days=min(experiment.leads))
+    return days[(days >= first) & (days <= last)]
+
+
 class Pipeline:
     """What all stages of a study share: the cube, loaded once, and where things lie."""
 
@@ -81,8 +103,7 @@ class Pipeline:
             )
         several = len(layers) > 1
         self.layers = [Layer(n, c, n.replace(" ", "") if several else "") for n, c in layers.items()]
-        self.sources = {run.above for run in experiment.runs.values() if run.above} if several else set()
-        self.sources |= {m for name in self.sources & experiment.blends.keys() for m in experiment.blends[name].members}
+        self.sources = given_below(experiment)
         self.allowed = allowed_overlap(experiment, cube, [layer.config for layer in self.layers], self.place)
 
     def phases(self) -> dict[str, Period]:
@@ -201,17 +222,9 @@ class Pipeline:
         return {name: run for name, run in self.experiment.runs.items() if layer.name in (run.only or (layer.name,))}
 
     def _forecast(self, layer: Layer, phase: str, name: str) -> Path:
-        experiment, split = self.experiment, self.experiment.split
-        period: Period = getattr(split, phase)
-        learners = [run for run in experiment.runs.values() if run.above and name in self.sources]
-        # Of what the layers below learn from, the training days too, again where they are fitted anew.
-        again = learners and (phase == "validation" or any(run.refit for run in learners))
-        begin = split.training.first if again else period.first
-        before = max(experiment.leads) + max((run.look_back - 1 for run in learners), default=0)
-        days = pd.DatetimeIndex(self.cube.time.values)
+        experiment = self.experiment
+        days = days_of_issue(experiment, name, phase, pd.DatetimeIndex(self.cube.time.values))
         thin = experiment.score_every > 1 and name not in self.sources
-        first = max(pd.Timestamp(begin) - pd.Timedelta(days=before), days[0])
-        last = min(pd.Timestamp(period.last), days[-1]) - pd.Timedelta(days=min(experiment.leads))
         members = self._of_members(layer, phase, name)
         store, fabric = self.store(layer, phase, name), launched()
         # Of processes that torchrun started the first forecasts alone.
@@ -220,8 +233,8 @@ class Pipeline:
                 self.runs / layer.folder / name / CHECKPOINTS[phase],
                 self._thinned() if thin else self.cube,
                 store,
-                first=f"{first:%Y-%m-%d}",
-                last=f"{last:%Y-%m-%d}",
+                first=f"{days[0]:%Y-%m-%d}",
+                last=f"{days[-1]:%Y-%m-%d}",
                 leads=experiment.leads,
                 stride=experiment.runs[name].forecast_stride if name in experiment.runs else None,
                 above=self._stores_above(layer, phase, self._source(name)),
