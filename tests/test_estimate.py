@@ -56,9 +56,9 @@ def test_hours_follow_from_steps_epochs_and_days() -> None:
     experiment = Experiment.model_validate({"split": SPLIT, "runs": {"network": NETWORK}})
     found = estimate(experiment, Size(rows=8, columns=12))
     training, forecasts, _ = found.costs
-    # Six windows on 100 days; an epoch takes 64 of them and a third of 60 in validation; statistics are of all 600.
-    assert training.most == pytest.approx(60 + 5 * (64 + 60 / 3))
-    assert training.least == pytest.approx(60 + 2 * (64 + 60 / 3))
+    # Six windows on 129 days; an epoch takes 64 of them and a third of 64 in validation; statistics are of all.
+    assert training.most == pytest.approx(77.4 + 5 * (64 + 64 / 3))
+    assert training.least == pytest.approx(77.4 + 2 * (64 + 64 / 3))
     # Ten days of issue and the longest lead before them, less the shortest, twice: windows of 16 cells at stride 1.
     assert forecasts.most == pytest.approx(2 * 39 * 5 * 9 * 16 * 1e-3)
     assert found.kept > 4 * 2 * 39 * 5 * 96
@@ -71,7 +71,7 @@ def test_the_paper_s_study_is_of_nine_networks(profile: str) -> None:
     found = estimate(load_experiment("forecast_paper").with_profile(profile), Size(rows=282, columns=627))
     training = next(cost for cost in found.costs if cost.stage == "training" and "convlstm" in cost.of)
     assert "convlstm, 9 runs" in training.of
-    epochs, steps = (9 * 40, 100) if profile == "default" else (9 * 200, 138 * 311 * 1096 // 32 + 1)
+    epochs, steps = (9 * 40, 100) if profile == "default" else (9 * 200, -(-138 * 311 * (1096 + 29) // 32))
     assert training.amount.startswith(f"{epochs} epochs of {steps:,} steps of ")
 
 

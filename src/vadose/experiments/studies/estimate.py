@@ -214,7 +214,11 @@ def _costs(
     of = f"{run.model}, {len(members)} runs" if len(members) > 1 else run.model
     how, window = run.training, None if run.window == "map" else run.window
     shape = (size.rows, size.columns)
-    learnt, held = (len(pd.date_range(*_ends(getattr(experiment.split, p), days))) for p in ("training", "validation"))
+    # A day of issue before a period has targets in it, too.
+    before = max(run.leads) - min(run.leads)
+    learnt, held = (
+        len(pd.date_range(*_ends(getattr(experiment.split, p), days))) + before for p in ("training", "validation")
+    )
     fits_ = len(members) * len(how.seeds)
     anew = sum(run.refit for _, _, run in members) * len(how.seeds)
     reading = rates.read * sum(len(_names(member, layers)) for member in members) * size.rows * size.columns * len(days)
