@@ -1,4 +1,5 @@
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,14 @@ from matplotlib.image import imread
 
 from vadose.errors import VadoseError
 from vadose.evaluation import evaluate
-from vadose.reports.rabiei_2025 import paper_tables
+from vadose.experiments import LayerConfig
+from vadose.experiments.studies.forecasting import _score_products
+from vadose.experiments.studies.pipeline import Layer
+from vadose.reports.rabiei_2025 import _table1, paper_tables
 
 LEADS = (1, 30)
 LAYERS = ("0-10 cm", "10-40 cm", "40-100 cm")
-FIGURES = [*(f"figure{n}.png" for n in range(3, 9)), "figureA1.png", "figureA3.png", "figureA4.png"]
+FIGURES = [f"figure{n}.png" for n in (1, *range(3, 9), "A1", "A2", "A3", "A4")]
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +29,7 @@ def world(small_cube: xr.Dataset) -> xr.Dataset:
     for name in ("0_10cm", "10_40cm", "40_100cm"):
         cube[f"soil_moisture_{name}"] = ("time", "y", "x"), flat
     cube["land_cover"] = ("y", "x"), np.where(np.arange(72).reshape(8, 9) % 2, 10.0, 4.0)
+    cube["koeppen"] = ("y", "x"), np.where(np.arange(72).reshape(8, 9) % 5, "Dfa", "BSk").astype(object)
     for part, share in (("sand", 0.4), ("silt", 0.4), ("clay", 0.2)):
         cube[f"{part}_fraction"] = ("y", "x"), np.full((8, 9), share)
     return cube
@@ -107,7 +112,7 @@ def made(at_stations: dict[str, Path], world: xr.Dataset, tmp_path_factory: pyte
 def test_every_table_and_figure_is_there(made: Path) -> None:
     index = pd.read_csv(made / "index.csv", keep_default_na=False)
     assert set(index.absent_because) == {""}
-    tables = [f"table{n}.csv" for n in (1, 4, 5, "A1")]
+    tables = [*(f"table{n}.csv" for n in (1, 4, 5, "A1")), "published.csv"]
     assert sorted(index.file) == sorted([*tables, *FIGURES, "figure9.png"])
     assert {path.name for path in made.iterdir()} == {*index.file, "index.csv", "provenance.json"}
     for name in (*FIGURES, "figure9.png"):
@@ -128,6 +133,37 @@ def test_table_1_scores_the_product_by_network_and_land_cover(made: Path) -> Non
             assert row["median"] == pytest.approx(0.02, abs=1e-5)
     assert table.loc[("SCAN", "all", "nldas_noah", "all", "bias"), "n_sites"] == 36
     assert table.loc[("SCAN", "all", "convlstm", "S2", "rmse"), "median"] == pytest.approx(0.01, rel=0.1)
+
+
+def test_table_1_is_of_all_days_where_a_study_has_products(
+    world: xr.Dataset, at_stations: dict[str, Path], tmp_path: Path
+) -> None:
+    products = {"nldas_noah": "soil_moisture_0_10cm", "smap_dca": "soil_moisture_10_40cm"}
+    config = LayerConfig(observed="soil_moisture_0_10cm", products=products)
+    layers = [Layer(LAYERS[0], config, "0-10cm"), Layer(LAYERS[1], LayerConfig(observed="soil_moisture_10_40cm"), "")]
+    pipeline: Any = SimpleNamespace(cube=world, stations=stations_of(world), layers=layers)
+    folders = _score_products(pipeline, tmp_path)
+    assert list(folders) == [LAYERS[0]]
+    table = _table1(folders)
+    assert set(table.model) == set(products)
+    whole = table[(table.network == "SCAN") & (table.land_cover == "all") & (table.metric == "bias")]
+    assert whole["median"].abs().max() < 1e-6
+    assert whole.n_pairs.tolist() == [36 * world.sizes["time"]] * 2
+
+
+def test_the_paper_s_figures_stand_beside_ours(made: Path) -> None:
+    table = pd.read_csv(made / "published.csv").set_index(
+        ["layer", "network", "model", "scenario", "metric", "lead_days"]
+    )
+    ours = pd.read_csv(made / "table5.csv").set_index(list(table.index.names))
+    row = table.loc[("10-40 cm", "USCRN", "convlstm", "S2", "pearson_r", 1)]
+    assert (row.published, row.published_q25, row.published_q75) == (0.60, 0.31, 0.79)
+    assert row.ours == ours.loc[row.name, "median"]
+    assert row.differs.startswith("paper: 59 USCRN stations, 2022; here 54 sites of made up, 2015")
+    assert table.loc[("0-10 cm", "both", "convlstm", "S2", "pearson_r", 30), "published"] == 0.27
+    product = table.loc[("0-10 cm", "SCAN", "nldas_noah", "all", "bias", 0)]
+    assert (product.published, product.ours) == (0.016, pytest.approx(0.02, abs=1e-5))
+    assert len(table) == 3 * 2 * 3 * 3 + 3 * 2 + 2 * 4 * 4
 
 
 def test_tables_of_counts_are_counted_by_hand(made: Path) -> None:

@@ -86,21 +86,13 @@ def study(
     Example: `vadose study conus --data data/conusv4f1 --out study`
     """
     from vadose.experiments import load_cube, quick
-    from vadose.experiments.downscaling import load_study
     from vadose.experiments.studies import study as run_study
-    from vadose.insitu.files import read_station_list
 
     if (data is None) == (cube is None) and not estimate_only:
         raise VadoseError("give either --data, a folder of files as published, or --cube, an existing cube")
     register_own(model)
-    chosen, title = load_study(experiment), f"Study {Path(experiment).stem}"
-    say_former_keys(chosen)
-    if chosen.kind == "forecasting" and (scenario or station_list):
-        raise VadoseError("--split and --station-list are for downscaling experiments")
-    chosen = chosen.with_profile(profile)
-    if chosen.kind == "downscaling" and station_list:
-        chosen = chosen.model_copy(update={"station_list": read_station_list(station_list)})
-    chosen = chosen.run_as(Running(device, precision, compile))
+    title = f"Study {Path(experiment).stem}"
+    chosen = _chosen(experiment, profile, station_list, scenario).run_as(Running(device, precision, compile))
     if estimate_only:
         _say_estimate(chosen, cube, recipe)
         return
@@ -115,6 +107,23 @@ def study(
         with progress_bars() as tell:
             page = run_study(chosen, cube, out, title=title, stations=stations, progress=tell)
         say_done(out, page)
+
+
+def _chosen(
+    name: str, profile: str | None, station_list: Path | None, scenario: list[str] | None
+) -> "Experiment | Downscaling":
+    """The experiment with the settings of a profile, and of a list of stations."""
+    from vadose.experiments.downscaling import load_study
+    from vadose.insitu.files import read_station_list
+
+    chosen = load_study(name)
+    say_former_keys(chosen)
+    if chosen.kind == "forecasting" and (scenario or station_list):
+        raise VadoseError("--split and --station-list are for downscaling experiments")
+    chosen = chosen.with_profile(profile)
+    if chosen.kind == "downscaling" and station_list:
+        return chosen.model_copy(update={"station_list": read_station_list(station_list)})
+    return chosen
 
 
 def _say_estimate(chosen: "Experiment | Downscaling", cube: Path | None, recipe: str | None) -> None:

@@ -23,11 +23,23 @@ def state_lines() -> tuple[NDArray[np.float64], ...]:
     return tuple(np.array([point.split(",") for point in line.split()], float) for line in text.splitlines())
 
 
-def draw_borders(axis: Axes, lon: NDArray[np.floating], lat: NDArray[np.floating], meridians: Sequence[float]) -> None:
-    """Draw state borders, and the longitudes that part the regions, around some stations and limit the axes to them."""
+def draw_borders(
+    axis: Axes,
+    lon: NDArray[np.floating],
+    lat: NDArray[np.floating],
+    meridians: Sequence[float],
+    *,
+    margin: float = MARGIN,
+    over: bool = False,
+) -> None:
+    """Draw state borders, and the longitudes that part the regions, around some places and limit the axes to them.
+
+    ``margin`` are degrees drawn around the places; with ``over`` the borders lie over what else is drawn.
+    """
     box = [np.nanmin(lon), np.nanmax(lon), np.nanmin(lat), np.nanmax(lat)]
-    west, east, south, north = np.array(box) + MARGIN * np.array([-1, 1, -1, 1])
-    axis.add_collection(LineCollection(state_lines(), colors="0.6", linewidths=0.5, zorder=0), autolim=False)
+    west, east, south, north = np.array(box) + margin * np.array([-1, 1, -1, 1])
+    lines = LineCollection(state_lines(), colors="0.3" if over else "0.6", linewidths=0.5, zorder=3 if over else 0)
+    axis.add_collection(lines, autolim=False)
     for meridian in meridians:
         if west < meridian < east:
             axis.axvline(meridian, color="#D55E00", linewidth=1.2, zorder=0.5)

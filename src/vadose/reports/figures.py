@@ -11,8 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
+from vadose.reports.borders import draw_borders
 from vadose.reports.plots import boxes
 from vadose.reports.scatter import Pairs, scatter
+from vadose.reports.study_area import draw_cells
 
 TITLES = {"pearson_r": "R", "ubrmse": "ubRMSE [m³ m⁻³]", "bias": "bias [m³ m⁻³]"}
 SHORT = {
@@ -24,7 +26,7 @@ SHORT = {
     "forest": "F",
 }
 _RANGES = {"pearson_r": (-0.2, 1.0), "ubrmse": (0.0, 0.12), "bias": (-0.2, 0.2)}
-_MAPS = {"pearson_r": ("viridis", (0.0, 1.0)), "ubrmse": ("cividis_r", (0.0, 0.1)), "bias": ("BrBG", (-0.12, 0.12))}
+_MAPS = {"pearson_r": ("viridis", (0.0, 1.0)), "ubrmse": ("cividis_r", (0.0, 0.1)), "bias": ("cividis", (-0.12, 0.12))}
 _TEXTURES = ListedColormap(["#F0E442", "#E69F00", "#7A3B0A"])
 
 
@@ -67,9 +69,11 @@ def site_maps(scores: xr.Dataset) -> Figure:
                 edgecolors="0.3",
                 linewidths=0.3 if len(lon) < 500 else 0.0,
             )
-            place.set_aspect(1 / np.cos(np.radians(lat.mean())), adjustable="datalim")
+            draw_borders(place, lon, lat, ())
+            place.set_aspect(1 / np.cos(np.radians(lat.mean())))
             place.set_title(f"{TITLES[metric].split(' [')[0]}, {_days(lead)}", fontsize=10)
             place.tick_params(labelsize=7)
+            place.locator_params(axis="x", nbins=5)
             edges = np.linspace(*_RANGES[metric], 31)
             histogram.hist(np.clip(values[known], edges[0], edges[-1]), bins=edges, color="0.6")
             if known.any():
@@ -135,9 +139,9 @@ def forecast_maps(
     for row, (layer, texture, observed, forecasts) in enumerate(rows):
         maps: list[Any] = [observed.values, *(forecasts[lead].values for lead in leads)]
         low, high = np.nanpercentile(np.concatenate([m.ravel() for m in maps]), [1, 99])
-        titles = ["observed", *(f"forecast {_days(lead)} ahead" for lead in leads)]
+        titles = [str(observed.attrs.get("product", "observed")), *(f"forecast {_days(lead)} ahead" for lead in leads)]
         for axis, values, title in zip(axes[row, with_texture:], maps, titles, strict=True):
-            drawn = axis.imshow(values, cmap="viridis_r", vmin=low, vmax=high, interpolation="nearest")
+            drawn = draw_cells(axis, values, observed, cmap="viridis_r", vmin=low, vmax=high)
             if row == 0:
                 axis.set_title(title, fontsize=9)
         figure.colorbar(drawn, ax=axes[row, with_texture:], shrink=0.85, label="m³ m⁻³", extend="both", pad=0.01)
@@ -145,7 +149,7 @@ def forecast_maps(
             numbers = np.full(texture.shape, np.nan)
             for number, name in enumerate(textures):
                 numbers[texture == name] = number
-            axes[row, 0].imshow(numbers, cmap=_TEXTURES, vmin=-0.5, vmax=2.5, interpolation="nearest")
+            draw_cells(axes[row, 0], numbers, observed, cmap=_TEXTURES, vmin=-0.5, vmax=2.5)
         if with_texture and row == 0:
             axes[0, 0].set_title("soil texture", fontsize=9)
         axes[row, 0].set_ylabel(layer, fontsize=10)

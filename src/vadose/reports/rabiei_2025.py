@@ -1,6 +1,7 @@
 """Tables and figures of Rabiei et al. (2025) from evaluations of the same layers."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -17,8 +18,12 @@ from vadose.evaluation.strata import strata_of
 from vadose.features.classes import IGBP_GROUPS, TEXTURE_GROUPS
 from vadose.reports import figures
 from vadose.reports.contents import Absent, Content, write_contents
+from vadose.reports.rabiei_2025_published import beside
+from vadose.reports.study_area import study_area
 
 BASELINES = ("persistence", "damped_persistence", "climatology")
+AREA = ("land_cover", "koeppen")
+"""Variables of a cube that maps of the study area are of."""
 _METRICS = ("pearson_r", "ubrmse", "bias")
 _RUN = ["model", "weather", "scenario"]
 _STATISTICS = ["metric", "q25", "median", "q75", "lower", "upper", "n_sites", "n_pairs"]
@@ -33,8 +38,9 @@ def paper_tables(
     forecasts: Mapping[str, xr.Dataset] | None = None,
     cube: xr.Dataset | None = None,
     day: str | None = None,
+    products: Mapping[str, Path] | None = None,
 ) -> Path:
-    """Write Tables 1, 4, 5, A1 as CSV and Figures 3-9, A1, A3, A4 as PNG into a folder.
+    """Write Tables 1, 4, 5, A1 and the paper's figures beside ours as CSV, Figures 1, 3-9, A1-A4 as PNG, into a folder.
 
     ``index.csv`` (file, shows, absent_because) describes each and says why one is missing. Sites are stations, where
     the largest network replaces the paper's SCAN and the second its USCRN, or cells of a map, without a network.
@@ -50,9 +56,12 @@ def paper_tables(
     forecasts
         Layer -> forecast store, for the maps of Figure 9.
     cube
-        Cube with the observations for Figure 9, and soil fractions for its texture map.
+        Cube with the observations for Figure 9, soil fractions for its texture map, land cover and ``koeppen`` for
+        Figures 1 and A2.
     day
         Valid day of the maps of Figure 9. Default: the middle one of the days forecast at every lead time.
+    products
+        Layer -> evaluation of the products alone over all days, for Table 1; of the runs' days when left out.
 
     Raises
     ------
@@ -79,8 +88,25 @@ def paper_tables(
         "run": run,
         "day": str(of_day),
         "maps": shown if isinstance(shown, Absent) else identity(*_fields(shown)),
+        "area": None if cube is None else identity(*(cube[name] for name in AREA if name in cube)),
+        "products": {layer: identity(folder) for layer, folder in (products or {}).items()},
     }
-    return write_contents(_contents(layers, run, chosen, networks, forecasts or {}, shown, of_day), out, inputs)
+    drawn = _Drawn(run, chosen, networks, forecasts or {}, shown, of_day, cube)
+    with_products = {layer: folder for layer, folder in (products or evaluations).items() if layer in layers}
+    return write_contents(_contents(layers, drawn, with_products), out, inputs)
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """The run and networks shown, how the run was chosen, forecasts, the maps of Figure 9 and their day, the cube."""
+
+    run: str
+    chosen: str
+    networks: list[str]
+    forecasts: Mapping[str, xr.Dataset]
+    rows: "list[_Row] | Absent"
+    day: np.datetime64 | None
+    cube: xr.Dataset | None
 
 
 class _Layer:
@@ -115,19 +141,20 @@ class _Layer:
         return self.counted() & (True if network is None else self.labels("network") == network)
 
 
-def _contents(
-    layers: dict[str, _Layer],
-    run: str,
-    chosen: str,
-    networks: list[str],
-    forecasts: Mapping[str, xr.Dataset],
-    shown: "list[_Row] | Absent",
-    day: np.datetime64 | None,
-) -> Iterator[Content]:
+def _contents(layers: dict[str, _Layer], drawn: _Drawn, products: Mapping[str, Path]) -> Iterator[Content]:
+    run, chosen, networks = drawn.run, drawn.chosen, drawn.networks
     first = networks[0] if networks else None
     second = networks[1] if len(networks) > 1 else "second network"
     where = first or f"all {next(iter(layers.values())).sites_are}"
-    yield "table1.csv", "products and runs at the shortest lead, by network and land cover", partial(_table1, layers)
+    table1 = partial(_table1, products)
+    yield (
+        "published.csv",
+        "figures of the paper beside ours, and what differs",
+        partial(_beside, layers, networks, table1),
+    )
+    yield "figure1.png", "study area: stations, networks, land cover", partial(_area, layers, drawn.cube, "land_cover")
+    yield "figureA2.png", "study area: stations, Köppen climate", partial(_area, layers, drawn.cube, "koeppen")
+    yield "table1.csv", "products, and runs at the shortest lead, by network and land cover", table1
     yield "table4.csv", "sites by USDA texture class, network and layer", partial(_table4, layers)
     yield "table5.csv", "runs at the shortest lead: medians, quartiles over sites", partial(_table5, layers)
     yield "tableA1.csv", "sites by land cover, texture, network and layer", partial(_table_a1, layers)
@@ -140,16 +167,57 @@ def _contents(
         yield density, f"forecast against observed, {places}{of_run}", partial(_density, layers, run, network)
         yield by_cover, f"scores by land cover, {places}{of_run}", partial(_boxes, layers, run, "land_cover", network)
         yield by_texture, f"scores by soil texture, {places}{of_run}", partial(_boxes, layers, run, "texture", network)
-    given = dict.fromkeys("|".join(str(store.attrs[key]) for key in _RUN) for store in forecasts.values())
+    given = dict.fromkeys("|".join(str(store.attrs[key]) for key in _RUN) for store in drawn.forecasts.values())
     maps = "; ".join(["forecast and observed maps of a day", *given])
-    yield "figure9.png", maps, partial(_maps, shown, day)
+    yield "figure9.png", maps, partial(_maps, drawn.rows, drawn.day)
 
 
-def _table1(layers: dict[str, _Layer]) -> pd.DataFrame:
-    with_products = [layer for layer in layers if (layers[layer].folder / "products.csv").exists()]
-    if not with_products:
+def _area(layers: dict[str, _Layer], cube: xr.Dataset | None, kind: str) -> Figure:
+    """Figures 1 and A2: classes of the cells where the cube is a map, and the stations."""
+    of = next(iter(layers.values()))
+    lon, lat, network = of.scores.lon.values, of.scores.lat.values, of.labels("network")
+    names = _networks({"": of})
+    sites = {name: (lon[network == name], lat[network == name]) for name in names}
+    if cube is None or "station" in cube.coords or min(cube.sizes["y"], cube.sizes["x"]) < 2:
+        classes, place = None, xr.Dataset()
+    else:
+        classes, place = strata_of(cube).get(kind), cube
+    if kind == "koeppen" and classes is None:
+        raise Absent("the cube has no variable 'koeppen' (y, x)")
+    if classes is None and not sites:
+        raise Absent("neither a map of land cover nor stations")
+    order = (
+        list(IGBP_GROUPS) if kind == "land_cover" else sorted(set([] if classes is None else classes.ravel()) - {""})
+    )
+    return study_area(classes, place, order, sites)
+
+
+def _beside(layers: dict[str, _Layer], networks: list[str], table1: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    """The paper's figures beside ours."""
+    told = {}
+    for layer, of in layers.items():
+        said = of.scores.attrs
+        simulated = ", simulated" if said["simulated"] == "true" else ""
+        told[layer] = (
+            f"{of.counted().sum()} sites of {said['dataset']}, {said['first_day']} .. {said['last_day']}{simulated}"
+        )
+    try:
+        ours = table1()
+        ours = ours[(ours.land_cover == "all") & (ours.network != "all")]
+    except Absent:
+        ours = None
+    whole = pd.concat([of.table("scores") for of in layers.values()])
+    return beside(_table5(layers), whole, ours, networks, told)
+
+
+def _table1(products: Mapping[str, Path]) -> pd.DataFrame:
+    tables = [folder / "products.csv" for folder in products.values() if (folder / "products.csv").exists()]
+    if not tables:
         raise Absent("no evaluation has products")
-    table = pd.concat([layers[layer].table("products") for layer in with_products])
+    table = pd.concat([pd.read_csv(path, keep_default_na=False, na_values=[""]) for path in tables])
+    # A product that stands for a run where products are scored alone is there once.
+    analyses = table[table.weather == "analysis"].model.unique()
+    table = table[(table.weather == "analysis") | ~table.model.isin(analyses)]
     both = table["class"].str.split(" / ", expand=True).reindex(columns=[0, 1])
     kind, name = table["kind"], table["class"]
     table["network"] = np.select([kind == "network", kind == "network / land_cover"], [name, both[0]], "all")

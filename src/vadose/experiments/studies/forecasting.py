@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import xarray as xr
 
@@ -116,11 +117,37 @@ def _draw_paper(pipeline: Pipeline, out: Path, phase: str, period: Period, suffi
         {layer.name: out / "evaluation" / f"{phase}{suffix}" / layer.folder for layer in pipeline.layers},
         out / f"paper{suffix}",
         run="|".join(first.attrs[key] for key in ("model", "weather", "scenario")),
+        products=_score_products(pipeline, out) if suffix else None,
         # Stations one below the other make no map.
         forecasts=maps if pipeline.cube.attrs["grid_crs"] else None,
         cube=pipeline.cube,
         day=f"{middle:%Y-%m-%d}",
     )
+
+
+def _score_products(pipeline: Pipeline, out: Path) -> dict[str, Path]:
+    """Evaluations of each layer's products alone at the stations over all days of the cube, for Table 1."""
+    cube, found = pipeline.cube, {}
+    for layer in pipeline.layers:
+        products = {name: cube[variable] for name, variable in layer.config.products.items()}
+        if not products:
+            continue
+        # The first stands for the run that an evaluation is of, as if it were issued the day before.
+        name, first = next(iter(products.items()))
+        kept = {key: cube.attrs[key] for key in ("cell_size", "grid_step", "grid_crs", "dataset", "simulated")}
+        said = {"model": name, "weather": "none", "scenario": "all", "layer": layer.name, "causal": "true"}
+        values = first.expand_dims(lead_time=[pd.Timedelta(days=1)]).rename(time="init_time").rename("soil_moisture")
+        issued = values.assign_coords(init_time=values.init_time - np.timedelta64(1, "D"))
+        store = issued.transpose("init_time", "lead_time", "y", "x").to_dataset().assign_attrs(kept | said)
+        found[layer.name] = evaluate(
+            [store.assign_attrs(observed=layer.config.observed)],
+            pipeline.stations,
+            out=out / "evaluation" / "products" / layer.folder,
+            cube=cube,
+            products=products,
+            allow_learnt_days=True,
+        )
+    return found
 
 
 def train_all(

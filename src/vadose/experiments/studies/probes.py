@@ -149,22 +149,9 @@ def probe_run(
         Days that the study forecasts with the run, which decide in which precision.
     """
     channels = run.channels(layer, above)
-    at_once = MODELS[run.model].learns == "at_once"
-    batch = ROWS if at_once else run.training.batch_size
     window = None if run.window == "map" else run.window
-    edge = (
-        WIDEST
-        if window is None
-        else max(window + run.stride, math.ceil(math.sqrt(MANY * batch)) if window == 1 else 16)
-    )
-    rows = min(size.rows, edge)
-    shape = rows, min(size.columns, edge if rows == edge else math.ceil(edge**2 / rows))
-    fewest = math.ceil(MANY * batch / (1 if window is None else windows(shape, window, run.stride)))
-    days = run.look_back + (run.sequence or 0) + max(channels.leads) + max(8, min(fewest, 4096))
-    target = channels.target.removesuffix("_filled")
-    observed = (target, layer.correlated) if layer.correlated else (target,)
-    cube = made_up_cube(channels, observed, shape, days)
-    period = Period(f"{cube.indexes['time'][0]:%Y-%m-%d}", f"{cube.indexes['time'][-1]:%Y-%m-%d}")
+    cube = _cube_of(run, layer, channels, size)
+    shape, days = (cube.sizes["y"], cube.sizes["x"]), cube.indexes["time"]
     stores = {name: made_up_forecast(cube, channels.leads) for name in channels.above}
     begun = clock()
     samples = Samples(
@@ -179,7 +166,51 @@ def probe_run(
     )
     samples.identity()
     values = len(channels.history) + len(channels.future) + 1 + len(channels.leads) * len(above)
-    read = (clock() - begun) / (values * days * math.prod(shape))
+    read = (clock() - begun) / (values * len(days) * math.prod(shape))
+    # A sample of a whole map is as large as the map.
+    larger = size.rows * size.columns / math.prod(shape) if window is None else 1.0
+    learn, statistics = _learning(run, samples, folder, clock)
+    if "grid" in signature(MODELS[run.model]).parameters:
+        larger = 1.0
+    kept = load_run(folder / "1_1" / "final.pt")
+    model = from_checkpoint(kept)
+    reach = model.reach(run.look_back) if kept["window"] is None and hasattr(model, "reach") else None
+    stride = run.forecast_stride or max(1, (kept["window"] or 1) // 4)
+    cells = computed((size.rows, size.columns), kept["window"], stride, reach)
+    settled = Running("cpu", "float32", compile=False)
+    if MODELS[run.model].learns == "steps":
+
+        def rounding() -> float:
+            given = example(samples, run.look_back)
+            return rounding_of(model.distribution, given) if model.gains_by_bfloat16 else math.inf
+
+        settled = replace(running.settled(work_of(model, cells * uses * run.look_back), rounding), compile=False)
+    unit = _forecasting(run, cube, stores, settled, folder, clock) / computed(shape, kept["window"], stride, reach)
+    return Rates(learn * larger, statistics * larger, unit, read, kept["window"], reach, settled.precision)
+
+
+def _cube_of(run: RunConfig, layer: LayerConfig, channels: Channels, size: Size) -> xr.Dataset:
+    """A made-up cube of cells and days for six batches."""
+    window = None if run.window == "map" else run.window
+    batch = _batch(run)
+    smallest = math.ceil(math.sqrt(MANY * batch)) if window == 1 else 16
+    edge = WIDEST if window is None else max(window + run.stride, smallest)
+    rows = min(size.rows, edge)
+    shape = rows, min(size.columns, edge if rows == edge else math.ceil(edge**2 / rows))
+    fewest = math.ceil(MANY * batch / windows(shape, window, run.stride))
+    days = run.look_back + (run.sequence or 0) + max(channels.leads) + max(8, min(fewest, 4096))
+    target = channels.target.removesuffix("_filled")
+    return made_up_cube(channels, (target, layer.correlated) if layer.correlated else (target,), shape, days)
+
+
+def _batch(run: RunConfig) -> int:
+    return ROWS if MODELS[run.model].learns == "at_once" else run.training.batch_size
+
+
+def _learning(run: RunConfig, samples: Samples, folder: Path, clock: Clock) -> tuple[float, float]:
+    """Seconds of a sample learnt from (of a cell and day where parameters are each cell's), and of its statistics."""
+    batch, at_once = _batch(run), MODELS[run.model].learns == "at_once"
+    period = Period(*np.datetime_as_string(samples.days[[0, -1]].astype("datetime64[D]")).tolist())
     plan = Plan(run.model, run.hyper, period, None, run.training)
 
     def trained(batches: int, epochs: int) -> float:
@@ -189,44 +220,34 @@ def probe_run(
         return clock() - begun
 
     trained(1, 1)
-    if of_each_cell := "grid" in signature(MODELS[run.model]).parameters:
-        learn = trained(FEW, 1) / (days * math.prod(shape))
-    else:
-        learn = _of_a_step(trained, at_once) / batch
-        learn *= size.rows * size.columns / math.prod(shape) if window is None and not of_each_cell else 1
-    begun, taken = clock(), 0.0
-    if not at_once:
-        network = new_network(run.model, channels, run.hyper, 0)
-        network.fit_normalisation(Batches(samples, period, limit=STATISTICS, learnt=True))
-        taken = (clock() - begun) / min(STATISTICS, len(samples.index(period)))
-        taken *= size.rows * size.columns / math.prod(shape) if window is None else 1
-    checkpoint = folder / "1_1" / "final.pt"
-    kept = load_run(checkpoint)
-    model = from_checkpoint(kept)
-    reach = model.reach(run.look_back) if kept["window"] is None and hasattr(model, "reach") else None
-    stride = run.forecast_stride or max(1, (kept["window"] or 1) // 4)
-    of_size = computed((size.rows, size.columns), kept["window"], stride, reach)
-    settled = Running("cpu", "float32", compile=False)
-    if not at_once:
+    if "grid" in signature(MODELS[run.model]).parameters:
+        return trained(FEW, 1) / (samples.n_days * math.prod(samples.shape)), 0.0
+    learn = _of_a_step(trained, at_once) / batch
+    if at_once:
+        return learn, 0.0
+    begun = clock()
+    network = new_network(run.model, samples.channels, run.hyper, 0)
+    network.fit_normalisation(Batches(samples, period, limit=STATISTICS, learnt=True))
+    return learn, (clock() - begun) / min(STATISTICS, len(samples.index(period)))
 
-        def rounding() -> float:
-            given = example(samples, run.look_back)
-            return rounding_of(model.distribution, given) if model.gains_by_bfloat16 else math.inf
 
-        settled = replace(running.settled(work_of(model, of_size * uses * run.look_back), rounding), compile=False)
+def _forecasting(
+    run: RunConfig, cube: xr.Dataset, stores: dict[str, xr.Dataset], running: Running, folder: Path, clock: Clock
+) -> float:
+    """Seconds of a day of issue."""
+    days = [f"{day:%Y-%m-%d}" for day in cube.indexes["time"][run.look_back :]]
 
     def forecasts(number: int) -> float:
-        first, last = (f"{cube.indexes['time'][run.look_back + k]:%Y-%m-%d}" for k in (0, number - 1))
         begun = clock()
         forecast(
-            checkpoint,
+            folder / "1_1" / "final.pt",
             cube,
             folder / f"{number}.zarr",
-            first=first,
-            last=last,
+            first=days[0],
+            last=days[number - 1],
             stride=run.forecast_stride,
             above=stores,
-            running=settled,
+            running=running,
             made_of={"cube": "made up"},
         )
         return clock() - begun
@@ -234,9 +255,7 @@ def probe_run(
     forecasts(1)
     many, few = forecasts(8), forecasts(2)
     # Of a small grid the days take less than what is done once.
-    of_day = (many - few) / 6 if many - few > many / 3 else many / 8
-    unit = of_day / computed(shape, kept["window"], stride, reach)
-    return Rates(learn, taken, unit, read, kept["window"], reach, settled.precision)
+    return (many - few) / 6 if many - few > many / 3 else many / 8
 
 
 def _of_a_step(trained: Callable[[int, int], float], at_once: bool) -> float:
