@@ -1,5 +1,8 @@
 """Own tables of stations: what is recognised, what has to be said, and what is refused."""
 
+import itertools
+import re
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -96,6 +99,25 @@ def test_rows_of_depths_and_rows_of_values_are_the_same_as_columns() -> None:
     by_value = wide.melt(["date", "lat", "lon"])
     for frame in (by_depth, by_value):
         xr.testing.assert_allclose(read(frame.reset_index(drop=True)), read(wide))
+
+
+def test_a_column_a_station_is_read_with_what_all_of_them_are(tmp_path: Path) -> None:
+    wide = pd.DataFrame({"date": DAYS, "A1": 100 * MOISTURE, "B2": 100 * MOISTURE + 5})
+    wide.to_csv(tmp_path / "wide.csv", index=False)
+    assert "# by_station: {variable: soil_moisture, unit: m3 m-3, depth: 5}" in explain_table(tmp_path / "wide.csv")
+    said = {"time": "date", "by_station": {"variable": "soil_moisture", "unit": "percent", "depth": 10}}
+    sites = {name: {"latitude": 39.0 + k, "longitude": -96.0} for k, name in enumerate(("A1", "B2"))}
+    both = list(stations_of_tables([tmp_path / "wide.csv"], columns_of(said | {"sites": sites}, "mapping"), None, {}))
+    assert [one.attrs["station"] for one in both] == ["A1", "B2"]
+    np.testing.assert_allclose(both[1].soil_moisture.values[:, 0], MOISTURE + 0.05)
+
+
+def test_a_sensor_on_the_bound_of_two_layers_stands_for_none(tmp_path: Path) -> None:
+    made = stations(table(vwc_20cm=MOISTURE, vwc_40cm=MOISTURE), out=tmp_path / "own.zarr")
+    assert np.isfinite(made.soil_moisture.values).any(axis=(0, 2)).tolist() == [True, True, False]
+    assert "depth 40 cm" in made.attrs["left_out"]
+    made = stations(table(vwc_45cm=MOISTURE), out=tmp_path / "below.zarr")
+    assert np.isfinite(made.soil_moisture.sel(layer="40-100 cm")).any()
 
 
 def test_readings_become_days_of_the_zone_that_is_wanted() -> None:
@@ -336,3 +358,40 @@ def test_a_file_without_a_known_day_is_explained_all_the_same(tmp_path: Path) ->
     with pytest.raises(VadoseError, match=r"no column of the day; found .'when'.*--explain"):
         read(written(frame, tmp_path / "mine.csv"))
     assert "time: ''  # write the column" in explain_table(tmp_path / "mine.csv")
+
+
+def test_the_walk_of_the_docs_from_a_station_to_a_score_runs(
+    real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (Path(__file__).resolve().parents[1] / "docs" / "bring_your_own.md").read_text()
+    section = re.search(r"\n## A station, and a run trained elsewhere\n(.+?)\n## ", page, re.DOTALL)
+    assert section is not None
+    for text in re.findall(r"```yaml\n(.+?)```", section[1], re.DOTALL):
+        (tmp_path / text.split()[1]).write_text(text.replace("iterations: 60", "iterations: 4").replace("20000", "800"))
+    for year, name in itertools.product((2017, 2018), ("OK_Stillwater_2_W", "NE_Lincoln_8_ENE")):
+        (tmp_path / "uscrn" / str(year)).mkdir(parents=True, exist_ok=True)
+        file = f"{year}/CRND0103-{year}-{name}.txt"
+        shutil.copy(real_data / "uscrn_daily01" / file, tmp_path / "uscrn" / file)
+    shutil.copy(real_data / "own" / "kings_creek_2022_2023_daily.csv", tmp_path / "kings_creek.csv")
+    monkeypatch.chdir(tmp_path)
+    said = yaml.safe_load(Path("elsewhere.yaml").read_text()) | {
+        "split": {
+            "training": {"first": "2017-01-01", "last": "2018-03-31"},
+            "validation": {"first": "2018-04-01", "last": "2018-08-31"},
+            "test": {"first": "2018-09-01", "last": "2018-12-31"},
+        }
+    }
+    Path("elsewhere.yaml").write_text(yaml.safe_dump(said))
+    commands = re.findall(r"^\$ vadose (.+)$", section[1], re.MULTILINE)
+    assert len(commands) == 8
+    for command in commands:
+        monkeypatch.setattr(sys, "argv", ["vadose", *command.replace("2022-03-01", "2023-06-01").split()])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        assert not stop.value.code, capsys.readouterr().err
+    scores = pd.read_csv("kings_scores/scores.csv")
+    rmse = scores[(scores.metric == "rmse") & (scores.lead_days == 1)].set_index("model")["median"]
+    daily = pd.read_csv("kings_creek.csv", index_col=0, parse_dates=True)["vwc_5cm"]
+    by_hand = (daily.shift(1) - daily)["2023-06-02":"2023-12-01"]
+    assert rmse["persistence"] == pytest.approx(float(np.sqrt((by_hand**2).mean())), abs=2e-3)
+    assert 0 < rmse["trees"] < 0.2

@@ -98,7 +98,8 @@ def build(
     ----------
     source
         Folder with one folder per product, or folder of a database. With data of your own in the recipe also a file,
-        Zarr store, address or data set. Without a recipe a cube to which filled values and sums of rain are added.
+        Zarr store, address or data set. Without a recipe also a cube, to which filled values and sums of rain are
+        added, or a station store, whose stations become cells.
     recipe
         YAML file, name of a built-in recipe, its content, or a `vadose.cube.Recipe`; None for a database.
     out
@@ -315,8 +316,8 @@ def evaluate(
     Parameters
     ----------
     forecasts
-        Forecast stores; NetCDF files or Zarr stores of others, or YAML files that tell what these hold
-        (`vadose.door.foreign.Foreign`); or data sets. Include persistence and climatology for skill scores.
+        Forecast stores; NetCDF files, Zarr stores or folders of granules of others, or YAML files that tell what these
+        hold (`vadose.door.foreign.Foreign`); or data sets. Include persistence and climatology for skill scores.
     observed, out, workers, scheduler
         A cube or a station store; folder of the tables; processes on this machine, or address of a Dask scheduler.
     days, min_pairs, allow_learnt_days
@@ -335,12 +336,14 @@ def evaluate(
         If the stores do not match, the scored days were used in training, or nothing is left to score.
     """
     from vadose import evaluation
+    from vadose.cube.granule_analysis import forecasts_of
     from vadose.door.days import Period
     from vadose.evaluation.label_files import read_labels
 
     treatment = evaluation.Treatment(anomalies, Period(*climatology) if climatology else None, scale)
     validation = evaluation.Validation(tuple((a, b) for a, b in correlated), replicates, block_length, seed)
-    stores, truth = [_forecasts(store) for store in forecasts], _opened(observed)
+    truth = _opened(observed)
+    stores = [forecasts_of(store, truth, progress) for store in forecasts]
     named = next((store.attrs["dataset"] for store in stores if "dataset" in store.attrs), "own")
     evaluation.evaluate(
         [store if "dataset" in store.attrs else store.assign_attrs(dataset=named) for store in stores],
@@ -359,14 +362,6 @@ def evaluate(
         progress=progress,
     )
     return evaluation.Scores(Path(out))
-
-
-def _forecasts(store: Store) -> xr.Dataset:
-    from vadose.door.foreign import Foreign, as_ours, is_ours, open_forecasts
-
-    if isinstance(store, xr.Dataset):
-        return store if is_ours(store) else as_ours(store, Foreign("the data set"))
-    return open_forecasts(Path(store))
 
 
 def _opened(store: Store) -> xr.Dataset:

@@ -10,10 +10,13 @@ import xarray as xr
 from pyproj import CRS, Transformer
 
 import vadose as vd
+from vadose.cube.granule_analysis import analysis_of_granules
 from vadose.door import as_forecasts
 from vadose.door.foreign import Foreign, as_ours, open_forecasts
 from vadose.errors import VadoseError
 from vadose.evaluation.collocate import at_stations
+from vadose.grid import ease_grid, grid_of
+from vadose.products.smap_l4 import read_smap_l4
 
 DAYS = pd.date_range("2020-05-01", periods=120)
 RNG = np.random.default_rng(0)
@@ -224,6 +227,62 @@ def test_a_store_of_stations_is_an_analysis_at_its_stations(observed: Path, tmp_
         vd.evaluate([told], named, out=tmp_path / "other")
 
 
+def cube_of_cells(values: Any) -> xr.Dataset:
+    """A cube of 9 km around the stations with values (time, y, x) or a number."""
+    grid = ease_grid("9km").bounding_box(-100.2, 39.8, -99.8, 40.2)
+    cube = grid.coordinates().assign_coords(time=DAYS)
+    cube["soil_moisture"] = ("time", "y", "x"), values + np.zeros((120, *grid.shape))
+    return cube.assign_attrs(layer="0-10 cm", dataset="mine", simulated="false")
+
+
+@pytest.mark.parametrize("kind", ["finer", "coarser", "places"])
+def test_maps_of_any_grid_are_scored_on_the_cells_of_a_cube(kind: str, tmp_path: Path) -> None:
+    step = 0.02 if kind == "finer" else 0.25
+    lat, lon = np.arange(41.0, 39.0, -step), np.arange(-101.0, -99.0, step)
+    waves = 0.2 + 0.05 * np.sin(np.arange(120) / 7)[:, None, None]
+    where = {"time": DAYS, "latitude": lat, "longitude": lon}
+    data = xr.Dataset({"swvl1": (tuple(where), waves + 0.1 * (lat[:, None] - 40) + 0 * lon, {"units": "1"})}, where)
+    if kind == "places":
+        both = np.meshgrid(lat, lon, indexing="ij")
+        data = data.rename(latitude="south_north", longitude="west_east").drop_vars(["south_north", "west_east"])
+        places = {n: (("south_north", "west_east"), of) for n, of in zip(("XLAT", "XLONG"), both, strict=True)}
+        data = data.assign_coords(places)
+    cube = cube_of_cells(0.0)
+    centres = cube.lat.values
+    if kind == "finer":  # the mean of its pixels lies at the middle of a cell
+        expected, close = centres, 0.011
+    else:
+        expected, close = lat[np.abs(lat[:, None, None] - centres).argmin(axis=0)], 1e-6
+    truth = cube_of_cells(waves + 0.1 * (expected - 40) - 0.03)
+    scores = vd.evaluate([data], truth, out=tmp_path / "scores").table
+    bias = scores[(scores.metric == "bias")].iloc[0]
+    assert bias["n_pairs"] == 120 * centres.size
+    assert bias["median"] == pytest.approx(0.03, abs=0.1 * close + 1e-5)
+    by_cell = xr.open_zarr(tmp_path / "scores" / "scores.zarr", consolidated=False).value.sel(metric="bias")
+    assert float(np.abs(by_cell - 0.03).max()) < 0.1 * close + 1e-5
+
+
+def test_a_folder_of_granules_is_read_at_stations_and_on_cells(files: dict[str, Path], tmp_path: Path) -> None:
+    folder = files["smap_l4"].parent
+    day = pd.Timestamp(read_smap_l4(files["smap_l4"]).time.values[0]).normalize()
+    times = pd.date_range(day - pd.Timedelta(days=1), periods=3)
+    frame = pd.DataFrame({"date": times, "lat": 40.0, "lon": -100.0, "vwc_5cm (m3/m3)": [0.2, 0.21, 0.2]})
+    observed = vd.stations(frame, out=tmp_path / "stations.zarr")
+    found, product, layer = analysis_of_granules(folder, observed, None, lambda what, share: None)
+    assert (product, layer, found.sizes["station"]) == ("smap_l4", (0.0, 5.0), 1)
+    value = float(found.soil_moisture.sel(time=day)[0])
+    scores = vd.evaluate([folder], tmp_path / "stations.zarr", out=tmp_path / "scores", min_pairs=1).table
+    assert pd.DatetimeIndex(found.time.values).equals(pd.DatetimeIndex([day]))  # the world has granules of one day
+    assert scores[scores.metric == "bias"].iloc[0]["median"] == pytest.approx(value - 0.21, abs=1e-6)
+    cube = cube_of_cells(0.2).isel(time=[0, 1, 2]).assign_coords(time=times)
+    maps = analysis_of_granules(folder, cube, None, lambda what, share: None)[0].soil_moisture
+    row, column = grid_of(cube).rowcol(40.0, -100.0)
+    assert float(maps.sel(time=day)[int(row), int(column)]) == pytest.approx(value, abs=1e-6)
+    later = observed.assign_coords(time=times + pd.Timedelta(days=5000))
+    with pytest.raises(VadoseError, match="no day in common"):
+        analysis_of_granules(folder, later, None, lambda what, share: None)
+
+
 def test_scores_are_those_of_pytesmo(observed: Path, tmp_path: Path) -> None:
     noisy = field()
     noisy["swvl1"] = noisy.swvl1.copy(data=0.8 * noisy.swvl1 + 0.02 * np.cos(np.arange(120.0))[:, None, None])
@@ -248,7 +307,7 @@ def test_scores_are_those_of_pytesmo(observed: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("smap_l4", "vadose build .* --at"), ("a.grib2", "cfgrib"), ("a.csv", "vadose stations --table")],
+    [("smap_l4", "no Zarr store there"), ("a.grib2", "cfgrib"), ("a.csv", "vadose stations --table")],
 )
 def test_what_is_no_data_set_is_refused_with_the_way_on(tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / name).write_bytes(b"GRIB") if "." in name else (tmp_path / name).mkdir()

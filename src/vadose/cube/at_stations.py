@@ -93,7 +93,7 @@ def extract(
     _check(stations, days, mode)
     sources, folders = _sources(data, mode, recipe)
     grid = ease_grid(recipe.resolution if recipe else "100m")
-    cells, (lat, lon) = _cells(stations, grid)
+    cells, (lat, lon) = cells_at(stations, grid)
     own = stations.drop_dims([dim for dim in stations.dims if dim != "station"])
     table = own.set_coords(["lat", "lon"]).coords.to_dataset().assign_coords(time=days)
     table = table.assign_coords(cell_lat=("station", lat), cell_lon=("station", lon))
@@ -172,7 +172,7 @@ def _products_of(feature: str) -> str:
     return "' or '".join(product for product, features in _by_product().items() if feature in features)
 
 
-def _cells(stations: xr.Dataset, grid: Grid) -> tuple[list[Grid], tuple[Floats, Floats]]:
+def cells_at(stations: xr.Dataset, grid: Grid) -> tuple[list[Grid], tuple[Floats, Floats]]:
     """Cells of a grid that hold the stations, and their centres."""
     row, column = grid.rowcol(stations.lat.values, stations.lon.values)
     if (row < 0).any():

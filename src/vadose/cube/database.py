@@ -61,8 +61,10 @@ def build_cube(source: Path, out: Path, product: str | None = None) -> Path:
 
 
 def _build_again(source: Path, kind: str, databases: Sequence[str], out: Path) -> Path:
-    """Write a cube of one's own with what it lacks: filled values, their age and sums of rain."""
+    """Write a cube of one's own with what it lacks, filled values, their age and sums of rain; or one of stations."""
     cube = open_store(source)
+    if {"station", "layer", "time"} <= set(cube.dims):
+        return build_station_cube(source, out, f"{cube.indexes['time'][0]:%Y-%m-%d}")
     observed = cube.attrs.get("observed", "soil_moisture")
     if not {"time", "y", "x"} <= set(cube.dims) or observed not in cube:
         raise VadoseError(

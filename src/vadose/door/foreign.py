@@ -5,20 +5,19 @@ stands in a small YAML file that names the data set (`Foreign`).
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
 import pandas as pd
 import xarray as xr
-import yaml
 from annotated_types import Gt
-from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from vadose.door.days import lead_days, of_days
 from vadose.door.foreign_axes import NAMES, PLACES, at_places, by_run, named, on_degrees, selected
-from vadose.door.stores import open_store
+from vadose.door.stores import REMOTE, address_of, open_any, open_store
+from vadose.door.told import read_told
 from vadose.door.values import conversion, in_units
 from vadose.errors import VadoseError
 
@@ -35,7 +34,7 @@ _MOISTURE = {
     r"soilm?_?moist\w*_?40_100cm\w*|soilm_40_100cm|sm_?40_100(cm)?": (40.0, 100.0),
 }
 """Name of a variable of moisture -> depths of its layer [cm], None where the name does not say them."""
-_STRICT: ConfigDict = {"extra": "forbid"}
+_STRICT = {"extra": "forbid"}
 _OURS = ("init_time", "lead_time", "y", "x")
 
 
@@ -77,26 +76,25 @@ class Foreign:
 
 
 def read_foreign(path: Path) -> Foreign:
-    """Read what a data set of others holds from a YAML file.
-
-    Raises
-    ------
-    VadoseError
-        When it cannot be read, or a key or value is wrong.
-    """
-    try:
-        found = TypeAdapter(Foreign).validate_python(yaml.safe_load(path.read_text("utf-8")))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise VadoseError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())})") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise VadoseError(f"{path}: key {'.'.join(map(str, first['loc']))!r}: {first['msg']}") from error
-    return Foreign(**{**vars(found), "path": str(path.parent / found.path)})
+    """Read what a data set of others holds from a YAML file; errors as of `vadose.door.told.read_told`."""
+    found = read_told(path, Foreign)
+    return found if REMOTE.match(found.path) else replace(found, path=str(path.parent / found.path))
 
 
 def is_ours(store: xr.Dataset) -> bool:
     """Whether a data set says of itself what our forecasts do."""
     return {"model", "weather", "layer"} <= set(store.attrs)
+
+
+def told_of_path(path: Path) -> Foreign:
+    """What is said of a data set: that of a YAML file, or no more than its path."""
+    return read_foreign(path) if path.suffix in (".yaml", ".yml") else Foreign(str(path))
+
+
+def holds_granules(told: Foreign) -> bool:
+    """Whether a path is a folder without a Zarr store."""
+    path = Path(told.path)
+    return path.is_dir() and not any((path / name).exists() for name in ("zarr.json", ".zgroup"))
 
 
 def open_forecasts(path: Path) -> xr.Dataset:
@@ -107,17 +105,11 @@ def open_forecasts(path: Path) -> xr.Dataset:
     VadoseError
         When it cannot be opened, or is not understood (`as_ours`).
     """
-    if path.suffix in (".yaml", ".yml"):
-        told = read_foreign(path)
-        return as_ours(open_store(Path(told.path)), told)
-    if path.is_dir() and not any((path / name).exists() for name in ("zarr.json", ".zgroup")):
-        raise VadoseError(
-            f"{path}: no Zarr store, and granules are read by 'vadose build {path.resolve().parent} --at stations.zarr "
-            f"--out at.zarr' first; then score a YAML file of 'path: at.zarr', 'variable: soil_moisture_{path.name}' "
-            "and 'layer: [0, 5]'"
-        )
-    store = open_store(path)
-    return store if is_ours(store) else as_ours(store, Foreign(str(path)))
+    told = told_of_path(path)
+    place = Path(told.path)
+    other = REMOTE.match(told.path) or place.suffix.lower() in (".json", ".grib", ".grb", ".grib2", ".grb2")
+    store = open_any(address_of(told.path)) if other else open_store(place)
+    return store if is_ours(store) and path == place else as_ours(store, told)
 
 
 def as_ours(data: xr.Dataset, told: Foreign) -> xr.Dataset:

@@ -11,12 +11,14 @@ from scipy.spatial import cKDTree
 
 from vadose.door.values import MARGIN, checked
 from vadose.errors import VadoseError
-from vadose.grid import grid_of
+from vadose.grid import Grid, grid_of
 from vadose.parallel.memory import release
 from vadose.variables import variable
 
 VARIABLE = "soil_moisture"
 """What prediction stores and station stores hold; a cube may hold the observations under another name."""
+FINER = 1.5
+"""Pixels of a store to a cell from which on they are averaged."""
 _DAYS_AT_ONCE = 64
 Places = NDArray[np.int64]
 
@@ -156,29 +158,77 @@ def at_stations(store: xr.Dataset, stations: xr.Dataset, place: str) -> xr.Datas
 
 
 def at_cells(store: xr.Dataset, cells: xr.Dataset, place: str) -> xr.Dataset:
-    """A store of forecasts of coarser cells repeated on the cells of a cube whose centres lie in them.
+    """A store of forecasts of another grid on the cells of a cube.
+
+    Smaller pixels are averaged over the cell that holds their centre, where at least half of its usual number of them
+    have a value; of larger ones a cell takes that which holds its centre, or of pixels in no known projection the
+    nearest.
 
     Raises
     ------
     VadoseError
-        When none does, or the axes of the two grids are not parallel.
+        When none lies there.
     """
-    own, grid = grid_of(store), grid_of(cells)
-    height, width = grid.shape
-    rows = own.rowcol(*grid.latlon(np.arange(height), width // 2))[0]
-    columns = own.rowcol(*grid.latlon(height // 2, np.arange(width)))[1]
-    corners = own.rowcol(*grid.latlon(np.array([0, 0, height - 1, height - 1]), np.array([0, width - 1, 0, width - 1])))
-    outside = (corners[0] < 0) | (corners[1] < 0)
-    if not (outside | ((corners[0] == rows[[0, 0, -1, -1]]) & (corners[1] == columns[[0, -1, 0, -1]]))).all():
-        raise VadoseError(f"{place}: its axes are not parallel to those of the observations; bring it to their grid")
-    in_rows, in_columns = np.flatnonzero(rows >= 0), np.flatnonzero(columns >= 0)
+    grid = grid_of(cells)
+    rows, columns = _pixels_of_cells(store, grid)
+    in_rows, in_columns = (np.flatnonzero((rows >= 0).any(axis=axis)) for axis in (1, 0))
     if not len(in_rows) or not len(in_columns):
-        raise VadoseError(f"{place}: covers none of the {height} x {width} cells of the observations")
+        raise VadoseError(f"{place}: covers none of the {grid.shape[0]} x {grid.shape[1]} cells of the observations")
     fields = [name for name, field in store.data_vars.items() if {"init_time", "lead_time"} <= set(field.dims)]
-    found = store[fields].reset_coords(drop=True).isel(y=rows[in_rows], x=columns[in_columns])
+    maps = store[fields].reset_coords(drop=True)
+    down, across = _cells_of_pixels(store, grid)
+    held = np.where(down >= 0, down * grid.shape[1] + across, -1).ravel()
+    number = np.bincount(held[held >= 0], minlength=grid.shape[0] * grid.shape[1])
+    if number.sum() > FINER * np.count_nonzero(number):
+        found = maps.map(_means, held=held, number=number, shape=grid.shape)
+        found = found.isel(y=in_rows, x=in_columns)
+    else:
+        rows, columns = rows[np.ix_(in_rows, in_columns)], columns[np.ix_(in_rows, in_columns)]
+        if (rows == rows[:, :1]).all() and (columns == columns[:1]).all():  # parallel to the cells
+            found = maps.isel(y=rows[:, 0], x=columns[0])
+        else:
+            at = {"y": xr.DataArray(rows, dims=("y", "x")), "x": xr.DataArray(columns, dims=("y", "x"))}
+            found = maps.drop_vars(["y", "x"], errors="ignore").isel(at).where(xr.DataArray(rows >= 0, dims=("y", "x")))
     found = found.drop_vars([name for name in ("lat", "lon", "crs") if name in found.coords])
     found = found.assign_coords(y=cells.y.values[in_rows], x=cells.x.values[in_columns])
     return found.assign_attrs({name: cells.attrs[name] for name in ("grid_crs", "cell_size", "grid_step")})
+
+
+def _pixels_of_cells(store: xr.Dataset, grid: Grid) -> tuple[Places, Places]:
+    """Row and column of the pixel of a store at the centre of each cell, -1 where there is none."""
+    lat, lon = grid.latlon(*np.indices(grid.shape))
+    if "grid_crs" in store.attrs:
+        return grid_of(store).rowcol(lat, lon)
+    centres = xr.Dataset({"lat": ("at", lat.ravel()), "lon": ("at", lon.ravel())})
+    rows, columns = _nearest(centres, store)
+    return rows.reshape(grid.shape), columns.reshape(grid.shape)
+
+
+def _cells_of_pixels(store: xr.Dataset, grid: Grid) -> tuple[Places, Places]:
+    """Row and column of the cell that holds each pixel of a store, -1 where none does."""
+    if "grid_crs" in store.attrs:
+        own = grid_of(store)
+        lat, lon = own.latlon(*np.indices(own.shape))
+    else:
+        lat, lon = (part.transpose("y", "x").values for part in xr.broadcast(store.lat, store.lon))
+    return grid.rowcol(lat, lon)
+
+
+def _means(maps: xr.DataArray, held: Places, number: Places, shape: tuple[int, int]) -> xr.DataArray:
+    """Means of pixels in each cell, of those that have a value where these are half of the usual number of a cell."""
+    values = maps.transpose("init_time", "lead_time", "y", "x")
+    inside, size = held >= 0, shape[0] * shape[1]
+    least = np.median(number[number > 0]) / 2
+    found = np.full((*values.shape[:2], size), np.nan, np.float32)
+    for k, of_day in enumerate(values):
+        for lead, one in enumerate(of_day.values.reshape(values.shape[1], -1)[:, inside]):
+            there = np.isfinite(one)
+            count = np.bincount(held[inside][there], minlength=size)
+            total = np.bincount(held[inside][there], weights=one[there], minlength=size)
+            enough = count >= max(least, 1)
+            found[k, lead, enough] = total[enough] / count[enough]
+    coords = {name: values[name] for name in ("init_time", "lead_time")}
+    return xr.DataArray(found.reshape(*found.shape[:2], *shape), coords, values.dims, attrs=maps.attrs)
 
 
 def by_valid_day(

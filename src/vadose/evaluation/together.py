@@ -27,7 +27,6 @@ from vadose.evaluation.collocate import (
 )
 from vadose.evaluation.leads import Run
 from vadose.evaluation.strata import Labels, labels_for, strata_of
-from vadose.grid import grid_of
 
 SPREAD = "soil_moisture_std"
 _GIVEN = "stratum "
@@ -92,7 +91,7 @@ def brought_together(
         stores = [at_stations(store, truth, name) for store, name in zip(stores, places, strict=True)]
     if not of_stations and "station" not in truth.coords:
         named = zip(stores, places, strict=True)
-        stores = [at_cells(store, truth, name) if _coarser(store, truth) else store for store, name in named]
+        stores = [at_cells(store, truth, name) if _of_another_grid(store, truth) else store for store, name in named]
     if of_stations:
         stores, left_out = on_common_cells(stores, places)
     else:
@@ -199,12 +198,18 @@ def _grid(store: xr.Dataset) -> tuple[object, ...]:
     return (place.crs or place.lat, *(round(float(length), 6) for length in (place.cell, *place.steps)))
 
 
-def _coarser(store: xr.Dataset, cells: xr.Dataset) -> bool:
-    """Whether a store's cells are larger than those of a cube, by the latitudes they span."""
-    if "station" in store.coords or not all(data.attrs.get(name) for data in (store, cells) for name in GRID):
+def _of_another_grid(store: xr.Dataset, cells: xr.Dataset) -> bool:
+    """Whether cells of a store are not those of a cube: of another size or projection, or of places of their own."""
+    if "station" in store.coords or not all(cells.attrs.get(name) for name in GRID):
         return False
-    of_cell = [np.ptp(grid_of(data).latlon(np.arange(2), 0)[0]) for data in (store, cells)]
-    return bool(of_cell[0] > 1.5 * of_cell[1])
+    if not store.attrs.get("grid_crs"):
+        return {"lat", "lon"} <= set(store.coords) and not any(np.isin(store[a], cells[a]).any() for a in ("y", "x"))
+    if not all(store.attrs.get(name) for name in GRID):
+        return False
+    if store.attrs["grid_crs"] != cells.attrs["grid_crs"]:
+        return True
+    size = float(store.attrs["cell_size"]) / float(cells.attrs["cell_size"])
+    return not 1 / 1.5 < size < 1.5
 
 
 def _key(store: xr.Dataset) -> Run:

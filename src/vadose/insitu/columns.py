@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,9 +11,9 @@ import pandas as pd
 import yaml
 from annotated_types import Gt
 from numpy.typing import NDArray
-from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from vadose.door.names import QUANTITIES
+from vadose.door.told import read_told, told_of
 from vadose.door.values import conversion
 from vadose.errors import VadoseError
 from vadose.variables import VARIABLES
@@ -22,7 +22,7 @@ Array = NDArray[np.float64]
 MISSING = (-9999.0, -6999.0, -999.0, -999.9, -99.0, -99.9, -99.99)
 """Codes of a missing value; blank and NaN are missing too."""
 OF_DEPTH = ("soil_moisture", "soil_temperature")
-_STRICT: ConfigDict = {"extra": "forbid"}
+_STRICT = {"extra": "forbid"}
 _CM = {"cm": 1.0, "mm": 0.1, "m": 100.0, "in": 2.54, "inch": 2.54, "inches": 2.54, "": 1.0}
 _ROLES = {
     "time": r"date|time|datetime|date_?time|timestamp|valid_time|(date|time)_?utc|utc(_time)?|day|datum|fecha",
@@ -95,6 +95,8 @@ class Columns:
         and day of year, or of date and time.
     columns
         Column -> what it holds. Of a table with one value a row: entry of the column ``variable`` -> what it is.
+    by_station
+        Of a table with a column a station: what all columns but those of the time hold.
     station
         Column of the station's name; without one a file is of one station, named as the file.
     depth
@@ -118,7 +120,8 @@ class Columns:
     __pydantic_config__ = _STRICT
 
     time: str | tuple[str, ...]
-    columns: dict[str, Column]
+    columns: dict[str, Column] = field(default_factory=dict)
+    by_station: Column | None = None
     station: str | None = None
     depth: str | None = None
     depth_unit: str = "cm"
@@ -142,7 +145,7 @@ class Columns:
         VadoseError
             When there is one, or soil moisture is not among the columns.
         """
-        for name, column in self.columns.items():
+        for name, column in self.taken.items():
             known = VARIABLES.get(column.variable)
             if known is None or column.variable not in QUANTITIES:
                 raise VadoseError(
@@ -153,7 +156,7 @@ class Columns:
                 raise VadoseError(f"{place}: column {name!r} is in {column.unit!r}; expected {known.units}{more}")
         if self.depth_unit not in _CM:
             raise VadoseError(f"{place}: depths in {self.depth_unit!r}; expected one of {[u for u in _CM if u]}")
-        if not any(column.variable == "soil_moisture" for column in self.columns.values()):
+        if not any(column.variable == "soil_moisture" for column in self.taken.values()):
             raise VadoseError(f"{place}: no column is said to be soil_moisture; without it a station is of no use")
 
     def factor(self, column: Column) -> tuple[float, float] | None:
@@ -163,36 +166,29 @@ class Columns:
         return conversion(column.unit, VARIABLES[column.variable].units)
 
     @property
+    def taken(self) -> dict[str, Column]:
+        """What the columns hold, those of a table by station as one."""
+        return self.columns | ({"by_station": self.by_station} if self.by_station else {})
+
+    @property
     def centimetres(self) -> float:
         """A unit of the column of depths in cm."""
         return _CM[self.depth_unit]
 
 
 def read_columns(path: Path) -> Columns:
-    """Read what the columns are from a YAML file, as `explained` writes it.
-
-    Raises
-    ------
-    VadoseError
-        When it cannot be read, or a key or value in it is wrong; the message names it.
-    """
-    try:
-        return columns_of(yaml.safe_load(path.read_text("utf-8")), str(path))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise VadoseError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())})") from error
+    """Read what the columns are from a YAML file, as `explained` writes it; errors as of `read_told`."""
+    return _known(read_told(path, Columns), str(path))
 
 
 def columns_of(values: object, place: str) -> Columns:
     """The same of plain values, see `read_columns`."""
-    try:
-        found = TypeAdapter(Columns).validate_python(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"] if part not in ("str", "tuple[str, ...]"))
-        known = f"; known are {', '.join(f.name for f in fields(Columns))}" if len(first["loc"]) < 2 else ""
-        raise VadoseError(f"{place}: key {key!r}: {first['msg']}{known}") from error
-    found.check(place)
-    return found
+    return _known(told_of(values, Columns, place), place)
+
+
+def _known(columns: Columns, place: str) -> Columns:
+    columns.check(place)
+    return columns
 
 
 def recognised(table: pd.DataFrame, units: Mapping[str, str], place: str) -> tuple[Columns, dict[str, str]]:
@@ -352,7 +348,8 @@ def explained(path: Path, columns: Columns, others: Mapping[str, str], stations:
     if columns.latitude is None or columns.longitude is None:
         lines += ["sites:  # write where each station is [degree, m]"]
         lines += [f"  {_yaml(name)}: {{latitude: , longitude: , elevation: }}" for name in stations]
-    lines += ["columns:  # unit of the numbers; depth of the sensor [cm]"]
+    lines += ["# by_station: {variable: soil_moisture, unit: m3 m-3, depth: 5}  # where each column is a station"]
+    lines += ["columns:  # unit of the numbers; depth of the sensor [cm]"] if columns.columns else ["# columns:"]
     for name, column in columns.columns.items():
         depth = f", depth: {column.depth:g}" if column.depth is not None else ""
         lines.append(f"  {_yaml(name)}: {{variable: {column.variable}, unit: {_yaml(column.unit)}{depth}}}")

@@ -18,6 +18,8 @@ from vadose.products.uscrn import NAME, REFINED, SITE_INFO, read_uscrn, read_usc
 
 # Depths of the store, and how far from each the middle of its sensor may lie [cm].
 DEPTHS = {5: 2.5, 10: 2.5, 20: 5.0, 50: 10.0, 100: 15.0}
+TOPS = {20: 10.0, 50: 40.0}
+"""Upper bounds of the layers that depths stand for [cm]; a sensor on one is half of the layer above and counts not."""
 SAME_SITE = 0.02  # degree, between the coordinates of a USCRN file and of its soil table
 QUARTZ = 2.65  # g cm-3, density of soil grains
 
@@ -203,8 +205,20 @@ def _with_soil(dataset: xr.Dataset, soils: pd.DataFrame | None) -> xr.Dataset:
 
 
 def nearest(depths: Array, wanted: float) -> int | None:
-    """Place of the depth nearest to one of the store's, None when none is near enough."""
-    if not len(depths):
+    """Place of the depth nearest to one of the store's, None when none is near enough or within its layer."""
+    below = np.flatnonzero(depths > TOPS.get(int(wanted), 0.0))
+    if not len(below):
         return None
-    k = int(np.argmin(np.abs(depths - wanted)))
+    k = int(below[np.argmin(np.abs(depths[below] - wanted))])
     return k if abs(depths[k] - wanted) <= DEPTHS[int(wanted)] else None
+
+
+def stands_for(depth: float) -> list[int]:
+    """Depths of the store that a sensor can stand for.
+
+    Examples
+    --------
+    >>> stands_for(2.5), stands_for(40.0), stands_for(45.0)
+    ([5], [], [50])
+    """
+    return [wanted for wanted in DEPTHS if nearest(np.array([depth]), wanted) is not None]

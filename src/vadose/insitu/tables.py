@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from vadose.door.values import is_rate
 from vadose.errors import VadoseError
 from vadose.insitu.columns import OF_DEPTH, Column, Columns, Site, explained, read_columns, recognised, roles_of
+from vadose.insitu.files import DEPTHS, stands_for
 from vadose.insitu.own_files import Source, files_of, read_table, text_table
 from vadose.products.station_text import check_moisture, check_place, impossible_days
 from vadose.variables import VARIABLES, describe
@@ -95,7 +96,20 @@ def stations_of_tables(
                 )
         else:
             of.check(place)
-        yield from _stations(table, of, place, source, known | dict(of.sites), left_out)
+        if of.by_station is not None:
+            table, of = _one_below_the_other(table, of)
+        for station in _stations(table, of, place, source, known | dict(of.sites), left_out):
+            idle = [depth for depth in station.depth.values if not stands_for(depth)]
+            left_out |= {f"{place} depth {d:g} cm": f"it stands for none of {list(DEPTHS)} cm" for d in idle}
+            yield station
+
+
+def _one_below_the_other(table: pd.DataFrame, of: Columns) -> tuple[pd.DataFrame, Columns]:
+    """A table with a column a station as one with a row a station and time."""
+    assert of.by_station is not None
+    times = [of.time] if isinstance(of.time, str) else [*of.time]
+    long = table.melt([name for name in times if name in table], var_name="station", value_name="value")
+    return long, replace(of, station="station", columns={"value": of.by_station}, by_station=None)
 
 
 def _stations(

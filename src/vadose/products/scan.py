@@ -4,8 +4,8 @@ Published by USDA NRCS. Days run from local standard midnight to midnight; moist
 at depths in inches; solar radiation is a day's total in langley. An export of one station names it in the comments
 before the header, ``# SCAN 2057: AAMU-JTG, AL``, one of many in its columns. Moisture comes as a mean of hourly values
 or as one reading at the start of the day, as asked for; the latter is no daily mean and is refused. Of what
-spreadsheets make of an export, semicolons or tabs, decimal commas between semicolons, and UTF-16 are read; dates
-have to stay YYYY-MM-DD, since 1/2/2020 is two days.
+spreadsheets make of an export, semicolons or tabs, decimal commas between semicolons, and UTF-16 are read, and
+dates such as 2/25/2020 where one day of the file is above 12; else they have to stay YYYY-MM-DD.
 """
 
 import csv
@@ -116,14 +116,12 @@ def read_scan(path: Path) -> xr.Dataset:
     if ids and "Station Name" in labels:
         site = ids[0], rows[0][labels["Station Name"]], "SCAN"
     number, station_name, network = site or (path.stem, path.stem, "SCAN")
-    days = pd.to_datetime(
-        pd.Series([row[labels["Date"]] for row in rows], dtype=str), format="%Y-%m-%d", errors="coerce"
-    )
+    days = _days(pd.Series([row[labels["Date"]] for row in rows], dtype=str))
     if (wrong := ~(days.diff().dt.days.fillna(1) >= 1) | impossible_days(days)).any():
         k = int(wrong.to_numpy().argmax())
         raise VadoseError(
             f"{path}: line {lines[k]}: found day {rows[k][labels['Date']]!r}; days have to be YYYY-MM-DD, "
-            "each once, in order, from 1900 to next year"
+            "or MM/DD/YYYY for certain, each once, in order, from 1900 to next year"
         )
     series, others, codes = _series(path, header, rows, lines, columns)
     left_out += others
@@ -153,6 +151,15 @@ def read_scan(path: Path) -> xr.Dataset:
     dataset.attrs |= {"left_out": ", ".join(left_out)} if left_out else {}
     dataset.attrs |= {"missing_codes": codes} if codes else {}
     return describe(dataset)
+
+
+def _days(text: "pd.Series[str]") -> "pd.Series[pd.Timestamp]":
+    """Days as published, or as a spreadsheet of the United States writes them where one above 12 makes that sure."""
+    days, american, other = (
+        pd.to_datetime(text, format=form, errors="coerce") for form in ("%Y-%m-%d", "%m/%d/%Y", "%d/%m/%Y")
+    )
+    sure = american.notna().all() and not other.notna().all()
+    return american if sure and len(text) else days
 
 
 def is_scan(path: Path) -> bool:
