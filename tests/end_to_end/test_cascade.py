@@ -227,6 +227,7 @@ def run_cli(*arguments: str) -> int:
     ("change", "message"),
     [
         ({"runs": {"a": {"model": "trees", "above": "trees"}}}, "unknown run 'above: trees'"),
+        ({"runs": {"a": {"model": "convlstm", "cascade": "sequence"}}}, "add 'above', or leave it out"),
         (
             {"runs": {"a": {"model": "simvp", "above": "a", "cascade": "sequence"}}},
             r"cascade of simvp is 'sequence'; expected one of \['head'\]",

@@ -117,6 +117,8 @@ class RunConfig(Section):
                     word.format(observed="", part="", depth="")
                 except (KeyError, ValueError, IndexError) as error:
                     raise ValueError(f"{word!r}: braces can only hold observed, part or depth") from error
+        if self.cascade == "sequence" and self.above is None:
+            raise ValueError("cascade: sequence is of runs given the layers above; add 'above', or leave it out")
         if self.cascade not in (ways := getattr(MODELS[self.model], "cascades", ("head",))):
             raise ValueError(f"cascade of {self.model} is {self.cascade!r}; expected one of {list(ways)}")
         needy = MODELS[self.model].learns == "at_once" or self.model == "lstm"
