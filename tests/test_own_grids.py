@@ -124,6 +124,7 @@ def hours(values: float, unit: str, name: str) -> xr.Dataset:
     ("ours", "value", "unit", "of_day", "expected"),
     [
         ("precipitation", 0.001, "m", None, 24.0),
+        ("evapotranspiration", 0.001, "m of water equivalent", None, 24.0),
         ("precipitation", 1 / 86400, "kg m-2 s-1", None, 1.0),
         ("precipitation", 2.0, "mm", "max", 2.0),
         ("air_temperature", 20.0, "degC", None, 293.15),

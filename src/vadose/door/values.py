@@ -45,7 +45,7 @@ _QUANTITIES: tuple[dict[str, tuple[float, float]], ...] = (
 """Unit -> (factor, offset) to the first one of its quantity."""
 _SPELLINGS = {
     "m3 m-3": "m3/m3 m3m-3 cm3 cm3/cm3 cm3cm-3 mm3/mm3 mm3mm-3 m3m3 vol/vol v/v",
-    "1": "1 - dimensionless unitless fraction ratio none m/m mm/mm",
+    "1": "1 - dimensionless unitless fraction proportion ratio none m/m mm/mm",
     "kg kg-1": "kg/kg kgkg-1 g/g gg-1",
     "g kg-1": "g/kg gkg-1",
     "percent": "percent % pct vol% %vol vol.% volumepercent %(v/v) m3/m3*100 percentbyvolume",
@@ -55,7 +55,7 @@ _SPELLINGS = {
     "kg m-2": "kg/m2 kgm-2 mm mm/d mm/day mmd-1 mmday-1 kgm-2d-1 kgm-2day-1 kg/m2/d kg/m2/day millimeter millimetre "
     "millimeters millimetres",
     "cm water": "cm cm/d cm/day",
-    "m water": "m m/d m/day",
+    "m water": "m m/d m/day mofwaterequivalent",
     "in water": "in inch inches in/d in/day",
     "kg m-2 s-1": "kgm-2s-1 kg/m2/s kg/m2s mm/s mms-1",
     "mm h-1": "mmh-1 mm/h mm/hr mmhr-1",
