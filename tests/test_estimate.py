@@ -2,6 +2,7 @@
 
 import itertools
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,8 @@ def test_the_paper_s_windows_over_conus_are_counted() -> None:
 def rates(monkeypatch: pytest.MonkeyPatch) -> None:
     """A second a sample learnt from, a tenth for the statistics, a thousandth a cell forecast, nothing else."""
     of = Rates(1.0, 0.1, 1e-3, 0.0, 4, None, "float32")
-    monkeypatch.setattr(module, "probe_run", lambda *_: of)
+    kept = replace(of, of_each_cell=True)
+    monkeypatch.setattr(module, "probe_run", lambda run, *_: kept if run.model == "climatology" else of)
     monkeypatch.setattr(module, "probe_evaluation", lambda *_: 0.0)
 
 
@@ -63,6 +65,10 @@ def test_hours_follow_from_steps_epochs_and_days() -> None:
     assert forecasts.most == pytest.approx(2 * 39 * 5 * 9 * 16 * 1e-3)
     assert found.kept > 4 * 2 * 39 * 5 * 96
     assert "| total |" in found.text()
+    fits = {name: {"model": name, "window": "map"} for name in ("persistence", "climatology")}
+    fitted = estimate(Experiment.model_validate({"split": SPLIT, "runs": fits}), Size(rows=8, columns=12))
+    # Fitted twice: on 129 maps, or all their cells.
+    assert [cost.most for cost in fitted.costs if cost.stage == "training"] == [2 * 129, 2 * 129 * 96]
 
 
 @pytest.mark.usefixtures("rates")

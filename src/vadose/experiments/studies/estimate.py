@@ -223,9 +223,9 @@ def _costs(
     anew = sum(run.refit for _, _, run in members) * len(how.seeds)
     reading = rates.read * sum(len(_names(member, layers)) for member in members) * size.rows * size.columns * len(days)
     if MODELS[run.model].learns == "at_once":
-        of_each_cell = rates.learn * size.rows * size.columns
-        rows = min(how.samples_per_epoch or math.inf, learnt * size.known)
-        once = of_each_cell * learnt if run.window == "map" and how.samples_per_epoch is None else rates.learn * rows
+        each = size.known if window == 1 else windows(shape, window, run.stride)
+        samples = min(how.samples_per_epoch or math.inf, learnt * each)
+        once = rates.learn * (learnt * size.rows * size.columns if rates.of_each_cell else samples)
         most = least = reading + once * (fits_ + anew)
         amount = f"{fits_ + anew} fits"
     else:

@@ -61,6 +61,8 @@ class Rates:
         As the checkpoint is forecast, see `computed`.
     precision
         Of the forecasts.
+    of_each_cell
+        Whether the model keeps parameters of each cell.
     """
 
     learn: float
@@ -70,6 +72,7 @@ class Rates:
     window: int | None
     reach: int | None
     precision: str
+    of_each_cell: bool = False
 
 
 def windows(size: tuple[int, int], window: int | None, stride: int) -> int:
@@ -170,7 +173,7 @@ def probe_run(
     # A sample of a whole map is as large as the map.
     larger = size.rows * size.columns / math.prod(shape) if window is None else 1.0
     learn, statistics = _learning(run, samples, folder, clock)
-    if "grid" in signature(MODELS[run.model]).parameters:
+    if of_each_cell := "grid" in signature(MODELS[run.model]).parameters:
         larger = 1.0
     kept = load_run(folder / "1_1" / "final.pt")
     model = from_checkpoint(kept)
@@ -186,7 +189,8 @@ def probe_run(
 
         settled = replace(running.settled(work_of(model, cells * uses * run.look_back), rounding), compile=False)
     unit = _forecasting(run, cube, stores, settled, folder, clock) / computed(shape, kept["window"], stride, reach)
-    return Rates(learn * larger, statistics * larger, unit, read, kept["window"], reach, settled.precision)
+    precision = settled.precision
+    return Rates(learn * larger, statistics * larger, unit, read, kept["window"], reach, precision, of_each_cell)
 
 
 def _cube_of(run: RunConfig, layer: LayerConfig, channels: Channels, size: Size) -> xr.Dataset:
