@@ -157,6 +157,10 @@ def test_wrong_tables_are_refused_in_a_line(change: dict[str, object], message: 
     assert "\n" not in str(error.value)
 
 
+def test_a_code_of_missing_values_may_be_a_longitude() -> None:
+    assert read(table(lon=-99.0)).lon == -99.0
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

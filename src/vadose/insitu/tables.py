@@ -250,7 +250,9 @@ def _to_zone(times: "pd.Series[pd.Timestamp]", zone: str, place: str) -> "pd.Ser
 def _site(name: str, rows: pd.DataFrame, of: Columns, sites: Mapping[str, Site], place: str) -> Site:
     at = sites.get(name)
     if at is None and of.latitude and of.longitude:
-        lat, lon = (_numbers(rows[column], of, place)[0] for column in (of.latitude, of.longitude))
+        # -99 and the like are degrees here.
+        beyond = replace(of, missing=tuple(code for code in of.missing if isinstance(code, str) or abs(code) > 180))
+        lat, lon = (_numbers(rows[column], beyond, place)[0] for column in (of.latitude, of.longitude))
         if np.ptp(lat) > MOVED or np.ptp(lon) > MOVED:
             raise VadoseError(f"{place}: station {name} lies at several places; name the column of the 'station'")
         height = float(_numbers(rows[of.elevation], of, place)[0][0]) if of.elevation else float("nan")
