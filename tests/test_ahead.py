@@ -344,7 +344,7 @@ def test_the_store_says_that_its_weather_is_foretold_and_of_one_day(
 
 
 def test_the_command_takes_granules(tmp_path: Path) -> None:
-    truth = example(days=60, rows=16, columns=18)
+    truth = example(days=54, rows=16, columns=18)
     inner = truth.isel(y=slice(5, 11), x=slice(5, 11))
     cube = inner[["precipitation", "air_temperature_max"]].assign(mask=(("y", "x"), np.ones((6, 6), bool)))
     cube["soil_moisture"] = inner.soil_moisture_0_10cm
