@@ -87,20 +87,16 @@ def check_grid(dataset: xr.Dataset) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(set(PRODUCTS) - NOT_SIMULATED))
-def test_simulated_files_keep_the_contract(name: str, files: dict[str, Path]) -> None:
-    assert all(d.attrs.get("simulated", "true") == "true" for d in check(name, files[name]))
+def test_simulated_files_keep_the_contract_and_a_box_is_a_part(name: str, files: dict[str, Path]) -> None:
+    found = check(name, files[name])
+    assert all(d.attrs.get("simulated", "true") == "true" for d in found)
+    if name in GRIDS:
+        check_box(*found, name, files[name])
 
 
-@pytest.mark.parametrize("name", sorted(REAL))
-def test_real_files_keep_the_contract(name: str, real_data: Path) -> None:
-    assert all(d.attrs.get("simulated", "false") == "false" for d in check(name, real_data / REAL[name]))
-    assert identify(real_data / REAL[name]) == name
-
-
-@pytest.mark.parametrize("name", sorted(set(GRIDS) - NOT_SIMULATED))
-def test_a_box_is_a_part_of_the_whole(name: str, files: dict[str, Path]) -> None:
-    box = FINE_PART if name in FINE else PART
-    (whole,), (part,) = datasets(name, files[name]), datasets(name, files[name], bbox=box)
+def check_box(whole: xr.Dataset, name: str, path: Path) -> None:
+    """What is read of a box is a part of the whole file."""
+    (part,) = datasets(name, path, bbox=FINE_PART if name in FINE else PART)
     row, column = ("lat", "lon") if "lat" in whole.dims else ("y", "x")
     assert part.sizes[row] * part.sizes[column] < whole.sizes[row] * whole.sizes[column]
     same = whole.sel({row: part[row], column: part[column]}, method="nearest")
@@ -108,6 +104,12 @@ def test_a_box_is_a_part_of_the_whole(name: str, files: dict[str, Path]) -> None
         np.testing.assert_allclose(part[axis], same[axis], rtol=1e-9)
     for key in part.data_vars:
         np.testing.assert_array_equal(part[key], same[key])
+
+
+@pytest.mark.parametrize("name", sorted(REAL))
+def test_real_files_keep_the_contract(name: str, real_data: Path) -> None:
+    assert all(d.attrs.get("simulated", "false") == "false" for d in check(name, real_data / REAL[name]))
+    assert identify(real_data / REAL[name]) == name
 
 
 @pytest.mark.parametrize("name", sorted(set(GRIDS) - NOT_SIMULATED))

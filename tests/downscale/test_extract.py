@@ -517,16 +517,16 @@ def test_a_table_of_stations_and_products(world: Path, stations: xr.Dataset, tmp
     store.attrs |= {"layer_depths": json.dumps({"0-10 cm": 5, "10-40 cm": 20})} | provenance(seed=0)
     store.to_zarr(tmp_path / "stations.zarr", zarr_format=3, consolidated=False)
 
-    def built(mode: str) -> tuple[xr.Dataset, xr.Dataset]:
+    def built(mode: str, granules: Path) -> tuple[xr.Dataset, xr.Dataset]:
         path = build_features(
-            tmp_path / "stations.zarr", world, tmp_path / f"{mode}.zarr", first=FIRST, last="2030-01-01", mode=mode
+            tmp_path / "stations.zarr", granules, tmp_path / f"{mode}.zarr", first=FIRST, last="2030-01-01", mode=mode
         )
         features = xr.open_zarr(path, consolidated=False).load()
         out = tmp_path / f"table_{mode}.zarr"
         build_station_table(tmp_path / "stations.zarr", out, first="2019-05-03", features=features)
         return features, xr.open_zarr(out, consolidated=False).load()
 
-    features, table = built("causal")
+    features, table = built("causal", world)
     assert table.attrs["mode"] == "causal"
     # The lake observes nothing, and of the station elsewhere no feature is known.
     assert table.station.values.tolist() == ["north", "south"]
@@ -537,9 +537,12 @@ def test_a_table_of_stations_and_products(world: Path, stations: xr.Dataset, tmp
     np.testing.assert_allclose(table.soil_moisture_causal - table.soil_moisture, 0.01, atol=1e-6)
     np.testing.assert_array_equal(table.ndvi, features.ndvi.sel(station=table.station, time=table.time))
     assert "ndvi_age" in table
-    assert built("paper")[1].attrs["mode"] == "paper"
+    (tmp_path / "few").mkdir()
+    for product in ("landsat", "3dep"):
+        (tmp_path / "few" / product).symlink_to(world / product)
+    assert built("paper", tmp_path / "few")[1].attrs["mode"] == "paper"
     before = (tmp_path / "causal.zarr" / "zarr.json").stat().st_mtime_ns
-    built("causal")
+    built("causal", world)
     assert (tmp_path / "causal.zarr" / "zarr.json").stat().st_mtime_ns == before
     with pytest.raises(VadoseError, match="have different stations"):
         build_station_table(
