@@ -185,9 +185,11 @@ class Store:
             array[...] = values
             return
         there = array[days]
-        for number in range(len(values)):
-            if not np.array_equal(there[number], values[number], equal_nan=True):
-                array[days.start + number] = values[number]
+        differ = np.flatnonzero(((there != values) & ~(np.isnan(there) & np.isnan(values))).any(axis=(1, 2)))
+        # Days that follow each other are written in one call: each call waits for the thread that writes.
+        for run in np.split(differ, np.flatnonzero(np.diff(differ) > 1) + 1):
+            if run.size:
+                array[days.start + run[0] : days.start + run[-1] + 1] = values[run[0] : run[-1] + 1]
 
     def write_fractions(self, name: str, classes: NDArray[np.float32], shares: NDArray[np.float32]) -> None:
         """Write the share of each class of a fixed variable as ``<name>_fraction`` (<name>_class, y, x)."""

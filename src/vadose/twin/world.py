@@ -212,7 +212,7 @@ def _writers(workers: int) -> Iterator[Callable[..., object]]:
         yield lambda write, *arguments, **options: write(*arguments, **options)
         return
     waiting: list[Future[object]] = []
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(workers, mp_context=get_context("forkserver")) as pool:
 
         def submit(write: Callable[..., object], *arguments: object, **options: object) -> None:
             # Pieces that wait are held in memory: no more than two a worker.
