@@ -61,10 +61,10 @@ def made_once(factory: pytest.TempPathFactory, name: str) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four months of a block of 9 km cells, as granules: made once for all test processes, to be read alone."""
+    """Three months of a block of 9 km cells, as granules: made once for all test processes, to be read alone."""
     with made_once(tmp_path_factory, "granules") as folder:
         made, box = folder / "world", (-100.3, 39.6, -99.4, 40.4)
-        return made if made.exists() else build_granule_world(made, "2019-04-01", "2019-07-29", bbox=box, stations=3)
+        return made if made.exists() else build_granule_world(made, "2019-04-01", "2019-06-30", bbox=box, stations=3)
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ RECIPE = """
 resolution: 9km
 bbox: [-100.3, 39.6, -99.4, 40.4]
 first: 2019-04-01
-last: 2019-07-29
+last: 2019-06-30
 products:
   smap_l3: {variables: [soil_moisture], resampling: nearest}
   gridmet: {variables: [precipitation], resampling: mean}
@@ -30,9 +30,9 @@ products:
 """
 EXPERIMENT = """
 split:
-  training: {first: 2019-04-01, last: 2019-05-15}
-  validation: {first: 2019-05-16, last: 2019-05-31}
-  test: {first: 2019-06-01, last: 2019-07-29}
+  training: {first: 2019-04-01, last: 2019-05-05}
+  validation: {first: 2019-05-06, last: 2019-05-20}
+  test: {first: 2019-05-21, last: 2019-06-30}
 runs:
   persistence: {model: persistence}
   lstm:
@@ -47,10 +47,10 @@ SMALLER = {
     '"demo", out': '"recipe.yaml", out',
     '"demo", at': '"recipe.yaml", at',
     'cube, "demo"': 'cube, "experiment.yaml"',
-    "2016-07-01": "2019-07-01",
-    "20160701": "20190701",
-    '("2016-04-01", "2016-08-30")': '("2019-06-01", "2019-07-28")',
-    '"stations.zarr")\nprint': '"stations.zarr", min_pairs=10)\nprint',
+    "2016-07-01": "2019-06-10",
+    "20160701": "20190610",
+    '("2016-04-01", "2016-08-30")': '("2019-05-21", "2019-06-29")',
+    '"stations.zarr")\nprint': '"stations.zarr", min_pairs=5)\nprint',
 }
 
 
@@ -89,12 +89,12 @@ def test_the_lines_of_the_readme_run(at_hand: Path, monkeypatch: pytest.MonkeyPa
     # Where xarray looks.
     there = xr.open_zarr("cube.zarr")
     np.testing.assert_array_equal(there.soil_moisture, cube.soil_moisture)
-    (lstm,) = Path("forecasts").glob("lstm_2019-06-01_2019-07-28_????????.zarr")
+    (lstm,) = Path("forecasts").glob("lstm_2019-05-21_2019-06-29_????????.zarr")
     np.testing.assert_array_equal(vd.open(lstm).soil_moisture, names["forecasts"][0].soil_moisture)  # type: ignore[index]
     # One in memory with other values is another cube, whatever its attributes say.
     first = names["forecasts"][1].soil_moisture.values  # type: ignore[index]
     moister = cube.assign(soil_moisture_filled=cube.soil_moisture_filled + 0.01)
-    again = vd.forecast("runs/persistence", moister, init=("2019-06-01", "2019-07-28"), out="moister.zarr")
+    again = vd.forecast("runs/persistence", moister, init=("2019-05-21", "2019-06-29"), out="moister.zarr")
     np.testing.assert_allclose(again.soil_moisture.values, first + 0.01, atol=1e-6)
 
 
@@ -127,7 +127,7 @@ def test_a_model_of_ones_own_is_trained_and_forecasts(
     monkeypatch.setitem(vd.MODELS, "my_models:Wetter", None)  # forgotten after the test
     del vd.MODELS["my_models:Wetter"]
     Path("my_models.py").write_text(MINE)
-    Path("recipe.yaml").write_text(RECIPE.split("  gridmet")[0].replace("07-29", "06-10"))
+    Path("recipe.yaml").write_text(RECIPE.split("  gridmet")[0].replace("06-30", "06-10"))
     Path("mine.yaml").write_text(
         EXPERIMENT.split("runs:")[0] + "runs:\n  wetter: {model: 'my_models:Wetter', hyper: {by: 0.02}}\n"
     )

@@ -25,8 +25,9 @@ from vadose.experiments.studies import study
 from vadose.twin.world import build_granule_world
 
 BOX = (-100.3, 39.6, -99.4, 40.4)
-FIRST, LAST = "2019-04-01", "2019-07-29"
+FIRST, LAST = "2019-04-01", "2019-06-30"
 """Those of the fixture ``world``."""
+TRAINING = ("2019-04-10", "2019-05-03")
 
 
 def recipe(**changes: Any) -> Recipe:
@@ -44,7 +45,7 @@ def little(**changes: Any) -> Recipe:
         Source("smap_l3", {"soil_moisture": "soil_moisture"}, "nearest"),
         Source("imerg", {"precipitation": "precipitation"}, "bicubic"),
     )
-    return recipe(**({"sources": sources, "training": None, "last": "2019-05-04"} | changes))
+    return recipe(**({"sources": sources, "training": TRAINING, "last": "2019-05-04"} | changes))
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def small(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_cube_holds_what_the_world_was_made_of(cube: Path, world: Path) -> None:
     made = open_cube(cube)
     truth = xr.open_zarr(world / "truth.zarr", consolidated=False)
-    assert made.soil_moisture.shape == (120, truth.sizes["y"], truth.sizes["x"])
+    assert made.soil_moisture.shape == (91, truth.sizes["y"], truth.sizes["x"])
     np.testing.assert_allclose(made.x, truth.x, atol=1e-3)
     np.testing.assert_allclose(made.y, truth.y, atol=1e-3)
     error = made.soil_moisture - truth.soil_moisture_0_10cm.values
@@ -74,7 +75,7 @@ def test_variables_note_where_they_come_from(cube: Path) -> None:
     made = open_cube(cube)
     assert made.soil_moisture.attrs["product"] == "SPL3SMP_E"
     assert made.soil_moisture.attrs["quality"].startswith("retrieval recommended")
-    assert made.soil_moisture.attrs["granules"] == 120
+    assert made.soil_moisture.attrs["granules"] == 91
     assert made.precipitation.attrs["resampling"] == "bicubic"
     assert "Mountain Standard Time" in made.shortwave_radiation.attrs["day_boundary"]
     assert made.soil_moisture_filled.attrs["causal"] == "true"
@@ -102,18 +103,18 @@ def same(first: Path, second: Path) -> None:
 
 
 def test_a_cube_grows_by_days_without_touching_the_days_before(
-    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small: Path, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Part of a block is added to, then a block begun; of some days the sums over 60 days are known.
-    out, last = tmp_path / "grown.zarr", "2019-06-04"
-    for until in ("2019-05-20", "2019-06-03", last):
-        known = (7, 30, 60) if until == "2019-05-20" else (7, 14, 30, 60)  # an earlier version knew fewer sums
-        monkeypatch.setattr("vadose.cube.finish.ANTECEDENT_DAYS", known)
+    # Part of a block is added to, then a block begun; an earlier version knew fewer sums, that of 30 days on some.
+    out = tmp_path / "grown.zarr"
+    with monkeypatch.context() as patch:
+        patch.setattr("vadose.cube.finish.ANTECEDENT_DAYS", (7, 30, 90))
+        build_from_granules(world / "granules", out, little(last="2019-05-01"))
+    maps = {p: t for p, t in files_of(out).items() if "/soil_moisture/c/" in p.as_posix()}
+    for until in ("2019-05-03", "2019-05-04"):
         build_from_granules(world / "granules", out, little(last=until))
-        if until == "2019-05-20":
-            maps = {p: t for p, t in files_of(out).items() if "/soil_moisture/c/" in p.as_posix()}
-    same(out, build_from_granules(world / "granules", tmp_path / "at_once.zarr", little(last=last)))
-    assert open_cube(out).precipitation_60d.notnull().any()
+    same(out, small)
+    assert open_cube(out).precipitation_30d.notnull().any()
     assert maps
     assert {p: p.stat().st_mtime_ns for p in maps} == maps
 
@@ -184,7 +185,7 @@ def test_a_cube_is_cut_back(week: Path, tmp_path: Path) -> None:
 
 def test_readers_see_the_last_complete_state_while_a_cube_is_built_anew(week: Path, tmp_path: Path) -> None:
     out, at_once = tmp_path / "cube.zarr", tmp_path / "at_once.zarr"
-    build_from_granules(week, out, little(last="2019-04-05"))
+    build_from_granules(week, out, little(last="2019-04-05", training=None))
     before = open_cube(out).load()
     # A past day changes, too.
     next((week / "smap_l3").glob("*_20190402_*")).unlink()
@@ -200,10 +201,10 @@ def test_readers_see_the_last_complete_state_while_a_cube_is_built_anew(week: Pa
                 raise KeyboardInterrupt
 
         try:
-            build_from_granules(week, out, little(last="2019-04-07"), progress=look)
+            build_from_granules(week, out, little(last="2019-04-07", training=None), progress=look)
         except KeyboardInterrupt:
             xr.testing.assert_identical(open_cube(out).load(), before)
-    same(out, build_from_granules(week, at_once, little(last="2019-04-07")))
+    same(out, build_from_granules(week, at_once, little(last="2019-04-07", training=None)))
     assert not open_cube(out).soil_moisture.sel(time="2019-04-02").notnull().any()
 
 
@@ -221,11 +222,10 @@ def test_a_cube_of_another_recipe_is_left_alone(small: Path, world: Path, tmp_pa
         build_from_granules(world / "granules", tmp_path / "thesis", little())
 
 
-def test_statistics_are_of_the_training_days_alone(world: Path, tmp_path: Path) -> None:
-    days = ("2019-04-10", "2019-05-03")
-    made = open_cube(build_from_granules(world / "granules", tmp_path / "c.zarr", little(training=days)))
+def test_statistics_are_of_the_training_days_alone(small: Path) -> None:
+    made = open_cube(small)
     for name in ("soil_moisture", "precipitation", "soil_moisture_filled"):
-        values = made[name].sel(time=slice(*days)) if "time" in made[name].dims else made[name]
+        values = made[name].sel(time=slice(*TRAINING)) if "time" in made[name].dims else made[name]
         attrs = made[name].attrs
         assert attrs["training_count"] == int(values.notnull().sum())
         assert attrs["training_mean"] == pytest.approx(float(values.astype(float).mean()), rel=1e-6)
@@ -271,7 +271,7 @@ def test_several_processes_make_the_same_cube(small: Path, world: Path, tmp_path
 def test_the_world_written_by_several_processes_is_the_same(world: Path, tmp_path: Path) -> None:
     one = build_granule_world(tmp_path / "one", "2019-04-01", "2019-04-04", bbox=BOX, stations=2, spin_up=30)
     two = build_granule_world(tmp_path / "two", "2019-04-01", "2019-04-04", bbox=BOX, stations=2, workers=2, spin_up=30)
-    days = little(first="2019-04-01", last="2019-04-04")
+    days = little(first="2019-04-01", last="2019-04-04", training=None)
     cubes = [open_cube(build_from_granules(w / "granules", w / "c.zarr", days)).load() for w in (one, two)]
     xr.testing.assert_equal(*cubes)
     assert float(np.isfinite(cubes[0].soil_moisture).mean()) > 0.2
@@ -280,9 +280,9 @@ def test_the_world_written_by_several_processes_is_the_same(world: Path, tmp_pat
 def test_the_road_from_granules_to_scores(cube: Path, tmp_path: Path, blank_figures: Any) -> None:
     experiment = quick(load_experiment("demo")).model_copy(update={"min_pairs": 5})
     days = {
-        "training": {"first": "2019-04-02", "last": "2019-05-15"},
-        "validation": {"first": "2019-05-16", "last": "2019-05-31"},
-        "test": {"first": "2019-06-01", "last": LAST},
+        "training": {"first": "2019-04-02", "last": "2019-05-10"},
+        "validation": {"first": "2019-05-11", "last": "2019-05-25"},
+        "test": {"first": "2019-05-26", "last": LAST},
     }
     runs = {name: run for name, run in experiment.runs.items() if name in ("persistence", "climatology", "lstm")}
     split = type(experiment.split).model_validate(days)
