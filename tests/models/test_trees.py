@@ -20,16 +20,18 @@ def series(n: int = 40, lead: int = 2, weather: bool = True) -> tuple[Channels, 
     return channels, inputs
 
 
-@pytest.mark.parametrize(("loss", "columns"), [("squared_error", 5), ("gamma", 1)])
+@pytest.mark.parametrize(("loss", "columns", "leaves"), [("squared_error", 5, 100), ("gamma", 1, 31)])
 @pytest.mark.parametrize("threads", [1, 2])
-def test_predictions_are_those_of_scikit_learn_to_the_last_bit(loss, columns, threads, monkeypatch) -> None:
+def test_predictions_are_those_of_scikit_learn_to_the_last_bit(loss, columns, leaves, threads, monkeypatch) -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(700, columns)).astype(np.float32)
     x[:, 0] = x[:, 0].round(1)  # many values on the thresholds' own sides
     y = 1 + x[:, 0] ** 2
     x[rng.random(x.shape) < 0.3] = np.nan
     x[:90, -1], y[:90] = np.nan, 9
-    fitted = HistGradientBoostingRegressor(loss=loss, max_iter=20, min_samples_leaf=5).fit(x, y)
+    settings = {"loss": loss, "max_iter": 20, "min_samples_leaf": 5, "max_leaf_nodes": leaves}
+    fitted = HistGradientBoostingRegressor(**settings).fit(x, y)
+    assert max(tree.get_n_leaf_nodes() for (tree,) in fitted._predictors) == leaves
     nodes = np.concatenate([tree.nodes for (tree,) in fitted._predictors])
     assert set(nodes["missing_go_to_left"][nodes["is_leaf"] == 0]) == {0, 1}
     x[:4, 0] = np.inf, -np.inf, 3e38, np.nextafter(np.float32(0.1), np.float32(1))
@@ -37,6 +39,8 @@ def test_predictions_are_those_of_scikit_learn_to_the_last_bit(loss, columns, th
     for rows in (x, x[:1], x[::2], x[:, ::-1][:, ::-1]):
         np.testing.assert_array_equal(predict(fitted, rows), fitted.predict(rows))
     assert predict(fitted, x[:0]).shape == (0,)
+    single_leaves = HistGradientBoostingRegressor(max_iter=2).fit(x, np.ones(len(x)))
+    assert (predict(single_leaves, x) == 1).all()
 
 
 def test_predictors_by_hand() -> None:

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vadose.compiled import compiled
 from vadose.models.anchor import Anchor
 from vadose.models.contract import Forecaster
 from vadose.models.inputs import NORMAL, Channels, Inputs
@@ -288,10 +289,9 @@ class _Sums:
     """Running sums along the days of (cells, days, channels), to average any window at once."""
 
     def __init__(self, daily: Array) -> None:
-        known = np.isfinite(daily)
-        first = np.zeros_like(daily[:, :1], dtype=np.float64)
-        self.total = np.concatenate([first, np.where(known, daily, 0).cumsum(axis=1, dtype=np.float64)], axis=1)
-        self.count = np.concatenate([first, known.cumsum(axis=1, dtype=np.float64)], axis=1)
+        cells, days, channels = daily.shape
+        self.total, self.count = np.zeros((2, cells, days + 1, channels))
+        _sum_up(daily, self.total, self.count)
 
     def means(self, end: int, windows: tuple[int, ...]) -> list[NDArray[np.float64]]:
         """Means of the known days in windows that end before day ``end``; NaN where none is known."""
@@ -302,6 +302,18 @@ class _Sums:
             total = self.total[:, end] - self.total[:, start]
             found.append(np.where(count > 0, total / np.maximum(count, 1), np.nan))
         return found
+
+
+@compiled
+def _sum_up(daily: Array, total: NDArray[np.float64], count: NDArray[np.float64]) -> None:
+    cells, days, channels = daily.shape
+    for cell in range(cells):
+        for day in range(days):
+            for k in range(channels):
+                value = daily[cell, day, k]
+                known = np.isfinite(value)
+                total[cell, day + 1, k] = total[cell, day, k] + (value if known else 0.0)
+                count[cell, day + 1, k] = count[cell, day, k] + known
 
 
 def _antecedent_index(rain: Array, recession: float) -> Array:
