@@ -313,3 +313,68 @@ def test_what_is_no_data_set_is_refused_with_the_way_on(tmp_path: Path, name: st
     (tmp_path / name).write_bytes(b"GRIB") if "." in name else (tmp_path / name).mkdir()
     with pytest.raises(VadoseError, match=message):
         open_forecasts(tmp_path / name)
+
+
+def members(step: float = 1.0) -> xr.Dataset:
+    """Five members of an analysis; one is missing on ten days, all but one on the day after."""
+    data = field(step=step, name="sm_surface")
+    # The middle one is the observation itself on half of the days.
+    apart = xr.DataArray([-0.0625, -0.03125, 0.0, 0.03125, 0.0625], dims="number")
+    wave = xr.DataArray(np.sin(np.arange(120.0)), dims="time")
+    found = (data.sm_surface - 0.03 + 0.02 * wave * (wave > 0) + apart).astype(np.float32)
+    few = (found.time.dt.day <= 10) & (found.time.dt.month == 6) & (found.number == 4)
+    one = (found.time == np.datetime64("2020-06-11")) & (found.number > 0)
+    return found.where(~few & ~one).assign_attrs(units="1").to_dataset(name="sm_surface")
+
+
+def test_an_ensemble_is_scored_by_its_members_as_by_hand(observed: Path, tmp_path: Path) -> None:
+    members().to_netcdf(tmp_path / "gefs.nc")
+    scores = vd.evaluate([tmp_path / "gefs.nc"], observed, out=tmp_path / "scores")
+    truth = xr.open_zarr(observed, consolidated=False).soil_moisture.sel(layer="0-10 cm").values
+    x, sites, counts, ties = members().sm_surface, [], np.zeros(6, int), 0
+    for s in range(3):
+        at_site = x.sel(latitude=LAT[s], longitude=LON[s], method="nearest").transpose("time", ...).values
+        days = []
+        for of, o in zip(at_site, truth[s], strict=True):
+            known = of[np.isfinite(of)].astype(float)
+            if (m := len(known)) < 2:
+                continue
+            half = np.abs(known[:, None] - known).sum() / (2 * m * (m - 1))
+            variance = known.var(ddof=1)
+            days.append(
+                [np.abs(known - o).mean() - half, variance**0.5, (known.mean() - o) ** 2, (m + 1) / m * variance]
+            )
+            if m == 5:
+                ties += int((of == np.float32(o)).sum())
+                counts[(of < np.float32(o)).sum()] += 1
+        crps, spread, error, expected = np.mean(days, axis=0)
+        sites.append([crps, spread, np.sqrt(error), np.sqrt(expected / error)])
+    found = scores.read("ensembles").iloc[0]
+    by_hand = np.median(sites, axis=0)
+    np.testing.assert_allclose(found[["crps", "spread", "rmse", "spread_error"]].astype(float), by_hand, rtol=1e-5)
+    assert found[["n_members", "n_sites", "n_pairs", "n_pairs_lacking_members"]].tolist() == [5, 3, 357, 30]
+    of_mean = scores.table.set_index("metric")
+    assert of_mean["median"]["rmse"] == pytest.approx(found["rmse"], rel=1e-4)
+    assert of_mean["n_pairs"]["rmse"] == 357
+    ranks = scores.read("ranks")
+    assert ranks["count"].sum() == ranks["n_pairs"][0] == 327
+    assert ranks["rank"].tolist() == [0, 1, 2, 3, 4, 5]
+    assert (ranks["seed"] == 0).all()
+    assert ties > 30
+    assert np.abs(ranks["count"] - counts).sum() <= 2 * ties
+
+
+def test_members_on_cells_of_a_cube_and_the_quantile_score(tmp_path: Path) -> None:
+    lat, lon, days = np.arange(40.3, 39.7, -0.03), np.arange(-100.3, -99.7, 0.03), DAYS[:9]
+    apart = np.array([-0.02, 0.0, 0.05])[:, None, None, None]
+    values = apart + 0.2 + 0.01 * np.sin(np.arange(9.0))[:, None, None] + np.zeros((len(lat), len(lon)))
+    where = {"number": [0, 1, 2], "time": days, "latitude": lat, "longitude": lon}
+    data = xr.Dataset({"swvl1": (tuple(where), values.astype(np.float32), {"units": "1"})}, where)
+    truth = cube_of_cells(0.21 + 0.01 * np.sin(np.arange(120.0))[:, None, None])
+    ensemble = vd.evaluate([data], truth, out=tmp_path / "members", min_pairs=9).read("ensembles").iloc[0]
+    # |x - o| is 0.03, 0.01, 0.04; |x_i - x_j| 0.02, 0.05, 0.07.
+    assert ensemble["crps"] == pytest.approx(0.08 / 3 - 2 * 0.14 / 12, abs=1e-6)
+    assert ensemble["rmse"] == pytest.approx(0.0, abs=1e-6)
+    told = data.rename(number="quantile").assign_coords(quantile=[0.1, 0.5, 0.9])
+    scores = vd.evaluate([told], truth, out=tmp_path / "quantiles", min_pairs=9).read("quantiles")
+    np.testing.assert_allclose(scores["quantile_score"], [0.1 * 0.03, 0.5 * 0.01, 0.1 * 0.04], atol=1e-6)

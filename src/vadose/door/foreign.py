@@ -16,7 +16,7 @@ from annotated_types import Gt
 
 from vadose.door.days import lead_days, of_days
 from vadose.door.foreign_axes import NAMES, PLACES, at_places, by_run, named, on_degrees, selected
-from vadose.door.stores import REMOTE, address_of, open_any, open_store
+from vadose.door.stores import REMOTE, address_of, is_grib, open_any, open_store
 from vadose.door.told import read_told
 from vadose.door.values import conversion, in_units
 from vadose.errors import VadoseError
@@ -107,7 +107,7 @@ def open_forecasts(path: Path) -> xr.Dataset:
     """
     told = told_of_path(path)
     place = Path(told.path)
-    other = REMOTE.match(told.path) or place.suffix.lower() in (".json", ".grib", ".grb", ".grib2", ".grb2")
+    other = REMOTE.match(told.path) or place.suffix.lower() == ".json" or is_grib(place)
     store = open_any(address_of(told.path)) if other else open_store(place)
     return store if is_ours(store) and path == place else as_ours(store, told)
 
@@ -116,8 +116,9 @@ def as_ours(data: xr.Dataset, told: Foreign) -> xr.Dataset:
     """A data set of others as a store of forecasts: soil_moisture (init_time, lead_time, y, x) [m3 m-3].
 
     Values of hours become means of days (by valid time, in the zone of the file). Without times of issue it is an
-    analysis: at lead 0 of its days. Of an ensemble the mean and the standard deviation over members are kept; of
-    quantiles the median, and the deviation of the normal distribution that has the outermost pair.
+    analysis: at lead 0 of its days. Of an ensemble the mean and the standard deviation over the members that are there
+    stand beside these; of quantiles the median, and the deviation of the normal distribution that has the outermost
+    pair.
 
     Raises
     ------
@@ -143,6 +144,8 @@ def as_ours(data: xr.Dataset, told: Foreign) -> xr.Dataset:
     ours = _issued(values, told)
     spread, found = _spread(ours, place)
     moist = found.rename("soil_moisture").transpose(*_OURS).to_dataset()
+    for axis in {"member", "quantile"} & set(ours.dims) if spread is not None else ():
+        moist[f"soil_moisture_{axis}"] = ours.transpose(*_OURS[:2], axis, *_OURS[2:]).assign_attrs(units="m3 m-3")
     if spread is not None:
         moist["soil_moisture_std"] = spread.transpose(*_OURS).assign_attrs(units="m3 m-3")
     attrs = {
@@ -256,7 +259,10 @@ def _daily(values: xr.DataArray, axis: str, place: str) -> xr.DataArray:
 def _spread(values: xr.DataArray, place: str) -> tuple[xr.DataArray | None, xr.DataArray]:
     """Standard deviation, where members or quantiles tell it, and the value."""
     if "member" in values.dims:
-        return values.std("member", ddof=1) if values.sizes["member"] > 1 else None, values.mean("member")
+        number = values.notnull().sum("member")
+        mean = values.sum("member") / number.where(number > 0)
+        square = ((values - mean) ** 2).sum("member") / (number - 1).where(number > 1)
+        return square**0.5 if values.sizes["member"] > 1 else None, mean
     if "quantile" not in values.dims:
         return None, values
     levels = values["quantile"].values.astype(float)

@@ -1,7 +1,10 @@
 """Stores and files opened lazily."""
 
 import re
+import warnings
 from collections.abc import Mapping
+from importlib.util import find_spec
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +15,14 @@ from vadose.artefact.predictions import as_stored, beside_arrays
 from vadose.errors import VadoseError
 
 _WAYS = {
-    ".gr": "; GRIB is read where cfgrib is installed, or write it as NetCDF (xarray: dataset.to_netcdf)",
+    ".gr": "; GRIB is read by cfgrib (pip install 'vadose[grib]'), or write it as NetCDF (xarray: dataset.to_netcdf)",
     ".csv": "; make a store of a table: vadose stations --table",
 }
 
 REMOTE = re.compile(r"[a-z][a-z0-9+]+:/")
 """Beginning of an address."""
+_LIBRARIES = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "http": "aiohttp", "https": "aiohttp"}
+"""Beginning of an address -> library by which fsspec reads it."""
 
 
 def open_store(store: Path) -> xr.Dataset:
@@ -60,7 +65,7 @@ def open_any(address: str, keys: Mapping[str, object] | None = None) -> xr.Datas
         When it cannot be opened, or a library that it needs is not installed.
     """
     options: dict[str, Any] = {"chunks": None, "decode_coords": "all", "decode_timedelta": False}
-    remote, path = bool(REMOTE.match(address)), Path(address)
+    remote, path = _remote(address), Path(address)
     store: dict[str, Any] = {"engine": "zarr", "backend_kwargs": {"consolidated": False}}
     try:
         if address.endswith(".json"):
@@ -69,24 +74,50 @@ def open_any(address: str, keys: Mapping[str, object] | None = None) -> xr.Datas
         if address.rstrip("/").endswith(".zarr") or any((path / name).exists() for name in ("zarr.json", ".zgroup")):
             if not remote:
                 check_chunks(path)
-            return xr.open_dataset(address, **store, **options)
+                return xr.open_dataset(address, **store, **options)
+            with warnings.catch_warnings():  # a server that lists no folder needs the store's list of its own arrays
+                warnings.filterwarnings("ignore", "Failed to open Zarr store with consolidated metadata")
+                return xr.open_dataset(address, engine="zarr", **options)
         path = local_copy(address)
-        if path.suffix.lower().startswith((".gr", ".jp2")):
+        if is_grib(path):
+            import cfgrib  # noqa: F401
+
             kept = {"indexpath": "", "filter_by_keys": dict(keys or {})}
             return xr.open_dataset(path, engine="cfgrib", backend_kwargs=kept, **options)
         return xr.open_dataset(path, **options)
     except ImportError as error:
         needed = error.name or str(error).splitlines()[0][:120]
-        raise VadoseError(f"{address}: {needed} is not installed, by which it is read; install it") from error
-    except (OSError, ValueError, EOFError, KeyError, RuntimeError) as error:
+        raise VadoseError(f"{address}: is read by {needed}, not installed; pip install {needed}") from error
+    except Exception as error:  # libraries of addresses have errors of their own
+        if not remote and not isinstance(error, OSError | ValueError | EOFError | KeyError | RuntimeError):
+            raise
         why = " ".join(str(error).split())[:200] or type(error).__name__
         way = next((way for ends, way in _WAYS.items() if path.suffix.lower().startswith(ends)), "")
         raise VadoseError(f"{address}: cannot be read ({why}){way}") from error
 
 
+def _remote(address: str) -> bool:
+    """Whether an address is no path here; the libraries by which it is read are there then."""
+    scheme = REMOTE.match(address)
+    library = _LIBRARIES.get(address.split(":")[0], "fsspec")
+    if scheme and (lacking := [name for name in ("fsspec", library) if find_spec(name) is None]):
+        raise VadoseError(
+            f"{address}: is read by {' and '.join(dict.fromkeys(lacking))}, not installed; pip install 'vadose[remote]'"
+        )
+    return bool(scheme)
+
+
+def is_grib(path: Path) -> bool:
+    """Whether a file is GRIB, by its name or, such as ``gfs.t00z.pgrb2.0p25.f024``, by its first bytes."""
+    if path.suffix.lower().startswith((".grb", ".grib")):
+        return True
+    with path.open("rb") if path.is_file() else BytesIO() as file:
+        return file.read(4) == b"GRIB"
+
+
 def local_copy(address: str) -> Path:
     """The path of a file, of one at an address that of a copy in a cache of this session."""
-    if not REMOTE.match(address):
+    if not _remote(address):
         return Path(address)
     import fsspec
 

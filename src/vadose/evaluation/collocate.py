@@ -1,5 +1,6 @@
 """Predictions and observations brought to the same sites: cells of a map, or stations in them."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -216,19 +217,19 @@ def _cells_of_pixels(store: xr.Dataset, grid: Grid) -> tuple[Places, Places]:
 
 def _means(maps: xr.DataArray, held: Places, number: Places, shape: tuple[int, int]) -> xr.DataArray:
     """Means of pixels in each cell, of those that have a value where these are half of the usual number of a cell."""
-    values = maps.transpose("init_time", "lead_time", "y", "x")
+    values = maps.transpose("init_time", "lead_time", ..., "y", "x")
     inside, size = held >= 0, shape[0] * shape[1]
     least = np.median(number[number > 0]) / 2
-    found = np.full((*values.shape[:2], size), np.nan, np.float32)
+    found = np.full((len(values), math.prod(values.shape[1:-2]), size), np.nan, np.float32)
     for k, of_day in enumerate(values):
-        for lead, one in enumerate(of_day.values.reshape(values.shape[1], -1)[:, inside]):
+        for lead, one in enumerate(of_day.values.reshape(found.shape[1], -1)[:, inside]):
             there = np.isfinite(one)
             count = np.bincount(held[inside][there], minlength=size)
             total = np.bincount(held[inside][there], weights=one[there], minlength=size)
             enough = count >= max(least, 1)
             found[k, lead, enough] = total[enough] / count[enough]
-    coords = {name: values[name] for name in ("init_time", "lead_time")}
-    return xr.DataArray(found.reshape(*found.shape[:2], *shape), coords, values.dims, attrs=maps.attrs)
+    coords = {name: values[name] for name in values.dims[:-2] if name in values.coords}
+    return xr.DataArray(found.reshape(*values.shape[:-2], *shape), coords, values.dims, attrs=maps.attrs)
 
 
 def by_valid_day(

@@ -13,7 +13,10 @@ observations and all runs have, lest their gaps take samples from the models. Th
 - ``comparisons.csv``: median over sites of a run's score minus every other run's, the same samples;
 - ``space.csv``, where cells are pixels of a map: scores of each day's map, their mean over days, and within each cell
   of 9 km (`vadose.evaluation.space`);
-- ``coverage.csv``, where stores at stations hold quantiles: share of days inside their central intervals;
+- ``coverage.csv``, where stores at stations hold quantiles: share of days inside their central intervals; and
+  ``quantiles.csv``, at cells too, their quantile scores (`vadose.evaluation.distributions`);
+- ``ensembles.csv`` and ``ranks.csv``, where stores hold members: their fair CRPS, spread and error, and the ranks of
+  the observations among them (`vadose.evaluation.ensembles`);
 - ``left_out.csv``: models, sites, stations, cells, days of issue and values that the tables leave out, with the reason
   and the number (`vadose.evaluation.left_out`);
 - ``products.csv``, where products are given: their scores, and the runs' at the shortest lead;
@@ -45,8 +48,7 @@ from vadose.artefact.learnt import remarks
 from vadose.door.days import Period
 from vadose.errors import VadoseError
 from vadose.evaluation.collocate import VARIABLE, observed_variable
-from vadose.evaluation.coverage import COLUMNS as COVERAGE_COLUMNS
-from vadose.evaluation.coverage import QUANTILE, coverage_rows
+from vadose.evaluation.distributions import MEMBER, distribution_tables
 from vadose.evaluation.leads import (
     KEYS,
     LeadJob,
@@ -287,7 +289,7 @@ class _Scoring:
 
     def inputs(self, series: xr.Dataset) -> dict[str, Any]:
         """What the tables are made of."""
-        labels = xr.Dataset({kind: ("site", of_site) for kind, of_site in self.labels.items()})
+        labels, stores = xr.Dataset({k: ("site", v) for k, v in self.labels.items()}), self.together.predictions
         of_runs = [series[name].values for name in ("predicted", "spread") if name in series]
         held = [identity(series[["observed"]])]
         for values in of_runs:
@@ -295,11 +297,14 @@ class _Scoring:
                 held.append(identity(xr.DataArray(values[place])))
                 release(values)
         return {
-            "predictions": [dict(store.attrs) for store in self.together.predictions],
+            "predictions": [dict(store.attrs) for store in stores],
             "products": sorted(self.products),
             "period": self.asked.period,
             **self.asked.attributes(),
             **({"own_metrics": sorted(own)} if (own := own_metrics()) else {}),
+            **(
+                {"members": sizes} if any(sizes := [of.sizes.get("member", 0) for of in stores if MEMBER in of]) else {}
+            ),
             "samples": identity(xr.Dataset(attrs={"series": held}), labels, *map(xr.DataArray, self.products.values())),
         }
 
@@ -337,9 +342,9 @@ class _Scoring:
             runs = [dict(zip(KEYS, run, strict=True)) for run in self.together.runs]
             rows = space_rows(folder / "pairs.zarr", self.samples.at, self.samples.gaussian, runs)
             tables["space"] = pd.DataFrame([{**self.named, **row} for row in rows], columns=SPACE_COLUMNS)
-        quantiles = any(QUANTILE in store for store in self.together.predictions) and not self.asked.treatment.words
-        if quantiles and self.samples.sites.of == "stations":
-            tables["coverage"] = pd.DataFrame(self.coverage(folder), columns=[*COLUMNS[:6], *COVERAGE_COLUMNS])
+        if not self.asked.treatment.words:
+            pairs, of = read_pairs(folder / "pairs.zarr"), self.together
+            tables |= distribution_tables(of.predictions, of.runs, self.named, self.samples.sites, pairs)
         if self.products:
             tables["products"] = pd.DataFrame(self.product_rows(folder / "pairs.zarr"), columns=STRATA_COLUMNS)
         noted = self.remarks()
@@ -369,13 +374,6 @@ class _Scoring:
             *(entry(run, VALUES, n) for run, n in off_range if n),
             *not_scaled(runs, samples.leads, samples.unscaled),
         ]
-
-    def coverage(self, folder: Path) -> list[Row]:
-        """Rows of the stores with quantiles."""
-        pairs, stores = read_pairs(folder / "pairs.zarr"), self.together.predictions
-        named = [{**self.named, **dict(zip(KEYS, run, strict=True))} for run in self.together.runs]
-        some = [r for r, store in enumerate(stores) if QUANTILE in store]
-        return [named[r] | row for r in some for row in coverage_rows(stores[r], self.samples.sites, pairs, r)]
 
     def product_rows(self, pairs_of: Path) -> list[Row]:
         """Rows of products and of the runs at the shortest lead on the samples all have; by network and land cover."""
