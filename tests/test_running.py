@@ -23,7 +23,12 @@ from vadose.training.processes import JoinedNetwork, launched
 
 DAILY = ("soil_moisture_filled", "soil_moisture_observed", "soil_moisture_age", "precipitation", "air_temperature")
 NETWORKS = [name for name in forecaster_names() if MODELS[name].learns == "steps"]
-SMALL: dict[str, dict[str, Any]] = {"convlstm": {"filters": (4, 6)}, "simvp": {"hidden": 8, "width": 16, "depth": 1}}
+MAPS = ("convlstm", "simvp", "map_transformer")
+SMALL: dict[str, dict[str, Any]] = {
+    "convlstm": {"filters": (4, 6)},
+    "simvp": {"hidden": 8, "width": 16, "depth": 1},
+    "map_transformer": {"width": 8, "heads": 2, "depth": 1},
+}
 LONG = 1e18
 
 
@@ -33,7 +38,7 @@ LONG = 1e18
 def test_forecasters_stay_on_the_device_of_their_weights(name: str, weather: tuple[str, ...], device: str) -> None:
     history = (*DAILY, "soil_moisture_normal")
     channels = Channels(history, ("clay_fraction",), weather, (1, 3), DAILY[0], above=("0-10 cm",))
-    channels = channels if name in ("convlstm", "simvp") else Channels(history, (), weather, (1, 3), DAILY[0])
+    channels = channels if name in MAPS else Channels(history, (), weather, (1, 3), DAILY[0])
     model, method = MODELS[name](channels, **SMALL.get(name, {})).eval(), "distribution"
     inputs, rest = example_inputs(channels, size=12), ()
     if model.takes == "series":

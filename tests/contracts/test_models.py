@@ -41,6 +41,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "trees": {"iterations": 20},
     "simvp": {"hidden": 8, "width": 16, "depth": 1, "dropout": 0.0, "look_back": LOOK_BACK},
     "surrogate": {"hidden": 8, "width": 8, "dropout": 0.0},
+    "map_transformer": {"width": 8, "heads": 2, "depth": 1, "window": 3, "dropout": 0.0, "look_back": LOOK_BACK},
 }
 ALL = Period("2015-04-01", "2015-08-28")
 WEATHERS = ["none", "perfect"]

@@ -4,9 +4,9 @@ import math
 import pytest
 import torch
 
-from vadose.models.anchor import Anchor
+from vadose.models.anchor import Anchor, means_until
 from vadose.models.inputs import Channels, Inputs, example_inputs
-from vadose.models.simvp import GatedBlock, SimVP, means_until
+from vadose.models.simvp import GatedBlock, SimVP
 
 TARGET = "soil_moisture_filled"
 NORMAL = "soil_moisture_normal"

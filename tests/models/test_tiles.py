@@ -9,6 +9,7 @@ from vadose.models.baselines import DampedPersistence, Persistence
 from vadose.models.contract import Forecaster
 from vadose.models.convlstm import ConvLSTM
 from vadose.models.inputs import Channels, Inputs, example_inputs
+from vadose.models.map_transformer import MapTransformer
 from vadose.models.simvp import SimVP
 from vadose.models.tiles import predict_tiles
 
@@ -17,6 +18,7 @@ CHANNELS = Channels((TARGET, "precipitation"), ("clay",), ("precipitation",), (1
 HYPER: dict[type[nn.Module], dict[str, Any]] = {
     ConvLSTM: {"filters": (4, 6)},
     SimVP: {"hidden": 4, "width": 8, "depth": 1},
+    MapTransformer: {"width": 8, "heads": 2, "depth": 2, "window": 3},
 }
 
 
@@ -39,7 +41,7 @@ def of_size(height: int, width: int, channels: Channels = CHANNELS) -> Inputs:
     return Inputs(*(t[..., :height, :width] if t is not None and t.dim() > 2 else t for t in square))
 
 
-@pytest.mark.parametrize("kind", [ConvLSTM, SimVP])
+@pytest.mark.parametrize("kind", HYPER)
 @pytest.mark.parametrize(
     ("size", "tile"),
     [((40, 53), 16), ((31, 8), 5), ((9, 60), 60), ((33, 47), 1), ((50, 50), 49), ((17, 19), 500)],
@@ -97,7 +99,7 @@ def test_the_reach_of_a_convlstm_is_how_far_a_cell_is_seen(layers: int, look_bac
 @pytest.mark.parametrize("name", forecaster_names())
 def test_every_model_says_how_far_it_sees(name: str) -> None:
     model = MODELS[name](CHANNELS, **({"grid": (3, 3)} if name in ("climatology", "damped_persistence") else {}))
-    assert (model.reach(3) == 0) == model.of_each_cell == (name not in ("convlstm", "simvp"))
+    assert (model.reach(3) == 0) == model.of_each_cell == (name not in ("convlstm", "simvp", "map_transformer"))
 
 
 def test_what_cannot_be_tiled_or_is_not_known() -> None:

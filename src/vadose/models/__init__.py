@@ -9,6 +9,7 @@ from vadose.models.downscalers import MLP, LSTMSeries, MLPFull, Transformer, Tra
 from vadose.models.inputs import Channels
 from vadose.models.long_memory import LongMMNet
 from vadose.models.lstm import LSTM
+from vadose.models.map_transformer import MapTransformer
 from vadose.models.mmnet import Features, MMNet
 from vadose.models.simvp import SimVP
 from vadose.models.surrogate import Surrogate
@@ -22,6 +23,7 @@ MODELS: dict[str, Any] = {
     "lstm": LSTM,
     "convlstm": ConvLSTM,
     "simvp": SimVP,
+    "map_transformer": MapTransformer,
     "surrogate": Surrogate,
     "mmnet": MMNet,
     "mlp": MLP,

@@ -4,9 +4,14 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from vadose.models.inputs import NORMAL, Channels, Inputs
+from vadose.models.contract import Forecaster
+from vadose.models.inputs import NORMAL, Channels, Inputs, season
 from vadose.models.normalise import Normalise
+
+WEATHER_MEANS = (1, 3, 7, 30)
+"""Days, ending with the valid day, over which the known-future weather is averaged for the head."""
 
 
 class Anchor(nn.Module):
@@ -115,3 +120,90 @@ def logarithmic(daily: Tensor, names: tuple[str, ...]) -> Tensor:
     changed = daily.clone()
     changed[:, :, positions] = torch.log1p(changed[:, :, positions].clamp(min=0))
     return changed
+
+
+class Anchored(Forecaster):
+    """A network of maps that predicts the departure from the anchor: subclasses give `departure`.
+
+    ``look_back`` is the number of days of history, fixed for a network; with ``gaussian`` it predicts a standard
+    deviation too.
+    """
+
+    def __init__(self, channels: Channels, look_back: int, gaussian: bool) -> None:
+        super().__init__(channels)
+        self.look_back, self.has_deviation = look_back, gaussian
+        self.history = Normalise(len(channels.history), axis=2)
+        self.static = Normalise(len(channels.static), axis=1)
+        self.future = Normalise(len(channels.future), axis=2)
+        self.above = Normalise(len(channels.above), axis=2)
+        self.anchor = Anchor(channels)
+        self.width_of_day = len(channels.history) + len(channels.static) + 2
+        self.width_ahead = len(WEATHER_MEANS) * len(channels.future) + 2 * len(channels.above)
+
+    def fit_normalisation(self, batches: Iterable[tuple[Inputs, Tensor]]) -> None:
+        """Learn the means and standard deviations of predictors and moisture from training batches."""
+        for inputs, observed in batches:
+            self.history.update(logarithmic(inputs.history, self.channels.history))
+            self.static.update(inputs.static)
+            self.anchor.learn(observed)
+            if inputs.future is not None:
+                self.future.update(logarithmic(inputs.future, self.channels.future))
+            if inputs.above is not None:
+                self.above.update(inputs.above)
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        """Soil moisture [m3 m-3] at each lead (B, L, H, W)."""
+        return self.distribution(inputs)[0]
+
+    def distribution(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation [m3 m-3] at each lead, (B, L, H, W) each; without ``gaussian`` it is NaN."""
+        found = self.departure(inputs).float()
+        mean: Tensor = self.anchor(inputs) + self.anchor.scale * found[:, :, 0]
+        if not self.has_deviation:
+            return mean, torch.full_like(mean, torch.nan)
+        return mean, self.anchor.scale * (functional.softplus(found[:, :, 1]) + 1e-3)
+
+    def departure(self, inputs: Inputs) -> Tensor:
+        """What the network adds to the anchor, in standard deviations (B, L, 1 or 2, H, W)."""
+        raise NotImplementedError
+
+    def daily(self, inputs: Inputs) -> Tensor:
+        """Predictors of each day, static fields and season in z-scores: (B, T, ``width_of_day``, H, W)."""
+        _, days, _, height, width = inputs.history.shape
+        if days != self.look_back:
+            raise ValueError(f"history of {days} days; this network was built for look_back {self.look_back}")
+        history = self.history(logarithmic(inputs.history, self.channels.history))
+        fixed = torch.cat([self.static(inputs.static), season(inputs.day, height, width)], dim=1)
+        return torch.cat([history, fixed[:, None].expand(-1, days, -1, -1, -1)], dim=2)
+
+    def ahead(self, inputs: Inputs) -> list[Tensor]:
+        """What is known of each valid day, ``width_ahead`` channels of (B, L, channels, H, W) together.
+
+        Means of the weather up to it, and forecasts of the layers above and whether they exist.
+        """
+        known = []
+        if inputs.future is not None:
+            weather = self.future(logarithmic(inputs.future, self.channels.future))
+            known.append(means_until(weather, self.channels.leads))
+        if inputs.above is not None:
+            known += [self.above(inputs.above), torch.isfinite(inputs.above).float()]
+        return known
+
+
+def means_until(weather: Tensor, leads: tuple[int, ...]) -> Tensor:
+    """Means of the weather of the days ahead (B, D, F, H, W) up to each lead: (B, L, F * windows, H, W).
+
+    Over the last 1, 3, 7 and 30 days, as far as they lie after ``t0``.
+
+    Examples
+    --------
+    >>> means_until(torch.tensor([1.0, 2.0, 6.0]).reshape(1, 3, 1, 1, 1), (1, 3)).squeeze().tolist()
+    [[1.0, 1.0, 1.0, 1.0], [6.0, 3.0, 3.0, 3.0]]
+    """
+    total = functional.pad(weather.cumsum(dim=1), (0, 0, 0, 0, 0, 0, 1, 0))
+    at = torch.tensor(leads, device=weather.device)
+    means = []
+    for days in WEATHER_MEANS:
+        begin = (at - days).clamp(min=0)
+        means.append((total[:, at] - total[:, begin]) / (at - begin)[:, None, None, None])
+    return torch.cat(means, dim=2)

@@ -10,14 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vadose.models.anchor import Anchor
+from vadose.models.anchor import WEATHER_MEANS, Anchor
 from vadose.models.contract import Forecaster
 from vadose.models.gates import gated
 from vadose.models.inputs import Channels, Inputs, season
 from vadose.models.normalise import Normalise
 
-WEATHER_MEANS = (1, 3, 7, 30)
-"""Days, ending with the valid day, over which the known-future weather is averaged for the head."""
 LARGE = 1 << 14
 """Days x cells from which on gates are computed in one pass: it takes a compiler that is loaded in half a second."""
 

@@ -1,19 +1,13 @@
 """A SimVP-like network: maps of all days at once in, maps of all lead times out, without recurrence."""
 
-from collections.abc import Iterable
-
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from vadose.models.anchor import Anchor, logarithmic
-from vadose.models.contract import Forecaster
-from vadose.models.convlstm import WEATHER_MEANS
-from vadose.models.inputs import Channels, Inputs, season
-from vadose.models.normalise import Normalise
+from vadose.models.anchor import Anchored
+from vadose.models.inputs import Channels, Inputs
 
 
-class SimVP(Forecaster):
+class SimVP(Anchored):
     r"""Encode each day's map, mix days and channels by gated convolutions, decode one map per lead time.
 
     .. math::
@@ -71,26 +65,19 @@ class SimVP(Forecaster):
         look_back: int = 3,
         gaussian: bool = False,
     ) -> None:
-        super().__init__(channels)
         if min(hidden, width, depth, look_back) < 1:
             raise ValueError(
                 f"hidden {hidden}, width {width}, depth {depth}, look_back {look_back}: expected at least 1 each"
             )
-        self.look_back, self.has_deviation = look_back, gaussian
-        self.history = Normalise(len(channels.history), axis=2)
-        self.static = Normalise(len(channels.static), axis=1)
-        self.future = Normalise(len(channels.future), axis=2)
-        self.above = Normalise(len(channels.above), axis=2)
-        self.anchor = Anchor(channels)
-        self.enter = _convolution(len(channels.history) + len(channels.static) + 2, hidden)
+        super().__init__(channels, look_back, gaussian)
+        self.enter = _convolution(self.width_of_day, hidden)
         self.encode = _convolution(hidden, hidden)
         self.translate = nn.Sequential(
             nn.Conv2d(look_back * hidden, width, 1),
             *(GatedBlock(width, dropout) for _ in range(depth)),
             nn.Conv2d(width, len(channels.leads) * hidden, 1),
         )
-        known_ahead = len(WEATHER_MEANS) * len(channels.future) + 2 * len(channels.above)
-        self.decode = nn.Sequential(_convolution(2 * hidden + known_ahead, hidden), _convolution(hidden, hidden))
+        self.decode = nn.Sequential(_convolution(2 * hidden + self.width_ahead, hidden), _convolution(hidden, hidden))
         self.head = nn.Conv2d(hidden, 1 + gaussian, 1)
 
     def reach(self, look_back: int) -> int:
@@ -98,52 +85,17 @@ class SimVP(Forecaster):
         blocks = sum(isinstance(layer, GatedBlock) for layer in self.translate)
         return 4 + blocks * GatedBlock.reach
 
-    def fit_normalisation(self, batches: Iterable[tuple[Inputs, Tensor]]) -> None:
-        """Learn the means and standard deviations of predictors and moisture from training batches."""
-        for inputs, observed in batches:
-            self.history.update(logarithmic(inputs.history, self.channels.history))
-            self.static.update(inputs.static)
-            self.anchor.learn(observed)
-            if inputs.future is not None:
-                self.future.update(logarithmic(inputs.future, self.channels.future))
-            if inputs.above is not None:
-                self.above.update(inputs.above)
-
-    def forward(self, inputs: Inputs) -> Tensor:
-        """Soil moisture [m3 m-3] at each lead (B, L, H, W)."""
-        mean, _ = self.distribution(inputs)
-        return mean
-
-    def distribution(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation [m3 m-3] at each lead, (B, L, H, W) each; without ``gaussian`` it is NaN."""
-        found = self._departure(inputs)
-        mean: Tensor = self.anchor(inputs) + self.anchor.scale * found[:, :, 0]
-        if not self.has_deviation:
-            return mean, torch.full_like(mean, torch.nan)
-        return mean, self.anchor.scale * (functional.softplus(found[:, :, 1]) + 1e-3)
-
-    def _departure(self, inputs: Inputs) -> Tensor:
+    def departure(self, inputs: Inputs) -> Tensor:
         """What the network adds to the anchor, in standard deviations (B, L, 1 or 2, H, W)."""
         batch, days, _, height, width = inputs.history.shape
-        if days != self.look_back:
-            raise ValueError(f"history of {days} days; this network was built for look_back {self.look_back}")
-        history = self.history(logarithmic(inputs.history, self.channels.history))
-        fixed = torch.cat([self.static(inputs.static), season(inputs.day, height, width)], dim=1)
-        daily = torch.cat([history, fixed[:, None].expand(-1, days, -1, -1, -1)], dim=2)
-        entered = self.enter(daily.flatten(0, 1))
+        entered = self.enter(self.daily(inputs).flatten(0, 1))
         middle = self.translate(self.encode(entered).reshape(batch, -1, height, width))
 
         leads = len(self.channels.leads)
         last = entered.reshape(batch, days, -1, height, width)[:, -1:].expand(-1, leads, -1, -1, -1)
-        at_leads = [middle.reshape(batch, leads, -1, height, width), last]
-        if inputs.future is not None:
-            weather = self.future(logarithmic(inputs.future, self.channels.future))
-            at_leads.append(means_until(weather, self.channels.leads))
-        if inputs.above is not None:
-            at_leads += [self.above(inputs.above), torch.isfinite(inputs.above).float()]
-        decoded = self.decode(torch.cat(at_leads, dim=2).flatten(0, 1))
-        found: Tensor = self.head(decoded)
-        return found.float().reshape(batch, leads, -1, height, width)
+        at_leads = [middle.reshape(batch, leads, -1, height, width), last, *self.ahead(inputs)]
+        found: Tensor = self.head(self.decode(torch.cat(at_leads, dim=2).flatten(0, 1)))
+        return found.reshape(batch, leads, -1, height, width)
 
 
 class GatedBlock(nn.Module):
@@ -188,25 +140,6 @@ class GatedBlock(nn.Module):
         x = x + self.dropout(self.leave(torch.sigmoid(gate) * seen))
         added: Tensor = self.dropout(self.think(x))
         return x + added
-
-
-def means_until(weather: Tensor, leads: tuple[int, ...]) -> Tensor:
-    """Means of the weather of the days ahead (B, D, F, H, W) up to each lead: (B, L, F * windows, H, W).
-
-    Over the last 1, 3, 7 and 30 days, as far as they lie after ``t0``.
-
-    Examples
-    --------
-    >>> means_until(torch.tensor([1.0, 2.0, 6.0]).reshape(1, 3, 1, 1, 1), (1, 3)).squeeze().tolist()
-    [[1.0, 1.0, 1.0, 1.0], [6.0, 3.0, 3.0, 3.0]]
-    """
-    total = functional.pad(weather.cumsum(dim=1), (0, 0, 0, 0, 0, 0, 1, 0))
-    at = torch.tensor(leads, device=weather.device)
-    means = []
-    for days in WEATHER_MEANS:
-        begin = (at - days).clamp(min=0)
-        means.append((total[:, at] - total[:, begin]) / (at - begin)[:, None, None, None])
-    return torch.cat(means, dim=2)
 
 
 def _convolution(inputs: int, outputs: int) -> nn.Sequential:

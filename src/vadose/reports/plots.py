@@ -25,11 +25,12 @@ COLOURS = {
     "convlstm": "#CC79A7",
     "blend": "#009E73",
     "simvp": "#0072B2",
+    "map_transformer": "#117733",
     "surrogate": "#D55E00",
     "ensemble": "#332288",
     "anchor": "#999933",
 }
-OTHER_COLOURS = ("#882255", "#44AA99", "#117733", "#AA4499", "#661100", "#DDCC77")
+OTHER_COLOURS = ("#882255", "#44AA99", "#AA4499", "#661100", "#DDCC77")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 WEATHER = {
     "none": "without weather",
