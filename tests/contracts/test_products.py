@@ -18,7 +18,7 @@ BOX = (-100.4, 39.7, -99.6, 40.3)  # of the simulated files
 # A part of the box for products of some kilometres, and of the county in its middle for finer ones.
 PART = (-100.25, 39.8, -99.95, 40.1)
 FINE_PART = (-100.01, 39.98, -99.97, 40.02)
-FINE = ("3dep", "hls", "landsat", "nlcd", "polaris", "sentinel1", "smap_hydroblocks")
+FINE = ("3dep", "glo30", "hls", "landsat", "nlcd", "polaris", "sentinel1", "smap_hydroblocks", "soilgrids")
 GRIDS = [name for name, product in PRODUCTS.items() if product.kind == "grid"]
 # The simulated world has daily maps of SMAP, no half-orbits, and lies far from India: these are read from real files.
 NOT_SIMULATED = {"smap_l2", "smap_india"}

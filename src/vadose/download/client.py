@@ -31,6 +31,8 @@ SERVICES = {
     "uscrn": "https://www.ncei.noaa.gov/pub/data/uscrn/products",
     "awdb": "https://wcc.sc.egov.usda.gov/awdbRestApi/services/v1",
     "solus": "https://storage.googleapis.com/solus100pub",
+    "soilgrids": "https://maps.isric.org/mapserv",
+    "glo30": "https://copernicus-dem-30m.s3.amazonaws.com",
     "polaris": "http://hydrology.cee.duke.edu/POLARIS/PROPERTIES/v1.0",
     "srtm": "https://srtm.csi.cgiar.org/wp-content/uploads/files/srtm_5x5/TIFF",
     "3dep": "https://prd-tnm.s3.amazonaws.com/StagedProducts/Elevation",

@@ -27,6 +27,7 @@ COLLECTIONS = {
     "SPL4SMGP": ("008", "007"),
     "NLDAS_NOAH0125_H": ("2.0", "002"),
     "NLDAS_FORA0125_H": ("2.0", "002"),
+    "GLDAS_NOAH025_3H": ("2.1",),
     "GPM_3IMERGHH": ("07", "06"),
     "GPM_3IMERGDF": ("07", "06"),
     "MOD09CMG": ("061",),
@@ -50,6 +51,7 @@ DAY_OF_YEAR = re.compile(r"\.A(\d{7})\.")
 # Grids that OPeNDAP is asked to cut: first longitude and latitude, step [degree], and the order of dimensions.
 IMERG_GRID = (-179.95, -89.95, 0.1, 3600, 1800, ("lon", "lat"))
 NLDAS_GRID = (-124.9375, 25.0625, 0.125, 464, 224, ("lat", "lon"))
+GLDAS_GRID = (-179.875, -59.875, 0.25, 1440, 600, ("lat", "lon"))
 SUBSETS: dict[str, tuple[Any, str, tuple[str, ...]]] = {
     "GPM_3IMERGHH": (IMERG_GRID, "/Grid", ("precipitation",)),
     "GPM_3IMERGDF": (IMERG_GRID, "", ("precipitation",)),
@@ -63,8 +65,14 @@ SUBSETS: dict[str, tuple[Any, str, tuple[str, ...]]] = {
         "",
         ("SoilM_0_10cm", "SoilM_10_40cm", "SoilM_40_100cm", "SoilT_0_10cm", "SoilT_10_40cm", "SoilT_40_100cm"),
     ),
+    "GLDAS_NOAH025_3H": (
+        GLDAS_GRID,
+        "",
+        ("SoilMoi0_10cm_inst", "SoilMoi10_40cm_inst", "SoilMoi40_100cm_inst", "Tair_f_inst", "Rainf_f_tavg"),
+    ),
 }
 CAN_CUT = {*SUBSETS, *CUTS}
+LDAS = ("NLDAS", "GLDAS")
 
 
 def list_collection(client: Client, request: Request, collection: str) -> list[RemoteFile]:
@@ -92,8 +100,8 @@ def search_granules(client: Client, request: Request, collection: str, version: 
         raise VadoseError(
             "the catalogue of NASA Earthdata is searched with earthaccess: pip install 'vadose[fetch]'"
         ) from error
-    # The hour that ends a day of NLDAS is stamped with the next day.
-    last = request.last + timedelta(days=collection.startswith("NLDAS"))
+    # The hours that end a day of NLDAS and GLDAS are stamped with the next day.
+    last = request.last + timedelta(days=collection.startswith(LDAS))
     query = DataGranules().short_name(collection).version(version)
     query.temporal(f"{request.first:%Y-%m-%d}", f"{last:%Y-%m-%dT23:59:59Z}")
     if request.bbox:
@@ -221,7 +229,7 @@ def _within(name: str, request: Request) -> bool:
     if not (found := DAY.search(name)):
         return True
     day = datetime.strptime(found[1], "%Y%m%d").date()
-    if name.startswith("NLDAS"):
+    if name.startswith(LDAS):
         # Stamps end an hour: a day's sums are in the files of 01:00 to 00:00 of the next day.
         midnight = f".A{request.last + timedelta(days=1):%Y%m%d}.0000." in name
         return request.first <= day <= request.last or midnight

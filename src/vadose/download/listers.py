@@ -14,6 +14,9 @@ from vadose.errors import VadoseError
 from vadose.products.gridmet import FIELDS
 from vadose.products.polaris import DEPTHS as POLARIS_DEPTHS
 from vadose.products.polaris import PROPERTIES as POLARIS
+from vadose.products.soilgrids import DEPTHS as SOILGRIDS_DEPTHS
+from vadose.products.soilgrids import PROPERTIES as SOILGRIDS
+from vadose.products.soilgrids import TILE
 from vadose.products.solus import DEPTHS as SOLUS_DEPTHS
 from vadose.products.solus import PROPERTIES, WITHOUT_DEPTH
 
@@ -130,6 +133,48 @@ def list_polaris(client: Client, request: Request) -> list[RemoteFile]:
     return files
 
 
+def list_soilgrids(client: Client, request: Request) -> list[RemoteFile]:
+    """Means of each property and layer in tiles of five degrees, which the coverage service makes on one lattice.
+
+    A raster lies in the Homolosine projection on the server, and in degrees here.
+    """
+    tiles = tiles_of_degrees(needs_boxes(request.boxes, "soilgrids"), TILE)
+    known = [f"{name}_{depth}" for name in SOILGRIDS for depth in SOILGRIDS_DEPTHS]
+    usual = [f"{name}_{depth}" for name in ("clay", "sand", "silt", "bdod") for depth in SOILGRIDS_DEPTHS]
+    files = []
+    for layer, (lat, lon) in combinations(_chosen(request, known, usual, "soilgrids"), tiles):
+        tile = (float(lon), float(lat), float(lon + TILE), float(lat + TILE))
+        degrees = "http://www.opengis.net/def/crs/EPSG/0/4326"
+        asked = [
+            ("map", f"/map/{layer.partition('_')[0]}.map"),
+            ("SERVICE", "WCS"),
+            ("VERSION", "2.0.1"),
+            ("REQUEST", "GetCoverage"),
+            ("COVERAGEID", f"{layer}_mean"),
+            ("FORMAT", "image/tiff"),
+            ("SUBSET", f"long({lon},{lon + TILE})"),
+            ("SUBSET", f"lat({lat},{lat + TILE})"),
+            ("SUBSETTINGCRS", degrees),
+            ("OUTPUTCRS", degrees),
+            ("SCALESIZE", f"long({480 * TILE}),lat({480 * TILE})"),
+        ]
+        # Whole tiles: a cut to the box would lie on a lattice of its own.
+        url, size = f"{service('soilgrids')}?{urlencode(asked)}", 2 * (480 * TILE) ** 2
+        files.append(RemoteFile(f"{layer}_mean_{_corner(lat, lon)}.tif", url, part=part_of([tile]), about=size))
+    return files
+
+
+def list_glo30(client: Client, request: Request) -> list[RemoteFile]:
+    """Tiles of one degree named after their south-west corner, cut to the box; the sea has none."""
+    boxes, files = needs_boxes(request.boxes, "glo30"), []
+    for south, west in tiles_of_degrees(boxes):
+        corner = f"{'N' if south >= 0 else 'S'}{abs(south):02d}_00_{'E' if west >= 0 else 'W'}{abs(west):03d}_00"
+        name, tile = f"Copernicus_DSM_COG_10_{corner}_DEM", (west, south, west + 1, south + 1)
+        url = f"{service('glo30')}/{name}/{name}.tif"
+        files.append(_raster(f"{name}.tif", url, touching(boxes, tile), optional=True, extent=tile))
+    return files
+
+
 def list_srtm(client: Client, request: Request) -> list[RemoteFile]:
     """CGIAR tiles of five degrees, taken out of their archives; the sea has none."""
     tiles = tiles_of_degrees(needs_boxes(request.boxes, "srtm"), 5)
@@ -144,8 +189,7 @@ def list_3dep(client: Client, request: Request, step: str) -> list[RemoteFile]:
     """Tiles of one degree named after their north-west corner, cut to the box; the sea has none."""
     boxes, files = needs_boxes(request.boxes, "3dep"), []
     for south, west in tiles_of_degrees(boxes):
-        lat, lon, tile = south + 1, west, (west, south, west + 1, south + 1)
-        corner = f"{'n' if lat >= 0 else 's'}{abs(lat):02d}{'e' if lon >= 0 else 'w'}{abs(lon):03d}"
+        corner, tile = _corner(south + 1, west), (west, south, west + 1, south + 1)
         name = f"USGS_{step}_{corner}.tif"
         # Tiles share a rim of six pixels, so that a box cut by tile loses nothing at the seams.
         url = f"{service('3dep')}/{step}/TIFF/current/{corner}/{name}"
@@ -201,6 +245,10 @@ def list_hydroblocks(client: Client, request: Request) -> list[RemoteFile]:
         ]
     except (KeyError, TypeError, ValueError) as error:
         raise VadoseError(f"smap_hydroblocks: the Zenodo record has changed its format ({error!r})") from error
+
+
+def _corner(lat: int, lon: int) -> str:
+    return f"{'n' if lat >= 0 else 's'}{abs(lat):02d}{'e' if lon >= 0 else 'w'}{abs(lon):03d}"
 
 
 def _raster(name: str, url: str, boxes: tuple[BBox, ...], **more: Any) -> RemoteFile:

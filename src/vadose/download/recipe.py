@@ -197,7 +197,8 @@ def _asked(wanted: Wanted, name: str) -> tuple[ProductPlan, Request | None]:
     # Whole granules hold all variables; others are published, or cut by the server, variable by variable.
     cut = name in CAN_CUT and not missing and not wanted.whole
     by_name = cut or name not in COLLECTIONS
-    names = [known.published[one] for one in wanted.variables] if known.published and not missing and by_name else []
+    told = known.published if not missing and by_name else {}
+    names = list(dict.fromkeys(told[one] for one in wanted.variables)) if told else []
     if missing and known.published and name not in COLLECTIONS:
         return ProductPlan(wanted.product, name, problem=f"does not publish {', '.join(missing)}"), None
     first, last = wanted.first, wanted.last

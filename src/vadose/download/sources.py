@@ -17,6 +17,7 @@ from vadose.errors import VadoseError
 from vadose.products import PRODUCTS
 
 EARTH: BBox = (-180.0, -90.0, 180.0, 90.0)
+LAND: BBox = (-180.0, -60.0, 180.0, 90.0)
 CONUS: BBox = (-125.0, 24.0, -66.0, 50.0)
 AS_OF = "2024"
 """Year that sizes not stated by a catalogue or server are of."""
@@ -177,6 +178,8 @@ SOURCES: dict[str, Source] = {
         number=lambda request: 0.1 * square_degrees(request.boxes, CONUS),
     ),
     "solus": Source(listers.list_solus, False, "solus", covers=CONUS, each=500_000_000, density=0.7e6),
+    "soilgrids": Source(listers.list_soilgrids, False, "soilgrids", covers=LAND),
+    "glo30": Source(listers.list_glo30, False, "glo30", each=40_000_000, density=40e6),
     "polaris": Source(listers.list_polaris, False, "polaris", covers=CONUS, each=30_000_000),
     "srtm": Source(listers.list_srtm, False, "srtm", covers=(-180.0, -60.0, 180.0, 60.0), each=30_000_000),
     "3dep_1": Source(partial(listers.list_3dep, step="1"), False, "3dep", each=45_000_000, density=45e6),
@@ -240,6 +243,7 @@ SOURCES: dict[str, Source] = {
     "SPL4SMGP": _collection("SPL4SMGP", _SMAP, 142e6, _a_day(8)),
     "NLDAS_NOAH0125_H": _collection("NLDAS_NOAH0125_H", _NLDAS, 7.3e6, _a_day(24), CONUS, 90),
     "NLDAS_FORA0125_H": _collection("NLDAS_FORA0125_H", _NLDAS, 1.7e6, _a_day(24), CONUS, 256),
+    "GLDAS_NOAH025_3H": _collection("GLDAS_NOAH025_3H", "2000-01-01", 25e6, _a_day(8), LAND, 60),
     "GPM_3IMERGHH": _collection("GPM_3IMERGHH", _IMERG, 8e6, _a_day(48), density=400),
     "GPM_3IMERGDF": _collection("GPM_3IMERGDF", _IMERG, 30e6, _a_day(1), density=400),
     "MOD09CMG": _collection("MOD09CMG", _TERRA, 0.53e9, _a_day(1), density=1100),

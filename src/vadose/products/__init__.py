@@ -6,6 +6,7 @@ from vadose.errors import VadoseError
 from vadose.products import (
     conusv4f1,
     dem,
+    gldas,
     gridmet,
     hls,
     imerg,
@@ -26,6 +27,7 @@ from vadose.products import (
     smap_l2,
     smap_l3,
     smap_l4,
+    soilgrids,
     solus,
     uscrn,
     uscrn_hourly,
@@ -40,6 +42,7 @@ PRODUCTS: dict[str, Product] = {
     "smap_india": smap_india.PRODUCT,
     "nldas_noah": nldas.PRODUCT_NOAH,
     "nldas_forcing": nldas.PRODUCT_FORCING,
+    "gldas_noah": gldas.PRODUCT,
     "imerg": imerg.PRODUCT,
     "gridmet": gridmet.PRODUCT,
     "weather_forecast": weather_forecast.PRODUCT,
@@ -61,7 +64,9 @@ PRODUCTS: dict[str, Product] = {
     "smap_hydroblocks": smap_hydroblocks.PRODUCT,
     "3dep": dem.PRODUCT_3DEP,
     "srtm": dem.PRODUCT_SRTM,
+    "glo30": dem.PRODUCT_GLO30,
     "solus100": solus.PRODUCT,
+    "soilgrids": soilgrids.PRODUCT,
     "polaris": polaris.PRODUCT,
     "nlcd": nlcd.PRODUCT,
 }

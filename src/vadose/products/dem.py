@@ -1,4 +1,4 @@
-"""Elevation: SRTM v4.1 of CGIAR (3 arc seconds) and the seamless 3DEP of the USGS (1 and 1/3 arc second).
+"""Elevation: SRTM v4.1 of CGIAR (3 arc seconds), 3DEP of the USGS (1 and 1/3 arc second), Copernicus GLO-30.
 
 SRTM v4.1, Jarvis et al. (2008), https://srtm.csi.cgiar.org, comes in tiles of 5 degrees, ``srtm_XX_YY.tif``:
 16-bit metres above EGM96, WGS84. Two editions share the names: 6000 pixels a side with the tile's edges at
@@ -10,6 +10,11 @@ missing, -32768, but 255 in 25 tiles of low islands, which say so in their nodat
 ``USGS_1_n41w106.tif`` (1 arc second) or ``USGS_13_n41w106.tif`` (a third), each with 6 pixels more on every
 side: float32 metres above NAVD88, NAD83, missing -999999. Libraries serve it warped to other projections
 (EPSG:5070); such a file is read as it lies.
+
+Copernicus GLO-30, doi:10.5270/ESA-c5d3d65, comes in tiles of 1 degree named after their south-west corner,
+``Copernicus_DSM_COG_10_N45_00_E005_00_DEM.tif``: float32 metres above EGM2008, WGS84, centres of pixels on whole
+degrees, 1 arc second from south to north, and from west to east up to 50 degrees of latitude; beyond pixels grow
+wider, and tiles of different widths do not fit each other. It is of the surface: roofs and crowns of trees are in it.
 """
 
 import re
@@ -37,6 +42,10 @@ SRTM_FILE_NAME = re.compile(
 USGS_3DEP_FILE_NAME = re.compile(
     r"USGS_(?P<resolution>1|13)_(?P<corner>[ns]\d{2}[ew]\d{3})(?:_(?P<date>\d{8}))?\.tif", re.IGNORECASE
 )
+GLO30_FILE_NAME = re.compile(
+    r"Copernicus_DSM(?:_COG)?_10_(?P<ns>[NS])(?P<lat>\d{2})_00_(?P<ew>[EW])(?P<lon>\d{3})_00_DEM\.tif"
+)
+GLO30_EXAMPLE = "Copernicus_DSM_COG_10_NLL_00_ELLL_00_DEM.tif"
 _SRTM_STEP = 1 / 1200
 _3DEP_STEPS = {"1 arc second": 1 / 3600, "1/3 arc second": 1 / 10800}
 # Where edges of pixels lie [pixel] from multiples of the step: SRTM, and NASA's arc second, have two editions.
@@ -138,6 +147,43 @@ def read_3dep(path: Path, *, bbox: BBox | None = None) -> Dataset:
     return dataset
 
 
+def read_glo30(path: Path, *, bbox: BBox | None = None) -> Dataset:
+    """Read a tile of the Copernicus surface model, or all tiles of a folder as one.
+
+    Parameters
+    ----------
+    path
+        File, or folder of ``Copernicus_DSM_COG_10_NLL_00_ELLL_00_DEM.tif`` of one width of pixels.
+    bbox
+        West, south, east, north [degree].
+
+    Returns
+    -------
+    xarray.Dataset
+        ``elevation`` [m above EGM2008] (lat, lon) of the surface, NaN where missing.
+
+    Raises
+    ------
+    VadoseError
+        When a file is damaged, lies outside the tile of its name, is not of numbers that can be metres, tiles do not
+        fit each other, or the box lies outside them.
+
+    References
+    ----------
+    European Space Agency, Copernicus DEM, doi:10.5270/ESA-c5d3d65.
+    """
+    dataset = _read(
+        _files(path, GLO30_FILE_NAME, GLO30_EXAMPLE), bbox, lambda _, *stored: as_float(*stored), _glo30_tile
+    )
+    dataset.attrs |= {"product": "GLO-30", "version": "unknown", "vertical_datum": "EGM2008"}
+    return dataset
+
+
+def is_glo30(path: Path) -> bool:
+    """Whether a file, or each raster of a folder, is of Copernicus GLO-30, by its name."""
+    return _each_is(path, "copernicus_dsm", lambda *_: False)
+
+
 def is_3dep(path: Path) -> bool:
     """Whether a file, or each raster of a folder, is a 3DEP tile: by its name, or by datum, type and pixel size."""
     return _each_is(path, "usgs_1", _is_3dep_lattice) or _each_is(path, "3dep", _is_3dep_lattice)
@@ -213,6 +259,13 @@ def _3dep_tile(name: str) -> BBox | None:
         return None
     north, west = _corner(found["corner"])
     return west, north - 1, west + 1, north
+
+
+def _glo30_tile(name: str) -> BBox | None:
+    if not (found := GLO30_FILE_NAME.fullmatch(name)):
+        return None
+    south, west = _corner(f"{found['ns']}{found['lat']}{found['ew']}{found['lon']}")
+    return west, south, west + 1, south + 1
 
 
 def _corner(text: str) -> tuple[float, float]:
@@ -309,4 +362,16 @@ PRODUCT_3DEP = Product(
     sources=("3dep_1", "3dep_13"),
     stations=_AT_STATIONS,
     twin=Twin("terrain.write_3dep", "county"),
+)
+PRODUCT_GLO30 = Product(
+    "Copernicus GLO-30 elevation of the surface",
+    "grid",
+    "10.5270/ESA-c5d3d65",
+    read_glo30,
+    is_glo30,
+    GLO30_FILE_NAME,
+    fixed=True,
+    sources=("glo30",),
+    stations=_AT_STATIONS,
+    twin=Twin("terrain.write_glo30", "county"),
 )

@@ -20,13 +20,15 @@ import xarray as xr
 from vadose.errors import VadoseError
 from vadose.products.containers import BBox
 from vadose.products.dates import days_in_name
-from vadose.products.nldas_hour import Field, holds, read_hour
+from vadose.products.nldas_hour import NLDAS, Field, System, holds, read_hour
 from vadose.products.product import Product, Twin
 from vadose.products.ranges import sum_counts
 from vadose.variables import describe
 
 FILE_NAME_NOAH = re.compile(r"NLDAS_NOAH0125_H\.A(\d{8})\.(\d{4})\.(002|020)\.(grb|nc).*")
 FILE_NAME_FORCING = re.compile(r"NLDAS_FORA0125_H\.A(\d{8})\.(\d{4})\.(002|020)\.(grb|nc).*")
+_COMBINED = {"_max": np.maximum, "_min": np.minimum}
+"""How values of a name with this ending make that of a day."""
 _VERSION = re.compile(r"\.(?P<a>002|020)\.(?:grb|nc).*")
 LAYERS = {"0_10cm": (0, 10), "10_40cm": (10, 40), "40_100cm": (40, 100), "100_200cm": (100, 200)}
 
@@ -147,7 +149,7 @@ def daily_nldas_noah(paths: Iterable[Path], *, bbox: BBox | None = None, min_hou
     VadoseError
         When a day has fewer hours, an hour comes twice, or granules differ in grid.
     """
-    dataset = _daily(paths, read_nldas_noah, bbox, min_hours, pd.Timedelta(0), "00:00 to 23:00 of the day")
+    dataset = daily_of(paths, read_nldas_noah, bbox, min_hours, NLDAS, closing=False)
     dataset.attrs["day_boundary"] = "UTC day, mean of the states at 00:00 to 23:00"
     return dataset
 
@@ -177,8 +179,7 @@ def daily_nldas_forcing(paths: Iterable[Path], *, bbox: BBox | None = None, min_
     VadoseError
         When a day has fewer hours, an hour comes twice, or granules differ in grid.
     """
-    hour = pd.Timedelta(hours=1)
-    dataset = _daily(paths, read_nldas_forcing, bbox, min_hours, hour, "01:00 of the day to 00:00 of the next")
+    dataset = daily_of(paths, read_nldas_forcing, bbox, min_hours, NLDAS)
     dataset.attrs["day_boundary"] = "UTC day, hours that end at 01:00 of the day to 00:00 of the next"
     return describe(dataset)
 
@@ -193,17 +194,22 @@ def is_nldas_forcing(path: Path) -> bool:
     return holds(path, FORCING, tuple(FORCING), FILE_NAME_FORCING)
 
 
-def _daily(
+def daily_of(
     paths: Iterable[Path],
     read: Callable[..., xr.Dataset],
     bbox: BBox | None,
     min_hours: int,
-    shift: pd.Timedelta,
-    stamps: str,
+    system: System,
+    *,
+    closing: bool = True,
 ) -> xr.Dataset:
-    """Sums and means over the hours of each day; ``shift`` is taken off a stamp to find its day."""
+    """The rain's sum, extremes of what is named so, and means of the rest over the granules of each day.
+
+    With ``closing`` the granule of 00:00 closes the day before it, else it opens its own.
+    """
     if not 1 <= min_hours <= 24:
-        raise VadoseError(f"NLDAS-2 day: min_hours {min_hours}; give 1 to 24")
+        raise VadoseError(f"{system.name} day: min_hours {min_hours}; give 1 to 24")
+    shift = pd.Timedelta(hours=system.hours if closing else 0)
     sums: dict[pd.Timestamp, xr.Dataset] = {}
     seen: dict[pd.Timestamp, dict[pd.Timestamp, str]] = {}
     for path in paths:
@@ -218,25 +224,19 @@ def _daily(
             raise VadoseError(f"{path}: the hour {stamp:%Y-%m-%d %H:%M} was read from {seen[day][stamp]} already")
         if set(hour) != set(sums[day]) or not (hour.lat.equals(sums[day].lat) and hour.lon.equals(sums[day].lon)):
             raise VadoseError(f"{path}: other variables or another grid than {next(iter(seen[day].values()))}")
-        for name in hour:
-            sums[day][name].values += hour[name].values
+        for name in map(str, hour):
+            sums[day][name].values = _COMBINED.get(name[-4:], np.add)(sums[day][name].values, hour[name].values)
         sum_counts(sums[day], [sums[day], hour])
         sums[day].attrs["simulated"] = max(sums[day].attrs["simulated"], hour.attrs["simulated"])  # "true" > "false"
         seen[day][stamp] = path.name
     if not sums:
-        raise VadoseError("NLDAS-2 day: no granule given")
+        raise VadoseError(f"{system.name} day: no granule given")
     days = sorted(sums)
     for day in days:
-        if len(seen[day]) < min_hours:
-            raise VadoseError(
-                f"NLDAS-2 day {day:%Y-%m-%d}: found {len(seen[day])} of the 24 stamps {stamps} ("
-                f"{min(seen[day]):%m-%d %H:%M} to {max(seen[day]):%m-%d %H:%M}), {min_hours} are needed; "
-                "fetch the others, leave the day's granules away, or lower min_hours"
-            )
-        hours = len(seen[day])
-        for name in sums[day].data_vars:
-            if name != "precipitation":
-                sums[day][name].values /= np.float32(hours)
+        _expect_hours(system, day, list(seen[day]), min_hours, closing)
+        for name in map(str, sums[day].data_vars):
+            if name != "precipitation" and name[-4:] not in _COMBINED:
+                sums[day][name].values /= np.float32(len(seen[day]))
     try:
         dataset = xr.concat(
             [sums[d] for d in days],
@@ -245,10 +245,24 @@ def _daily(
             combine_attrs="override",
         )
     except ValueError as error:
-        raise VadoseError(f"NLDAS-2 days {days[0]:%Y-%m-%d} to {days[-1]:%Y-%m-%d}: grids differ ({error})") from error
-    dataset = dataset.assign_coords(hours=("time", [len(seen[d]) for d in days]))
+        raise VadoseError(
+            f"{system.name} days {days[0]:%Y-%m-%d} to {days[-1]:%Y-%m-%d}: grids differ ({error})"
+        ) from error
+    dataset = dataset.assign_coords(hours=("time", [len(seen[d]) * system.hours for d in days]))
     dataset.attrs["granule"] = f"{sum(map(len, seen.values()))} granules from {seen[days[0]][min(seen[days[0]])]}"
     return dataset
+
+
+def _expect_hours(system: System, day: pd.Timestamp, stamps: list[pd.Timestamp], least: int, closing: bool) -> None:
+    if len(stamps) * system.hours >= least:
+        return
+    begin = f"{system.hours:02d}:00 of the day" if closing else "00:00"
+    end = "00:00 of the next" if closing else f"{24 - system.hours:02d}:00 of the day"
+    raise VadoseError(
+        f"{system.name} day {day:%Y-%m-%d}: found {len(stamps)} of the {24 // system.hours} stamps {begin} to {end} ("
+        f"{min(stamps):%m-%d %H:%M} to {max(stamps):%m-%d %H:%M}), {least} hours are needed; "
+        "fetch the others, leave the day's granules away, or lower min_hours"
+    )
 
 
 PRODUCT_NOAH = Product(

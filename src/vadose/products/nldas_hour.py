@@ -1,4 +1,4 @@
-"""One hour of NLDAS-2 out of either container: netCDF (2.0, or made from 002 elsewhere) and GRIB-1 (002).
+"""One granule of NLDAS-2 or GLDAS-2.1 out of either container: netCDF, and GRIB-1 (NLDAS-2 002).
 
 What is not told alike everywhere is checked in the file and told in the attributes: the direction of rows, the
 form of an axis of depth, and the hour, of which the file's name and its variable ``time`` may differ.
@@ -23,8 +23,22 @@ LAYERS = ((0, 10), (10, 40), (40, 100), (100, 200))
 """Top and bottom of the layers of Noah [cm]."""
 FILLS = (-9999.0, 9999.0)
 SIMULATED_MARKER = "SIMULATED.txt"
-_STEP = 0.125
-_MONTHLY = re.compile(r"NLDAS_\w+0125_MC?\.")
+_MONTHLY = re.compile(r"[NG]LDAS_\w+_MC?\.")
+_VERSIONS = {"002": "002", "020": "2.0", "021": "2.1"}
+
+
+class System(NamedTuple):
+    """A land data assimilation system: centres of its first and last row and column, their step, hours a granule."""
+
+    name: str
+    lat: tuple[float, float]
+    lon: tuple[float, float]
+    step: float
+    hours: int
+
+
+NLDAS = System("NLDAS", (25.0625, 52.9375), (-124.9375, -67.0625), 0.125, 1)
+GLDAS = System("GLDAS", (-59.875, 89.875), (-179.875, 179.875), 0.25, 3)
 
 
 class Field(NamedTuple):
@@ -39,16 +53,21 @@ class Field(NamedTuple):
 
 
 def read_hour(
-    path: Path, bbox: BBox | None, fields: dict[str, Field], file_name: re.Pattern[str], optional: tuple[str, ...] = ()
+    path: Path,
+    bbox: BBox | None,
+    fields: dict[str, Field],
+    file_name: re.Pattern[str],
+    optional: tuple[str, ...] = (),
+    system: System = NLDAS,
 ) -> xr.Dataset:
-    """One hour, in our units, refused where values are out of range or a variable is missing.
+    """One granule, in our units, refused where values are out of range or a variable is missing.
 
     Under its name as published a file may be a subset; what it lacks is told in the attribute ``left_out``.
     """
     if _MONTHLY.match(path.name):
-        raise VadoseError(f"{path}: means of a month; only hours are read (NLDAS_NOAH0125_H, NLDAS_FORA0125_H)")
+        raise VadoseError(f"{path}: means of a month; only granules of hours are read (NLDAS_..._H, GLDAS_..._3H)")
     from_grib = container_of(path) == "grib"
-    found, where, time, notes = (_from_grib if from_grib else _from_netcdf)(path, bbox, fields)
+    found, where, time, notes = (_from_grib if from_grib else _from_netcdf)(path, bbox, fields, system)
     named = file_name.fullmatch(path.name)
     missing = [name for name in fields if name not in found]
     # A message may be cut off unseen at the end of GRIB; netCDF under its name that opens is whole or a subset.
@@ -77,7 +96,7 @@ def read_hour(
     dataset = where.assign(variables)  # at once, which takes less than one by one
     if all(np.isnan(dataset[name].values).all() for name in dataset.data_vars):
         raise VadoseError(f"{path}: every value is missing; is the box over water only, or the download damaged?")
-    version = {"002": "002", "020": "2.0"}[named[3]] if named else ("002" if from_grib else "unknown")
+    version = _VERSIONS[named[3]] if named else ("002" if from_grib else "unknown")
     dataset.attrs |= {
         "version": version,
         "granule": path.name,
@@ -90,7 +109,7 @@ def read_hour(
 _Found = tuple[dict[str, Array], xr.Dataset, pd.Timestamp | None, dict[str, str]]
 
 
-def _from_grib(path: Path, bbox: BBox | None, fields: dict[str, Field]) -> _Found:
+def _from_grib(path: Path, bbox: BBox | None, fields: dict[str, Field], system: System) -> _Found:
     named: dict[tuple[int, ...], str] = {(f.parameter, *f.level): name for name, f in fields.items()}
     found: dict[str, Array] = {}
     lattice = north = time = None
@@ -98,9 +117,9 @@ def _from_grib(path: Path, bbox: BBox | None, fields: dict[str, Field]) -> _Foun
         name = named[_place(keys)]
         if name in found:
             raise VadoseError(f"{path}: holds {name} twice; a granule is one hour, split the file")
-        lat, lon = _snapped(path, *axes(path, keys))
+        lat, lon = _snapped(path, *axes(path, keys), system)
         if lattice is None or north is None:
-            lattice, north = (lat, lon), north_up(path, lat, lon, bbox, (_STEP, _STEP))
+            lattice, north = (lat, lon), north_up(path, lat, lon, bbox, (system.step,) * 2)
         elif not (np.array_equal(lat, lattice[0]) and np.array_equal(lon, lattice[1])):
             raise VadoseError(f"{path}: {name} lies on another grid than the messages before it")
         found[name] = values()[np.ix_(north[0], north[1])]
@@ -121,15 +140,15 @@ def _place(keys: Keys) -> tuple[int, ...]:
     return parameter, kind, level, level
 
 
-def _from_netcdf(path: Path, bbox: BBox | None, fields: dict[str, Field]) -> _Found:
+def _from_netcdf(path: Path, bbox: BBox | None, fields: dict[str, Field], system: System) -> _Found:
     with open_netcdf(path) as raw:
         if missing := [name for name in ("lat", "lon") if name not in raw.variables]:
             raise VadoseError(f"{path}: no variable {missing} (found: {list(raw.variables)[:8]}); it cannot be placed")
         lat, lon = (np.asarray(raw[name].values, float) for name in ("lat", "lon"))
         if lat.ndim != 1 or lon.ndim != 1:
             raise VadoseError(f"{path}: 'lat' {lat.shape} and 'lon' {lon.shape} are no axes; cut a box, not a point")
-        rows, columns, where = north_up(path, *_snapped(path, lat, lon), bbox, (_STEP, _STEP))
-        _refuse_longer(path, raw)
+        rows, columns, where = north_up(path, *_snapped(path, lat, lon, system), bbox, (system.step,) * 2)
+        _refuse_longer(path, raw, system.hours)
         notes = {"simulated": simulated_mark(raw.attrs)} if simulated_mark(raw.attrs) == "true" else {}
         found = {}
         for name, field in fields.items():
@@ -201,7 +220,7 @@ def _hour(path: Path, raw: xr.Dataset) -> pd.Timestamp | None:
         raise VadoseError(f"{path}: the variable 'time' is no time ({error}); is the file damaged?") from error
 
 
-def _refuse_longer(path: Path, raw: xr.Dataset) -> None:
+def _refuse_longer(path: Path, raw: xr.Dataset, longest: int) -> None:
     """Means of months are files like those of hours, but for the bounds of their time."""
     time = raw.variables.get("time")
     bounds = raw.variables.get(str(time.attrs.get("bounds", "time_bnds"))) if time is not None else None
@@ -209,19 +228,20 @@ def _refuse_longer(path: Path, raw: xr.Dataset) -> None:
     if bounds is None or unit is None or bounds.size != 2:
         return
     hours = float(np.ptp(bounds.values)) * (pd.Timedelta(f"1 {unit[1]}") / pd.Timedelta(hours=1))
-    if hours > 1.5:
-        raise VadoseError(f"{path}: means of {hours:g} hours; only hours are read, fetch those")
+    if hours > longest + 0.5:
+        raise VadoseError(f"{path}: means of {hours:g} hours, expected {longest}; fetch the granules of hours")
 
 
-def _snapped(path: Path, lat: Array, lon: Array) -> tuple[Array, Array]:
+def _snapped(path: Path, lat: Array, lon: Array, system: System) -> tuple[Array, Array]:
     """Centres on the published lattice without rounding: GRIB-1 keeps a thousandth of a degree."""
     found = []
-    for what, values, low, high in (("latitudes", lat, 25.0625, 52.9375), ("longitudes", lon, -124.9375, -67.0625)):
+    step = system.step
+    for what, values, (low, high) in (("latitudes", lat, system.lat), ("longitudes", lon, system.lon)):
         degrees = (values + 180) % 360 - 180
-        exact = (np.round(degrees / _STEP - 0.5) + 0.5) * _STEP
+        exact = (np.round(degrees / step - 0.5) + 0.5) * step
         if not values.size or not (np.abs(degrees - exact) < 0.002).all() or exact.min() < low or exact.max() > high:
             raise VadoseError(
-                f"{path}: {what} are not those of NLDAS, every {_STEP} degree from {low} to {high} (found "
+                f"{path}: {what} are not those of {system.name}, every {step} degree from {low} to {high} (found "
                 f"{np.ravel(values)[:1]} on); were they shifted, swapped or regridded?"
             )
         found.append(exact)
@@ -229,7 +249,7 @@ def _snapped(path: Path, lat: Array, lon: Array) -> tuple[Array, Array]:
 
 
 def holds(path: Path, fields: dict[str, Field], needed: tuple[str, ...], file_name: re.Pattern[str]) -> bool:
-    """Whether a file's variables or messages are those of a product on NLDAS's lattice.
+    """Whether a file's variables are those of a product, or its messages those of one on NLDAS's lattice.
 
     One variable does in netCDF that is named as published: servers make such subsets.
     """
@@ -238,7 +258,7 @@ def holds(path: Path, fields: dict[str, Field], needed: tuple[str, ...], file_na
         named: dict[tuple[int, ...], str] = {(f.parameter, *f.level): name for name, f in fields.items()}
         found: set[str] = set()
         for keys, _ in messages(path, lambda keys: _place(keys) in named):
-            if not 0.9 * _STEP < cell_of(keys)[1] < 1.1 * _STEP:
+            if not 0.9 * NLDAS.step < cell_of(keys)[1] < 1.1 * NLDAS.step:
                 return False
             found.add(named[_place(keys)])
         return set(needed) <= found

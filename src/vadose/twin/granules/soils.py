@@ -1,4 +1,4 @@
-"""Soil maps of the simulated world: SOLUS100 and POLARIS."""
+"""Soil maps of the simulated world: SOLUS100, POLARIS and SoilGrids."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,6 +7,8 @@ import numpy as np
 import xarray as xr
 
 from vadose.grid import Grid
+from vadose.products.soilgrids import PROPERTIES as SOILGRIDS
+from vadose.products.soilgrids import TILE
 from vadose.twin.granules.rasters import Layer, covered, covering, extent, layer, write_rasters
 
 SOLUS = Grid("EPSG:5070", (-2540000.0, 3258000.0, 100.0), (31390, 49810), 100.0)
@@ -70,6 +72,29 @@ def write_polaris(
                     for prop, packed in layers.items()
                     for depth in depths
                 }
+                written += write_rasters(truth, part, files)
+    return written
+
+
+def write_soilgrids(
+    truth: xr.Dataset,
+    folder: Path,
+    properties: Sequence[str] = ("clay", "sand", "silt", "bdod"),
+    depths: Sequence[str] = ("0-5cm", "15-30cm", "60-100cm"),
+) -> list[Path]:
+    """Write ``{property}_{depth}_mean_nLATeLON.tif`` of 5 degrees, cut to the truth; missing is 0, undeclared."""
+    written = []
+    west, south, east, north = extent(truth)
+    for lat in range(int(south // TILE) * TILE, int(np.ceil(north)), TILE):
+        for lon in range(int(west // TILE) * TILE, int(np.ceil(east)), TILE):
+            tile = Grid("EPSG:4326", (float(lon), float(lat + TILE), 1 / 480), (480 * TILE, 480 * TILE), 1 / 480)
+            if part := covering(truth, tile):
+                corner = f"{'n' if lat >= 0 else 's'}{abs(lat):02d}{'e' if lon >= 0 else 'w'}{abs(lon):03d}"
+                files: dict[Path, Layer] = {}
+                for name in properties:
+                    variable, factor = SOILGRIDS[name]
+                    packed = layer(truth[variable], "int16", 0, factor=1 / factor, tagged=False)
+                    files |= {folder / f"{name}_{depth}_mean_{corner}.tif": packed for depth in depths}
                 written += write_rasters(truth, part, files)
     return written
 

@@ -1,4 +1,4 @@
-"""Terrain and land cover of the simulated world: SRTM v4.1, USGS 3DEP, NLCD."""
+"""Terrain and land cover of the simulated world: SRTM v4.1, USGS 3DEP, Copernicus GLO-30, NLCD."""
 
 from pathlib import Path
 
@@ -46,6 +46,20 @@ def write_3dep(truth: xr.Dataset, folder: Path, resolution: str = "1") -> list[P
             if part := covering(truth, tile):
                 corner = f"{'n' if top >= 0 else 's'}{abs(top):02d}{'e' if left >= 0 else 'w'}{abs(left):03d}"
                 written += write_rasters(truth, part, {folder / f"USGS_{resolution}_{corner}.tif": packed})
+    return written
+
+
+def write_glo30(truth: xr.Dataset, folder: Path) -> list[Path]:
+    """Write ``Copernicus_DSM_COG_10_NLL_00_ELLL_00_DEM.tif`` of each degree up to 50, cut to the truth."""
+    west, south, east, north = extent(truth)
+    packed, step = layer(truth["elevation"], "float32", -32767.0, smooth=True), 1 / 3600
+    written = []
+    for low in range(int(np.floor(south)), int(np.ceil(north))):
+        for left in range(int(np.floor(west)), int(np.ceil(east))):
+            corner = (left - step / 2, low + 1 + step / 2, step)
+            if part := covering(truth, Grid("EPSG:4326", corner, (3600, 3600), step)):
+                name = f"{'N' if low >= 0 else 'S'}{abs(low):02d}_00_{'E' if left >= 0 else 'W'}{abs(left):03d}_00"
+                written += write_rasters(truth, part, {folder / f"Copernicus_DSM_COG_10_{name}_DEM.tif": packed})
     return written
 
 
