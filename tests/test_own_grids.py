@@ -17,6 +17,7 @@ from pyproj import CRS, Transformer
 import vadose as vd
 from vadose.cli import main
 from vadose.cube.own_explain import explain_grid
+from vadose.cube.own_grid import own_listing
 from vadose.door.grids import as_grid
 from vadose.door.own import Own, Quantity
 from vadose.errors import VadoseError
@@ -130,6 +131,7 @@ def hours(values: float, unit: str, name: str) -> xr.Dataset:
         ("air_temperature", 20.0, "degC", None, 293.15),
         ("air_temperature_max", 68.0, "degF", None, 293.15),
         ("shortwave_radiation", 3.6e6, "J m-2", None, 1000.0),
+        ("longwave_radiation", 1.08e6, "J m-2", None, 300.0),
     ],
 )
 def test_hours_become_days_in_our_units(ours: str, value: float, unit: str, of_day: Any, expected: float) -> None:
@@ -224,10 +226,14 @@ def test_zarr_of_both_versions_references_and_tiffs_are_read(tmp_path: Path) -> 
     assert "time_format" in explain_grid(kept["tiffs"])
 
 
-def test_what_is_known_later_stands_on_the_day_on_which_it_is_known() -> None:
+def test_what_is_known_later_stands_on_the_day_on_which_it_is_known(tmp_path: Path) -> None:
     found = as_grid(moisture(), own(delay=3), "mine.nc", None, ("2020-05-04", "2020-05-06")).soil_moisture
     assert found.time.dt.day.values.tolist() == [4, 5, 6]
     np.testing.assert_allclose(found[:, 0, 0], WET[:3, 0, 0], rtol=1e-6)
+    (tmp_path / "sm_20200501.tif").touch()
+    # A cube that begins on 4 May needs the raster of 1 May.
+    (granule,) = own_listing(own(delay=3), tmp_path, "mine").granules
+    assert granule.first == granule.last == pd.Timestamp("2020-05-04")
 
 
 def test_other_calendars_text_and_codes_are_told_or_converted() -> None:

@@ -133,20 +133,18 @@ def build(
         raise VadoseError("an area or days are those of a recipe; name one, or build the whole database")
     store = Path(out or ("cube.zarr" if at is None else "at_stations.zarr"))
     given = source if isinstance(source, xr.Dataset) else Path(source)
-    if at is not None:
+    if at is not None and chosen is None:
+        raise VadoseError("values at stations need a recipe, which gives the days; name one")
+    with as_files(given, store) as files:
         if chosen is None:
-            raise VadoseError("values at stations need a recipe, which gives the days; name one")
-        first, last = (f"{day:%Y-%m-%d}" for day in chosen.days[[0, -1]])
-        with as_files(given, store) as files:
-            build_features(Path(at), files, store, first=first, last=last, recipe=chosen, progress=progress)
-    elif chosen is None:
-        progress("building the cube", 0.0)
-        with as_files(given, store) as files:
+            progress("building the cube", 0.0)
             build_cube(files, store, product)
-        progress("building the cube", 1.0)
-    else:
-        workers = workers or cores()
-        with as_files(given, store) as files:
+            progress("building the cube", 1.0)
+        elif at is not None:
+            first, last = (f"{day:%Y-%m-%d}" for day in chosen.days[[0, -1]])
+            build_features(Path(at), files, store, first=first, last=last, recipe=chosen, progress=progress)
+        else:
+            workers = workers or cores()
             build_from_granules(files, store, chosen, workers=workers, scheduler=scheduler, progress=progress)
     return open(store)
 

@@ -21,6 +21,8 @@ IntArray = NDArray[np.int64]
 _LEFT, _TOP = -17367530.4451615, 7314540.8306386
 _CELL_36KM = 36032.220840584
 _ROWS_36KM, _COLUMNS_36KM = 406, 964
+METRES_A_DEGREE = 111_200.0
+"""Of latitude, on a sphere."""
 _CHILDREN = {"36km": 1, "9km": 4, "3km": 12, "1km": 36, "100m": 360}
 
 

@@ -219,6 +219,8 @@ def test_the_table_of_all_pairs_and_triples_is_that_of_pytesmo(
         np.testing.assert_allclose(triple.loc[["observed", "era5", "smap"], name], values, rtol=1e-8)
         assert (triple[f"{name}_ci_lower"].iloc[1:] < triple[name].iloc[1:]).all()
     extended = pd.read_csv(out / "ecol.csv")
+    ends = extended[extended["name"] == "err_corr_era5_gldas"].iloc[:3]
+    assert ((ends.lower > -1) & (ends.lower < ends.value) & (ends.value < ends.upper) & (ends.upper < 1)).all()
     extended = extended[extended.site == "a"].set_index("name").value
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -336,6 +338,10 @@ def test_climates_come_from_a_map_and_classes_from_a_table(world: tuple[Path, di
     strata = pd.read_csv(tmp_path / "e" / "strata.csv")
     assert set(strata[strata.kind == "koeppen"]["class"]) == {"BSk", "Dfb", "Cfa"}
     assert set(strata[strata.kind == "use"]["class"]) == {"farm", "wood"}
+    with rasterio.open(tmp_path / "kg.tif", "r+") as file:
+        file.write(classes + 24, 1)
+    with pytest.raises(VadoseError, match="class 31 found; expected 1 to 30"):
+        vd.evaluate([world[1]["era5"]], world[0], out=tmp_path / "f", strata={"koeppen": tmp_path / "kg.tif"})
     (tmp_path / "bad.csv").write_text("name,use\na,farm\n")
     for source, message in (("bad.csv", "has no column station; found name, use"), ("no.tif", "no.tif")):
         with pytest.raises(VadoseError, match=message):

@@ -16,8 +16,7 @@ from vadose.cube.overlaps import Cells, Combined, What, without_shared
 from vadose.cube.recipe import DIRECTIONS, Source, is_class
 from vadose.errors import OutsideError, VadoseError
 from vadose.features.derived import READ, derive, lacking, made_of
-from vadose.features.radar import METRES_A_DEGREE
-from vadose.grid import Grid
+from vadose.grid import METRES_A_DEGREE, Grid
 from vadose.products.containers import BBox
 from vadose.products.product import Product
 from vadose.resample import Sums, area_sums, class_sums, fractions, majority, resample

@@ -17,10 +17,11 @@ from vadose.door.own import Own, Quantity, day_in_name
 from vadose.door.stores import address_of
 from vadose.door.values import conversion
 from vadose.errors import VadoseError
+from vadose.grid import METRES_A_DEGREE
+from vadose.resample.raster import DEGREES, transformer
 from vadose.variables import variable
 
 _RESOLUTIONS = {"36km": 36e3, "9km": 9e3, "3km": 3e3, "1km": 1e3, "100m": 100.0}
-_DEGREE = 111e3
 _HELP = """\
     # own: path: mine/*.nc            # file, pattern, store or address; without it what vadose build is given
     #      axes: {time: date, y: south_north, x: west_east, lat: XLAT, lon: XLONG}
@@ -76,23 +77,13 @@ class _Taken:
     def __init__(self, quantity: Quantity, note: str, grid: xr.Dataset, static: bool) -> None:
         self.quantity, self.note, self.static = quantity, note, static
         self.days = [] if static else [f"{day:%Y-%m-%d}" for day in grid.indexes["time"][[0, -1]]]
-        places = grid if "crs" not in grid.coords else _degrees(grid)
-        lat, lon = places.lat.values, places.lon.values
-        self.box = tuple(
-            float(f(of)) for f, of in ((np.nanmin, lon), (np.nanmin, lat), (np.nanmax, lon), (np.nanmax, lat))
-        )
-        rows = places.sizes.get("y", len(lat))
-        self.step = (self.box[3] - self.box[1]) / max(rows - 1, 1) * _DEGREE
-
-
-def _degrees(grid: xr.Dataset) -> xr.Dataset:
-    if "lat" in grid.dims:
-        return grid
-    from vadose.resample.raster import DEGREES, transformer
-
-    x, y = np.meshgrid(grid.x.values[[0, -1]], grid.y.values)
-    lon, lat = transformer(grid.crs.attrs["crs_wkt"], DEGREES).transform(x, y)
-    return xr.Dataset(coords={"lat": (("y", "x"), lat), "lon": (("y", "x"), lon)})
+        if "lat" in grid.coords:
+            lat, lon = grid.lat.values, grid.lon.values
+        else:
+            x, y = np.meshgrid(grid.x.values[[0, -1]], grid.y.values)
+            lon, lat = transformer(grid.crs.attrs["crs_wkt"], DEGREES).transform(x, y)
+        self.box = tuple(float(end(of)) for end in (np.nanmin, np.nanmax) for of in (lon, lat))
+        self.step = (self.box[3] - self.box[1]) / max(len(lat) - 1, 1) * METRES_A_DEGREE
 
 
 def _variables(path: Path) -> dict[str, "_Taken | str"]:
@@ -107,11 +98,9 @@ def _variables(path: Path) -> dict[str, "_Taken | str"]:
         if not NAME.fullmatch(ours) or ours in RESERVED:
             found[name] = f"call it otherwise than {ours!r}"
             continue
-        if known and unit is None and known.units != "1":
-            found[name] = f"it may be {ours}, but has no unit; expected {known.units}"
-            continue
-        if known and unit is not None and conversion(str(unit), known.units) is None and known.units != "1":
-            found[name] = f"it may be {ours}, but its unit {unit!r} is none of {known.units}"
+        if known and known.units != "1" and (unit is None or conversion(str(unit), known.units) is None):
+            wrong = "has no unit; expected" if unit is None else f"its unit {unit!r} is none of"
+            found[name] = f"it may be {ours}, but {wrong} {known.units}"
             continue
         taken = [of.quantity.variable for of in found.values() if isinstance(of, _Taken)]
         quantity = Quantity(f"{ours}_{name}" if ours in taken else ours)

@@ -87,7 +87,7 @@ def own_listing(own: Own, folder: Path, name: str) -> Listing:
     found, held = [], set[str]()
     for path in files_of(place, name):
         if path.suffix.lower() in RASTERS:
-            day = None if own.static else day_in_name(path.name, own, str(path))
+            day = None if own.static else day_in_name(path.name, own, str(path)) + pd.Timedelta(days=own.delay)
             first, last = day, day
             held |= set(own.variables)
         else:

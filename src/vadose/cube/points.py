@@ -19,8 +19,7 @@ from vadose.cube.overlaps import Cells, Combined
 from vadose.cube.recipe import Source
 from vadose.errors import VadoseError
 from vadose.features.derived import DERIVED, READ, can_be_made, made_of
-from vadose.features.radar import METRES_A_DEGREE
-from vadose.grid import Grid
+from vadose.grid import METRES_A_DEGREE, Grid
 from vadose.parallel.progress import Progress
 from vadose.products import PRODUCTS
 from vadose.products.containers import BBox, container_of

@@ -11,7 +11,7 @@ from vadose.cube.points import WIDE, features_of, picked, taken
 from vadose.cube.recipe import RUN_UP, Recipe
 from vadose.errors import VadoseError
 from vadose.features.derived import READ, made_of
-from vadose.features.radar import METRES_A_DEGREE
+from vadose.grid import METRES_A_DEGREE
 from vadose.products import PRODUCTS
 from vadose.products.containers import BBox
 from vadose.products.product import Wanted

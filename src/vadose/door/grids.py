@@ -19,14 +19,13 @@ from vadose.door.foreign_axes import NAMES, PLACES, selected
 from vadose.door.own import OfDay, Own, Quantity
 from vadose.door.values import checked, in_units, is_rate
 from vadose.errors import OutsideError, VadoseError
-from vadose.grid import raster_coordinates, raster_window
+from vadose.grid import METRES_A_DEGREE, raster_coordinates, raster_window
 from vadose.variables import variable
 
 BBox = tuple[float, float, float, float]
 Array = NDArray[np.floating]
 SUMS = ("precipitation", "evapotranspiration", "reference_evapotranspiration", "runoff")
 """Beginnings of names of amounts, whose hours add up to a day."""
-METRES_A_DEGREE = 111e3
 _CF = {
     "time": ("time", "T", ()),
     "y": ("latitude projection_y_coordinate grid_latitude", "Y", ("degrees_north", "degree_north")),
@@ -65,12 +64,11 @@ def as_grid(
         found = found.sel(time=slice(days[0], f"{days[1]}T23:59:59"))
     found = _cut(located(found, own, place), bbox, place)
     made = {q.variable: _values(found[of], q, place) for of, q in own.variables.items() if of in found}
-    simulated = str(data.attrs.get("simulated", "false"))
     said = {
         "product": f"data of your own, {place.rpartition('/')[2]}",
         "quality": "as given",
         "day_boundary": own.day_boundary,
-        "simulated": simulated,
+        "simulated": str(data.attrs.get("simulated", "false")),
     }
     return xr.Dataset(made, attrs=said)
 
@@ -256,12 +254,9 @@ def _crs_of(data: xr.Dataset, own: Own, place: str) -> CRS | None:
 
 
 def _are_degrees(data: xr.Dataset) -> bool:
-    x, y = data.x, data.y
-    return str(x.attrs.get("units", "")).startswith("degree") or (
-        str(x.attrs.get("units", "")) not in ("m", "km", "1")
-        and float(np.abs(x).max()) <= 360
-        and float(np.abs(y).max()) <= 90
-    )
+    units = str(data.x.attrs.get("units", ""))
+    within = float(np.abs(data.x).max()) <= 360 and float(np.abs(data.y).max()) <= 90
+    return units.startswith("degree") or (units not in ("m", "km", "1") and within)
 
 
 def _even(values: Array) -> bool:
@@ -300,10 +295,8 @@ def _values(values: xr.DataArray, q: Quantity, place: str) -> xr.DataArray:
     where = f"{place}: {values.name}"
     if values.dtype.kind not in "fiub":
         raise VadoseError(f"{where} holds {values.dtype}; expected numbers")
-    said = {"source_variable": str(values.name)}
-    said |= {
-        key: np.asarray(values.attrs[key]).tolist() for key in ("flag_values", "flag_meanings") if key in values.attrs
-    }
+    flags = {key: values.attrs[key] for key in ("flag_values", "flag_meanings") if key in values.attrs}
+    said = {"source_variable": str(values.name)} | {key: np.asarray(of).tolist() for key, of in flags.items()}
     values = values.load().astype(np.float64 if values.dtype.itemsize > 4 and values.dtype.kind == "f" else np.float32)
     if q.missing is not None:
         values = values.where(values != values.dtype.type(q.missing))
@@ -336,5 +329,5 @@ def _values(values: xr.DataArray, q: Quantity, place: str) -> xr.DataArray:
 def _of_day(name: str, unit: str) -> OfDay:
     if name.endswith(("_max", "_min")):
         return "max" if name.endswith("_max") else "min"
-    amount = name.startswith(SUMS) or (name == "shortwave_radiation" and "J" in unit)
+    amount = name.startswith(SUMS) or (name.endswith("wave_radiation") and "J" in unit)
     return "sum" if amount and not is_rate(unit) else "mean"

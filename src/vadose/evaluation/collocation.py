@@ -56,7 +56,7 @@ def covariances(m: Array, sets: int) -> tuple[Array, Array, Array]:
 
 
 def pair_figures(m: Array, sets: int, i: int, j: int) -> Figures:
-    """``R``, ``BIAS`` (first minus second), ``RMSD``, ``urmsd``, ``mse`` and its parts, and ``RSS`` of a pair."""
+    """``R``, ``RMSD``, ``BIAS`` (first minus second), ``urmsd``, ``mse`` and its parts, and ``RSS`` of a pair."""
     n, mean, cov = covariances(m, sets)
     with np.errstate(divide="ignore", invalid="ignore"):
         of_n = ((n - 1) / n)[..., None, None] * cov
@@ -70,7 +70,7 @@ def pair_figures(m: Array, sets: int, i: int, j: int) -> Figures:
         }
         mse = sum(parts.values(), np.zeros_like(n))
         unbiased = np.sqrt(parts["mse_corr"] + parts["mse_var"])
-    return {"R": r, "BIAS": bias, "RMSD": np.sqrt(mse), "urmsd": unbiased, "mse": mse, **parts, "RSS": mse * n}
+    return {"R": r, "RMSD": np.sqrt(mse), "BIAS": bias, "urmsd": unbiased, "mse": mse, **parts, "RSS": mse * n}
 
 
 def triple_figures(m: Array, sets: int, of: Sequence[int]) -> Figures:

@@ -84,7 +84,7 @@ def _of_map(path: str, kind: str, observed: xr.Dataset) -> Labels:
     classes = np.round(np.ma.filled(values.astype(float), 0)).astype(int)
     if kind != "koeppen":
         return np.where(classes == 0, "", classes.astype(str)).astype(object)
-    if ((classes < 0) | (classes > len(KOEPPEN))).any():
-        raise VadoseError(f"{path}: class {classes.max()} found; expected the 30 classes of Beck et al. (2023)")
+    if (wrong := classes[(classes < 0) | (classes > len(KOEPPEN))]).size:
+        raise VadoseError(f"{path}: class {wrong[0]} found; expected 1 to {len(KOEPPEN)}, as of Beck et al. (2023)")
     labels: Labels = np.array(["", *KOEPPEN], object)[classes]
     return labels

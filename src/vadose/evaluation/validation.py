@@ -18,7 +18,7 @@ days, a score of fewer than 30 pairs, and a figure that is missing in more than 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from itertools import combinations
 from pathlib import Path
 
@@ -32,7 +32,7 @@ from vadose.errors import VadoseError
 from vadose.evaluation import intervals
 from vadose.evaluation.collocation import Array, Extended, Figures, moments, pair_figures, triple_figures
 from vadose.evaluation.leads import AtLead, Run, read_pairs, read_sites
-from vadose.evaluation.metrics import FISHER, LOG, PLAIN, Scale
+from vadose.evaluation.metrics import FISHER, LOG, PLAIN
 
 OBSERVED = "observed"
 FEWEST_TRIPLES = 100
@@ -40,7 +40,11 @@ FEWEST_REPLICATES = 100
 FINE, FEW, FAILED, NO_PAIRS, UNSCALED = 0, 1, 2, 4, 5
 """Values of ``status``, as of pytesmo."""
 _WITH_INTERVALS = ("R", "BIAS", "RMSD", "urmsd")
-_SCALES = {"R": FISHER, "RMSD": LOG, "urmsd": LOG, "err_std": LOG, "beta": LOG, "sig": LOG, "err": LOG}
+_SCALES = {
+    **{"err_cov_": PLAIN, "err_corr_": FISHER, "RMSD": LOG, "R": FISHER},
+    **dict.fromkeys(("urmsd", "err_", "beta", "sig_"), LOG),
+}
+"""Beginning of a figure's name -> the scale on which its sampling error is nearly normal; others have their own."""
 _SITES_AT_ONCE = 128
 
 
@@ -134,9 +138,9 @@ class AllPairs:
                     [OBSERVED, *(names[r] for r in at.there)],
                     ["", *(remarks[self.runs[r]] for r in at.there)],
                     self.counted[k, here],
-                    np.stack([self.counted[k, here] < 0, *self.unscaled[at.there, k, here]]),
+                    np.vstack([np.zeros_like(self.counted[k, here], bool), *self.unscaled[at.there, k, here]]),
                     self.fewest,
-                    _Intervals(how.draws(series.shape[1])),
+                    how.draws(series.shape[1]),
                 )
                 found["qa4sm"] += [_at_sites(rows, of_lead, here) for rows in (*block.pairs(), *block.triples())]
                 if len(series) > 3:
@@ -156,48 +160,9 @@ def _at_sites(rows: pd.DataFrame, of_lead: xr.Dataset, here: slice) -> pd.DataFr
 
 
 @dataclass(frozen=True)
-class _Intervals:
-    """Ends of intervals of functions of moments; ``draws`` as of `Validation.draws`."""
-
-    draws: Array | None
-
-    def of(self, daily: Array, function: Callable[[Array], Figures], names: Sequence[str]) -> tuple[Figures, Figures]:
-        """Figures (site, ...) of daily moments (day, site, ...), and the ends of intervals of some by name."""
-        found: Figures = function(daily.sum(axis=0))
-        ends: Figures = {}
-        again = function(self._again(daily))
-        enough = (daily[..., 0].sum(axis=0) >= intervals.FEWEST_PAIRS) & (len(daily) >= intervals.FEWEST_DAYS)
-        for name in names:
-            scale = _SCALES.get(name, _SCALES.get(name.split("_")[0], PLAIN)) if "cov" not in name else PLAIN
-            lower, upper = self._ends(scale, found[name], again[name], len(daily))
-            sure = enough.reshape(-1, *(1,) * (found[name].ndim - 1)) & np.isfinite(found[name])
-            ends |= {
-                f"{name}_ci_lower": np.where(sure, lower, np.nan),
-                f"{name}_ci_upper": np.where(sure, upper, np.nan),
-            }
-        return found, ends
-
-    def _again(self, daily: Array) -> Array:
-        if self.draws is None:
-            return intervals.reweigh(daily)
-        drawn: Array = self.draws @ daily.reshape(len(daily), -1)
-        return drawn.reshape(-1, *daily.shape[1:])
-
-    def _ends(self, scale: Scale, value: Array, again: Array, days: int) -> tuple[Array, Array]:
-        if self.draws is not None:
-            few = np.isnan(again).mean(axis=0) > 0.05
-            ends = np.nanquantile(np.where(few, 0.0, again), [0.025, 0.975], axis=0)
-            return np.where(few, np.nan, ends[0]), np.where(few, np.nan, ends[1])
-        with np.errstate(divide="ignore", invalid="ignore"):
-            scaled = scale.to(value)
-            lower, upper = intervals.interval(scaled, intervals.spread_of(scaled, scale.to(again), days))
-            return np.minimum(scale.back(lower), value), np.maximum(scale.back(upper), value)
-
-
-@dataclass(frozen=True)
 class _Block:
     """Series (data set, day, site) of some sites; names and remarks of the data sets; (site,) pairs counted; (data set,
-    site) whether it could not be scaled."""
+    site) whether it could not be scaled; ``draws`` as of `Validation.draws`."""
 
     series: Array
     names: Sequence[str]
@@ -205,48 +170,72 @@ class _Block:
     counted: NDArray[np.int64]
     unscaled: NDArray[np.bool_]
     fewest: int
-    intervals: _Intervals
+    draws: Array | None
 
-    @property
-    def daily(self) -> Array:
-        """Moments about the observations' mean, so that sums of squares keep their digits."""
+    @cached_property
+    def sums(self) -> tuple[Array, Array, NDArray[np.bool_]]:
+        """Moments of all days (site, ...), their replicates, and whether a site has pairs enough for intervals.
+
+        They are about the observations' mean, so that sums of squares keep their digits.
+        """
         known = np.isfinite(self.series).all(axis=0)
-        total, n = np.where(known, self.series[0], 0.0).sum(axis=0), np.maximum(known.sum(axis=0), 1)
-        return moments(self.series - total / n)
+        total, n = np.where(known, self.series[0], 0.0).sum(axis=0), known.sum(axis=0)
+        daily = moments(self.series - total / np.maximum(n, 1))
+        again = intervals.reweigh(daily) if self.draws is None else np.tensordot(self.draws, daily, 1)
+        return daily.sum(axis=0), again, (n >= intervals.FEWEST_PAIRS) & (len(daily) >= intervals.FEWEST_DAYS)
 
     def pairs(self) -> Iterator[pd.DataFrame]:
-        """Rows of each pair, a prediction before the observations."""
-        daily, sets = self.daily, len(self.names)
+        """Rows of each pair, a prediction before the observations; columns in the order of QA4SM."""
+        sets = len(self.names)
         for j, i in combinations(range(sets), 2):
-            found, ends = self.intervals.of(daily, partial(pair_figures, sets=sets, i=i, j=j), _WITH_INTERVALS)
-            figures = {**found, **ends, **self._ranks(i, j)}
-            yield self._rows((i, j), "", self.fewest, {name: figures[name] for name in _of_pairs(figures)}, ["R"])
+            figures = self._figures(partial(pair_figures, sets=sets, i=i, j=j), _WITH_INTERVALS)
+            first = {name: figures.pop(name) for name in ("R", "R_ci_lower", "R_ci_upper")}
+            yield self._rows((i, j), "", self.fewest, {**first, **self._ranks(i, j), **figures}, ["R"])
 
     def triples(self) -> Iterator[pd.DataFrame]:
         """Rows of each data set of each triple that holds the observations."""
-        daily, sets = self.daily, len(self.names)
+        sets = len(self.names)
         for j, k in combinations(range(1, sets), 2):
             of = (0, j, k)
-            found, ends = self.intervals.of(
-                daily, partial(triple_figures, sets=sets, of=of), ("snr", "err_std", "beta")
-            )
-            figures = {name: (found | ends)[name] for name in _with_ends(("snr", "err_std", "beta"))}
-            fewest = max(self.fewest, FEWEST_TRIPLES)
+            figures = self._figures(partial(triple_figures, sets=sets, of=of))
             for place, i in enumerate(of):
                 own = {name: values[:, place] for name, values in figures.items()}
-                yield self._rows(of, self.names[i], fewest, own, ["snr", "beta"])
+                yield self._rows(of, self.names[i], max(self.fewest, FEWEST_TRIPLES), own, ["snr", "beta"])
 
     def extended(self, correlated: Sequence[tuple[str, str]]) -> Iterator[pd.DataFrame]:
         """Rows of each figure of extended collocation."""
         here = [pair for pair in correlated if {*pair} <= {*self.names}]  # others have too few pairs at this lead
-        extended, every = Extended(self.names, here), range(len(self.names))
-        names = list(extended.figures(np.zeros(self.daily.shape[-1])))
-        found, ends = self.intervals.of(self.daily, extended.figures, names)
-        for name in names:
-            own = {"value": found[name], "lower": ends[f"{name}_ci_lower"], "upper": ends[f"{name}_ci_upper"]}
-            rows = self._rows(every, "", max(self.fewest, FEWEST_TRIPLES), own, ["value"])
-            rows["of"] = name
+        found = list(self._figures(Extended(self.names, here).figures).items())
+        for of_one in zip(found[::3], found[1::3], found[2::3], strict=True):
+            own = dict(zip(("value", "lower", "upper"), (figures for _, figures in of_one), strict=True))
+            rows = self._rows(range(len(self.names)), of_one[0][0], max(self.fewest, FEWEST_TRIPLES), own, ["value"])
             yield rows.rename(columns={"of": "name"})
+
+    def _figures(self, function: Callable[[Array], Figures], some: Sequence[str] | None = None) -> Figures:
+        """Figures (site, ...) of the moments, each followed by the ends of its interval, or only some of them."""
+        total, again, enough = self.sums
+        replicates = function(again)
+        figures: Figures = {}
+        for name, value in function(total).items():
+            figures[name] = value
+            if some is None or name in some:
+                sure = enough.reshape(-1, *(1,) * (value.ndim - 1)) & np.isfinite(value)
+                for end, values in zip(("lower", "upper"), self._ends(name, value, replicates[name]), strict=True):
+                    figures[f"{name}_ci_{end}"] = np.where(sure, values, np.nan)
+        return figures
+
+    def _ends(self, name: str, value: Array, again: Array) -> tuple[Array, Array]:
+        if self.draws is not None:
+            few = np.isnan(again).mean(axis=0) > 0.05
+            ends = np.nanquantile(np.where(few, 0.0, again), [0.025, 0.975], axis=0)
+            return np.where(few, np.nan, ends[0]), np.where(few, np.nan, ends[1])
+        scale = next((scale for start, scale in _SCALES.items() if name.startswith(start)), PLAIN)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            scaled = scale.to(value)
+            lower, upper = intervals.interval(
+                scaled, intervals.spread_of(scaled, scale.to(again), self.series.shape[1])
+            )
+            return np.minimum(scale.back(lower), value), np.maximum(scale.back(upper), value)
 
     def _rows(self, of: Sequence[int], name: str, fewest: int, figures: Figures, needed: Sequence[str]) -> pd.DataFrame:
         """A row for each site, with what is known of few pairs left out."""
@@ -277,14 +266,3 @@ class _Block:
                 found["rho"][site], found["p_rho"][site] = stats.spearmanr(one, other)
                 found["tau"][site], found["p_tau"][site] = stats.kendalltau(one, other)
         return found
-
-
-def _with_ends(names: Sequence[str]) -> list[str]:
-    return [f"{name}{end}" for name in names for end in ("", "_ci_lower", "_ci_upper")]
-
-
-def _of_pairs(figures: Figures) -> list[str]:
-    """Columns of pairs in the order of QA4SM."""
-    order = ["R", "p_R", "rho", "p_rho", "tau", "p_tau", "RMSD", "BIAS", "urmsd"]
-    order += ["mse", "mse_corr", "mse_bias", "mse_var", "RSS"]
-    return [column for name in order for column in _with_ends([name]) if column in figures]

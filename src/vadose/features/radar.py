@@ -9,13 +9,13 @@ import numpy as np
 import xarray as xr
 
 from vadose.features.checks import named, on_one_grid, one_of, within
+from vadose.grid import METRES_A_DEGREE
 
 _LINEAR_POWER = (0.0, 1e4)
 _DECIBEL = (-100.0, 100.0)
 FORMS = ("literature", "mmnet_code")
 SPECKLE = 50.0
 """Standard deviation [m] of the Gaussian over backscatter, half a cell of 100 m: the paper does not say its own."""
-METRES_A_DEGREE = 111_200.0
 
 
 def from_decibel(decibel: xr.DataArray) -> xr.DataArray:
