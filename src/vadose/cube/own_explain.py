@@ -1,4 +1,4 @@
-"""What a grid of one's own is taken for, as the recipe of a cube to be corrected."""
+"""Draft of a recipe for gridded data of your own, to be corrected by hand."""
 
 import re
 from collections.abc import Iterator

@@ -112,8 +112,7 @@ def files_of(place: str, name: str) -> Iterator[Path]:
     if REMOTE.match(place) or path.is_file() or any((path / of).exists() for of in ("zarr.json", ".zgroup")):
         yield path
         return
-    pattern = path.name if not path.exists() else "*"
-    below = path.parent if not path.exists() else path
+    below, pattern = (path, "*") if path.exists() else (path.parent, path.name)
     found = [one for one in sorted(below.glob(pattern)) if _holds(one)]
     if not found:
         raise VadoseError(

@@ -1,6 +1,6 @@
-"""Grids of one's own: any data set that xarray reads, with our names, units and days, and as a raster that has a place.
+"""Gridded data of your own: any data set that xarray reads, in the names, units and days of cubes, on a located raster.
 
-What is told by CF attributes and usual names is found; what is not stands in the recipe of the cube (`Own`).
+CF attributes and common names are recognised; the recipe states the rest (`Own`).
 """
 
 import re
@@ -74,13 +74,7 @@ def as_grid(
 
 
 def timed(data: xr.Dataset, own: Own, place: str) -> xr.Dataset:
-    """The variables asked for with our names of axes, at the times at which they are known; nothing else is read.
-
-    Raises
-    ------
-    VadoseError
-        As `as_grid`, of times and axes.
-    """
+    """The variables asked for with our names of axes, at the times at which they are known; errors as of `as_grid`."""
     held = [name for name in own.variables if name in data.variables]
     places = [str(name) for name in data.variables if _place_of(str(name), own) and data[name].ndim > 1]
     mappings = [m for name in held if (m := _mapping(data[name])) in data.variables]
@@ -194,13 +188,7 @@ def _dated(data: xr.Dataset, own: Own, place: str) -> xr.Dataset:
 
 
 def located(data: xr.Dataset, own: Own, place: str) -> xr.Dataset:
-    """What `timed` gives as a raster north up with its projection, or with the latitude and longitude of each pixel.
-
-    Raises
-    ------
-    VadoseError
-        As `as_grid`, of places.
-    """
+    """What `timed` gives as a raster north up, or with the place of each pixel; errors as of `as_grid`."""
     if min(data.sizes["y"], data.sizes["x"]) < 2:
         raise VadoseError(f"{place}: {data.sizes['y']} x {data.sizes['x']} pixels are no grid; give at least 2 x 2")
     both = {"lat", "lon"} <= set(data.coords) and data.lat.ndim > 1

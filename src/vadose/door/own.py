@@ -1,4 +1,4 @@
-"""What data of one's own do not say of themselves, as it stands in the recipe of a cube."""
+"""What the recipe of a cube says about data of your own: names, units, axes, projection and times."""
 
 import re
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Small YAML files in which people say what their data hold, checked as the dataclass that they are."""
+"""YAML files that describe data of your own, read as a dataclass and checked."""
 
 from dataclasses import fields
 from pathlib import Path

@@ -1,4 +1,4 @@
-r"""The table that users of QA4SM and pytesmo know: figures of every pair and triple of data sets at every site.
+r"""Table as of QA4SM and pytesmo: metrics of every pair and triple of data sets at every site.
 
 ``qa4sm.csv`` has a row for each lead, site and pair of data sets (the observations are one of them), and one for each
 data set of each triple that holds the observations; ``between`` names them, ``of`` the data set of a triple. ``BIAS``
@@ -6,8 +6,8 @@ is of the first of ``between`` minus the second. Names are those of pytesmo: R, 
 (Kendall), RMSD, BIAS, urmsd (ubRMSD), mse = mse_corr + mse_bias + mse_var, RSS; snr [dB], err_std (on the scale of the
 observations), beta; n_obs; and ``status``: 0 fine, 1 too few pairs, 2 not computable (a series that does not vary, a
 covariance of a triple that is not positive), 4 none, 5 not to be scaled. ``ecol.csv`` has the figures of extended
-collocation, with four data sets and more. Samples are those of all tables: days that all data sets know. Values of p
-take days for independent.
+collocation, with four data sets and more. Samples are those of all tables: days on which every data set
+has a value. The p values assume that days are independent.
 
 Collocation needs at least 100 days (Dorigo et al. 2010, doi:10.5194/hess-14-2605-2010). Intervals (95 %, ``_ci_lower``
 and ``_ci_upper``) are those of `vadose.evaluation.intervals`, or of moving blocks of days, drawn for all sites and

@@ -1,6 +1,6 @@
 """Tables and figures of Rabiei et al. (2025) from evaluations of the same layers."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -178,18 +178,14 @@ def _area(layers: dict[str, _Layer], cube: xr.Dataset | None, kind: str) -> Figu
     lon, lat, network = of.scores.lon.values, of.scores.lat.values, of.labels("network")
     names = _networks({"": of})
     sites = {name: (lon[network == name], lat[network == name]) for name in names}
-    if cube is None or "station" in cube.coords or min(cube.sizes["y"], cube.sizes["x"]) < 2:
-        classes, place = None, xr.Dataset()
-    else:
-        classes, place = strata_of(cube).get(kind), cube
+    place = cube if cube is not None and _is_map(cube) else xr.Dataset()
+    classes = strata_of(place).get(kind) if place else None
     if kind == "koeppen" and classes is None:
         raise Absent("the cube has no variable 'koeppen' (y, x)")
     if classes is None and not sites:
         raise Absent("neither a map of land cover nor stations")
-    order = (
-        list(IGBP_GROUPS) if kind == "land_cover" else sorted(set([] if classes is None else classes.ravel()) - {""})
-    )
-    return study_area(classes, place, order, sites)
+    order = IGBP_GROUPS if kind == "land_cover" or classes is None else sorted({*classes.ravel()} - {""})
+    return study_area(classes, place, list(order), sites)
 
 
 def _beside(layers: dict[str, _Layer], networks: list[str], table1: Callable[[], pd.DataFrame]) -> pd.DataFrame:
@@ -227,11 +223,7 @@ def _table1(products: Mapping[str, Path]) -> pd.DataFrame:
 
 def _table4(layers: dict[str, _Layer]) -> pd.DataFrame:
     frame = _sites(layers, "texture_class")
-    table: pd.DataFrame = frame.pivot_table(
-        index="texture_class", columns=["network", "layer"], values="n", aggfunc="sum"
-    )
-    table = table.reindex(index=[*_GROUP_OF], columns=_columns(frame, layers)).fillna(0).astype(int)
-    table.columns = [" ".join(column) for column in table.columns]
+    table = _counted(frame, "texture_class", [*_GROUP_OF], ["network", "layer"], _columns(frame, layers))
     table.insert(0, "texture", [_GROUP_OF[name] for name in table.index])
     return table.reset_index()
 
@@ -251,12 +243,18 @@ def _table5(layers: dict[str, _Layer]) -> pd.DataFrame:
 def _table_a1(layers: dict[str, _Layer]) -> pd.DataFrame:
     frame = _sites(layers, "land_cover", "texture")
     columns = [(network, layer, texture) for network, layer in _columns(frame, layers) for texture in TEXTURE_GROUPS]
-    table: pd.DataFrame = frame.pivot_table(
-        index="land_cover", columns=["network", "layer", "texture"], values="n", aggfunc="sum"
-    )
-    table = table.reindex(index=[*IGBP_GROUPS], columns=pd.MultiIndex.from_tuples(columns)).fillna(0).astype(int)
-    table.columns = [" ".join(column) for column in table.columns]
+    table = _counted(frame, "land_cover", [*IGBP_GROUPS], ["network", "layer", "texture"], columns)
     return table.rename_axis("land_cover").reset_index()
+
+
+def _counted(
+    frame: pd.DataFrame, of: str, rows: list[str], by: list[str], columns: Sequence[tuple[str, ...]]
+) -> pd.DataFrame:
+    """Number of sites by two keys or more, 0 where there is none."""
+    table: pd.DataFrame = frame.pivot_table(index=of, columns=by, values="n", aggfunc="sum")
+    table = table.reindex(index=rows, columns=pd.MultiIndex.from_tuples(columns)).fillna(0).astype(int)
+    table.columns = [" ".join(column) for column in columns]
+    return table
 
 
 def _sites(layers: dict[str, _Layer], *kinds: str) -> pd.DataFrame:
@@ -307,7 +305,7 @@ def _rows(
     stores = {layer: forecasts[layer] for layer in layers if layer in forecasts}
     if not stores or cube is None:
         return Absent("no forecast stores and cube")
-    if "station" in cube.coords or min(cube.sizes["y"], cube.sizes["x"]) < 2:
+    if not _is_map(cube):
         return Absent("the cells are stations, not a map")
     if day is None:
         return Absent("no day is forecast at every lead time")
@@ -320,6 +318,10 @@ def _rows(
         texture = strata_of(cube, layer=layer).get("texture")
         rows.append((layer, texture, cube[observed_variable(store)].sel(time=day).load(), valid))
     return rows
+
+
+def _is_map(cube: xr.Dataset) -> bool:
+    return "station" not in cube.coords and min(cube.sizes["y"], cube.sizes["x"]) >= 2
 
 
 def _fields(rows: list[_Row]) -> Iterator[xr.DataArray]:

@@ -1,4 +1,4 @@
-"""Figures that Rabiei et al. (2025) print, beside ours of the same row, with what differs."""
+"""Values that Rabiei et al. (2025) print, beside ours of the same row, and how the data differ."""
 
 from collections.abc import Mapping, Sequence
 
@@ -63,9 +63,9 @@ def beside(
         What is said of our data, by layer.
     """
     ours = {
-        name: own if own in networks else networks[k]
-        for k, (name, own) in enumerate(zip(STATIONS, STATIONS, strict=True))
-        if own in networks or k < len(networks)
+        name: name if name in networks else networks[k]
+        for k, name in enumerate(STATIONS)
+        if name in networks or k < len(networks)
     }
     if not ours:
         raise Absent("no networks of stations; the paper's figures are of SCAN and USCRN")

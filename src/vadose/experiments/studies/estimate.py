@@ -1,4 +1,4 @@
-"""What a study takes on this machine - hours, memory, disk - by probes of about a minute, before it is begun."""
+"""Estimate of the hours, memory and disk that a study takes on this machine, from timings of about a minute."""
 
 import json
 import math
@@ -29,7 +29,7 @@ from vadose.experiments.studies.probes import (
 from vadose.models import MODELS
 from vadose.parallel.memory import fits
 from vadose.parallel.progress import Progress, silent
-from vadose.training.loop import STATISTICS
+from vadose.training.loop import STATISTICS, Descent
 
 Clock = Callable[[], float]
 GB = 1e9
@@ -141,7 +141,8 @@ def _of_forecasts(
     kept, arrays = 0.0, [0.0]
     for number, members in enumerate(groups.values()):
         progress("probing", number / len(groups))
-        issued = {name: sum(len(days_of_issue(experiment, name, p, days)) for p in phases) for name, _, _ in members}
+        by_phase = {name: [len(days_of_issue(experiment, name, p, days)) for p in phases] for name, _, _ in members}
+        issued = {name: sum(numbers) for name, numbers in by_phase.items()}
         name, depth, run = max(members, key=lambda member: (len(_names(member, layers)), member[1]))
         rates = probe_run(
             run,
@@ -155,15 +156,14 @@ def _of_forecasts(
         )
         found.costs += _costs(experiment, members, layers, size, days, rates, issued)
         for name, _, run in members:
-            values = size.rows * size.columns * issued[name] * len(run.leads)
-            kept += 4.0 * values
-            most = max(len(days_of_issue(experiment, name, p, days)) for p in phases)
-            arrays.append(8.0 * size.rows * size.columns * most * len(run.leads))
+            of_day = size.rows * size.columns * len(run.leads)
+            kept += 4.0 * of_day * issued[name]
+            arrays.append(8.0 * of_day * max(by_phase[name]))
     progress("probing", 1.0)
     runs = sum(map(len, groups.values())) + len(layers) * len(experiment.blends)
     sites = len(layers) * size.known / experiment.score_every**2
     of_site = probe_evaluation(experiment.leads, folder / "evaluation", clock)
-    scored = sum(len(pd.date_range(*_ends(getattr(experiment.split, p), days))) for p in phases) / 365
+    scored = sum(_held(experiment, phase, days) for phase in phases) / 365
     seconds = of_site * sites * runs / len(layers) * scored
     series = f"{runs * sites / len(layers):,.0f} series"
     found.costs.append(Cost("scoring", "all runs at cells", series, seconds, seconds))
@@ -195,9 +195,15 @@ def _names(member: tuple[str, int, RunConfig], layers: dict[str, LayerConfig]) -
     return (*channels.history, *channels.static, *channels.future, *channels.above * len(channels.leads))
 
 
-def _ends(period: Period, days: pd.DatetimeIndex) -> tuple[pd.Timestamp, pd.Timestamp]:
-    """The part of a period that a cube holds."""
-    return max(pd.Timestamp(period.first), days[0]), min(pd.Timestamp(period.last), days[-1])
+def _held(experiment: Experiment, phase: str, days: pd.DatetimeIndex) -> int:
+    """Days of a phase that a cube holds."""
+    period: Period = getattr(experiment.split, phase)
+    return int(days.isin(period.days).sum())
+
+
+def _earliest(how: Descent) -> int:
+    """Epochs at the earliest stop."""
+    return how.epochs if how.patience is None else min(how.epochs, how.patience + 1)
 
 
 def _costs(
@@ -216,33 +222,29 @@ def _costs(
     shape = (size.rows, size.columns)
     # A day of issue before a period has targets in it, too.
     before = max(run.leads) - min(run.leads)
-    learnt, held = (
-        len(pd.date_range(*_ends(getattr(experiment.split, p), days))) + before for p in ("training", "validation")
-    )
+    learnt, held = (_held(experiment, phase, days) + before for phase in ("training", "validation"))
     fits_ = len(members) * len(how.seeds)
     anew = sum(run.refit for _, _, run in members) * len(how.seeds)
     reading = rates.read * sum(len(_names(member, layers)) for member in members) * size.rows * size.columns * len(days)
+    each = size.known if window == 1 else windows(shape, window, run.stride)
     if MODELS[run.model].learns == "at_once":
-        each = size.known if window == 1 else windows(shape, window, run.stride)
         samples = min(how.samples_per_epoch or math.inf, learnt * each)
         once = rates.learn * (learnt * size.rows * size.columns if rates.of_each_cell else samples)
         most = least = reading + once * (fits_ + anew)
         amount = f"{fits_ + anew} fits"
     else:
-        each = windows(shape, window, run.stride) if window != 1 else size.known
         if MODELS[run.model].takes == "series":
-            each, ends = size.known, math.ceil(learnt / (run.sequence or run.look_back))
-            samples, validated = each * ends, each * math.ceil(held / (run.sequence or run.look_back))
-        else:
-            samples, validated = each * learnt, each * held
+            each, length = size.known, run.sequence or run.look_back
+            learnt, held = math.ceil(learnt / length), math.ceil(held / length)
+        samples, validated = each * learnt, each * held
         limit = how.samples_per_epoch or math.inf
         drawn = min(samples, limit)
         epoch = rates.learn * (drawn + min(validated, limit) / 3)
         begun = rates.statistics * min(STATISTICS, samples)
-        first = min(how.epochs, how.patience + 1) if how.patience is not None else how.epochs
         again = rates.learn * drawn * anew
         most = reading + fits_ * (begun + how.epochs * epoch) + again * how.epochs
-        least = reading + fits_ * (begun + first * epoch) + again * (1 if how.patience is not None else how.epochs)
+        least = reading + fits_ * (begun + _earliest(how) * epoch)
+        least += again * (how.epochs if how.patience is None else 1)
         steps = math.ceil(drawn / how.batch_size)
         amount = f"{fits_ * how.epochs} epochs of {steps:,} steps of {rates.learn * how.batch_size:.3g} s"
     yield Cost("training", of, amount, most, least)
@@ -251,10 +253,9 @@ def _costs(
     if rates.window == 1:
         cells = size.known // experiment.score_every**2
     number = sum(issued[name] for name, _, _ in members)
-    seconds = rates.forecast * cells * number
-    passes = run.dropout_passes or 1
-    each_day = f"{number:,} days of {rates.forecast * cells * passes:.3g} s, {rates.precision}"
-    yield Cost("forecasts", of, each_day, seconds * passes * len(how.seeds), seconds * passes * len(how.seeds))
+    of_day = rates.forecast * cells * (run.dropout_passes or 1)
+    seconds = of_day * number * len(how.seeds)
+    yield Cost("forecasts", of, f"{number:,} days of {of_day:.3g} s, {rates.precision}", seconds, seconds)
 
 
 def _of_stations(experiment: Downscaling, size: Size, found: Estimate, clock: Clock, progress: Progress) -> None:
@@ -299,8 +300,7 @@ def _of_folds(run: DownscalingRun, folds: list[float], stations: int, of_day: fl
         limit = how.rows_per_epoch or math.inf
         learnt, tested = min(rows * (1 - how.share), limit), rows / 4 * (run.dropout_passes or 1) / 3
         epoch = (learnt + rows * how.share / 3) * (2 if run.align else 1)
-        first = min(how.epochs, how.patience + 1) if how.patience is not None else how.epochs
         most += len(how.seeds) * of_day * (how.epochs * epoch + tested)
-        least += len(how.seeds) * of_day * (first * epoch + tested)
+        least += len(how.seeds) * of_day * (_earliest(how) * epoch + tested)
         total += len(how.seeds) * how.epochs * learnt
     return most, least, total

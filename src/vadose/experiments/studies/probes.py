@@ -1,4 +1,4 @@
-"""Short probes of models on made-up data of a study's own shapes: seconds of a step, a forecast, an evaluation."""
+"""Short timings of models on made-up data of a study's shapes: seconds per step, forecast and evaluation."""
 
 import math
 import time

@@ -33,15 +33,8 @@ def write_mod15a2h(truth: xr.Dataset, folder: Path, subset: bool = False) -> lis
     ----------
     truth
         Part of an EASE-2 grid with daily ``leaf_area_index`` and ``cloud``, and ``land_cover`` (IGBP 1..17).
-    folder
-        Where the files go.
     subset
         Only the rows and columns the truth reaches, as subset services cut them.
-
-    Returns
-    -------
-    list of Path
-        The files.
     """
     paths = []
     days = pd.DatetimeIndex(truth.time.values)
@@ -73,11 +66,9 @@ def _leaves(days: xr.Dataset, tile: Tile) -> dict[str, Field]:
         said = described("uint8", 255, (0, 100), long_name, scale=scale) | {"add_offset": np.float64(0)}
         fields[name] = Field(tile.spread(counts, 255), GRID, said)
     # Significant clouds and the back-up algorithm, or the main one under a clear sky.
-    flags = np.where(hidden, 0b01101001, 0)
-    flags = np.where(known, flags, 0b10000001).astype("uint8")
-    fields["FparLai_QC"] = Field(
-        tile.spread(flags, 255), GRID, described("uint8", 255, (0, 254), "MCD15A3H QC for FPAR and LAI")
-    )
+    flags = np.where(known, np.where(hidden, 0b01101001, 0), 0b10000001).astype("uint8")
+    said = described("uint8", 255, (0, 254), "MCD15A3H QC for FPAR and LAI")
+    fields["FparLai_QC"] = Field(tile.spread(flags, 255), GRID, said)
     extra = described("uint8", 255, (0, 254), "MCD15A3H pass-through QC for FPAR and LAI")
     fields["FparExtra_QC"] = constant(tile, GRID, 0, extra)
     for name, scale in (("FparStdDev_500m", 0.01), ("LaiStdDev_500m", 0.1)):
