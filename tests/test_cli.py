@@ -24,6 +24,7 @@ COMMANDS = [
     "match",
     "stations",
     "train",
+    "tune",
     "forecast",
     "forecast-rival",
     "evaluate",
@@ -63,6 +64,7 @@ def test_help_comes_without_loading_torch() -> None:
             ["train", "cube.zarr", "--experiment", "connus"],
             "no such file, nor one of the built-in",
         ),
+        (["tune", "cube.zarr", "conus", "--run", "lstm", "--trials", "0"], "trials is 0; expected 1 or more"),
         (["train", "cube.zarr", "--run", "lstmm"], "unknown run ['lstmm']; the experiment has"),
         (["forecast", "run", "cube.zarr", "--from", "2016-01-01", "--to", "2016-01-02"], "no cube there"),
         (

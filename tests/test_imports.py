@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-SLOW = {"captum", "lightning_fabric", "matplotlib", "numba", "sklearn", "skops", "sympy", "torch._dynamo"}
+SLOW = {"captum", "lightning_fabric", "matplotlib", "numba", "optuna", "sklearn", "skops", "sympy", "torch._dynamo"}
 
 
 @pytest.mark.parametrize("stage", ["forecast, vadose.predict.outlook", "maps, vadose.training.loop"])

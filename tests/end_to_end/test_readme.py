@@ -16,7 +16,8 @@ PAGES = {
     name: (ROOT / name).read_text()
     for name in ("README.md", "docs/commands.md", "docs/bring_your_own.md", "docs/county.md")
 }
-COMMANDS = re.findall(r"^\$ (?:\S*/)?vadose (.+?)(?:\s+[>#] .*)?$", "\n".join(PAGES.values()), flags=re.MULTILINE)
+TEXT = "\n".join(PAGES.values()).replace("\\\n", " ")  # lines that go on are one
+COMMANDS = re.findall(r"^\$ (?:\S*/)?vadose (.+?)(?:\s+[>#] .*)?$", TEXT, flags=re.MULTILINE)
 LINKS = [(name, link) for name, text in PAGES.items() for link in re.findall(r"\]\((?!http)([^)#]+)\)", text)]
 
 
@@ -31,6 +32,7 @@ def test_every_command_is_shown() -> None:
         "stations",
         "match",
         "train",
+        "tune",
         "forecast",
         "evaluate",
         "report",

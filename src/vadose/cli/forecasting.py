@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from vadose.cli.terminal import (
+    EXPERIMENTS,
     Compile,
     Cube,
     Device,
@@ -64,6 +65,43 @@ def train(
     say_former_keys(chosen)
     for folder in folders:
         say(str(folder))
+
+
+@app.command()
+def tune(
+    cube: Cube,
+    experiment: Annotated[str, typer.Argument(help=EXPERIMENTS)],
+    run: Annotated[str, typer.Option(help="Run whose hyper-parameters are searched: a network.")],
+    trials: Annotated[
+        int, typer.Option(help="Finished trials there are to be, those of an earlier call included.")
+    ] = 30,
+    space: Annotated[
+        Path | None, typer.Option(help="YAML file of the values to search. [default: those of the run's model]")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed that trials are proposed with.")] = 0,
+    model: OwnModel = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    compile: Compile = None,
+    out: Out = Path("tuned"),
+) -> None:
+    """Search the hyper-parameters of a run by Optuna, on validation days alone. An interrupted search resumes.
+
+    Writes trials.csv, best.yaml (an experiment for `vadose train`), gain.csv and summary.txt.
+
+    Example: `vadose tune cube.zarr conus --run lstm --trials 30 --out tuned`
+    """
+    from vadose.experiments import load_experiment
+    from vadose.experiments.studies.tuning import Search
+    from vadose.experiments.studies.tuning import tune as tune_run
+
+    register_own(model)
+    chosen, search = load_experiment(experiment), Search(run, trials, seed, space)
+    say_former_keys(chosen)
+    with progress_bars() as tell:
+        best = tune_run(chosen, cube, out, search, running=Running(device, precision, compile), progress=tell)
+    say((out / "summary.txt").read_text().rstrip())
+    say(str(best))
 
 
 @app.command()

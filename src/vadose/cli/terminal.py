@@ -44,7 +44,7 @@ OLD = 31
 Out = Annotated[Path, typer.Option("--out", "-o", help="Output path.")]
 EXPERIMENTS = (
     "Experiment file (YAML), or a built-in one: conus, demo, demo_database, forecast_best, forecast_beyond, "
-    "forecast_cascade, forecast_demo, forecast_paper, india, stations."
+    "forecast_cascade, forecast_demo, forecast_last_value, forecast_paper, india, stations."
 )
 ExperimentName = Annotated[
     str,

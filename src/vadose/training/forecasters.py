@@ -205,8 +205,7 @@ def train(
     VadoseError
         When the loss stops being a number, or another process trains the run.
     """
-    shape, taken = {"grid": samples.shape, "look_back": samples.look_back}, signature(MODELS[plan.model]).parameters
-    plan = replace(plan, hyper=plan.hyper | {name: value for name, value in shape.items() if name in taken})
+    plan = replace(plan, hyper=with_shape(plan.model, plan.hyper, samples))
     inputs = asdict(plan) | {
         "samples": samples.identity(),
         "channels": samples.channels.to_dict(),
@@ -242,6 +241,12 @@ def train(
             remove(resume)
         fabric.barrier()
     return out
+
+
+def with_shape(model: str, hyper: dict[str, Any], samples: Samples) -> dict[str, Any]:
+    """Arguments of a model's class, with those of the grid's shape and the look-back where it takes them."""
+    shape, taken = {"grid": samples.shape, "look_back": samples.look_back}, signature(MODELS[model]).parameters
+    return hyper | {name: value for name, value in shape.items() if name in taken}
 
 
 def _by_steps(

@@ -145,9 +145,9 @@ class Pipeline:
             channels = run.channels(layer.config, [other.name for other in self._above(layer)])
             # What is learnt from the training days, or forecast by what was, is another one when fitted anew.
             changes = channels.above or any(n.endswith(NORMAL) for n in channels.history)
-            again = (lambda r=run: self._samples(layer, r, whole, "test")) if changes else True
+            again = (lambda r=run: self.samples(layer, r, whole, "test")) if changes else True
             folder = train(
-                self._samples(layer, run, training, "validation"),
+                self.samples(layer, run, training, "validation"),
                 self.runs / layer.folder / name,
                 Plan(run.model, run.hyper, training, split.validation, run.training),
                 refit=run.refit and again,
@@ -254,7 +254,8 @@ class Pipeline:
         members = self.experiment.blends[name].members
         return [xr.open_zarr(self._forecast(layer, phase, m), consolidated=False) for m in members]
 
-    def _samples(self, layer: Layer, run: RunConfig, learnt_from: Period, phase: str) -> Samples:
+    def samples(self, layer: Layer, run: RunConfig, learnt_from: Period, phase: str) -> Samples:
+        """Samples of a run, whose normals and forecasts of the layers above have learnt from a period."""
         above = self._stores_above(layer, phase, run.above)
         channels = run.channels(layer.config, list(above))
         cube = self.cube
