@@ -109,9 +109,8 @@ def sums_along(cosines: Array, predicted: Array, observed: Array) -> tuple[Array
 
 @compiled
 def _sum_along(halves: tuple[Array, Array], predicted: Array, observed: Array, total: Array, again: Array) -> None:
-    wide, days, half = 32, len(observed), halves[0].shape[1]  # so many sites at once
+    wide, days, half = 16, len(observed), halves[0].shape[1]  # so many sites at once
     even, odd = np.zeros((half, 6 * wide)), np.zeros((half, 6 * wide))
-    n, p, o = np.zeros((2, wide)), np.zeros((2, wide)), np.zeros((2, wide))  # of a day and of its mirror
     count, centre = np.zeros(wide), np.zeros(wide)
     for first in range(0, total.shape[1], wide):
         held = min(wide, total.shape[1] - first)
@@ -125,21 +124,22 @@ def _sum_along(halves: tuple[Array, Array], predicted: Array, observed: Array, t
                 centre[s] += of_o[s] if known else 0.0
         centre /= np.maximum(count, 1.0)
         for t in range(half):
-            for e in range(2):
-                day = days - 1 - t if e else t
-                of_p, of_o = predicted[day, these], observed[day, these]
-                for s in range(held):
-                    a, b = of_p[s] - centre[s], of_o[s] - centre[s]
-                    known = np.isfinite(a) and np.isfinite(b)
-                    n[e, s], p[e, s], o[e, s] = (1.0 if known else 0.0), (a if known else 0.0), (b if known else 0.0)
             once = 0.5 if 2 * t == days - 1 else 1.0
-            for k in range(6):
-                x = n if k == N else p if k in (P, PP, PQ) else o
-                y = n if k in (N, P, Q) else p if k == PP else o
-                for s in range(wide):
-                    a, b = x[0, s] * y[0, s], x[1, s] * y[1, s]
-                    even[t, k * wide + s] = once * (a + b)
-                    odd[t, k * wide + s] = a - b
+            first_p, first_o = predicted[t, these], observed[t, these]
+            last_p, last_o = predicted[days - 1 - t, these], observed[days - 1 - t, these]
+            added, less = even[t], odd[t]
+            for s in range(held):
+                p, o = first_p[s] - centre[s], first_o[s] - centre[s]
+                q, r = last_p[s] - centre[s], last_o[s] - centre[s]
+                both, too = abs(p) + abs(o) < np.inf, abs(q) + abs(r) < np.inf
+                n, p, o = (1.0 if both else 0.0), (p if both else 0.0), (o if both else 0.0)
+                m, q, r = (1.0 if too else 0.0), (q if too else 0.0), (r if too else 0.0)
+                added[N * wide + s], less[N * wide + s] = once * (n + m), n - m
+                added[P * wide + s], less[P * wide + s] = once * (p + q), p - q
+                added[Q * wide + s], less[Q * wide + s] = once * (o + r), o - r
+                added[PP * wide + s], less[PP * wide + s] = once * (p * p + q * q), p * p - q * q
+                added[QQ * wide + s], less[QQ * wide + s] = once * (o * o + r * r), o * o - r * r
+                added[PQ * wide + s], less[PQ * wide + s] = once * (p * o + q * r), p * o - q * r
         of_even, of_odd = halves[0] @ even, halves[1] @ odd
         for k in range(6):
             whole = of_even[0, k * wide : k * wide + held]
