@@ -90,10 +90,11 @@ def test_filling_keeps_observations_and_counts_their_age(small_cube: xr.Dataset)
 
 @pytest.mark.parametrize(("name", "kind"), [("own.nc", "a file"), ("own.zarr", "a Zarr store")])
 def test_gridded_data_of_ones_own_are_told_how_to_become_a_cube(name: str, kind: str, tmp_path: Path) -> None:
-    own = xr.Dataset({"soil_moisture": (("time", "y", "x"), np.full((2, 1, 1), 0.2))})
+    own = xr.Dataset({"theta": (("time", "y", "x"), np.full((2, 1, 1), 0.2))})
     own.to_netcdf(tmp_path / "own.nc")
     own.to_zarr(tmp_path / "own.zarr", group="mine", zarr_format=3, consolidated=False)
-    with pytest.raises(VadoseError, match=rf"{name}: {kind}; expected the folder .*to_zarr\('cube.zarr'"):
+    told = rf"{name}: {kind}; expected the folder .*vadose build --explain .*{name} > own"
+    with pytest.raises(VadoseError, match=told):
         build_cube(tmp_path / name, tmp_path / "cube.zarr")
 
 

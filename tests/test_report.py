@@ -14,7 +14,7 @@ from vadose.evaluation.metrics import METRICS, PP, QQ, Metric, N
 from vadose.evaluation.metrics import metric as metric_of
 from vadose.models import forecaster_names
 from vadose.reports.page import build_report, build_tables_report
-from vadose.reports.plots import COLOURS, OTHER_COLOURS, colours_of, plot_by_lead
+from vadose.reports.plots import COLOURS, OTHER_COLOURS, colours_of, plot_by_lead, plot_series
 
 LEADS = (1, 3, 7)
 
@@ -221,3 +221,23 @@ def test_a_new_metric_is_a_line_and_stands_in_tables_report_and_plots(
     assert f">{metric_of('amplitude').title}</td>" in page
     drawn = [axis.get_ylabel() for axis in plot_by_lead(tables["scores"]).axes]
     assert f"median {metric_of('amplitude').title}" in drawn
+
+
+@pytest.mark.parametrize(("r", "title"), [([0.9, np.nan], "R at 1 d: 0.90"), ([np.nan, np.nan], "R at 30 d: nan")])
+def test_series_are_shown_at_the_longest_lead_with_an_r(r: list[float], title: str) -> None:
+    days = pd.date_range("2020-01-01", periods=3)
+    coords = {"run": ["lstm"], "lead_days": [1, 30], "site": ["a"], "time": days}
+    place = {"lat": ("site", [40.0]), "lon": ("site", [-100.0])}
+    pairs = xr.Dataset(
+        {
+            "predicted": (tuple(coords), np.full((1, 2, 1, 3), 0.2)),
+            "observed": (("site", "time"), np.full((1, 3), 0.2)),
+        },
+        coords | place,
+    )
+    scores = xr.Dataset(
+        {"value": (("run", "metric", "lead_days", "site"), np.array(r).reshape(1, 1, 2, 1))},
+        {"run": ["lstm"], "metric": ["pearson_r"], "lead_days": [1, 30], "site": ["a"]},
+    )
+    figure = plot_series(pairs, scores, "lstm", [1, 30])
+    assert [axis.get_title(loc="left").split(", ")[-1] for axis in figure.axes] == [title]

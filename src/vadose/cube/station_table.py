@@ -139,7 +139,8 @@ def build_station_table(
                 "soil_moisture: soil_moisture_smap_l3"
             )
         for name in map(str, features.data_vars):
-            table[name] = features[name].reindex(time=table.time) if "time" in features[name].dims else features[name]
+            value = features[name].reset_coords(drop=True)  # the store says where stations are
+            table[name] = value.reindex(time=table.time) if "time" in value.dims else value
         table.attrs |= {key: features.attrs[key] for key in ("mode", "absent") if key in features.attrs}
     some = np.isfinite(table.soil_moisture.values).any(axis=1)
     if features is not None:

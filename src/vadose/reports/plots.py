@@ -190,10 +190,12 @@ def boxes(
 
 
 def plot_series(pairs: xr.Dataset, scores: xr.Dataset, run: str, leads: Sequence[int]) -> Figure:
-    """Observed and forecast series at the sites with the best, median and worst R at the longest lead time."""
-    r = scores.value.sel(run=run, lead_days=leads[-1], metric="pearson_r").values
-    order = np.argsort(np.where(np.isfinite(r), r, -np.inf))
-    order = order[np.isfinite(r[order])]
+    """Observed and forecast series at the sites of the best, median and worst R, at the longest lead that has one."""
+    r_by_lead = [scores.value.sel(run=run, lead_days=lead, metric="pearson_r").values for lead in leads]
+    known = [k for k, r in enumerate(r_by_lead) if np.isfinite(r).any()]
+    last = known[-1] if known else -1
+    r, lead_of_r = r_by_lead[last], leads[last]
+    order = np.argsort(r)[: max(1, np.isfinite(r).sum())]
     chosen = dict.fromkeys([int(order[-1]), int(order[len(order) // 2]), int(order[0])])
     figure = Figure(figsize=(12, 2.3 * len(chosen)), layout="constrained")
     axes = figure.subplots(len(chosen), 1, sharex=True, squeeze=False)[:, 0]
@@ -208,7 +210,7 @@ def plot_series(pairs: xr.Dataset, scores: xr.Dataset, run: str, leads: Sequence
                 label=f"{lead} d ahead",
             )
         axis.plot(at.time, at.observed, ".", color="black", markersize=4, label="observed")
-        place = f"{at.site.item()} ({float(at.lat):.2f}° N, {float(at.lon):.2f}° E), R at {leads[-1]} d: {r[site]:.2f}"
+        place = f"{at.site.item()} ({float(at.lat):.2f}° N, {float(at.lon):.2f}° E), R at {lead_of_r} d: {r[site]:.2f}"
         axis.set_title(place, fontsize=9, loc="left")
         axis.set_ylabel("soil moisture\n[m³ m⁻³]", fontsize=8)
         axis.grid(alpha=0.3)
