@@ -132,6 +132,7 @@ def hours(values: float, unit: str, name: str) -> xr.Dataset:
         ("air_temperature_max", 68.0, "degF", None, 293.15),
         ("shortwave_radiation", 3.6e6, "J m-2", None, 1000.0),
         ("longwave_radiation", 1.08e6, "J m-2", None, 300.0),
+        ("precipitation", 24.0, "mm/day", None, 24.0),
     ],
 )
 def test_hours_become_days_in_our_units(ours: str, value: float, unit: str, of_day: Any, expected: float) -> None:

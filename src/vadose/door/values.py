@@ -19,7 +19,7 @@ SINGLE = 3
 FILLS = (-9999.0, -99999.0, -999999.0)
 """Codes of missing values that no variable takes, nor `HUGE` and more, whether its name is known or not."""
 HUGE = 1e15
-_RATE = re.compile(r"^W|[/ ](?:s|sec|h|hr|hour)(?:-1|\*\*-1|\^-1)?$")
+_RATE = re.compile(r"^W|[/ ](?:s|sec|h|hr|hour|d|day)(?:-1|\*\*-1|\^-1)?$")
 MARGIN = 0.5
 """Part of the valid range that what was estimated, a forecast or a filled gap, may lie beyond either end."""
 Array = NDArray[np.floating]
@@ -206,7 +206,7 @@ def is_rate(unit: str) -> bool:
 
     Examples
     --------
-    >>> is_rate("kg m-2 s-1"), is_rate("mm/h"), is_rate("W m-2"), is_rate("mm")
+    >>> is_rate("kg m-2 s-1"), is_rate("mm/day"), is_rate("W m-2"), is_rate("mm")
     (True, True, True, False)
     """
     return bool(_RATE.search(unit.strip()))
