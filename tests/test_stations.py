@@ -482,8 +482,22 @@ def test_high_values_are_kept_as_in_the_paper(flag: str, kept: bool, tmp_path: P
 
 def test_probes_that_average_over_depth_are_at_no_depth(tmp_path: Path) -> None:
     archive = ismn_archive(tmp_path / "ismn", "COSMOS", ("0.000000", "0.190000"))
-    with pytest.raises(VadoseError, match=r"no station is left of 1 \(COSMOS:Hill: no sensor near .* 0-19 cm"):
+    with pytest.raises(VadoseError, match=r"no station is left .*COSMOS:Hill: no sensor near .* 0-19 cm"):
         build_stations(tmp_path / "s.zarr", ismn=archive)
+
+
+def test_sensors_that_stand_for_no_depth_of_the_store_are_named(tmp_path: Path) -> None:
+    archive = ismn_archive(tmp_path / "ismn", "NET", ("0.050000", "0.050000"))
+    (file,) = archive.rglob("*.stm")
+    for depths in ("0.400000 0.400000", "0.000000 0.300000"):
+        other = file.with_name(file.name.replace("0.050000_0.050000", depths.replace(" ", "_")))
+        other.write_text(file.read_text().replace("0.050000 0.050000", depths))
+    store = xr.open_zarr(build_stations(tmp_path / "s.zarr", ismn=archive), consolidated=False)
+    assert np.isfinite(store.soil_moisture).any(["station", "time"]).values.tolist() == [True, False, False]
+    assert json.loads(store.attrs["left_out"]) == {
+        "NET:Hill depth 40 cm": "it stands for none of [5, 10, 20, 50, 100] cm",
+        "NET:Hill depth 15 cm": "averages over more than 10 cm",
+    }
 
 
 def test_files_that_cannot_be_read_are_left_out_and_named(folders: dict[str, Path], tmp_path: Path) -> None:

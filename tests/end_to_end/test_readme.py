@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import typer
 
@@ -65,3 +66,9 @@ def test_the_page_of_own_data_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         MODELS.pop("mine", None)
     assert found["own"].soil_moisture.sel(layer="0-10 cm").values.ravel() == pytest.approx(found["wetness"], abs=1e-6)
     assert found["scores"].set_index("metric").loc["bias", "median"] == pytest.approx(0.03, abs=1e-6)
+    last = found["wetness"][92]
+    ahead = found["ahead"].soil_moisture.values
+    kept = np.exp(-np.array([0.1, 0.7]))[:, None, None]
+    mean = (ahead[0, :1] - kept[:1] * last) / (1 - kept[:1])
+    np.testing.assert_allclose(ahead[0], mean + kept * (last - mean), atol=5e-4)
+    assert float(mean[0, 0, 0]) == pytest.approx(found["wetness"][:71].mean(), abs=0.02)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from vadose.artefact import identity, is_current, provenance, writing
 from vadose.errors import VadoseError
 from vadose.insitu.columns import Columns
-from vadose.insitu.files import DEPTHS, nearest, stations_of
+from vadose.insitu.files import DEPTHS, nearest, stands_for, stations_of
 from vadose.insitu.screening import BIT, FLAGS, KEPT, KEPT_HIGH, masks_of, screen
 from vadose.insitu.tables import stations_of_tables
 from vadose.parallel.progress import Progress
@@ -66,8 +66,9 @@ def build_stations(
     depth). Each layer is the sensor of `LAYER_DEPTHS`. A day is the network's own (attribute ``day_boundary``): local
     standard days of USCRN and SCAN are not shifted to UTC. Weather is not screened but for values no weather has.
 
-    Files that cannot be read, stations without coordinates or without any soil moisture, and variables of which more
-    than 1 % of the values are none that weather has, are left out; the attribute ``left_out`` names each with the
+    Files that cannot be read, stations without coordinates or without any soil moisture, sensors at a depth that stands
+    for none of the store's (40 cm), and variables of which more than 1 % of the values are none that weather has, are
+    left out; the attribute ``left_out`` names each with the
     reason. ``flagged`` counts the days of each flag by network, ``out_of_range`` single values set missing; `COUNTS`
     are of the readers.
 
@@ -167,7 +168,7 @@ def _hash(table: pd.DataFrame) -> dict[str, str]:
 
 
 def _at_depths(station: xr.Dataset) -> tuple[xr.Dataset, dict[str, str]]:
-    """The station at the depths of the store, each variable from its nearest sensor; variables left out, and why."""
+    """The station at the depths of the store, each variable from its nearest sensor; what is left out, and why."""
     parts: dict[str, Any] = {}
     outside: dict[str, int] = {}
     left_out: dict[str, str] = {}
@@ -176,8 +177,14 @@ def _at_depths(station: xr.Dataset) -> tuple[xr.Dataset, dict[str, str]]:
         if "depth" in values.dims:
             depths = station.depth.values.astype(float)
             usable = values.notnull().any([d for d in values.dims if d != "depth"]).values
+            thick = np.zeros(len(depths), bool)
             if "depth_from" in station.coords:
-                usable &= (station.depth_to - station.depth_from).values <= THICKEST + 1e-9
+                thick = usable & ((station.depth_to - station.depth_from).values > THICKEST + 1e-9)
+            if name == "soil_moisture":
+                idle = [depth for depth in depths[usable] if not stands_for(depth)]
+                left_out |= {f"depth {d:g} cm": f"it stands for none of {list(DEPTHS)} cm" for d in idle}
+                left_out |= {f"depth {d:g} cm": f"averages over more than {100 * THICKEST:g} cm" for d in depths[thick]}
+            usable &= ~thick
             at = np.flatnonzero(usable)
             chosen = [nearest(depths[at], wanted) for wanted in DEPTHS]
             filled = values.astype(float).transpose("depth", ...).values

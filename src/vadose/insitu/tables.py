@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from vadose.door.values import is_rate
 from vadose.errors import VadoseError
 from vadose.insitu.columns import OF_DEPTH, Column, Columns, Site, explained, read_columns, recognised, roles_of
-from vadose.insitu.files import DEPTHS, stands_for
 from vadose.insitu.own_files import Source, files_of, read_table, text_table
 from vadose.products.station_text import check_moisture, check_place, impossible_days
 from vadose.variables import VARIABLES, describe
@@ -98,10 +97,7 @@ def stations_of_tables(
             of.check(place)
         if of.by_station is not None:
             table, of = _one_below_the_other(table, of)
-        for station in _stations(table, of, place, source, known | dict(of.sites), left_out):
-            idle = [depth for depth in station.depth.values if not stands_for(depth)]
-            left_out |= {f"{place} depth {d:g} cm": f"it stands for none of {list(DEPTHS)} cm" for d in idle}
-            yield station
+        yield from _stations(table, of, place, source, known | dict(of.sites), left_out)
 
 
 def _one_below_the_other(table: pd.DataFrame, of: Columns) -> tuple[pd.DataFrame, Columns]:
