@@ -193,13 +193,13 @@ def _empty(folder: Path) -> Path:
 
 
 def test_glo30_lies_where_its_name_says(truth: xr.Dataset, tmp_path: Path) -> None:
-    small = truth.isel(y=slice(0, 3), x=slice(0, 3))
+    small = truth.isel(y=slice(0, 2), x=slice(0, 2))
     paths = write_glo30(small, tmp_path)
     assert {identify(path) for path in paths} == {"glo30"}
     dataset = read_glo30(paths[0])
-    centre = float(small.lat[1, 1]), float(small.lon[1, 1])
+    centre = float(small.lat[0, 0]), float(small.lon[0, 0])
     found = float(dataset.elevation.sel(lat=centre[0], lon=centre[1], method="nearest"))
-    assert found == pytest.approx(float(small.elevation[1, 1]), abs=2)
+    assert found == pytest.approx(float(small.elevation[0, 0]), abs=2)
     elsewhere = paths[0].rename(tmp_path / "Copernicus_DSM_COG_10_S33_00_W070_00_DEM.tif")
     with pytest.raises(VadoseError, match="its name at west -70, south -33"):
         read_glo30(elsewhere)
