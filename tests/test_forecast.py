@@ -70,6 +70,13 @@ def test_a_store_says_what_it_is(runs: dict[str, Path], small_cube: xr.Dataset, 
     np.testing.assert_array_equal(store.soil_moisture.values[:, 0], known)
 
 
+def test_every_lead_is_forecast_where_none_is_named(small_cube: xr.Dataset, tmp_path: Path) -> None:
+    samples = Samples(small_cube, Channels((FILLED,), leads=(1, 5), target=FILLED), look_back=1)
+    run = train(samples, tmp_path / "p", Plan("persistence", {}, TRAINING, VALIDATION, Optimisation()), refit=False)
+    out = forecast(run / "final.pt", small_cube, tmp_path / "p.zarr", first="2015-07-01", last="2015-07-02")
+    assert xr.open_zarr(out, consolidated=False).lead_time.dt.days.values.tolist() == [1, 5]
+
+
 def test_forecasts_of_other_inputs_lie_beside_each_other(
     runs: dict[str, Path], small_cube: xr.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -80,7 +80,7 @@ def forecast(
         One grid of a cube; where the model takes normals it has to hold the days the run learnt from. Days it lacks
         are missing days.
     leads
-        Lead times [day]; `LEADS`, as far as the model has them, when left out.
+        Lead times [day]. When left out, `LEADS` of a model that has them all, else all that the model has.
     out
         Zarr store of ``soil_moisture`` (init_time, lead_time, y, x), and of ``soil_moisture_std`` where
         the model has a deviation. None for one under ``forecasts``, named by the run, the days of issue and a hash of
@@ -114,7 +114,7 @@ def forecast(
     """
     kept = load_run(checkpoint)
     channels = Channels.from_dict(kept["inputs"])
-    leads = leads or tuple(lead for lead in LEADS if lead in channels.leads) or channels.leads
+    leads = leads or (LEADS if set(LEADS) <= set(channels.leads) else channels.leads)
     if missing := sorted(set(leads) - set(channels.leads)):
         raise VadoseError(f"{checkpoint}: does not forecast leads {missing} days; it has {list(channels.leads)}")
     if lacking := sorted(set(channels.above) - set(above or {})):
