@@ -55,7 +55,7 @@ def open_any(address: str, keys: Mapping[str, object] | None = None) -> xr.Datas
     ----------
     address
         Path, or an address that fsspec knows: ``s3://``, ``gs://``, ``https://``. Other files than Zarr stores are
-        copied to a cache of this session first.
+        copied to a cache of this process first.
     keys
         Of messages of GRIB to be read, such as ``{'shortName': '2t'}``.
 
@@ -116,7 +116,7 @@ def is_grib(path: Path) -> bool:
 
 
 def local_copy(address: str) -> Path:
-    """The path of a file, of one at an address that of a copy in a cache of this session."""
+    """The path of a file, of one at an address that of a copy in a cache of this process."""
     if not _remote(address):
         return Path(address)
     import fsspec
