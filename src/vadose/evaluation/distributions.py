@@ -12,23 +12,13 @@ from vadose.evaluation.ensembles import COLUMNS as ENSEMBLE_COLUMNS
 from vadose.evaluation.ensembles import RANK_COLUMNS, ensemble_rows
 from vadose.evaluation.leads import KEYS, Run
 from vadose.evaluation.paired import Cell, Row
-from vadose.predict.calibration import of_intervals, over_stations
+from vadose.predict.calibration import COVERED, of_intervals, over_stations
 
 Array = NDArray[np.floating]
 QUANTILE, MEMBER = "soil_moisture_quantile", "soil_moisture_member"
 NAMED = ["dataset", *KEYS, "layer", "lead_days"]
 COLUMNS = {
-    "coverage": [
-        "level",
-        "coverage",
-        "low",
-        "high",
-        "coverage_q10",
-        "width",
-        "interval_score",
-        "n_stations",
-        "n_pairs",
-    ],
+    "coverage": ["level", *COVERED],
     "quantiles": ["quantile", "quantile_score", "n_sites", "n_pairs"],
     "ensembles": ENSEMBLE_COLUMNS,
     "ranks": RANK_COLUMNS,

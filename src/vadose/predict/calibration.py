@@ -21,21 +21,8 @@ HELD_OUT = ("off-site", "cross-region", "blocked", "network")
 """Scenarios whose folds are tested at stations not learnt from."""
 WHOLE = "all"
 REPLICATES = 1000
-COLUMNS = [
-    "scenario",
-    "fold",
-    "model",
-    "level",
-    "intervals",
-    "coverage",
-    "low",
-    "high",
-    "coverage_q10",
-    "width",
-    "interval_score",
-    "n_stations",
-    "n_pairs",
-]
+COVERED = ["coverage", "low", "high", "coverage_q10", "width", "interval_score", "n_stations", "n_pairs"]
+COLUMNS = ["scenario", "fold", "model", "level", "intervals", *COVERED]
 
 
 @dataclass(frozen=True)
