@@ -1,6 +1,5 @@
 """Where the optional real data lie, and a small made-up cube."""
 
-import fcntl
 import itertools
 import os
 import subprocess
@@ -19,6 +18,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 from distributed.utils import get_mp_context
+from filelock import FileLock
 from hypothesis import settings
 
 from vadose.cube import with_antecedents
@@ -54,8 +54,7 @@ def made_once(factory: pytest.TempPathFactory, name: str) -> Iterator[Path]:
     root = factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         root = root.parent
-    with (root / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with FileLock(root / f"{name}.lock"):
         yield root / name
 
 

@@ -2,12 +2,12 @@
 
 import ctypes
 import errno
-import fcntl
 import os
 import re
 import shutil
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from vadose.artefact.chunks import files_below, note_chunks
@@ -85,28 +85,29 @@ def locked(path: Path, of: Path | None = None) -> Iterator[bool]:
         When another process, or another part of this one, holds the lock, or the disk is full; it names ``of`` where
         that is written.
     """
+    from filelock import FileLock, Timeout  # 60 ms that reading need not take
+
     place = path.resolve()
     place.parent.mkdir(parents=True, exist_ok=True)
     name = place.with_name(f".{place.name}.lock")
-    while True:
-        left = name.exists()
-        with name.open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise VadoseError(f"{of or path}: another process is writing it; wait until it ends") from error
-            # The one before may have removed the file between its opening and its locking.
-            if not name.exists() or name.stat().st_ino != os.fstat(file.fileno()).st_ino:
-                continue
-            try:
-                yield left
-            except OSError as error:
-                if not _is_full(error, place.parent):
-                    raise
-                raise _no_room(of or path) from error
-            finally:
-                name.unlink()
-            return
+    left = name.exists()
+    lock = FileLock(name)
+    try:
+        # For a moment: the one before may be removing the file.
+        lock.acquire(timeout=0.1, poll_interval=0.02)
+    except Timeout as error:
+        raise VadoseError(f"{of or path}: another process is writing it; wait until it ends") from error
+    try:
+        yield left
+    except OSError as error:
+        if not _is_full(error, place.parent):
+            raise
+        raise _no_room(of or path) from error
+    finally:
+        # Before the lock is let go: the file of the next one stays. Windows removes it with the lock.
+        with suppress(PermissionError):
+            name.unlink()
+        lock.release()
 
 
 def _is_full(error: OSError, folder: Path) -> bool:
@@ -133,7 +134,7 @@ def _mend(place: Path, aside: Path) -> None:
 
 def _exchange(one: Path, other: Path) -> bool:
     """Exchange two names in one step; False where the system or the file system cannot."""
-    call = getattr(ctypes.CDLL(None), "renameat2", None)
+    call = getattr(ctypes.CDLL(None), "renameat2", None) if sys.platform == "linux" else None
     return call is not None and call(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE) == 0
 
 

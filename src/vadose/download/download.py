@@ -5,13 +5,14 @@ note of every finished file, by which it is known again.
 """
 
 import os
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
+
+from filelock import FileLock, Timeout
 
 from vadose.download.check import check_container
 from vadose.download.client import HOW_TO_LOG_IN, Client, LoginError, MissingError
@@ -181,12 +182,8 @@ def _alone(folder: Path) -> Iterator[None]:
         (folder / HIDDEN).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise VadoseError(f"{folder}: cannot be made ({error.strerror}); give another folder") from error
-    with (folder / HIDDEN / "lock").open("w") as lock:
-        if sys.platform != "win32":
-            import fcntl
-
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise VadoseError(f"{folder}: another fetch is writing there; wait for it or give another") from None
-        yield
+    try:
+        with FileLock(folder / HIDDEN / "lock", timeout=0):
+            yield
+    except Timeout:
+        raise VadoseError(f"{folder}: another fetch is writing there; wait for it or give another") from None

@@ -1,11 +1,9 @@
 """Quality flags of daily station series: what is wrong with a sensor's soil moisture, and since when that is known."""
 
 import json
-import warnings
 from collections.abc import Callable
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
@@ -67,13 +65,13 @@ UNRELIABLE = (0.25, 365, 90)  # share of the values of the last days, the fewest
 def screen(station: xr.Dataset) -> xr.DataArray:
     """Flag what is wrong with the soil moisture of one station: a bit mask by day and depth.
 
-    Range and saturation are the ISMN's checks C01, C02 and C03, run by ``flagit``; they look at single values
-    and hold at any step. Its other checks do not: spikes (D06: 15 % there and back, over 25 readings), breaks
-    (D07, D08: derivatives over 25 readings), low constant values (D09: 13 readings) and saturated plateaus
-    (D10: 12 readings) have windows and thresholds meant for hourly readings; on daily means an ordinary
-    rain is a "spike" and a dry fortnight "constant". Checks of this package take their place, for daily
-    means. They call on what an hourly check lacks, the other sensors of the station: water that comes or goes
-    shows in more than one of them, or in the rain gauge. Where neither can be asked a rise is not judged.
+    Range and saturation are the ISMN's checks C01, C02 and C03; they look at single values and hold at any step.
+    Its other checks do not: spikes (D06: 15 % there and back, over 25 readings), breaks (D07, D08: derivatives
+    over 25 readings), low constant values (D09: 13 readings) and saturated plateaus (D10: 12 readings) have
+    windows and thresholds meant for hourly readings; on daily means an ordinary rain is a "spike" and a dry
+    fortnight "constant". Checks of this package take their place, for daily means. They call on what an hourly
+    check lacks, the other sensors of the station: water that comes or goes shows in more than one of them, or in
+    the rain gauge. Where neither can be asked a rise is not judged.
 
     ==================  ====================================================================================
     range_low, _high    below 0, above 0.60 m3 m-3
@@ -123,7 +121,7 @@ def screen(station: xr.Dataset) -> xr.DataArray:
 
     Examples
     --------
-    >>> days = pd.date_range("2020-06-01", periods=30)
+    >>> days = np.arange("2020-06-01", "2020-07-01", dtype="datetime64[D]").astype("datetime64[ns]")
     >>> moisture = 0.20 - 0.001 * np.arange(30)
     >>> moisture[[9, 19]] = 0.65, 0.0
     >>> series = xr.DataArray(moisture[:, None], {"time": days, "depth": [5]}, name="soil_moisture")
@@ -144,9 +142,7 @@ def screen(station: xr.Dataset) -> xr.DataArray:
     unflagged = station["unflagged"].values if "unflagged" in station else np.zeros(moisture.shape, bool)
 
     flagged = {name: np.zeros(moisture.shape, bool) for name in FLAGS}
-    for i in range(moisture.shape[1]):
-        for name, mask in zip(FLAGS, _plausible(moisture[:, i], float(saturation[i])), strict=False):
-            flagged[name][:, i] = mask
+    flagged |= zip(FLAGS, _plausible(moisture, saturation), strict=False)
     flagged["frozen"] = temperature <= FREEZING
     flagged["zero"] = moisture == 0
     flagged["spike"], flagged["break"] = _steps(moisture, temperature, rain)
@@ -177,22 +173,13 @@ def screen(station: xr.Dataset) -> xr.DataArray:
     )
 
 
-def _plausible(series: Array, saturation: float) -> list[Mask]:
-    """C01, C02, C03 of one sensor by flagit, which works in percent of volume."""
-    with warnings.catch_warnings():
-        # It imports pkg_resources, which warns of its end; requirements pin a setuptools that has it.
-        warnings.filterwarnings("ignore", message=".*pkg_resources", category=Warning)
-        from flagit.flagit import Interface
-    checks = ["C01", "C02", "C03"]
-    masks = [np.zeros(len(series), bool) for _ in checks]
-    at = np.flatnonzero(np.isfinite(series))
-    if len(at):
-        percent = pd.DataFrame({"soil_moisture": np.round(100 * series[at], 6)})
-        limit = 100 * saturation if np.isfinite(saturation) else None
-        tags = Interface(percent, sat_point=limit).run(name=checks)["qflag"]
-        for mask, check in zip(masks, checks, strict=True):
-            mask[at] = [check in tag for tag in tags]
-    return masks
+def _plausible(moisture: Array, saturation: Array) -> tuple[Mask, Mask, Mask]:
+    """The ISMN's checks C01, C02 and C03 (Dorigo et al. 2013, Table 2), (time, depth) each.
+
+    They compare percent of volume; six digits of it, so that rounding of the product does not count.
+    """
+    percent, limit = np.round(100 * moisture, 6), 100 * saturation
+    return percent < 0, percent > 60, (limit > 0) & (percent > limit)
 
 
 def _steps(moisture: Array, temperature: Array, rain: Array) -> tuple[Mask, Mask]:

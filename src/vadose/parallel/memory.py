@@ -5,6 +5,7 @@ import math
 import mmap
 import os
 import shutil
+import sys
 import tempfile
 from typing import Any
 
@@ -89,6 +90,21 @@ def release(array: NDArray[Any]) -> None:
         base = base.base
     if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         base.madvise(mmap.MADV_DONTNEED)  # what was written stays in the file
+
+
+def peak() -> float:
+    """Most memory that this process has taken so far [byte].
+
+    Examples
+    --------
+    >>> peak() > 1e6
+    True
+    """
+    if sys.platform == "win32":
+        return float(psutil.Process().memory_info().peak_wset)
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1.0 if sys.platform == "darwin" else 1024.0)
 
 
 def _free() -> int:

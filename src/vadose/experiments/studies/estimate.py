@@ -2,7 +2,6 @@
 
 import json
 import math
-import resource
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -27,7 +26,7 @@ from vadose.experiments.studies.probes import (
     windows,
 )
 from vadose.models import MODELS
-from vadose.parallel.memory import fits
+from vadose.parallel.memory import fits, peak
 from vadose.parallel.progress import Progress, silent
 from vadose.training.loop import STATISTICS, Descent
 
@@ -117,7 +116,7 @@ def estimate(
             if days is None:
                 days = pd.date_range(experiment.first_day(), experiment.split.test.last)
             _of_forecasts(experiment, size, days, found, Path(folder), clock, progress)
-    found.memory += 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    found.memory += peak()
     found.probes = time.perf_counter() - begun
     return found
 
