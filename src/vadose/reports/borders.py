@@ -1,26 +1,16 @@
 """State borders and coasts of the conterminous United States, to draw under maps of stations."""
 
 from collections.abc import Sequence
-from functools import cache
-from importlib.resources import files
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from numpy.typing import NDArray
 
+from vadose.areas import outlines
+
 MARGIN = 1.5
 """Degrees drawn around the stations."""
-
-
-@cache
-def state_lines() -> tuple[NDArray[np.float64], ...]:
-    """Lines (n, 2) of longitude and latitude [degree].
-
-    Cartographic boundary files of the U.S. Census Bureau (2017 edition, public domain), simplified to 0.06 degrees.
-    """
-    text = files("vadose.reports").joinpath("us_states.txt").read_text()
-    return tuple(np.array([point.split(",") for point in line.split()], float) for line in text.splitlines())
 
 
 def draw_borders(
@@ -38,7 +28,12 @@ def draw_borders(
     """
     box = [np.nanmin(lon), np.nanmax(lon), np.nanmin(lat), np.nanmax(lat)]
     west, east, south, north = np.array(box) + margin * np.array([-1, 1, -1, 1])
-    lines = LineCollection(state_lines(), colors="0.3" if over else "0.6", linewidths=0.5, zorder=3 if over else 0)
+    lines = LineCollection(
+        outlines("state", (west, south, east, north)),
+        colors="0.3" if over else "0.6",
+        linewidths=0.5,
+        zorder=3 if over else 0,
+    )
     axis.add_collection(lines, autolim=False)
     for meridian in meridians:
         if west < meridian < east:
