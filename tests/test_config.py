@@ -8,6 +8,7 @@ import torch
 import yaml
 
 from vadose.cube.filling import check as check_filling
+from vadose.door.days import Period
 from vadose.errors import VadoseError
 from vadose.experiments import LayerConfig, built_in, load_cube, load_experiment
 from vadose.experiments.downscaling import load_downscaling, load_study
@@ -69,12 +70,14 @@ def test_weights_chosen_on_test_days_are_refused_unless_declared(tmp_path: Path)
     ):
         load_experiment(str(tmp_path / "mine.yaml"))
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(values | {"allow_overlap": ["blend_weights"]}))
-    assert load_experiment(str(tmp_path / "mine.yaml")).blends["both"].chosen() == {
+    assert load_experiment(str(tmp_path / "mine.yaml")).blends["both"].chosen(Period("2015-01-01", "2015-02-01")) == {
         "weights_from": "2016-02-01 .. 2016-06-30"
     }
     values["blends"] = {"both": blend}
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(values))
-    assert load_experiment(str(tmp_path / "mine.yaml")).blends["both"].chosen() == {"weights_from": "not stated"}
+    assert load_experiment(str(tmp_path / "mine.yaml")).blends["both"].chosen(Period("2015-01-01", "2015-02-01")) == {
+        "weights_from": "not stated"
+    }
 
 
 @pytest.mark.parametrize("name", built_in(kind="forecasting"))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import xarray as xr
@@ -17,8 +18,9 @@ from vadose.features.normals import with_normals
 from vadose.models import from_checkpoint
 from vadose.models.inputs import Channels
 from vadose.predict.forecast import forecast
+from vadose.predict.members import blended
 from vadose.samples.windows import Samples
-from vadose.training.blends import blend
+from vadose.training.blends import Weights, blend, learn_weights
 from vadose.training.forecasters import ForecastTask, Optimisation, Plan, train
 from vadose.training.loop import _optimiser, new_network
 
@@ -231,10 +233,73 @@ def test_a_blend_is_the_weighted_mean_of_runs_with_other_predictors(small_cube: 
     for name, channels, look_back in (("one", one, 1), ("two", two, 4)):
         samples = Samples(small_cube, channels, look_back=look_back)
         runs.append(trained(samples, tmp_path / name, hyper={"filters": (3,), "kernel": 1}, refit=False))
-    joined = blend(runs, tmp_path / "blend", weights=((3.0, 0.0), (1.0, 2.0)), leads=(1, 3), attributes={})
+    joined = blend(runs, tmp_path / "blend", weights=Weights(((3.0, 0.0), (1.0, 2.0))), leads=(1, 3), attributes={})
     found, first, second = (forecast_of(run / "final.pt", small_cube, tmp_path) for run in (joined, *runs))
     expected = np.stack([0.75 * first[:, 0] + 0.25 * second[:, 0], second[:, 1]], axis=1)
     np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def members_of(truth: np.ndarray, noise: dict[str, np.ndarray], begin: str = "2015-01-01") -> dict[str, xr.Dataset]:
+    """Forecasts of 1 and 3 days that are wrong by noise, (day,) of each, of every other deviation than they say."""
+    days = pd.date_range(begin, periods=len(truth))
+    stores = {}
+    for name, wrong in noise.items():
+        values = np.stack([truth + wrong, truth + wrong], axis=1)[:, :, None, None]
+        at_valid = xr.Dataset(
+            {"soil_moisture": (("init_time", "lead_time", "y", "x"), values)},
+            {"init_time": days, "lead_time": pd.to_timedelta([1, 3], unit="D"), "y": [0.0], "x": [0.0]},
+        )
+        # What stands at a day is valid then: shift each lead back to its day of issue.
+        moved = [at_valid.soil_moisture.isel(lead_time=[k]).shift(init_time=-lead) for k, lead in enumerate((1, 3))]
+        stores[name] = xr.concat(moved, "lead_time").transpose("init_time", ...).to_dataset()
+    return stores
+
+
+def test_weights_of_a_blend_are_learnt_by_lead_and_never_from_the_day_they_forecast() -> None:
+    rng = np.random.default_rng(0)
+    truth = 0.3 + 0.05 * np.sin(np.arange(200) / 9)
+    noise = {"good": rng.normal(0, 0.01, 200), "poor": rng.normal(0, 0.05, 200)}
+    period = Period("2015-01-11", "2015-07-09")
+    days = pd.date_range("2015-01-01", periods=200)
+    observed = xr.DataArray(truth[:, None, None], {"time": days, "y": [0.0], "x": [0.0]}, ("time", "y", "x"))
+    stores = members_of(truth, noise)
+    found = learn_weights(stores, observed, period)
+    assert np.array(found.values)[0].min() > 0.8
+    assert found.table is not None
+    scores = found.table.pivot(index="lead_days", columns="name", values="crps")
+    assert (scores.learnt < scores[["equal", "poor"]].min(axis=1)).all()
+    assert (scores.learnt <= 1.1 * scores.good).all()
+    # The third block's observations change what is forecast on all days but its own.
+    first, last, weights = found.blocks[2]
+    other = observed.where((observed.time < np.datetime64(first)) | (observed.time > np.datetime64(last)), 0.9)
+    again = learn_weights(stores, other, period)
+    assert again.blocks[2] == (first, last, weights)
+    assert again.values != found.values
+    assert all(a != b for k, (a, b) in enumerate(zip(again.blocks, found.blocks, strict=True)) if k != 2)
+
+
+def test_weights_are_not_learnt_from_too_little(tmp_path: Path) -> None:
+    truth = np.full(40, 0.3)
+    observed = xr.DataArray(
+        np.full((3, 1, 1), 0.3),
+        {"time": pd.date_range("2015-01-02", periods=3), "y": [0.0], "x": [0.0]},
+        ("time", "y", "x"),
+    )
+    stores = members_of(truth, {"a": truth * 0, "b": truth * 0.01})
+    with pytest.raises(
+        VadoseError, match=r"blend of a, b: 3 pairs on 3 of 31 days are too few .*; give a longer validation"
+    ):
+        learn_weights(stores, observed, Period("2015-01-01", "2015-01-31"))
+
+
+def test_blocks_of_valid_days_have_their_own_weights(tmp_path: Path) -> None:
+    kept = {"weights": ((1.0, 1.0), (0.0, 0.0)), "inputs": {"leads": (1, 3)}, "attributes": {"model": "blend"}}
+    kept |= {"blocks": [("2015-01-03", "2015-01-04", ((0.0, 0.0), (1.0, 1.0)))]}
+    members = [
+        (np.full((3, 2, 1, 1), value, np.float32), np.full((3, 2, 1, 1), np.nan, np.float32)) for value in (1, 2)
+    ]
+    mean, _ = blended(kept, (1, 3), members, pd.date_range("2015-01-01", periods=3))
+    assert mean[..., 0, 0].tolist() == [[1, 2], [2, 1], [2, 1]]
 
 
 def test_wrong_splits_and_broken_losses_are_refused(samples: Samples, tmp_path: Path) -> None:

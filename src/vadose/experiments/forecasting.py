@@ -14,6 +14,7 @@ from vadose.features.derived import ONE_HOT
 from vadose.models import MODELS, forecaster_names
 from vadose.models.inputs import Channels
 from vadose.parallel.running import Running
+from vadose.training.blends import Weights
 from vadose.training.forecasters import Optimisation
 
 QUICK_DAYS, QUICK_PAIRS = 30, 5
@@ -132,37 +133,42 @@ class RunConfig(Section):
 class BlendConfig(Section):
     """The weighted mean of trained runs, by their names.
 
-    ``weights`` gives, for each lead, a weight a member; equal ones when left out. ``weights_from`` are the days
-    they were chosen on: the blend has learnt from them.
+    ``weights``: ``learnt`` for each layer and lead from the forecasts of the validation days
+    (`vadose.training.stacking`), or for each lead a weight a member, or none: equal ones. ``weights_from`` are the days
+    weights given were chosen on: the blend has learnt from them.
     """
 
     members: tuple[str, ...] = Field(min_length=2)
-    weights: dict[int, tuple[float, ...]] | None = None
+    weights: Literal["learnt"] | dict[int, tuple[float, ...]] | None = None
     weights_from: Days | None = None
     scenario: str = "all"
 
-    def by_member(self, leads: tuple[int, ...]) -> tuple[tuple[float, ...], ...] | None:
-        """A row of weights a member, a column a lead, as blends take them."""
-        if self.weights is None:
+    def given(self, leads: tuple[int, ...]) -> Weights | None:
+        """Weights given, a row a member, a column a lead; None of equal ones."""
+        if self.weights is None or self.weights == "learnt":
             return None
-        return tuple(tuple(self.weights[lead][m] for lead in leads) for m in range(len(self.members)))
+        values = tuple(tuple(self.weights[lead][m] for lead in leads) for m in range(len(self.members)))
+        return Weights(values, self.weights_from)
 
-    def chosen(self) -> dict[str, str]:
+    def chosen(self, validation: Period) -> dict[str, str]:
         """The attribute that says on which days the weights were chosen; none of equal weights."""
         if self.weights is None:
             return {}
-        return {"weights_from": str(self.weights_from) if self.weights_from else "not stated"}
+        return {"weights_from": str(validation if self.weights == "learnt" else self.weights_from or "not stated")}
 
     def check(self, name: str, runs: list[str], leads: tuple[int, ...]) -> None:
         """Refuse members that are no runs, and weights that do not fit members and leads."""
         for member in self.members:
             if member not in runs:
                 raise ValueError(f"blends.{name}: unknown run '{member}'{nearest(member, runs)}")
-        if self.weights is None:
+        if self.weights is None or self.weights == "learnt":
             if self.weights_from is not None:
-                raise ValueError(
-                    f"blends.{name}: weights_from without weights; equal weights are not chosen on any days"
+                kind = (
+                    "learnt weights are chosen on the validation days"
+                    if self.weights
+                    else "equal weights are not chosen on any days"
                 )
+                raise ValueError(f"blends.{name}: weights_from without weights; {kind}")
             return
         if set(self.weights) != set(leads):
             raise ValueError(f"blends.{name}: weights for leads {list(self.weights)}, expected {list(leads)}")

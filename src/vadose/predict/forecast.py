@@ -158,7 +158,12 @@ def forecast(
                 mean, std = forecast_days(issue, kept, lambda share: progress(what, share), passes, running, shared)
             else:
                 issue.precisions |= {store.attrs["precision"] for store in of_members if "precision" in store.attrs}
-                mean, std = blended(kept, leads, [_values_of(store, issue) for store in of_members])
+                mean, std = blended(
+                    kept,
+                    leads,
+                    [_values_of(store, issue) for store in of_members],
+                    issue.cube.indexes["time"][issue.days],
+                )
             absent = _absent(issue, channels, kept["look_back"], do)
         for note in issue.notes:
             progress(f"{what} goes on {note}", 1.0)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
@@ -78,7 +79,7 @@ def forecast_days(
             forecast_days(issue, member, reports(k), passes, running, shared and shared.member(k))
             for k, member in enumerate(members)
         )
-        return blended(checkpoint, issue.leads, each)
+        return blended(checkpoint, issue.leads, each, issue.cube.indexes["time"][issue.days])
     model = from_checkpoint(checkpoint)
     running = issue.settled(running, model, checkpoint, passes)
     if passes and not leave_dropout_on(model):
@@ -99,16 +100,22 @@ def forecast_days(
 
 
 def blended(
-    blend: dict[str, Any], leads: tuple[int, ...], members: Iterable[tuple[Array, Array]]
+    blend: dict[str, Any], leads: tuple[int, ...], members: Iterable[tuple[Array, Array]], days: "pd.Index[Any]"
 ) -> tuple[Array, Array]:
     """The `mixture` of a blend's members (init_time, lead_time, y, x), with its weights of each lead.
 
-    Members without weights of one run, whose model is no blend, are its seeds: draws of one network.
+    Members without weights of one run, whose model is no blend, are its seeds: draws of one network. Valid days in one
+    of its ``blocks`` have the block's weights.
     """
     if blend["weights"] is None:
         return mixture(members, draws=blend["attributes"]["model"] != "blend")
     columns = [blend["inputs"]["leads"].index(lead) for lead in leads]
-    return mixture(members, np.array(blend["weights"], np.float32)[:, columns, None, None])
+    weights = np.repeat(np.array(blend["weights"], np.float32)[:, None, columns], len(days), axis=1)
+    valid = days.values[:, None] + pd.to_timedelta(list(leads), unit="D").values
+    for first, last, of_block in blend.get("blocks", ()):
+        inside = (valid >= np.datetime64(first)) & (valid <= np.datetime64(last))
+        weights = np.where(inside, np.array(of_block, np.float32)[:, None, columns], weights)
+    return mixture(members, weights[..., None, None])
 
 
 class _Unit(NamedTuple):

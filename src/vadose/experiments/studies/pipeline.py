@@ -23,7 +23,7 @@ from vadose.parallel.memory import fits
 from vadose.parallel.progress import Progress
 from vadose.predict.forecast import forecast
 from vadose.samples.windows import Samples
-from vadose.training.blends import blend
+from vadose.training.blends import Weights, blend, learn_weights
 from vadose.training.forecasters import Plan, train
 from vadose.training.processes import launched
 
@@ -166,10 +166,11 @@ class Pipeline:
                 blend(
                     members,
                     self.runs / layer.folder / name,
-                    weights=join.by_member(experiment.leads),
+                    weights=self._learn_weights(layer, name)
+                    if join.weights == "learnt"
+                    else join.given(experiment.leads),
                     leads=experiment.leads,
-                    attributes={"scenario": join.scenario} | join.chosen(),
-                    weights_from=join.weights_from,
+                    attributes={"scenario": join.scenario} | join.chosen(split.validation),
                 )
             )
         if layer is not self.layers[-1]:
@@ -246,6 +247,15 @@ class Pipeline:
             )
         fabric.barrier()
         return store
+
+    def _learn_weights(self, layer: Layer, name: str) -> Weights:
+        """Weights of a blend from its members' forecasts of the validation days, at the cells learnt from."""
+        stores = self._of_members(layer, "validation", name) or []
+        observed = self.cube[layer.config.observed].where(self.cube.mask)
+        if "learnt" in self.cube:
+            observed = observed.where(self.cube.learnt)
+        members = dict(zip(self.experiment.blends[name].members, stores, strict=True))
+        return learn_weights(members, observed, self.experiment.split.validation)
 
     def _of_members(self, layer: Layer, phase: str, name: str) -> list[xr.Dataset] | None:
         """Forecasts of a blend's members, made first where they are not there."""
