@@ -157,7 +157,7 @@ def daily_weather_forecast(
         what = f"{used[0].parent}: run {run:%Y-%m-%d %H} UTC {member}"
         for day in range(days):
             for name in found:
-                data[name][inits.index(run), day, members.index(member)] = _of_day(
+                data[name][inits.index(run), day, members.index(member)] = of_day(
                     what, name, fields, _HOURS_A_DAY * day, _HOURS_A_DAY * (day + 1)
                 )
     begin = np.array([[run + pd.Timedelta(days=day) for day in range(days)] for run in inits], "datetime64[ns]")
@@ -190,8 +190,14 @@ def _longest(item: tuple[tuple[str, int, int], Array]) -> int:
     return start - end
 
 
-def _of_day(what: str, name: str, fields: Fields, start: int, end: int) -> Array:
-    """Sum, mean or extreme of a variable over the hours from ``start`` to ``end``."""
+def of_day(what: str, name: str, fields: Fields, start: int, end: int) -> Array:
+    """Sum, mean or extreme of a variable over the hours from ``start`` to ``end`` after the run's start.
+
+    Raises
+    ------
+    VadoseError
+        When it cannot be made of the fields; ``what`` says which run they are of.
+    """
     times = {(a, b): values for (n, a, b), values in fields.items() if n == name}
     day = f"{what}: {name} of hours {start}-{end}"
     if name not in OVER_TIME:

@@ -1,10 +1,10 @@
 """Weather forecasts as NCEP publishes them, GEFS and GFS, GRIB-2, cut to a region: forecasts without error."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-import eccodes
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -38,6 +38,17 @@ TRUTH = (
     "soil_moisture_10_40cm",
     "soil_moisture_40_100cm",
 )
+
+
+@dataclass(frozen=True)
+class Issue:
+    """Start of the run, lead [hour], model, member (0 is the control) and cell [degree] of a message."""
+
+    run: pd.Timestamp
+    lead: int
+    model: str = "gefs"
+    member: int = 0
+    step: float = STEP
 
 
 def write_weather_forecast(
@@ -90,7 +101,7 @@ def write_weather_forecast(
         paths.append(path.with_name(f"{path.name}.f{lead:03d}"))
         with paths[-1].open("wb") as stream:
             for values, keys in _messages(days, lon, lead, model):
-                _write(stream, values, keys, lat, lon, run, model, member)
+                stream.write(message(values, keys, lat, lon, Issue(run, lead, model, member)))
     return paths
 
 
@@ -106,16 +117,16 @@ def _messages(days: dict[str, Array], lon: Array, lead: int, model: str) -> Iter
     saturated = 611.2 * np.exp(17.67 * (temperature - 273.15) / (temperature - 29.65))
     relative = np.minimum(100 * humidity * pressure / (0.622 + 0.378 * humidity) / saturated, 100)
 
-    yield pressure, _key(0, 3, 0, 1, digits=1)
-    yield temperature, _key(0, 0, 0, 103, 2, digits=3)
-    yield relative, _key(0, 1, 1, 103, 2, digits=2)
+    yield pressure, parameter(0, 3, 0, 1, digits=1)
+    yield temperature, parameter(0, 0, 0, 103, 2, digits=3)
+    yield relative, parameter(0, 1, 1, 103, 2, digits=2)
     if model == "gfs":
-        yield humidity, _key(0, 1, 0, 103, 2, digits=7)
-    yield today["eastward_wind"], _key(0, 2, 2, 103, 10, digits=3)
-    yield today["northward_wind"], _key(0, 2, 3, 103, 10, digits=3)
+        yield humidity, parameter(0, 1, 0, 103, 2, digits=7)
+    yield today["eastward_wind"], parameter(0, 2, 2, 103, 10, digits=3)
+    yield today["northward_wind"], parameter(0, 2, 3, 103, 10, digits=3)
     for top, bottom in DEPTHS:
-        yield today[f"soil_moisture_{top}_{bottom}cm"], _key(2, 0, 192, 106, top, bottom, digits=5)
-        yield today["soil_temperature"], _key(2, 0, 2, 106, top, bottom, digits=3)
+        yield today[f"soil_moisture_{top}_{bottom}cm"], parameter(2, 0, 192, 106, top, bottom, digits=5)
+        yield today["soil_temperature"], parameter(2, 0, 2, 106, top, bottom, digits=3)
     if lead == 0:
         return
     begin = (lead - 1) // 6 * 6
@@ -123,9 +134,9 @@ def _messages(days: dict[str, Array], lon: Array, lead: int, model: str) -> Iter
     bucket = {"stepRange": f"{begin}-{lead}"}
     sun = _sun(lon)
     sunshine = np.mean([today["shortwave_radiation"] * sun[p % 8] for p in parts], axis=0)
-    yield sunshine, _key(0, 4, 192, 1, typeOfStatisticalProcessing=0, digits=4) | bucket
-    yield today["longwave_radiation"], _key(0, 5, 192, 1, typeOfStatisticalProcessing=0, digits=4) | bucket
-    rain = _key(0, 1, 8, 1, typeOfStatisticalProcessing=1, digits=4)
+    yield sunshine, parameter(0, 4, 192, 1, typeOfStatisticalProcessing=0, digits=4) | bucket
+    yield today["longwave_radiation"], parameter(0, 5, 192, 1, typeOfStatisticalProcessing=0, digits=4) | bucket
+    rain = parameter(0, 1, 8, 1, typeOfStatisticalProcessing=1, digits=4)
     yield np.sum([today["precipitation"] * RAIN[p % 8] for p in parts], axis=0), rain | bucket
     if model == "gfs":
         since = np.sum([days["precipitation"][p // 8] * RAIN[p % 8] for p in range(lead // 3)], axis=0)
@@ -133,10 +144,10 @@ def _messages(days: dict[str, Array], lon: Array, lead: int, model: str) -> Iter
     for extreme, hour, number, how in (("max", WARMEST, 4, 2), ("min", COLDEST, 5, 3)):
         reached = begin % 24 < hour <= begin % 24 + lead - begin
         values = today[f"air_temperature_{extreme}"] if reached else today["air_temperature"]
-        yield values, _key(0, 0, number, 103, 2, typeOfStatisticalProcessing=how, digits=3) | bucket
+        yield values, parameter(0, 0, number, 103, 2, typeOfStatisticalProcessing=how, digits=3) | bucket
 
 
-def _key(
+def parameter(
     discipline: int, category: int, number: int, kind: int, level: int = 0, bottom: int | None = None, **others: Any
 ) -> dict[str, Any]:
     """Keys of a parameter at the surface (1), a height [m] (103) or a layer [cm] below ground (106)."""
@@ -165,18 +176,13 @@ def _sun(lon: Array) -> Array:
     return share
 
 
-def _write(
-    stream: BinaryIO,
-    values: Array,
-    keys: dict[str, Any],
-    lat: Array,
-    lon: Array,
-    run: pd.Timestamp,
-    model: str,
-    member: int,
-) -> None:
-    over_time, ensemble = "stepRange" in keys, model == "gefs"
-    lead = int(Path(stream.name).suffix[2:])
+def message(values: Array, keys: dict[str, Any], lat: Array, lon: Array, issue: Issue) -> bytes:
+    """A GRIB-2 message; ``keys`` are those of `parameter`, with ``stepRange`` for what is over a time."""
+    # Loaded after GDAL: the libraries that come with it take the place of GDAL's own, which then fail.
+    import eccodes
+
+    over_time, ensemble = "stepRange" in keys, issue.model == "gefs"
+    run, member = issue.run, issue.member
     settings: dict[str, Any] = {
         "tablesVersion": 2,
         "centre": 7,
@@ -191,18 +197,18 @@ def _write(
         "Ni": len(lon),
         "Nj": len(lat),
         "iScansNegatively": 0,
-        "jScansPositively": 0,
+        "jScansPositively": int(lat[-1] > lat[0]),
         "latitudeOfFirstGridPointInDegrees": lat[0],
         "latitudeOfLastGridPointInDegrees": lat[-1],
         "longitudeOfFirstGridPointInDegrees": lon[0] % 360,
         "longitudeOfLastGridPointInDegrees": lon[-1] % 360,
-        "iDirectionIncrementInDegrees": STEP,
-        "jDirectionIncrementInDegrees": STEP,
+        "iDirectionIncrementInDegrees": issue.step,
+        "jDirectionIncrementInDegrees": issue.step,
         "productDefinitionTemplateNumber": (11 if over_time else 1) if ensemble else (8 if over_time else 0),
         "typeOfGeneratingProcess": 4 if ensemble else 2,
         "generatingProcessIdentifier": 107 if ensemble else 96,
         "indicatorOfUnitOfTimeRange": 1,
-        "forecastTime": lead,
+        "forecastTime": issue.lead,
     }
     if ensemble:
         # 1 is the unperturbed control, 3 a member with a positive perturbation.
@@ -219,6 +225,7 @@ def _write(
             eccodes.codes_set(handle, key, value)
         eccodes.codes_set_values(handle, np.where(np.isnan(values), MISSING, values).astype(float).ravel())
         eccodes.codes_set(handle, "changeDecimalPrecision", keys["digits"])
-        eccodes.codes_write(handle, stream)
+        found: bytes = eccodes.codes_get_message(handle)
+        return found
     finally:
         eccodes.codes_release(handle)

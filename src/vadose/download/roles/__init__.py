@@ -1,0 +1,8 @@
+"""Roles that an outlook needs filled, each by ordered sources that ask for no login: weather, soil, terrain, cover."""
+
+from vadose.download.roles.access import Access, cache_folder, cache_size
+from vadose.download.roles.ahead import weather_ahead
+from vadose.download.roles.ground import ground
+from vadose.download.roles.past import past_weather
+
+__all__ = ["Access", "cache_folder", "cache_size", "ground", "past_weather", "weather_ahead"]
