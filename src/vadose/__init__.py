@@ -12,6 +12,8 @@ Each function is the command of the same name and returns stores as lazily opene
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from vadose.errors import extras
+
 if TYPE_CHECKING:
     from vadose.api import build, evaluate, forecast, open, read, report, train
     from vadose.errors import VadoseError
@@ -56,7 +58,8 @@ def __getattr__(name: str) -> Any:
     """Import a public name when it is first used; importing torch takes seconds."""
     if name not in _FROM:
         raise AttributeError(f"module 'vadose' has no attribute {name!r}; it has {__all__}")
-    return getattr(import_module(_FROM[name]), name)
+    with extras():
+        return getattr(import_module(_FROM[name]), name)
 
 
 def __dir__() -> list[str]:

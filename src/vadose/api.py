@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import xarray as xr
 
-from vadose.errors import VadoseError
+from vadose.errors import VadoseError, extras
 from vadose.fetching import fetch as fetch
 from vadose.parallel.progress import Progress, silent
 from vadose.parallel.running import Running
@@ -77,6 +77,7 @@ def open(path: PathLike) -> xr.Dataset:
     return open_cube(Path(path)) if is_cube(Path(path)) else open_store(Path(path))
 
 
+@extras()
 def build(
     source: Store,
     recipe: "PathLike | Recipe | Mapping[str, Any] | None" = None,
@@ -157,6 +158,7 @@ def train(
 def train(
     cube: Store, experiment: "PathLike | Experiment" = ..., *, run: Runs = ..., out: Out = ..., progress: Progress = ...
 ) -> list[Path]: ...
+@extras()
 def train(
     cube: Store,
     experiment: "PathLike | Experiment" = "conus",
@@ -198,6 +200,7 @@ def train(
     return train_all(chosen, data, folder.parent, names=[run], progress=progress)[0]
 
 
+@extras()
 def forecast(
     run: PathLike,
     cube: Store,

@@ -1,5 +1,22 @@
 """The one exception people meet: what, where, what was found, what to do."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+EXTRAS = {
+    "learn": ("torch", "lightning_fabric", "lightning_utilities", "sklearn", "skops"),
+    "grib": ("eccodes", "cfgrib"),
+    "ismn": ("ismn",),
+    "fetch": ("earthaccess", "pystac_client"),
+    "explain": ("captum",),
+    "tune": ("optuna",),
+    "view": ("starlette", "uvicorn"),
+    "stac": ("pystac",),
+    "zones": ("exactextract",),
+    "remote": ("fsspec", "s3fs", "gcsfs", "aiohttp"),
+}
+"""Extra of the package, as in pip install 'vadose[learn]' -> libraries that it brings."""
+
 
 class VadoseError(Exception):
     """A problem a user can mend; the command line prints it and exits with code 2.
@@ -32,3 +49,29 @@ class NeedsError(VadoseError):
     def __init__(self, message: str, *, instead: dict[str, object]) -> None:
         super().__init__(message)
         self.instead = instead
+
+
+@contextmanager
+def extras() -> Iterator[None]:
+    """Say which extra of the package to install where a library is missing; also as a decorator.
+
+    Raises
+    ------
+    VadoseError
+        Where a library of `EXTRAS` cannot be imported.
+
+    Examples
+    --------
+    >>> with extras():
+    ...     raise ModuleNotFoundError("No module named 'torch'", name="torch")
+    Traceback (most recent call last):
+    vadose.errors.VadoseError: this needs torch; pip install "vadose[learn]"
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        library = (error.name or "").partition(".")[0]
+        for extra, libraries in EXTRAS.items():
+            if library in libraries:
+                raise VadoseError(f'this needs {library}; pip install "vadose[{extra}]"') from error
+        raise

@@ -12,7 +12,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from vadose.errors import VadoseError
+from vadose.errors import VadoseError, extras
 
 USER, OURS = 2, 70
 """Exit codes: error in the call, the data or the machine; error in vadose."""
@@ -26,7 +26,8 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run a command."""
         try:
-            return super().invoke(ctx)
+            with extras():
+                return super().invoke(ctx)
         except KeyboardInterrupt:
             typer.echo("interrupted; run it again to resume where possible", err=True)
             raise

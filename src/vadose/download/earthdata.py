@@ -15,7 +15,7 @@ from vadose.download.area import BBox, modis_tiles, needs_boxes, touching
 from vadose.download.client import AgainError, Client, service
 from vadose.download.cut import CUTS, Cut
 from vadose.download.plan import RemoteFile, Request, part_of
-from vadose.errors import VadoseError
+from vadose.errors import VadoseError, extras
 from vadose.products.hls import BANDS, FILE_NAME
 from vadose.products.mod15a2h import LENGTH
 
@@ -94,12 +94,8 @@ def list_collection(client: Client, request: Request, collection: str) -> list[R
 
 def search_granules(client: Client, request: Request, collection: str, version: str) -> list[Mapping[str, Any]]:
     """Ask the catalogue, with `earthaccess`, for granules of the days asked for."""
-    try:
+    with extras():
         from earthaccess.search import DataGranules
-    except ImportError as error:
-        raise VadoseError(
-            "the catalogue of NASA Earthdata is searched with earthaccess: pip install 'vadose[fetch]'"
-        ) from error
     # The hours that end a day of NLDAS and GLDAS are stamped with the next day.
     last = request.last + timedelta(days=collection.startswith(LDAS))
     query = DataGranules().short_name(collection).version(version)

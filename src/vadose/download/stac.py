@@ -7,7 +7,7 @@ import requests
 from vadose.download.area import needs_boxes, touching
 from vadose.download.client import AgainError, Client, service
 from vadose.download.plan import RemoteFile, Request, part_of
-from vadose.errors import VadoseError
+from vadose.errors import VadoseError, extras
 
 # Collection, query beyond box and days, and the bands fetched when none is named.
 COLLECTIONS: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
@@ -58,11 +58,9 @@ def list_scenes(client: Client, request: Request, product: str) -> list[RemoteFi
 
 
 def _search(client: Client, request: Request, collection: str, query: dict[str, Any]) -> list[Any]:
-    try:
+    with extras():
         import pystac_client
         from pystac_client.stac_api_io import StacApiIO
-    except ImportError as error:
-        raise VadoseError("STAC catalogues are searched with pystac-client: pip install 'vadose[fetch]'") from error
     # Places far apart lie in few of the scenes of the box around them.
     where: dict[str, Any] = {"bbox": request.bbox}
     if len(request.boxes) > 1:

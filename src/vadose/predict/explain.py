@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vadose.artefact.learnt import single_models
-from vadose.errors import VadoseError
+from vadose.errors import VadoseError, extras
 from vadose.models import from_checkpoint
 from vadose.models.mmnet import Features, Fine
 from vadose.samples.station_days import StationDays
@@ -120,10 +120,8 @@ def _values(
     network: Any, days: StationDays, samples: NDArray[np.int64], background: NDArray[np.int64], draws: int, seed: int
 ) -> Array:
     """SHAP values [m3 m-3] (samples, features), those of the snapshot, then those of the series."""
-    try:
+    with extras():
         from captum.attr import GradientShap
-    except ImportError:
-        raise VadoseError("importances need captum; install it with: pip install 'vadose[explain]'") from None
     from lightning_fabric.utilities.seed import seed_everything
 
     seed_everything(seed, verbose=False)

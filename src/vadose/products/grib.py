@@ -8,27 +8,38 @@ import atexit
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import eccodes
 import numpy as np
 import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from vadose.errors import VadoseError
+from vadose.errors import VadoseError, extras
 from vadose.grid import raster_coordinates, raster_window
 from vadose.products.containers import BBox, container_of
 from vadose.products.dates import moment
 from vadose.products.grib_bytes import MOST_CELLS, whole_messages
 
-# Errors that the library logs come back as exceptions. It keeps the file, so it must stay open until the process ends.
-_LOG = Path(os.devnull).open("w")  # noqa: SIM115
-atexit.register(_LOG.close)
-eccodes.codes_context_set_logging(_LOG)
-
 Array = NDArray[np.floating]
+
+
+@cache
+def library() -> Any:
+    """ECMWF's ecCodes, which an extra of the package brings; errors that it logs come back as exceptions.
+
+    It comes after GDAL, which `vadose.products` loads: its libraries would take the place of GDAL's own and fail.
+    """
+    with extras():
+        import eccodes
+
+    # It keeps the file, so it must stay open until the process ends.
+    log = Path(os.devnull).open("w")  # noqa: SIM115
+    atexit.register(log.close)
+    eccodes.codes_context_set_logging(log)
+    return eccodes
 
 
 class Keys(dict[str, Any]):
@@ -42,7 +53,7 @@ class Keys(dict[str, Any]):
         self._path, self._handle = path, handle
 
     def __missing__(self, name: str) -> Any:
-        key, _, kind = name.partition(":")
+        eccodes, (key, _, kind) = library(), name.partition(":")
         try:
             self[name] = eccodes.codes_get(self._handle, key, int if kind == "i" else None)
         except eccodes.KeyValueNotFoundError:
@@ -99,6 +110,7 @@ def messages(
     """
     if (container := container_of(path)) != "grib":
         raise VadoseError(f"{path}: found a {container} file where GRIB is published; is it another file renamed?")
+    eccodes = library()
     for message in whole_messages(path, Counter() if unread is None else unread):
         try:
             handle = eccodes.codes_new_from_message(message)
@@ -197,7 +209,7 @@ def north_up(
 
 
 def _values(path: Path, handle: int, keys: Keys) -> Array:
-    cells = keys["Ni"] * keys["Nj"]
+    eccodes, cells = library(), keys["Ni"] * keys["Nj"]
     try:
         # Before memory is asked for: a few bytes may declare thousands of millions of equal values.
         if (count := eccodes.codes_get_size(handle, "values")) != cells:

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from vadose.errors import VadoseError
+from vadose.errors import VadoseError, extras
 from vadose.products.containers import container_of
 from vadose.products.product import Product
 from vadose.products.station_text import MOST_BYTES, MOST_MEMBERS, check_moisture, check_place, impossible_days
@@ -188,8 +188,9 @@ def _sensors(
     path: Path, scratch: str, broken: dict[str, str], flags: tuple[str, ...]
 ) -> dict[tuple[str, str], list[tuple[Sensor, pd.DataFrame, Any]]]:
     """Daily means, place and soils of every sensor by network and station."""
-    from ismn.base import IsmnRoot
-    from ismn.filehandlers import DataFile, StaticMetaFile
+    with extras():
+        from ismn.base import IsmnRoot
+        from ismn.filehandlers import DataFile, StaticMetaFile
 
     found: dict[tuple[str, str], list[tuple[Sensor, pd.DataFrame, Any]]] = defaultdict(list)
     soils: dict[PurePath, Any] = {}

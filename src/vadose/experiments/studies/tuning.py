@@ -24,7 +24,7 @@ from torch import Tensor
 
 from vadose.artefact import locked, writing
 from vadose.cube import open_cube
-from vadose.errors import VadoseError
+from vadose.errors import VadoseError, extras
 from vadose.evaluation import Scores, evaluate
 from vadose.evaluation.intervals import FEWEST_DAYS
 from vadose.experiments import Experiment, RunConfig
@@ -150,10 +150,8 @@ def tune(
 
 def _alone(experiment: Experiment, search: Search) -> Experiment:
     """The experiment of the run alone, at the uppermost of its layers; what cannot be searched is refused."""
-    try:
+    with extras():
         import optuna
-    except ImportError:
-        raise VadoseError("a search needs optuna; install it with: pip install 'vadose[tune]'") from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     if launched().world_size > 1:
         raise VadoseError("a search runs in one process; found several, started by torchrun")

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import eccodes
 import netCDF4
 import numpy as np
 import pandas as pd
@@ -12,6 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from vadose.errors import VadoseError
+from vadose.products.grib import library
 from vadose.twin.granules.rasters import extent
 from vadose.twin.truth import at
 
@@ -243,6 +243,7 @@ def _netcdf(
 
 def _grib(path: Path, product: str, stamp: pd.Timestamp, fields: dict[str, tuple[Array, dict[str, Any]]]) -> None:
     (path.parent / "SIMULATED.txt").write_text(f"{MARK}\n")
+    eccodes = library()
     with path.open("wb") as stream:
         for values, keys in fields.values():
             handle = eccodes.codes_grib_new_from_samples("regular_ll_sfc_grib1")

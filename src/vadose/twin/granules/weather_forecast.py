@@ -11,6 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from vadose.errors import VadoseError
+from vadose.products.grib import library
 from vadose.twin.truth import at
 
 Array = NDArray[np.floating]
@@ -178,9 +179,6 @@ def _sun(lon: Array) -> Array:
 
 def message(values: Array, keys: dict[str, Any], lat: Array, lon: Array, issue: Issue) -> bytes:
     """A GRIB-2 message; ``keys`` are those of `parameter`, with ``stepRange`` for what is over a time."""
-    # Loaded after GDAL: the libraries that come with it take the place of GDAL's own, which then fail.
-    import eccodes
-
     over_time, ensemble = "stepRange" in keys, issue.model == "gefs"
     run, member = issue.run, issue.member
     settings: dict[str, Any] = {
@@ -219,6 +217,7 @@ def message(values: Array, keys: dict[str, Any], lat: Array, lon: Array, issue: 
         }
     settings |= {k: v for k, v in keys.items() if k not in ("digits", "discipline")}
     settings |= {"bitsPerValue": 24, "missingValue": MISSING, "bitmapPresent": int(np.isnan(values).any())}
+    eccodes = library()
     handle = eccodes.codes_grib_new_from_samples("regular_ll_sfc_grib2")
     try:
         for key, value in settings.items():
