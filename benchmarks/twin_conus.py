@@ -112,7 +112,7 @@ def measure_study(out: Path) -> None:
                 recipe.last,
                 bbox=recipe.bbox,
                 stations=40,
-                more=MORE,
+                more=MORE[:2],
                 workers=workers,
             ),
         ),

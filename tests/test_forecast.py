@@ -480,6 +480,37 @@ def test_a_large_map_in_tiles_is_the_map(
         assert np.isfinite(one[name].values[..., small_cube.mask.values]).all()
 
 
+@pytest.mark.parametrize("run", ["persistence", "convlstm", "climatology"])
+def test_a_long_forecast_is_written_part_by_part(
+    runs: dict[str, Path],
+    of_cells: dict[str, Path],
+    small_cube: xr.Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    run: str,
+) -> None:
+    rain = small_cube.precipitation.values.copy()
+    rain[100, 2, 3] = -9999.0
+    cube = small_cube.assign(precipitation=small_cube.precipitation.copy(data=rain))
+    days: dict[str, Any] = {"first": "2015-07-01", "last": "2015-07-21"}
+    seen: list[float] = []
+    checkpoint = (runs | of_cells)[run] / "final.pt"
+    whole = xr.open_zarr(forecast(checkpoint, cube, tmp_path / "whole.zarr", **days))
+    for place in ("members", "forecast"):
+        monkeypatch.setattr(f"vadose.predict.{place}.BLOCK_DAYS", 8)
+    monkeypatch.setattr("vadose.predict.members.AT_ONCE", 0)
+    out = forecast(checkpoint, cube, tmp_path / "parts.zarr", **days, progress=lambda what, share: seen.append(share))
+    parts = xr.open_zarr(out)
+    assert parts.soil_moisture.chunks[0] == (8, 8, 5)
+    assert ("soil_moisture_std" in parts) == (run == "climatology")
+    made = {"created", "history"}
+    for one in (whole, parts):
+        one.attrs = {name: said for name, said in one.attrs.items() if name not in made}
+        one.soil_moisture.encoding.clear()
+    xr.testing.assert_identical(parts.load(), whole.load())
+    assert seen == sorted(seen)
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[LocalCluster]:
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=50) as cluster:

@@ -465,4 +465,6 @@ def test_the_commands(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert "unknown key 'products.srtm.resampled'; did you mean 'resampling'?" in capsys.readouterr().err
     assert run("twin", "--from", "2019-04-02", "--to", "2019-04-01", "--out", str(tmp_path / "w")) == 2
     assert "is before the first day" in capsys.readouterr().err
+    assert run("twin", "--with", "mod09", "--out", str(tmp_path / "w")) == 2
+    assert "choose from ['nldas_noah', 'mod09ga', 'mod09cmg']" in capsys.readouterr().err
     assert not (tmp_path / "w").exists()

@@ -166,7 +166,7 @@ def test_subsets_hold_what_whole_granules_hold(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("forecast") / "world"
-    return build_granule_world(out, FIRST, LAST, bbox=BOX, stations=6, more=MORE, outages=OUTAGES, spin_up=60)
+    return build_granule_world(out, FIRST, LAST, bbox=BOX, stations=6, more=MORE[:2], outages=OUTAGES, spin_up=60)
 
 
 def recipe(**changes: object) -> Recipe:

@@ -40,7 +40,7 @@ def beside_arrays() -> Iterator[None]:
 
 
 def write_predictions(
-    path: Path, store: xr.Dataset, title: str, *, chunks: Mapping[str, int], empty: bool = False
+    path: Path, store: xr.Dataset, title: str, *, chunks: Mapping[str, int], empty: bool = False, more: bool = False
 ) -> None:
     """Write predictions as a Zarr store that says in CF attributes what it holds, where it lies and what made it.
 
@@ -56,8 +56,16 @@ def write_predictions(
         Sizes of chunks by dimension, the whole length where none is given.
     empty
         Whether only metadata and coordinates are written, to be filled chunk by chunk; then `consolidate` it.
+    more
+        Whether these are further days of issue of the store, whose days so far fill whole chunks; then `consolidate`.
     """
     store = _described(store).assign_attrs(_told(store.attrs, title))
+    if more:
+        group = zarr.open_group(path, mode="r+", use_consolidated=False)
+        for name, of in store.variables.items():
+            if "init_time" in of.dims:
+                group[str(name)].append(xr.conventions.encode_cf_variable(of).values)
+        return
     with beside_arrays():
         # Names of stations cannot be cut into pieces.
         pieces = store.chunk(chunks).assign_coords(store.coords)
@@ -77,9 +85,13 @@ def as_stored(store: xr.Dataset) -> xr.Dataset:
     return store
 
 
-def consolidate(path: Path) -> None:
-    """Note the metadata of all arrays at the root again, after attributes of a store have changed."""
+def consolidate(path: Path, attributes: Mapping[str, str] | None = None, *, without: str = "") -> None:
+    """Note the metadata of all arrays at the root again, with further attributes and without an array."""
     with beside_arrays():
+        group = zarr.open_group(path, mode="r+", use_consolidated=False)
+        group.attrs.update(attributes or {})
+        if without:
+            del group[without]
         zarr.consolidate_metadata(path)
 
 

@@ -282,11 +282,18 @@ def twin(
     everything: Annotated[
         bool, typer.Option(help="Also one day of every product, and 100 m products of a county.")
     ] = False,
+    more: Annotated[
+        list[str] | None,
+        typer.Option("--with", help="Further product of all days: nldas_noah, mod09ga or mod09cmg; repeatable."),
+    ] = None,
+    stations: Annotated[int, typer.Option(help="Number of stations.")] = 12,
     seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
 ) -> None:
     """Simulate a world with known truth and write it in the formats of the data centres.
 
     Example: `vadose twin --from 2019-01-01 --to 2019-12-31 --out world`
+
+    For the forecast paper: add `--with nldas_noah --with mod09cmg`.
     """
     from vadose.parallel.workers import cores
     from vadose.twin.world import build_granule_world
@@ -298,6 +305,8 @@ def twin(
             day_of(last, "--to"),
             bbox=box_of(bbox),
             everything=everything,
+            more=more or (),
+            stations=stations,
             seed=seed,
             workers=cores(),
             progress=tell,

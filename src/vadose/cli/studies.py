@@ -172,7 +172,7 @@ def demo(
     from vadose.experiments import load_cube, load_experiment
     from vadose.insitu.store import build_stations
     from vadose.parallel.workers import cores
-    from vadose.twin.world import MORE, build_granule_world
+    from vadose.twin.world import build_granule_world
 
     if county:
         demonstrate_county(out)
@@ -192,7 +192,7 @@ def demo(
                 recipe.last,
                 bbox=recipe.bbox,
                 stations=40 if nine else 12,
-                more=MORE if nine else (),
+                more=("nldas_noah", "mod09ga") if nine else (),
                 outages=outages,
                 workers=cores(),
                 progress=tell,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from vadose.artefact import identity, is_current, provenance, writing
 from vadose.artefact.learnt import as_attributes, check_place, learnt_by_checkpoint, learnt_by_inputs, merged
-from vadose.artefact.predictions import write_predictions
+from vadose.artefact.predictions import consolidate, write_predictions
 from vadose.door.days import daily, in_order
 from vadose.door.place import Place, forecasts_at
 from vadose.door.values import by_variable
@@ -25,10 +25,22 @@ from vadose.parallel.running import Running
 from vadose.parallel.workers import Run, on_workers
 from vadose.predict.apply import Array
 from vadose.predict.issue_days import IssueDays
-from vadose.predict.members import BLOCK_DAYS, Shared, blended, blocks, forecast_days, load_run
+from vadose.predict.members import (
+    BLOCK_DAYS,
+    Shared,
+    blended,
+    blocks,
+    days_at_once,
+    forecast_days,
+    in_sequence,
+    load_run,
+)
 from vadose.samples.record import seen_ahead
 
 LEADS = (1, 3, 7, 14, 30)
+TITLE = "daily forecasts of soil moisture"
+CLUSTER = 16
+"""Blocks of days in work at once, of a cluster whose workers are not counted."""
 
 
 def forecast(
@@ -69,8 +81,9 @@ def forecast(
 
     Workers forecast blocks of 64 days of issue each, of a cube they read by themselves; of a model that takes
     sequences parts of the cells, of all days, and passes with dropout whole. The forecast is that of one process up to
-    rounding. One that dies costs what it was at. This process holds the forecast in memory until it is written, as it
-    does without workers.
+    rounding. One that dies costs what it was at. This process holds some hundreds of days of a small map, or 64 days (a
+    worker) of a large one in memory until they are written; but all days of a model that takes sequences, and with
+    ``finish``. Passes with dropout begin anew with each of these parts.
 
     Parameters
     ----------
@@ -151,34 +164,42 @@ def forecast(
     days = _positions(cube, first, last, min(leads) if perfect else 0)
     issue = IssueDays(cube, days, leads, stride, above)
     what = f"forecasting {out.parent.name} {out.stem}"
-    with writing(out) as scratch:
-        with on_workers(workers, scheduler) as do:
+    whole = finish is not None or (of_members is None and in_sequence(kept))
+    with writing(out) as scratch, on_workers(workers, scheduler) as do:
+        shared = Shared(do, checkpoint) if workers > 1 or scheduler else None
+        absent = _absent(issue, channels, kept["look_back"], do)
+        size = len(days) if whole else days_at_once(issue, workers if scheduler is None else CLUSTER)
+        several, deviation = size < len(days), False
+        for part in issue.parts(size):
             if of_members is None:
-                shared = Shared(do, checkpoint) if workers > 1 or scheduler else None
-                mean, std = forecast_days(issue, kept, lambda share: progress(what, share), passes, running, shared)
+                report = partial(_report, progress, what, part)
+                mean, std = forecast_days(part, kept, report, passes, running, shared)
             else:
                 issue.precisions |= {store.attrs["precision"] for store in of_members if "precision" in store.attrs}
-                mean, std = blended(
-                    kept,
-                    leads,
-                    [_values_of(store, issue) for store in of_members],
-                    issue.cube.indexes["time"][issue.days],
-                )
-            absent = _absent(issue, channels, kept["look_back"], do)
+                given = [_values_of(store, part) for store in of_members]
+                mean, std = blended(kept, leads, given, part.cube.indexes["time"][part.days])
+            deviation = deviation or bool(np.isfinite(std).any())
+            store = _dataset(part, channels, kept["attributes"], mean, std if deviation or several else None)
+            store = store.assign(inputs_missing=absent[part.start : part.start + len(part.days)])
+            store.attrs |= as_attributes(learnt) | provenance(**inputs)
+            store = store if finish is None else finish(store)
+            write_predictions(scratch, store, TITLE, chunks={"init_time": BLOCK_DAYS}, more=part.start > 0)
         for note in issue.notes:
             progress(f"{what} goes on {note}", 1.0)
         progress(what, 1.0)
-        store = _dataset(issue, channels, kept["attributes"], mean, std, absent)
         told = ("weather", "weather_run", "weather_note") if perfect and foretold else ()
-        store.attrs |= {key: cube.attrs[key] for key in told} | as_attributes(learnt) | provenance(**inputs)
-        store.attrs |= {"place_note": place_note} if place_note else {}
-        store.attrs |= {"precision": " and ".join(sorted(issue.precisions))} if issue.precisions else {}
+        noted = {key: str(cube.attrs[key]) for key in told} | ({"place_note": place_note} if place_note else {})
+        noted |= {"precision": " and ".join(sorted(issue.precisions))} if issue.precisions else {}
         if outside := by_variable(issue.outside):
-            store.attrs["values_outside"] = json.dumps(outside)
+            noted["values_outside"] = json.dumps(outside)
             progress(f"{out.stem}, values outside the valid range taken as missing, {outside}", 1.0)
-        store = store if finish is None else finish(store)
-        write_predictions(scratch, store, "daily forecasts of soil moisture", chunks={"init_time": BLOCK_DAYS})
+        consolidate(scratch, noted, without="soil_moisture_std" if several and not deviation else "")
     return out
+
+
+def _report(progress: Progress, what: str, part: IssueDays, share: float) -> None:
+    """Report the share of all days of issue that is done with a share of a part."""
+    progress(what, (part.start + share * len(part.days)) / part.of)
 
 
 def _name(checkpoint: Path, first: str, last: str) -> str:
@@ -204,7 +225,7 @@ def latest_day(checkpoint: Path, cube: xr.Dataset) -> str:
 
 
 def _dataset(
-    issue: IssueDays, channels: Channels, attributes: Mapping[str, str], mean: Array, std: Array, absent: xr.DataArray
+    issue: IssueDays, channels: Channels, attributes: Mapping[str, str], mean: Array, std: Array | None
 ) -> xr.Dataset:
     """The store's variables, and what of the cube its attributes say."""
     cube, dims = issue.cube, ("init_time", "lead_time", "y", "x")
@@ -219,9 +240,7 @@ def _dataset(
         },
         attrs={key: cube.attrs[key] for key in kept} | {"scenario": "all", **attributes, "causal": causal},
     )
-    if np.isfinite(std).any():
-        store["soil_moisture_std"] = dims, std
-    return store.assign(inputs_missing=absent)
+    return store if std is None else store.assign(soil_moisture_std=(dims, std))
 
 
 def _taken(cube: xr.Dataset, channels: Channels) -> xr.Dataset:

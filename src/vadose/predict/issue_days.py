@@ -1,6 +1,7 @@
 """Days of issue of a cube, forecast by one model."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -28,7 +29,8 @@ class IssueDays:
     """Some days of a cube to forecast, by any checkpoint; samples are kept for the next one that wants the same.
 
     Of the cube the days are read that forecasts look at: the look-back before the first day of issue, and the
-    days up to the last valid day.
+    days up to the last valid day. Where they are a part of a longer forecast, ``start`` is the number of its days of
+    issue before, ``of`` that of all; what is noted of a part is noted of all.
     """
 
     cube: xr.Dataset
@@ -39,6 +41,8 @@ class IssueDays:
     outside: Outside = field(default_factory=Outside)
     precisions: set[str] = field(default_factory=set)
     notes: set[str] = field(default_factory=set)
+    start: int = 0
+    of: int = 0
     kept: tuple[Any, Samples, NDArray[np.int64]] | None = None
 
     def forecast(
@@ -61,9 +65,10 @@ class IssueDays:
         cells = int(self.cube.mask.sum())
         if checkpoint["window"]:
             cells *= max(1, checkpoint["window"] ** 2 // self.stride**2)
-        uses = cells * (len(self.days) + checkpoint["look_back"] - 1)
+        days = self.of or len(self.days)
+        uses = cells * (days + checkpoint["look_back"] - 1)
         if model.takes == "windows":
-            uses = cells * len(self.days) * checkpoint["look_back"]
+            uses = cells * days * checkpoint["look_back"]
 
         def rounding() -> float:
             if not model.gains_by_bfloat16:
@@ -82,10 +87,15 @@ class IssueDays:
     def dropout_pass(
         self, model: nn.Module, checkpoint: dict[str, Any], number: int, report: Report
     ) -> tuple[Array, Array]:
-        """As `forecast`, with dropout on; the number seeds it."""
+        """As `forecast`, with dropout on; the number seeds it, and where a part begins."""
         leave_dropout_on(model)
-        torch.manual_seed(number)
+        torch.manual_seed(number + 1000 * self.start)
         return self.forecast(model, checkpoint, report)
+
+    def parts(self, size: int) -> Iterator["IssueDays"]:
+        """The days in parts of so many."""
+        for start in range(0, len(self.days), size):
+            yield replace(self, days=self.days[start : start + size], kept=None, start=start, of=len(self.days))
 
     def cut(self, days: slice, checkpoint: dict[str, Any]) -> "IssueDays":
         """The same of some of the days, and no more of the cube than a model looks at."""

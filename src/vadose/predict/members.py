@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from vadose.artefact import checkpoint as checkpoint_file
 from vadose.errors import VadoseError
-from vadose.models import from_checkpoint
+from vadose.models import MODELS, from_checkpoint
 from vadose.models.mixture import leave_dropout_on, mixture
 from vadose.parallel.running import Running
 from vadose.parallel.workers import Run
@@ -21,6 +21,8 @@ from vadose.predict.issue_days import IssueDays
 
 BLOCK_DAYS = 64
 """Days of issue in a chunk of the store, and in a unit of work."""
+AT_ONCE = 1 << 29
+"""Bytes of mean and deviation that are held in memory until they are written, where a block of days takes no more."""
 WIDE = 4
 """Width of windows, in cells as far as a network sees, above which most of a window knows nothing of its edge."""
 _BANDS = 32
@@ -55,6 +57,19 @@ def _as_forecast(kept: dict[str, Any]) -> dict[str, Any]:
     if (kept["window"] or 1) <= WIDE or not (reach := from_checkpoint(kept).reach(kept["look_back"])):
         return kept
     return kept | ({"window": None} if kept["window"] > WIDE * reach else {})
+
+
+def in_sequence(checkpoint: dict[str, Any]) -> bool:
+    """Whether a network goes over all days of a cell at once, or a member of a blend does."""
+    return any(map(in_sequence, checkpoint.get("members", ()))) or (
+        checkpoint["name"] != "blend" and MODELS[checkpoint["name"]].takes == "series"
+    )
+
+
+def days_at_once(issue: IssueDays, workers: int) -> int:
+    """Days of issue that are held in memory, whole blocks: some for each worker, and as many as `AT_ONCE` holds."""
+    of_day = 8 * len(issue.leads) * issue.cube.sizes["y"] * issue.cube.sizes["x"]
+    return BLOCK_DAYS * max(workers, AT_ONCE // (of_day * BLOCK_DAYS), 1)
 
 
 def forecast_days(

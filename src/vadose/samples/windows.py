@@ -93,7 +93,10 @@ class Samples:
         check_predictors(cube, channels, (self.observed, *(name for name in (correlated, taught) if name)))
         rows, columns = cube.sizes["y"], cube.sizes["x"]
         if window is not None and window > min(rows, columns):
-            raise VadoseError(f"window of {window} x {window} cells does not fit the grid of {rows} x {columns}")
+            raise VadoseError(
+                f"window of {window} x {window} cells does not fit the grid of {rows} x {columns}; take a smaller one, "
+                "or 'window: map' for the whole map"
+            )
         self.channels, self.look_back, self.window, self.stride = channels, look_back, window, stride
         self.sequence_days = sequence or look_back
         self.shape, self.place = (rows, columns), Place.of(cube)

@@ -19,6 +19,7 @@ from vadose.twin.granules.conusv4f1 import write_conusv4f1
 from vadose.twin.granules.gridmet import write_gridmet
 from vadose.twin.granules.imerg import write_imerg
 from vadose.twin.granules.modis import write_mod09ga
+from vadose.twin.granules.modis_cmg import write_mod09cmg
 from vadose.twin.granules.nldas import write_nldas_noah
 from vadose.twin.granules.smap_l3 import write_smap_l3
 from vadose.twin.granules.stations import (
@@ -41,7 +42,7 @@ COUNTY_CELLS = 90
 
 DAILY = ("smap_l3", "imerg", "gridmet")
 """Products of each day that every world has."""
-MORE = ("nldas_noah", "mod09ga")
+MORE = ("nldas_noah", "mod09ga", "mod09cmg")
 """Products of each day that a world has when asked for."""
 NLDAS_HOURS = (0, 6, 12, 18)
 """Hours of a day that are written: the simulated states do not change within it."""
@@ -86,9 +87,9 @@ def build_granule_world(
         At most one in each cell.
     more
         Further products of all days, each cut to the box: ``'nldas_noah'``, four hours a day of a land-surface
-        model with errors of its own (`vadose.twin.land_model`), and ``'mod09ga'`` of Terra. With any, rain of
-        IMERG has errors too, what is coarser than the grid reaches beyond the box, and stations are of two networks
-        in turn: ``stations/uscrn`` and ``stations/scan`` (places in ``stations/station_meta``).
+        model with errors of its own (`vadose.twin.land_model`), ``'mod09ga'`` and ``'mod09cmg'`` of Terra. With any,
+        rain of IMERG has errors too, what is coarser than the grid reaches beyond the box, and stations are of two
+        networks in turn: ``stations/uscrn`` and ``stations/scan`` (places in ``stations/station_meta``).
     outages
         Days, first and last inclusive, on which a product of all days is left out, such as
         ``{'smap_l3': [('2019-06-20', '2019-07-22')]}``.
@@ -180,6 +181,8 @@ def _write_days(
         submit(write_nldas_noah, model, granules / "nldas_noah", hours=NLDAS_HOURS, subset=True)
     if "mod09ga" in more:
         submit(write_mod09ga, piece.isel(time=there["mod09ga"]), granules / "mod09ga", subset=True)
+    if "mod09cmg" in more:
+        submit(write_mod09cmg, around.isel(time=there["mod09cmg"]), granules / "mod09cmg")
 
 
 def _around(grid: Grid, cells: int) -> Grid:
