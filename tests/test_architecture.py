@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "vadose"
 
 # What people call: it may import every stage, and no stage imports it.
-FACE = {"__init__", "__main__", "api", "cli", "fetching", "stationing"}
+FACE = {"__init__", "__main__", "api", "cli", "fetching", "stationing", "viewing"}
 # Free to import from everywhere.
 GROUND = {"errors", "variables", "grid", "door", "artefact", "parallel", "compiled", "areas"}
 # Stage -> stages above it that it may import, in the order of the data flow: no arrow runs up.
@@ -27,6 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "predict": {"features", "gapfill", "models", "samples", "training"},
     "evaluation": {"features", "predict"},
     "reports": {"features", "evaluation"},
+    "publish": {"features", "predict"},
     "experiments": {
         "features",
         "gapfill",
@@ -117,7 +118,7 @@ def test_no_stage_imports_one_that_comes_after_it() -> None:
 
 def test_the_stages_and_their_arrows_stay_few() -> None:
     assert len(MAY_IMPORT) + len(GROUND) <= 24
-    assert sum(map(len, MAY_IMPORT.values())) <= 35
+    assert sum(map(len, MAY_IMPORT.values())) <= 40
 
 
 def test_every_permission_is_needed() -> None:

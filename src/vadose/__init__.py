@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from vadose.parallel.running import Running
     from vadose.products import PRODUCTS
     from vadose.stationing import stations
+    from vadose.viewing import view
 
 _FROM = {
     **dict.fromkeys(("build", "evaluate", "fetch", "forecast", "open", "read", "report", "train"), "vadose.api"),
@@ -33,6 +34,7 @@ _FROM = {
     "Scores": "vadose.evaluation",
     "VadoseError": "vadose.errors",
     "stations": "vadose.stationing",
+    "view": "vadose.viewing",
 }
 
 __all__ = [
@@ -51,6 +53,7 @@ __all__ = [
     "report",
     "stations",
     "train",
+    "view",
 ]
 
 
