@@ -301,6 +301,7 @@ def evaluate(
     climatology: Days | None = None,
     scale: str = "none",
     seasons: bool = False,
+    extremes: bool = False,
     strata: Mapping[str, PathLike | Sequence[str]] | None = None,
     fields: Store | None = None,
     qa4sm: bool = False,
@@ -326,8 +327,9 @@ def evaluate(
     anomalies, climatology, scale
         Score anomalies: ``'window'`` or ``'climatology'``, and its period; and scale forecasts to the observations
         first: ``'mean-std'``, ``'linear'`` or ``'cdf'`` (`vadose.evaluation.Treatment`). Remarks say so.
-    seasons, strata, fields
-        Scores by season, by labels or files of classes of sites (`vadose.evaluation.label_files`), by a cube's cells.
+    seasons, extremes, strata, fields
+        Scores by season; of the driest and wettest tenth of days (`vadose.evaluation.extremes`); by labels or files of
+        classes of sites (`vadose.evaluation.label_files`); by a cube's cells.
     qa4sm, correlated, replicates, block_length, seed
         Also write the table of all pairs and triples, see `vadose.evaluation.Validation`.
 
@@ -357,6 +359,7 @@ def evaluate(
         cube=None if fields is None else _opened(fields),
         treatment=treatment,
         seasons=seasons,
+        extremes=extremes,
         validation=validation if qa4sm or correlated or replicates else None,
         workers=workers,
         scheduler=scheduler,

@@ -257,6 +257,30 @@ def test_blocks_seasons_and_what_was_asked(world: tuple[Path, dict[str, Path]], 
     assert summer["median"] == pytest.approx(np.median(errors), rel=1e-5)
 
 
+def test_extremes_are_scored_on_the_same_days(world: tuple[Path, dict[str, Path]], tmp_path: Path) -> None:
+    scores = vd.evaluate([*world[1].values()][:2], world[0], out=tmp_path / "e", extremes=True)
+    table = pd.read_csv(scores.folder / "extremes.csv")
+    assert len(table) == 2 * 4
+    assert table.coverage_90.isna().all()  # of single values
+    for (what, tenth), below in ((("observed", "driest"), True), (("forecast", "wettest"), False)):
+        row = table[(table.model == "era5") & (table.conditioned_on == what) & (table.tenth == tenth)].iloc[0]
+        biases, number = [], 0
+        for site in SITES:
+            of = pairs_of(scores.folder, site).dropna()
+            values = of["observed" if what == "observed" else "era5"].sort_values()
+            n = len(of) // 10
+            days = (
+                of[values.reindex(of.index) <= values.iloc[n - 1]]
+                if below
+                else of[values.reindex(of.index) >= values.iloc[-n]]
+            )
+            biases.append((days.era5 - days.observed).mean())
+            number += len(days)
+        assert row.bias == pytest.approx(np.median(biases), rel=1e-4)
+        assert row.n_pairs == number
+    assert (table[(table.conditioned_on == "observed") & (table.tenth == "driest")].bias > 0).all()  # damped
+
+
 def test_blocks_are_days_in_a_row_drawn_by_the_seed() -> None:
     first = Validation(replicates=100, block_length=7, seed=1).draws(30)
     assert first is not None

@@ -78,6 +78,19 @@ def test_wrong_arguments_are_refused() -> None:
         ConvLSTMCell(1, 1, peephole="full")
 
 
+def test_a_dense_head_reads_its_window() -> None:
+    channels = Channels(("m",), target="m")
+    model = ConvLSTM(channels, filters=(2,), positions=(4, 4), dense=True, gaussian=True)
+    inputs = example_inputs(channels, size=4)
+    assert [part.shape for part in model.distribution(inputs)] == [(2, 5, 4, 4)] * 2
+    assert model.reach(look_back=1) is None
+    inputs.history.requires_grad_()
+    model.eval()(inputs)[0, 0, 0, 0].backward()
+    assert (inputs.history.grad[0, -1, 0, -1, -1] != 0).all()  # farther than a convolution reaches
+    with pytest.raises(ValueError, match="dense"):
+        ConvLSTM(Channels(("m",), future=("rain",), target="m"), dense=True)
+
+
 def test_position_peepholes_keep_to_their_window() -> None:
     channels = Channels(("m",), target="m")
     model = ConvLSTM(channels, filters=(2,), peephole="position", positions=(4, 4))

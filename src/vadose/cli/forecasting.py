@@ -250,6 +250,9 @@ Scaling = Annotated[
         help="Scale forecasts to the observations, by station: none, mean-std, linear or cdf.", rich_help_panel=_SERIES
     ),
 ]
+Extremes = Annotated[
+    bool, typer.Option("--extremes", help="Also score the driest and wettest tenth of days.", rich_help_panel=_TABLES)
+]
 Seasons = Annotated[bool, typer.Option("--seasons", help="Also score each season.", rich_help_panel=_TABLES)]
 Strata = Annotated[
     list[str] | None,
@@ -297,6 +300,7 @@ def evaluate(
     climatology: ClimatologyOf = None,
     scale: Scaling = "none",
     seasons: Seasons = False,
+    extremes: Extremes = False,
     strata: Strata = None,
     fields: Fields = None,
     qa4sm: Qa4sm = False,
@@ -332,6 +336,7 @@ def evaluate(
             climatology=span_of(climatology) if climatology else None,
             scale=scale,
             seasons=seasons,
+            extremes=extremes,
             strata=dict(split(strata, "--strata", "=", "koeppen=koppen_geiger.tif")),
             fields=fields,
             qa4sm=qa4sm,

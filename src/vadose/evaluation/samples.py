@@ -43,6 +43,8 @@ class Asked:
         Whether scores are told apart by season; a site needs as many pairs in each.
     validation
         How the table of `vadose.evaluation.validation` is made; None for none.
+    extremes
+        Whether dry and wet extremes are scored (`vadose.evaluation.extremes`).
     """
 
     period: tuple[str, str] | None = None
@@ -51,6 +53,7 @@ class Asked:
     treatment: Treatment = field(default_factory=Treatment)
     seasons: bool = False
     validation: Validation | None = None
+    extremes: bool = False
 
     def attributes(self) -> dict[str, Any]:
         """What is asked beyond plain scores, for stores, and what they are made of."""
@@ -58,7 +61,8 @@ class Asked:
         made = {} if self.validation is None else asdict(self.validation)
         if made:
             made["correlated"] = ", ".join("+".join(pair) for pair in made["correlated"])
-        return treated | ({"seasons": "true"} if self.seasons else {}) | made
+        more = {name: "true" for name in ("seasons", "extremes") if getattr(self, name)}
+        return treated | more | made
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ observations and all runs have, lest their gaps take samples from the models. Th
   ``quantiles.csv``, at cells too, their quantile scores (`vadose.evaluation.distributions`);
 - ``ensembles.csv`` and ``ranks.csv``, where stores hold members: their fair CRPS, spread and error, and the ranks of
   the observations among them (`vadose.evaluation.ensembles`);
-- ``left_out.csv``: models, sites, stations, cells, days of issue and values that the tables leave out, with the reason
-  and the number (`vadose.evaluation.left_out`);
+- ``extremes.csv``, on demand: scores of the driest and wettest tenth of days (`vadose.evaluation.extremes`);
+- ``left_out.csv``: what the tables leave out, with the reason and the number (`vadose.evaluation.left_out`);
 - ``products.csv``, where products are given: their scores, and the runs' at the shortest lead;
 - ``qa4sm.csv`` and ``ecol.csv``, on demand: figures of every pair and triple of data sets
   (`vadose.evaluation.validation`);
@@ -49,6 +49,7 @@ from vadose.door.days import Period
 from vadose.errors import VadoseError
 from vadose.evaluation.collocate import VARIABLE, observed_variable
 from vadose.evaluation.distributions import MEMBER, distribution_tables
+from vadose.evaluation.extremes import EXTREME_COLUMNS, extreme_rows
 from vadose.evaluation.leads import (
     KEYS,
     LeadJob,
@@ -149,6 +150,7 @@ def evaluate(
     treatment: Treatment | None = None,
     seasons: bool = False,
     validation: Validation | None = None,
+    extremes: bool = False,
     progress: Progress = lambda what, share: None,
 ) -> Path:
     """Score every store at every site and lead, and write the tables of `vadose.evaluation.scores` into ``out``.
@@ -170,7 +172,7 @@ def evaluate(
         Name -> analyses (time, y, x) on the predictions' grid, scored in a table of their own.
     workers, scheduler
         Processes here, or a Dask scheduler (``'tcp://host:8786'``) whose workers see the folder of ``out``.
-    treatment, seasons, validation
+    treatment, seasons, validation, extremes
         See `vadose.evaluation.samples.Asked`.
 
     Raises
@@ -179,7 +181,7 @@ def evaluate(
         When stores do not fit together, days scored were learnt from, or nothing is left to score.
     """
     progress(f"evaluating {out.name}", 0.0)
-    asked = Asked(period, min_pairs, allow_learnt_days, treatment or Treatment(), seasons, validation)
+    asked = Asked(period, min_pairs, allow_learnt_days, treatment or Treatment(), seasons, validation, extremes)
     if products and asked.treatment.words:
         raise VadoseError(f"products are scored as they are, forecasts as {asked.treatment.words}; give them as stores")
     together = brought_together(predictions, observed, strata, allow_learnt_days)
@@ -338,13 +340,16 @@ class _Scoring:
             name: pd.DataFrame([row for of_lead in leads for row in getattr(of_lead, name)], columns=of_table)
             for name, of_table in columns.items()
         }
+        of, pairs = self.together, read_pairs(folder / "pairs.zarr")
+        runs = [dict(zip(KEYS, run, strict=True)) for run in of.runs]
         if self.fine:
-            runs = [dict(zip(KEYS, run, strict=True)) for run in self.together.runs]
             rows = space_rows(folder / "pairs.zarr", self.samples.at, self.samples.gaussian, runs)
             tables["space"] = pd.DataFrame([{**self.named, **row} for row in rows], columns=SPACE_COLUMNS)
         if not self.asked.treatment.words:
-            pairs, of = read_pairs(folder / "pairs.zarr"), self.together
             tables |= distribution_tables(of.predictions, of.runs, self.named, self.samples.sites, pairs)
+        if self.asked.extremes:
+            rows = extreme_rows(pairs, self.samples, [self.named | run for run in runs], self.asked.min_pairs)
+            tables["extremes"] = pd.DataFrame(rows, columns=EXTREME_COLUMNS)
         if self.products:
             tables["products"] = pd.DataFrame(self.product_rows(folder / "pairs.zarr"), columns=STRATA_COLUMNS)
         noted = self.remarks()

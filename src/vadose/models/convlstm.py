@@ -154,6 +154,10 @@ class ConvLSTM(Forecaster):
         Predict the departure from the damped last value, see `Anchor`, instead of from the mean.
     gaussian
         Also predict a standard deviation, see `distribution`.
+    dense
+        Read the state of a whole window of ``positions`` cells by one fully connected layer, as the paper's last layer
+        can be understood, instead of each cell's by the same weights. For windows of that size, without weather ahead
+        or forecasts at the head.
 
     References
     ----------
@@ -180,8 +184,10 @@ class ConvLSTM(Forecaster):
         dropout: float = 0.2,
         departure: bool = False,
         gaussian: bool = False,
+        dense: bool = False,
     ) -> None:
         super().__init__(channels)
+        self.dense = dense
         self.has_deviation = gaussian
         self.history = Normalise(len(channels.history), axis=2)
         self.static = Normalise(len(channels.static), axis=1)
@@ -196,11 +202,17 @@ class ConvLSTM(Forecaster):
         self.dropout = nn.Dropout2d(dropout)
         outputs = 1 + gaussian
         self.reads_leads = bool(channels.future or (at_head and channels.above))
+        if dense and self.reads_leads:
+            raise ValueError("dense is of a state alone; it cannot read weather ahead or layers above at the head")
         if self.reads_leads:
             extra = len(WEATHER_MEANS) * len(channels.future) + at_head * len(channels.above) + 1
             self.head: nn.Module = nn.Sequential(
                 nn.Conv2d(filters[-1] + extra, 64, 1), nn.ReLU(), nn.Conv2d(64, outputs, 1)
             )
+        elif dense:
+            maps, cells = outputs * len(channels.leads), math.prod(positions)
+            layer = nn.Linear(filters[-1] * cells, maps * cells)
+            self.head = nn.Sequential(nn.Flatten(), layer, nn.Unflatten(1, (maps, *positions)))
         else:
             self.head = nn.Conv2d(filters[-1], outputs * len(channels.leads), 1)
 
@@ -230,7 +242,8 @@ class ConvLSTM(Forecaster):
     def reach(self, look_back: int) -> int | None:
         r"""Every way from a cell of the first day to a forecast passes one convolution of inputs in each layer and one
         of states in each step of time, :math:`\lfloor k / 2 \rfloor \, (\text{layers} + \text{days} - 1)`: 8 for the
-        six layers and three days of the paper. None with peepholes of each position, which fit windows of one size.
+        six layers and three days of the paper. None with peepholes of each position or a dense head, which fit windows
+        of one size.
 
         Examples
         --------
@@ -238,7 +251,7 @@ class ConvLSTM(Forecaster):
         8
         """
         cells: list[Any] = list(self.layers)
-        if any(cell.peephole is not None and cell.peephole.shape[-2:].numel() > 1 for cell in cells):
+        if self.dense or any(cell.peephole is not None and cell.peephole.shape[-2:].numel() > 1 for cell in cells):
             return None
         return int(cells[0].from_input.kernel_size[0] // 2) * (len(cells) + look_back - 1)
 

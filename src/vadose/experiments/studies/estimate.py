@@ -28,6 +28,7 @@ from vadose.experiments.studies.probes import (
 from vadose.models import MODELS
 from vadose.parallel.memory import fits, peak
 from vadose.parallel.progress import Progress, silent
+from vadose.predict.members import AT_ONCE, BLOCK_DAYS
 from vadose.training.loop import STATISTICS, Descent
 
 Clock = Callable[[], float]
@@ -157,7 +158,11 @@ def _of_forecasts(
         for name, _, run in members:
             of_day = size.rows * size.columns * len(run.leads)
             kept += 4.0 * of_day * issued[name]
-            arrays.append(8.0 * of_day * max(by_phase[name]))
+            # Of sequences of days all are held, else a part of them.
+            days_held = max(by_phase[name])
+            if MODELS[run.model].takes != "series":
+                days_held = min(days_held, max(BLOCK_DAYS, AT_ONCE // (8 * of_day)))
+            arrays.append(8.0 * of_day * days_held)
     progress("probing", 1.0)
     runs = sum(map(len, groups.values())) + len(layers) * len(experiment.blends)
     sites = len(layers) * size.known / experiment.score_every**2
@@ -173,7 +178,7 @@ def _of_forecasts(
     found.memory += in_memory + max(arrays)
     found.scratch = of_samples - in_memory
     found.assumed += [
-        "every cell is observed on every day; forecasts of all leads are kept uncompressed, in memory until written",
+        "every cell is observed on every day; forecasts of all leads are kept uncompressed",
         "validation takes a third of the time of as many samples learnt from; networks are not compiled",
         "not counted: fetching, building the cube, filling its gaps, scores at stations, figures, blends",
     ]
