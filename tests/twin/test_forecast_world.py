@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from vadose.cube import Recipe, build_from_granules, open_cube
 from vadose.errors import VadoseError
 from vadose.experiments import load_cube
+from vadose.features.soil_water import Soil, filled, soil_of, step_water
 from vadose.grid import ease_grid, grid_of
 from vadose.insitu.store import build_stations
 from vadose.products.mod09ga import BANDS, read_mod09ga
@@ -21,7 +22,6 @@ from vadose.products.scan import read_scan
 from vadose.twin.granules.modis import write_mod09ga
 from vadose.twin.granules.nldas import write_nldas_noah
 from vadose.twin.sensors import green, vegetation
-from vadose.twin.soil import Soil, filled, soil_of, step_water
 from vadose.twin.truth import at, simulate
 from vadose.twin.weather import weather
 from vadose.twin.world import MORE, build_granule_world

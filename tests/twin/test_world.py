@@ -7,11 +7,11 @@ import xarray as xr
 
 from vadose.artefact import identity
 from vadose.errors import VadoseError
+from vadose.features.soil_water import THICKNESS, Water, soil_of, step_water
 from vadose.grid import ease_grid
 from vadose.insitu.store import build_stations
 from vadose.products.conusv4f1 import read_conusv4f1
 from vadose.products.uscrn import read_uscrn
-from vadose.twin.soil import THICKNESS, Water, soil_of, step_water
 from vadose.twin.weather import weather
 from vadose.twin.world import build_database_world
 

@@ -4,9 +4,9 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from vadose.features.soil_water import soil_of
 from vadose.grid import Grid
 from vadose.twin.fields import field, uniform
-from vadose.twin.soil import soil_of
 
 Array = NDArray[np.floating]
 

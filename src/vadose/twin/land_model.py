@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from vadose.features.soil_water import Soil, soil_of
 from vadose.grid import Grid
 from vadose.twin.fields import field
-from vadose.twin.soil import Soil, soil_of
 
 Array = NDArray[np.floating]
 

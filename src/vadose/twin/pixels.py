@@ -9,13 +9,13 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from vadose import features
+from vadose.features.soil_water import soil_of
 from vadose.gapfill.last_value import carry_forward
 from vadose.grid import Grid, ease_grid
 from vadose.twin.fields import field
 from vadose.twin.granules.landsat import passes
 from vadose.twin.granules.sentinel1 import REPEAT
 from vadose.twin.land import land
-from vadose.twin.soil import soil_of
 from vadose.twin.truth import EPOCH, simulate
 from vadose.variables import describe
 

@@ -8,12 +8,12 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
+from vadose.features.soil_water import filled, soil_of, step_water
 from vadose.grid import Grid, ease_grid
 from vadose.twin.fields import field
 from vadose.twin.land import land
 from vadose.twin.land_model import GREENNESS, believed_soil, believed_weather
 from vadose.twin.sensors import backscatter, brightness, green, overpass, reflectance, retrieve, skin, vegetation
-from vadose.twin.soil import filled, soil_of, step_water
 from vadose.twin.weather import weather
 from vadose.variables import describe
 
@@ -29,7 +29,7 @@ def simulate(
 
     Weather and land are functions of place and day (`vadose.twin.fields`), so any two grids, such as
     9 km and 100 m inside a county, see the same storms. Moisture of three layers follows from a water
-    balance (`vadose.twin.soil`), satellites see it through their physics with noise of each sensor
+    balance (`vadose.features.soil_water`), satellites see it through their physics with noise of each sensor
     (`vadose.twin.sensors`). Memory holds one piece, whatever the length.
 
     Parameters

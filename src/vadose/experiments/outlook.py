@@ -1,0 +1,69 @@
+"""Experiment files of the land-surface networks behind the outlook for any place."""
+
+from dataclasses import replace
+from typing import Annotated, Literal
+
+from annotated_types import Ge, MinLen
+
+from vadose.errors import VadoseError
+from vadose.experiments.section import Section
+from vadose.parallel.running import Running
+from vadose.training.land_surface import LandDescent
+
+
+class OutlookStudy(Section):
+    """How land-surface networks are taught, fitted, joined and scored.
+
+    Attributes
+    ----------
+    soils
+        Soils and vegetations drawn for the water balance that teaches; 0 for networks that are not taught.
+    teach, fit, blend
+        How the networks are trained on the water balance and then on stations, and how what corrects them is.
+    seeds
+        One network each.
+    folds, borders
+        Parts of the stations, and longitudes [degree] between three regions: each is tested with what was learnt from
+        the others.
+    leads
+        Days ahead.
+    every
+        Days from one issue to the next where weather of past years is put in place of what comes.
+    """
+
+    kind: Literal["outlook"] = "outlook"
+    soils: Annotated[int, Ge(0)] = 1500
+    teach: LandDescent = LandDescent()
+    fit: LandDescent = LandDescent()
+    blend: LandDescent = LandDescent()
+    seeds: Annotated[tuple[int, ...], MinLen(1)] = (0,)
+    hidden: Annotated[int, Ge(1)] = 96
+    folds: Annotated[int, Ge(2)] = 5
+    borders: tuple[float, float] = (-104.0, -90.0)
+    leads: Annotated[tuple[int, ...], MinLen(1)] = (1, 3, 7, 14, 30)
+    every: Annotated[int, Ge(1)] = 30
+    past_years: Annotated[int, Ge(1)] = 5
+    learn_from: Annotated[tuple[str, ...], MinLen(1)]
+
+    def run_as(self, running: Running) -> "OutlookStudy":
+        """The same trained as is said, see `vadose.training.loop.Descent.run_as`."""
+        return self.model_copy(update={name: getattr(self, name).run_as(running) for name in ("teach", "fit", "blend")})
+
+    def with_profile(self, name: str | None) -> "OutlookStudy":
+        """The same: such files have no profiles.
+
+        Raises
+        ------
+        VadoseError
+            When one is named.
+        """
+        if name is not None:
+            raise VadoseError(f"unknown profile '{name}': studies of the outlook have none")
+        return self
+
+    def quick(self) -> "OutlookStudy":
+        """The same with a few steps of everything: it shows that all runs, not how well."""
+        few = {
+            name: replace(getattr(self, name), epochs=1, steps=2, batch_size=4) for name in ("teach", "fit", "blend")
+        }
+        return self.model_copy(update=few | {"soils": 20, "seeds": self.seeds[:1], "hidden": 8, "every": 180})

@@ -1,0 +1,272 @@
+"""Soil moisture of any place as a distribution, from its weather: the networks that come with the package."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+import xarray as xr
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+from vadose.artefact import writing
+from vadose.errors import VadoseError
+from vadose.features.soil_water import Water
+from vadose.models.land_surface import Blend, LandSurface
+from vadose.models.mixture import mixture
+from vadose.samples.land_surface import Climate, Drivers, drivers, evidence, evidence_features
+
+Array = NDArray[np.float32]
+
+PACKAGED = Path(__file__).parent / "weights"
+LAYERS = ("0-10 cm", "10-40 cm", "40-100 cm")
+
+
+@dataclass(frozen=True)
+class Networks:
+    """Networks that estimate together, and what corrects and calibrates their joint estimate.
+
+    Attributes
+    ----------
+    card
+        How they were made and how well they do, plain values.
+    """
+
+    members: tuple[LandSurface, ...]
+    blend: Blend
+    card: dict[str, Any] = field(default_factory=dict)
+
+    def save(self, path: Path) -> None:
+        """Write a safetensors file; its metadata hold sizes and card as JSON."""
+        from safetensors.torch import save_file
+
+        parts = {f"network{k}": member for k, member in enumerate(self.members)} | {"blend": self.blend}
+        tensors = {f"{name}.{key}": value for name, part in parts.items() for key, value in part.state_dict().items()}
+        first = self.members[0]
+        sizes = {"daily": len(first.of_day.mean), "fixed": len(first.of_place.mean), "states": first.states}
+        sizes |= {"hidden": first.lstm.hidden_size, "members": len(self.members)}
+        with writing(path) as scratch:
+            save_file(tensors, scratch, {"sizes": json.dumps(sizes), "card": json.dumps(self.card)})
+
+
+def packaged() -> list[Path]:
+    """Files of weights that come with the package."""
+    return sorted(PACKAGED.glob("*.safetensors"))
+
+
+def networks(path: Path | None = None) -> Networks:
+    """Networks from a file of weights, else the newest that come with the package.
+
+    Raises
+    ------
+    VadoseError
+        When the file is none, or of another form.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = path or packaged()[-1]
+    try:
+        with safe_open(path, "pt") as file:
+            noted = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        sizes = json.loads(noted["sizes"])
+        members = sizes.pop("members")
+        parts: dict[str, Any] = {f"network{k}": LandSurface(**sizes) for k in range(members)}
+        parts["blend"] = Blend(tensors["blend.evidence.mean"].numel() // 3)
+        for name, part in parts.items():
+            of_part = {
+                key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")
+            }
+            part.load_state_dict(of_part)
+            part.eval()
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise VadoseError(
+            f"{path}: no weights of land-surface networks ({reason}); make some with: vadose study outlook"
+        ) from error
+    blend = parts.pop("blend")
+    return Networks(tuple(parts.values()), blend, json.loads(noted["card"]))
+
+
+@dataclass(frozen=True)
+class End:
+    """Where an estimate ended: all that running on takes."""
+
+    networks: Networks
+    states: tuple[tuple[torch.Tensor, torch.Tensor], ...]
+    drivers: Drivers
+    climate: Climate
+    evidence: Array
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Distributions of moisture: mixtures of normal distributions, cut off at 0.
+
+    Attributes
+    ----------
+    weights
+        Of the components (component,), their sum is 1.
+    means, deviations
+        (place, time, layer, component) [m3 m-3].
+    days
+        (time,).
+    """
+
+    weights: Array
+    means: Array
+    deviations: Array
+    days: pd.DatetimeIndex
+    end: End | None = None
+
+    @property
+    def mean(self) -> Array:
+        """Of the distributions (place, time, layer)."""
+        joint: Array = self.means @ self.weights
+        return joint
+
+    @property
+    def deviation(self) -> Array:
+        """Standard deviation of the distributions (place, time, layer)."""
+        square = (self.deviations**2 + (self.means - self.mean[..., None]) ** 2) @ self.weights
+        return np.asarray(np.sqrt(square))
+
+    def below(self, value: Array | float) -> Array:
+        """Probability of less than a value, a number or (place, time, layer)."""
+        z = (np.asarray(value, np.float32)[..., None] - self.means) / self.deviations
+        return np.asarray(ndtr(z) @ self.weights)
+
+    def quantile(self, p: float | Sequence[float]) -> Array:
+        """Quantiles (place, time, layer), or (quantile, place, time, layer) of several probabilities; by bisection."""
+        asked = np.atleast_1d(np.asarray(p, np.float32))
+        reach = 6 * self.deviations
+        lowest, highest = (self.means - reach).min(-1), (self.means + reach).max(-1)
+        low, high = (np.repeat(end[None], len(asked), axis=0) for end in (lowest, highest))
+        for _ in range(20 if len(self.weights) > 1 else 0):
+            middle = (low + high) / 2
+            under = np.stack([self.below(values) for values in middle]) < asked[:, None, None, None]
+            low, high = np.where(under, middle, low), np.where(under, high, middle)
+        if len(self.weights) == 1:
+            from scipy.special import ndtri
+
+            low = high = self.means[..., 0] + self.deviations[..., 0] * ndtri(asked)[:, None, None, None]
+        found = np.maximum((low + high) / 2, 0.0)
+        return np.asarray(found if np.ndim(p) else found[0], np.float32)
+
+    def ahead(self, weather: xr.Dataset) -> "Mixture":
+        """Run on from the state of the last day: a component for each ``member`` of the weather of the days after it.
+
+        Where the weather is NaN it counts as unknown.
+        """
+        if self.end is None:
+            raise VadoseError("moisture: a forecast cannot be run on; expected an estimate of the days before")
+        end, days = self.end, weather.indexes["time"]
+        if days[0] - self.days[-1] != pd.Timedelta(days=1):
+            raise VadoseError(f"weather ahead: expected from the day after {self.days[-1]:%F}, found {days[0]:%F}")
+        if "member" not in weather.dims:
+            weather = weather.expand_dims("member")
+        members, places = weather.sizes["member"], len(self.means)
+        flat = weather.stack(row=("member", *place_dims(weather)), create_index=False).transpose("row", "time")
+        again = np.tile(np.arange(places), members)
+        states = [(h[:, again], c[:, again]) for h, c in end.states]
+        water = tuple(Water(of.moisture[:, again], of.snow[again]) for of in end.drivers.water)
+        climate = Climate(end.climate.course[again], end.climate.wet[again])
+        driven = drivers(flat, end.drivers.fixed[again], climate, water)
+        mean, std, _ = _joint(end.networks, driven, states)
+        lead = np.arange(1, len(days) + 1)
+        mean, std = _blended(end.networks, mean, std, end.evidence[again][:, None], lead)
+        shape = (members, places, len(days), len(LAYERS))
+        parts = (np.ascontiguousarray(np.moveaxis(of.reshape(shape), 0, -1)) for of in (mean, std))
+        return Mixture(np.full(members, 1 / members, np.float32), *parts, days)
+
+
+def soil_moisture(
+    networks: Networks,
+    weather: xr.Dataset,
+    ground: xr.Dataset,
+    observed: Array | None = None,
+    climate: Climate | None = None,
+) -> Mixture:
+    """Moisture of places on all days of their weather; the estimate of a day takes observations up to the day before.
+
+    Places are run together: some thousands of them at a time fit into memory over a year. The first year is needed to
+    forget how wet the ground was taken to be.
+
+    Parameters
+    ----------
+    weather
+        `vadose.samples.land_surface.WEATHER` over (time, place) or (time, lat, lon), which become places row by row;
+        in the units of `vadose.variables`, NaN where unknown.
+    ground
+        `vadose.samples.land_surface.SOIL` and ``elevation`` over the same place dimensions; unknown ones are left out.
+    observed
+        Own observations (place, time, layer) [m3 m-3], NaN where there is none.
+    climate
+        Seasonal course of the weather at the places; that of ``weather`` when left out.
+
+    Returns
+    -------
+    Mixture
+        Of (place, time, layer); `Mixture.ahead` goes on from its last day.
+
+    Raises
+    ------
+    VadoseError
+        When weather is missing altogether, or its days have gaps.
+
+    Examples
+    --------
+    >>> days = pd.date_range("2020-01-01", periods=400)
+    >>> level = {"precipitation": 2.0, "air_temperature_max": 295.0, "air_temperature_min": 283.0,
+    ...          "relative_humidity": 60.0, "shortwave_radiation": 180.0}
+    >>> weather = xr.Dataset({k: (("time", "place"), np.full((400, 1), v)) for k, v in level.items()}, {"time": days})
+    >>> past = soil_moisture(networks(), weather, xr.Dataset())
+    >>> later = days[-1] + pd.to_timedelta(range(1, 31), "D")
+    >>> future = past.ahead(weather.isel(time=slice(0, 30)).assign_coords(time=later))
+    >>> past.means.shape, future.quantile([0.05, 0.5, 0.95]).shape
+    ((1, 400, 3, 1), (3, 1, 30, 3))
+    """
+    weather, ground = (_by_place(of) for of in (weather, ground))
+    climate = climate or Climate.of(weather)
+    driven = drivers(weather, ground, climate)
+    mean, std, states = _joint(networks, driven, None)
+    truth = np.full(mean.shape, np.nan, np.float32) if observed is None else np.asarray(observed, np.float32)
+    if truth.shape != mean.shape:
+        raise VadoseError(f"own observations: expected (place, time, layer) {mean.shape}, found {truth.shape}")
+    known = evidence(mean, truth)
+    before = np.concatenate([np.zeros_like(known[:, :1]), known[:, :-1]], axis=1)
+    mean, std = _blended(networks, mean, std, before, 1)
+    end = End(networks, tuple(states), replace(driven, daily=driven.daily[:, :0]), climate, known[:, -1])
+    return Mixture(np.ones(1, np.float32), mean[..., None], std[..., None], driven.days, end)
+
+
+def place_dims(weather: xr.Dataset) -> list[str]:
+    """Dimensions of the places of a dataset of weather."""
+    return [str(dim) for dim in weather.dims if dim not in ("time", "member")]
+
+
+def _by_place(of: xr.Dataset) -> xr.Dataset:
+    return of.stack(place=("lat", "lon"), create_index=False) if {"lat", "lon"} <= set(of.dims) else of
+
+
+@torch.no_grad()
+def _joint(
+    networks: Networks, driven: Drivers, states: Sequence[Any] | None
+) -> tuple[Array, Array, list[tuple[torch.Tensor, torch.Tensor]]]:
+    """Mean and deviation (P, T, 3) of the mixture of the networks, and the state of each at the end."""
+    daily, fixed = torch.from_numpy(driven.daily), torch.from_numpy(driven.fixed)
+    given = states or [None] * len(networks.members)
+    each = [member(daily, fixed, state) for member, state in zip(networks.members, given, strict=True)]
+    mean, std = mixture((m.numpy(), s.numpy()) for m, s, _ in each)
+    return mean, std, [state for *_, state in each]
+
+
+@torch.no_grad()
+def _blended(networks: Networks, mean: Array, std: Array, known: Array, lead: Any) -> tuple[Array, Array]:
+    features = evidence_features(np.broadcast_to(known, (*mean.shape, known.shape[-1])), lead, mean)
+    shifted, spread = networks.blend(*map(torch.from_numpy, (mean, std, features)))
+    return shifted.numpy(), spread.numpy()
