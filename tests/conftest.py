@@ -1,7 +1,9 @@
 """Where the optional real data lie, and a small made-up cube."""
 
+import base64
 import itertools
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -89,9 +91,28 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     }
 
 
+_ONE_PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABAQMAAAAl21bKAAAAA1BMVEUAAACnej3aAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """A headless Chromium, that of Debian's package."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("there is no chromium to test pages in; install it (Debian: apt install chromium)")
+    with playwright.sync_playwright() as started:
+        options = ["--no-sandbox", "--disable-background-networking"]
+        opened = started.chromium.launch(executable_path=path, args=options)
+        yield opened
+        opened.close()
+
+
 @pytest.fixture(scope="session")
 def blank_figures() -> Callable[..., AbstractContextManager[None]]:
-    """Context in which the first ``drawn`` figures are drawn, and the others made but saved empty: most of a report."""
+    """Context in which the first ``drawn`` figures are drawn, and the others saved as a pixel: most of a report."""
 
     @contextmanager
     def blank(drawn: int = 0) -> Iterator[None]:
@@ -102,8 +123,8 @@ def blank_figures() -> Callable[..., AbstractContextManager[None]]:
         def save(figure: Figure, file: Any, **options: Any) -> None:
             if next(number) < drawn:
                 draw(figure, file, **options)
-            elif isinstance(file, Path):
-                file.write_bytes(b"-")
+            else:
+                (file.write_bytes if isinstance(file, Path) else file.write)(_ONE_PIXEL)
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Figure, "savefig", save)

@@ -1,5 +1,9 @@
+import base64
+import io
 import re
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +14,13 @@ import xarray as xr
 
 from vadose.errors import VadoseError
 from vadose.evaluation import evaluate
-from vadose.evaluation.metrics import METRICS, PP, QQ, Metric, N
-from vadose.evaluation.metrics import metric as metric_of
+from vadose.evaluation.metrics import METRICS, PP, QQ, N
 from vadose.models import forecaster_names
+from vadose.reports.evaluated import Evaluation
+from vadose.reports.forecast_plots import _limits, _share, reliability
 from vadose.reports.page import build_report, build_tables_report
-from vadose.reports.plots import COLOURS, OTHER_COLOURS, colours_of, plot_by_lead, plot_series
+from vadose.reports.plots import COLOURS, OTHER_COLOURS, colours_of, plot_by_lead
+from vadose.reports.skill_plots import difference_maps, scorecard
 
 LEADS = (1, 3, 7)
 
@@ -22,7 +28,7 @@ LEADS = (1, 3, 7)
 RUNS = (
     ("persistence", "none", "all", 0.05),
     ("climatology", "none", "all", 0.04),
-    ("lstm", "none", "all", 0.03),
+    ("lstm", "none", "all", 0.02),
     ("lstm", "perfect", "all", 0.01),
 )
 
@@ -66,55 +72,117 @@ def evaluation(
 
 
 @pytest.fixture(scope="module")
-def page(small_cube: xr.Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, pd.DataFrame]:
-    folder = evaluation(small_cube, tmp_path_factory.mktemp("report") / "validation")
-    out = build_report([folder], folder.parent / "report.html", title="Soil & <water>")
-    return out.read_text(), pd.read_csv(folder / "scores.csv")
+def made(small_cube: xr.Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An evaluation with deviations and classes, and its page with all figures."""
+    folder = tmp_path_factory.mktemp("report") / "validation"
+    cube = small_cube.assign(land_cover=(("y", "x"), np.where(np.arange(72).reshape(8, 9) % 2, 10.0, 4.0)))
+    evaluation(cube, folder, spread=True)
+    return build_report([folder], folder.parent / "report.html", title="Soil & <water>")
+
+
+@pytest.fixture(scope="module")
+def page(made: Path) -> tuple[str, pd.DataFrame]:
+    return made.read_text(), pd.read_csv(made.parent / "validation" / "scores.csv")
 
 
 def test_the_page_stands_alone(page: tuple[str, pd.DataFrame]) -> None:
     html, _ = page
-    assert not re.findall(r'(?:src|href)="(?!data:)', html)
-    assert html.count('src="data:image/png;base64,') == 5
+    assert not re.findall(r'(?:src|href)="(?!data:|#)', html)
+    assert html.count('src="data:image/png;base64,') == 10
+    assert "Not drawn" not in html
     assert "Soil &amp; &lt;water&gt;" in html
     assert "{{" not in html
+    assert "SIMULATED" in html
+    assert len(html) < 1e6
+
+
+def table_of(html: str, title: str) -> tuple[str, pd.DataFrame]:
+    """A folded table, and the CSV it links to."""
+    part = html.split(f"<summary>{title}")[1].split("</details>")[0]
+    saved = part.split('href="data:text/csv;charset=utf-8;base64,')[1].split('"')[0]
+    return part, pd.read_csv(io.BytesIO(base64.b64decode(saved)))
 
 
 def test_the_table_holds_the_scores_of_the_csv(page: tuple[str, pd.DataFrame]) -> None:
     html, table = page
-    for _, row in table[table.metric == "pearson_r"].iterrows():
-        assert f"{row['median']:.3f} <small>[{row['lower']:.3f}, {row['upper']:.3f}]" in html
+    shown, saved = table_of(html, "Correlation R")
+    r = table[table.metric == "pearson_r"]
+    for _, row in r.iterrows():
+        assert f"{row['median']:.3f} <small>[{row['lower']:.3f}, {row['upper']:.3f}]" in shown
+    pd.testing.assert_frame_equal(saved, r.reset_index(drop=True))
 
 
 def test_the_best_of_each_block_is_marked(page: tuple[str, pd.DataFrame]) -> None:
     html, table = page
-    headline = html.split("Pearson correlation R")[1].split("</table>")[0]
-    marked = re.findall(r'class="best">([\d.]+)', headline)
+    marked = re.findall(r"class=best>([\d.]+)", table_of(html, "Correlation R")[0])
     best = table[table.metric == "pearson_r"].groupby(["weather", "lead_days"])["median"].max()
     assert sorted(marked) == sorted(f"{v:.3f}" for v in best)
 
 
-@pytest.mark.parametrize("simulated", ["true", "false"])
-def test_only_a_simulated_world_is_called_so(
-    small_cube: xr.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, simulated: str
-) -> None:
-    monkeypatch.setattr("vadose.reports.page._png", lambda figure: "data:,")
-    folder = evaluation(small_cube, tmp_path / "test", simulated, runs=RUNS[:2])
-    html = build_report([folder], tmp_path / "report.html", title="t").read_text()
-    assert ("SIMULATED" in html) == (simulated == "true")
+def test_the_answer_is_of_a_run_that_does_not_know_later_weather(page: tuple[str, pd.DataFrame]) -> None:
+    html, table = page
+    r = table[table.metric == "pearson_r"].set_index(["model", "weather", "lead_days"])["median"]
+    ends = f"{r['lstm', 'none', 1]:.2f} at 1 day and {r['lstm', 'none', 7]:.2f} at 7 days"
+    assert f'<p class="answer">LSTM (without weather) has a median R of {ends}; its paired difference' in html
+    assert "from the best baseline (climatology at 1, 3 and 7 days)" in html
+    assert "is above zero at 1, 3 and 7 days" in html
+    assert "an upper bound, not a forecast" in html
 
 
-def test_a_page_is_drawn_once(small_cube: xr.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder, out = evaluation(small_cube, tmp_path / "test", runs=RUNS[:2]), tmp_path / "report.html"
-    drawn: list[Any] = []
-    monkeypatch.setattr("vadose.reports.page._png", lambda figure: drawn.append(figure) or "data:,")
-    for title in ("Soil & <water>", "Soil & <water>", "another"):
-        build_report([folder], out, title=title)
-    assert len(drawn) == 2 * 5
-    table = folder / "scores.csv"
-    table.write_text(table.read_text().replace("0.0", "0.1", 1))
-    build_report([folder], out, title="another")
-    assert len(drawn) == 3 * 5
+def test_nothing_is_cut_on_a_screen_or_a_telephone(made: Path, browser: Any) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe_playwright_python is not installed")
+    for width in (1366, 390):
+        seen = browser.new_page(viewport={"width": width, "height": 800})
+        asked: list[str] = []
+        seen.on("request", lambda request, asked=asked: asked.append(request.url))
+        seen.goto(made.as_uri())
+        seen.evaluate("document.querySelectorAll('details').forEach((of) => { of.open = true; })")
+        assert seen.evaluate("document.documentElement.scrollWidth") == width
+        outside = "(of) => of.getBoundingClientRect().right > innerWidth + 1 && !of.closest('.scroll')"
+        assert (
+            seen.evaluate(f"[...document.querySelectorAll('main *')].filter({outside}).map((of) => of.outerHTML)") == []
+        )
+        assert {url.split(":")[0] for url in asked} <= {"file", "data"}
+        if width == 390:
+            assert [one["id"] for one in axe.Axe().run(seen).response["violations"]] == []
+        seen.close()
+
+
+@contextmanager
+def undrawn(*figures: Callable[[Evaluation], Any]) -> Iterator[list[Any]]:
+    """Context in which pages have these figures alone, made and not drawn."""
+    made: list[Any] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vadose.reports.page.drawn", made.append)
+        patch.setattr("vadose.reports.page.image", lambda png, shows, dpi=1: f'<img alt="{shows}" src="data:,">')
+        patch.setattr("vadose.reports.page.FIGURES", (*figures, *[lambda e: None] * 9)[:9])
+        yield made
+
+
+def test_a_page_is_made_once(made: Path, tmp_path: Path) -> None:
+    folder, page = tmp_path / "validation", tmp_path / "report.html"
+    shutil.copytree(made.parent / "validation", folder)
+    shutil.copy(made, page)
+    with undrawn() as drawn:
+        build_report([folder], page, title="Soil & <water>")
+        assert not drawn
+        table = folder / "scores.csv"
+        table.write_text(table.read_text().replace("0.0", "0.1", 1))
+        build_report([folder], page, title="Soil & <water>")
+        assert len(drawn) == 10
+
+
+def test_a_run_without_a_rival_and_a_short_record_say_so(small_cube: xr.Dataset, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"period": ("2015-05-01", "2015-08-01")}
+    alone = Evaluation(evaluation(small_cube, tmp_path / "alone", runs=RUNS[2:3], **options))
+    assert alone.answer.endswith("; no rival was evaluated with it: add persistence and climatology.")
+    beside = evaluation(small_cube, tmp_path / "beside", "false", runs=RUNS[:3], **options)
+    with undrawn(difference_maps, reliability):
+        html = build_report([beside], tmp_path / "report.html", title="t").read_text()
+    assert "SIMULATED" not in html
+    assert "no run gives a standard deviation: give <code>vadose evaluate</code> the store of one that does" in html
+    assert "has no interval at 1, 3 and 7 days: nothing shows that it is the better one." in html
+    assert "Not drawn: no interval: the record is shorter than 120 days" in html
 
 
 def test_a_folder_that_is_no_evaluation_is_refused(tmp_path: Path) -> None:
@@ -124,7 +192,7 @@ def test_a_folder_that_is_no_evaluation_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def layered(small_cube: xr.Dataset, tmp_path_factory: pytest.TempPathFactory, blank_figures: Any) -> str:
+def layered(small_cube: xr.Dataset, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A page of two layers: scenarios, forecast weather, spreads, classes and a product."""
     folder = tmp_path_factory.mktemp("layers")
     cube = small_cube.assign(land_cover=(("y", "x"), np.where(np.arange(72).reshape(8, 9) % 2, 10.0, 4.0)))
@@ -146,7 +214,7 @@ def layered(small_cube: xr.Dataset, tmp_path_factory: pytest.TempPathFactory, bl
         )
         for number, layer in enumerate(("0-10 cm", "10-40 cm"))
     ]
-    with blank_figures(drawn=5):
+    with undrawn():
         return build_report(folders, folder / "report.html", title="layers").read_text()
 
 
@@ -154,31 +222,30 @@ def test_a_page_of_layers_has_an_overview_that_leads_to_each(layered: str) -> No
     overview = layered.split("Overview</h2>")[1].split("</table>")[0]
     for number, layer in ((1, "0-10 cm"), (2, "10-40 cm")):
         assert f'<a href="#e{number}">Grid cells: test, {layer}</a>' in overview
-        assert f'<section id="e{number}">\n<h2>Grid cells: test, {layer}</h2>' in layered
+        assert f"<h2>Grid cells: test, {layer}</h2>" in layered.split(f'<section id="e{number}">')[1]
 
 
 def test_scenarios_are_rows_of_their_own_and_compared(layered: str) -> None:
-    part = layered.split('<section id="e1">')[1].split("</section>")[0]
-    headline = part.split("Pearson correlation R")[1].split("</table>")[0]
-    assert re.findall(r"<td>(novel S\d)</td>", headline) == ["novel S1", "novel S2", "novel S2"]
+    headline, _ = table_of(layered, "Correlation R")
+    assert re.findall(r">(novel S\d)</td>", headline) == ["novel S1", "novel S2", "novel S2"]
     assert "forecast weather" in headline
     assert "<small>–</small>" in headline
     assert "the record is shorter than 120 days" in layered
-    gains = part.split("baselines and other scenarios</h3>")[1].split("</table>")[0]
-    assert '<td>novel S2, without weather</td><td class="text">novel S1</td>' in gains
+    gains, _ = table_of(layered, "Gain over baselines and other scenarios")
+    assert 'novel S2</td><td class="text">without weather</td><td class="text">novel S1</td>' in gains
 
 
 def test_distributions_classes_and_products_show_where_there_are_any(layered: str) -> None:
     first, second = (part.split("Methods")[0] for part in layered.split('<section id="e')[1:])
-    coverage = first.split("Probabilistic scores")[1].split("</table>")[0]
+    coverage, _ = table_of(first, "Probabilistic scores")
     assert "coverage of the central 90 %" in coverage
-    assert re.findall(r"persistence</td>.*?>(coverage|CRPS)", coverage) == ["CRPS"]
-    classes = first.split("By class of cells")[1].split("</table>")[0]
-    assert re.findall(r"<tr><td>(\w+)</td><td>\d", classes)[:2] == ["forest", "grassland"]
-    products = first.split("(not forecasts)</h3>")[1].split("</table>")[0]
-    assert '<td>nldas noah</td><td class="text">analysis, no forecast</td>' in products
+    assert re.findall(r'>(coverage|CRPS)[^<]*</td><td class="text">persistence', coverage) == ["CRPS"]
+    classes, _ = table_of(first, "By class of cells")
+    assert list(dict.fromkeys(re.findall(r">(forest|grassland)</td>", classes))) == ["forest", "grassland"]
+    products, _ = table_of(first, "Comparison with products")
+    assert '>nldas noah</td><td class="text">analysis, no forecast</td>' in products
     assert "Probabilistic scores" not in second
-    assert "(not forecasts)</h3>" not in second
+    assert "Comparison with products" not in second
 
 
 def test_every_model_has_a_colour_of_its_own() -> None:
@@ -204,40 +271,25 @@ def amplitude(m: np.ndarray) -> np.ndarray:
     return (m[..., PP] / m[..., N]) ** 0.5 / (m[..., QQ] / m[..., N]) ** 0.5 - 1
 
 
-@pytest.mark.parametrize("metric", [amplitude, Metric(amplitude, "excess amplitude")])
 def test_a_new_metric_is_a_line_and_stands_in_tables_report_and_plots(
-    metric: Callable[[np.ndarray], np.ndarray],
-    small_cube: xr.Dataset,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    blank_figures: Any,
+    small_cube: xr.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(METRICS, "amplitude", metric)
+    monkeypatch.setitem(METRICS, "amplitude", amplitude)
     folder = evaluation(small_cube, tmp_path / "e", runs=RUNS[:3])
     tables = {name: pd.read_csv(folder / f"{name}.csv") for name in ("scores", "comparisons")}
     assert all("amplitude" in set(table.metric) for table in tables.values())
-    with blank_figures():
+    with undrawn(scorecard) as drawn:
         page = build_report([folder], tmp_path / "report.html", title="mine").read_text()
-    assert f">{metric_of('amplitude').title}</td>" in page
-    drawn = [axis.get_ylabel() for axis in plot_by_lead(tables["scores"]).axes]
-    assert f"median {metric_of('amplitude').title}" in drawn
+    assert ">amplitude</td>" in page
+    assert "amplitude, less is better" in [axis.get_title() for axis in drawn[1].axes]
+    assert "median amplitude" in [axis.get_ylabel() for axis in plot_by_lead(tables["scores"]).axes]
 
 
-@pytest.mark.parametrize(("r", "title"), [([0.9, np.nan], "R at 1 d: 0.90"), ([np.nan, np.nan], "R at 30 d: nan")])
-def test_series_are_shown_at_the_longest_lead_with_an_r(r: list[float], title: str) -> None:
-    days = pd.date_range("2020-01-01", periods=3)
-    coords = {"run": ["lstm"], "lead_days": [1, 30], "site": ["a"], "time": days}
-    place = {"lat": ("site", [40.0]), "lon": ("site", [-100.0])}
-    pairs = xr.Dataset(
-        {
-            "predicted": (tuple(coords), np.full((1, 2, 1, 3), 0.2)),
-            "observed": (("site", "time"), np.full((1, 3), 0.2)),
-        },
-        coords | place,
-    )
-    scores = xr.Dataset(
-        {"value": (("run", "metric", "lead_days", "site"), np.array(r).reshape(1, 1, 2, 1))},
-        {"run": ["lstm"], "metric": ["pearson_r"], "lead_days": [1, 30], "site": ["a"]},
-    )
-    figure = plot_series(pairs, scores, "lstm", [1, 30])
-    assert [axis.get_title(loc="left").split(", ")[-1] for axis in figure.axes] == [title]
+def test_hits_and_false_alarms_are_counted_by_class() -> None:
+    days = np.arange(100.0)[:, None] / 100
+    hits = np.array([10, 0]), np.array([20, 0])
+    assert _limits(days, 0.3).tolist() == [0.29]
+    value, low, high = _share(*hits)
+    assert (value, np.isnan(low), np.isnan(high)) == (0.5, True, True)  # one block alone has events
+    assert np.isnan(_share(hits[0][1:], hits[1][1:])[0])
+    assert _share(np.full(10, 3), np.full(10, 6)) == (0.5, 0.5, 0.5)

@@ -56,8 +56,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def done(world: Path, tmp_path_factory: pytest.TempPathFactory, blank_figures: Any) -> Path:
     out = tmp_path_factory.mktemp("study")
     stations = build_stations(out / "stations.zarr", uscrn=world / "uscrn")
-    # Four parts of the same five figures.
-    with blank_figures(drawn=5):
+    with blank_figures():
         study(small(), world / "conusv4f1", out, title="Small study", stations=stations)
     return out
 

@@ -46,7 +46,7 @@ def distribution_tables(
         for k, days in enumerate(pairs.lead_days.values):
             of_run = {**named, **dict(zip(KEYS, runs[r], strict=True)), "lead_days": int(days)}
             found: dict[str, Iterable[Row]] = {}
-            observed = _shared(pairs, k, r) if {QUANTILE, MEMBER} & set(store) else np.empty(0)
+            observed = shared(pairs, k, r) if {QUANTILE, MEMBER} & set(store) else np.empty(0)
             if MEMBER in store:
                 row, found["ranks"] = ensemble_rows(_blocks(store[MEMBER], sites, pairs, k, observed))
                 found["ensembles"] = [row]
@@ -60,8 +60,11 @@ def distribution_tables(
     return {name: pd.DataFrame(rows, columns=[*NAMED, *COLUMNS[name]]) for name, rows in tables.items() if rows}
 
 
-def _shared(pairs: xr.Dataset, lead: int, run: int) -> Array:
-    """Observed (day, site) where a run and all others that have any value at a lead have one, else NaN."""
+def shared(pairs: xr.Dataset, lead: int, run: int) -> Array:
+    """Observed (day, site) where a run and all others that have any value at a lead have one, else NaN.
+
+    ``pairs`` are those that `vadose.evaluation.leads.write_pairs` wrote; ``lead`` and ``run`` positions in them.
+    """
     predicted = pairs.predicted.isel(lead_days=lead).values
     known = np.isfinite(predicted)
     if "spread" in pairs:

@@ -119,6 +119,19 @@ class Scored:
         for (a, b), of_pair in rows.items():
             yield from ((a, b, row) for row in of_pair)
 
+    def differences_at_sites(self, a: int, b: int) -> tuple[Array, Array, Array]:
+        """Scores of a run minus those of another at each site (site, metric), and the ends of their 95 % intervals."""
+        value = self.value[[a, b]]
+        rates = _scaled(self.metrics, "rate", value)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            slopes = np.moveaxis(self.slopes[[a, b]], 2, 3) / rates[:, None]
+            bias = self.bias[[a, b]] / rates
+        difference = value[0] - value[1]
+        of_days = intervals.median_error(
+            difference[None], (slopes[0] - slopes[1])[:, None], (bias[0] - bias[1])[None], self.days, drawn=False
+        )
+        return difference, *of_days.interval(difference)
+
 
 def shared_samples(
     predicted: Array, spreads: Sequence[Array | None], truth: Array, fewest: int

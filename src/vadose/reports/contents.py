@@ -10,6 +10,7 @@ from vadose.artefact import is_current, note_inputs, writing
 
 Content = tuple[str, str, Callable[[], pd.DataFrame | Figure]]
 """File name, description, and function that makes it."""
+DPI = 150
 
 
 class Absent(Exception):
@@ -36,7 +37,7 @@ def write_contents(
                 if isinstance(made, Figure):
                     if simulated:
                         made.supxlabel("simulated data", x=0.995, ha="right", fontsize=7)
-                    made.savefig(scratch / file, dpi=150)
+                    made.savefig(scratch / file, dpi=DPI)
                 else:
                     made.to_csv(scratch / file, index=False, float_format="%.6g")
             except Absent as reason:

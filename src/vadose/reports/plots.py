@@ -1,4 +1,4 @@
-"""Figures that compare runs: scores by lead time, maps and box plots over sites, series at some sites."""
+"""What figures share: names and colours of runs, scores by lead time, boxes."""
 
 import itertools
 from collections.abc import Iterable, Sequence
@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
@@ -40,109 +39,52 @@ WEATHER = {
 }
 
 
-def plot_by_lead(table: pd.DataFrame) -> Figure:
-    """Scores by lead time with intervals; one column of panels per kind of weather."""
-    metrics = [name for name in METRICS if metric_of(name).drawn and (table.metric == name).any()]
+def plot_by_lead(table: pd.DataFrame, metrics: Sequence[str] = (), bold: str = "") -> Figure:
+    """Medians of scores by lead time with their intervals; one column of panels per kind of weather.
+
+    Shown are the metrics that are drawn, or those named; the run ``bold``, 'model|weather|scenario', is.
+    """
+    metrics = metrics or [name for name in METRICS if metric_of(name).drawn and (table.metric == name).any()]
     weathers = list(dict.fromkeys(table.weather))
-    figure = Figure(figsize=(5.4 * len(weathers) + 1.2, 3.2 * len(metrics)), layout="constrained")
+    size = (3.4 * len(weathers) + 0.4, 2.7 * len(metrics) + 0.8)
+    figure = Figure(figsize=(max(size[0], 5.6), size[1]), layout="constrained")
     axes = figure.subplots(len(metrics), len(weathers), squeeze=False, sharex=True, sharey="row")
     leads = sorted(table.lead_days.unique())
     colours, scenarios = colours_of(table.model), sorted(set(table.scenario))
-    for row, metric in enumerate(metrics):
-        for column, weather in enumerate(weathers):
-            axis = axes[row, column]
-            part = table[(table.metric == metric) & ((table.weather == weather) | table.model.isin(BASELINES))]
-            of_runs = list(part.groupby(["model", "scenario"], sort=False))
-            for number, ((model, scenario), of_run) in enumerate(of_runs):
-                of_run = of_run.sort_values("lead_days")
-                shift = 0.03 * (number - (len(of_runs) - 1) / 2) * min(1.0, 10 / len(of_runs))
-                x = np.array([leads.index(lead) for lead in of_run.lead_days]) + shift
-                middle = of_run["median"].to_numpy()
-                spread = np.abs(np.stack([middle - of_run.lower, of_run.upper - middle]))
-                axis.errorbar(
-                    x,
-                    middle,
-                    spread,
-                    label=pretty(model, scenario),
-                    capsize=2,
-                    linewidth=1.6,
-                    elinewidth=0.9,
-                    color=colours[model],
-                    linestyle=BASELINES.get(model, "-"),
-                    marker=MARKERS[scenarios.index(scenario) % len(MARKERS)] if len(scenarios) > 1 else None,
-                    markersize=4,
-                )
-            axis.set_xticks(range(len(leads)), [str(lead) for lead in leads])
-            axis.grid(alpha=0.3)
-            if row == 0:
-                axis.set_title(weather_name(weather))
-                axis.legend(fontsize=8, ncols=2, loc="lower left")
-            if row == len(metrics) - 1:
-                axis.set_xlabel("lead time [d]")
-            if column == 0:
-                axis.set_ylabel(f"median {metric_of(metric).title}")
-    return figure
-
-
-def plot_maps(scores: xr.Dataset, run: str) -> Figure:
-    """Maps of R, ubRMSE, bias and the gain in R over persistence, one row for each of three lead times."""
-    leads = [int(v) for v in scores.lead_days.values]
-    shown = list(dict.fromkeys([leads[0], leads[len(leads) // 2], leads[-1]]))
-    of_run = scores.value.sel(run=run)
-    columns: list[tuple[str, Any, str, tuple[float, float]]] = [
-        ("R", of_run.sel(metric="pearson_r"), "viridis", (0.0, 1.0)),
-        ("ubRMSE [m³ m⁻³]", of_run.sel(metric="ubrmse"), "magma_r", (0.0, 0.08)),
-        ("bias [m³ m⁻³]", of_run.sel(metric="bias"), "BrBG", (-0.06, 0.06)),
-    ]
-    reference = [r for r in scores.run.values if str(r).startswith("persistence|")]
-    if reference:
-        gain = (of_run - scores.value.sel(run=reference[0])).sel(metric="pearson_r")
-        columns.append(("R minus that of persistence", gain, "PuOr_r", (-0.8, 0.8)))
-    figure = Figure(figsize=(4.1 * len(columns), 2.5 * len(shown) + 0.5), layout="constrained")
-    axes = figure.subplots(len(shown), len(columns), squeeze=False, sharex=True, sharey=True)
-    size = float(np.clip(9000 / max(scores.sizes["site"], 1), 14, 120))
-    for column, (name, values, colours, (low, high)) in enumerate(columns):
-        for row, lead in enumerate(shown):
-            axis = axes[row, column]
-            drawn = axis.scatter(
-                scores.lon,
-                scores.lat,
-                c=values.sel(lead_days=lead),
-                s=size,
-                marker="s",
-                cmap=colours,
-                vmin=low,
-                vmax=high,
+    shown: dict[str, Any] = {}
+    for (row, metric), (column, weather) in itertools.product(enumerate(metrics), enumerate(weathers)):
+        axis = axes[row, column]
+        part = table[(table.metric == metric) & ((table.weather == weather) | table.model.isin(BASELINES))]
+        of_runs = list(part.groupby(["model", "scenario"], sort=False))
+        for number, ((model, scenario), of_run) in enumerate(of_runs):
+            of_run = of_run.sort_values("lead_days")
+            shift = 0.05 * (number - (len(of_runs) - 1) / 2) * min(1.0, 10 / len(of_runs))
+            x = np.array([leads.index(lead) for lead in of_run.lead_days]) + shift
+            middle = of_run["median"].to_numpy()
+            spread = np.abs(np.stack([middle - of_run.lower, of_run.upper - middle]))
+            shown[pretty(model, scenario)] = axis.errorbar(
+                x,
+                middle,
+                spread,
+                capsize=2,
+                linewidth=2.6 if f"{model}|{weather}|{scenario}" == bold else 1.3,
+                elinewidth=0.9,
+                color=colours[model],
+                linestyle=BASELINES.get(model, "-"),
+                marker=MARKERS[scenarios.index(scenario) % len(MARKERS)] if len(scenarios) > 1 else None,
+                markersize=4,
             )
-            axis.set_aspect(1.25)
-            axis.set_title(f"{name}, {lead} d" if row == 0 else f"{lead} d", fontsize=9)
-            axis.tick_params(labelsize=7)
-            if column == 0:
-                axis.set_ylabel("latitude [°]", fontsize=8)
-            if row == len(shown) - 1:
-                axis.set_xlabel("longitude [°]", fontsize=8)
-        figure.colorbar(drawn, ax=axes[:, column], shrink=0.75, location="bottom", extend="both", pad=0.02)
-    return figure
-
-
-def plot_boxes(scores: xr.Dataset) -> Figure:
-    """R over sites, one box per run, one panel per lead time."""
-    leads = scores.lead_days.values
-    figure = Figure(figsize=(12, 0.32 * scores.sizes["run"] + 1.1), layout="constrained")
-    axes = figure.subplots(1, len(leads), sharey=True, squeeze=False)[0]
-    suffix = {"none": "", "perfect": " + weather", "forecast": " + forecast weather"}
-    runs = [tuple(map(str, run.split("|"))) for run in scores.run.values]
-    names = [f"{pretty(model, scenario)}{suffix.get(weather, weather)}" for model, weather, scenario in runs]
-    colours = colours_of(model for model, _, _ in runs)
-    for axis, lead in zip(axes, leads, strict=True):
-        values = scores.value.sel(lead_days=lead, metric="pearson_r").values
-        lying_boxes(axis, [v[np.isfinite(v)] for v in values], [colours[str(m)] for m in scores.model.values])
-        axis.set_yticks(range(1, len(names) + 1), names, fontsize=8)
-        axis.set_title(f"{lead} d", fontsize=9)
-        axis.set_xlabel("R", fontsize=8)
-        axis.set_xlim(-0.5, 1.0)
-        axis.grid(axis="x", alpha=0.3)
-    axes[0].invert_yaxis()
+        axis.set_xticks(range(len(leads)), [str(lead) for lead in leads])
+        axis.tick_params(labelsize=8)
+        axis.grid(alpha=0.3)
+        if row == 0:
+            upper_bound = "\n(an upper bound, no forecast)" if weather == "perfect" else ""
+            axis.set_title(weather_name(weather) + upper_bound, fontsize=9)
+        if row == len(metrics) - 1:
+            axis.set_xlabel("lead time [d]", fontsize=8)
+        if column == 0:
+            axis.set_ylabel(f"median {metric_of(metric).title}", fontsize=8)
+    figure.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=4, fontsize=8, frameon=False)
     return figure
 
 
@@ -187,35 +129,6 @@ def boxes(
         axis.axhline(0.0, color="0.4", linewidth=0.7, zorder=0)
     axis.set_xlim(-0.6, classes - 0.4)
     axis.grid(axis="y", alpha=0.3)
-
-
-def plot_series(pairs: xr.Dataset, scores: xr.Dataset, run: str, leads: Sequence[int]) -> Figure:
-    """Observed and forecast series at the sites of the best, median and worst R, at the longest lead that has one."""
-    r_by_lead = [scores.value.sel(run=run, lead_days=lead, metric="pearson_r").values for lead in leads]
-    known = [k for k, r in enumerate(r_by_lead) if np.isfinite(r).any()]
-    last = known[-1] if known else -1
-    r, lead_of_r = r_by_lead[last], leads[last]
-    order = np.argsort(r)[: max(1, np.isfinite(r).sum())]
-    chosen = dict.fromkeys([int(order[-1]), int(order[len(order) // 2]), int(order[0])])
-    figure = Figure(figsize=(12, 2.3 * len(chosen)), layout="constrained")
-    axes = figure.subplots(len(chosen), 1, sharex=True, squeeze=False)[:, 0]
-    for axis, site in zip(axes, chosen, strict=True):
-        at = pairs.isel(site=site)
-        for lead, colour in zip(leads, ("#0072B2", "#D55E00"), strict=True):
-            axis.plot(
-                at.time,
-                at.predicted.sel(run=run, lead_days=lead),
-                color=colour,
-                linewidth=1.1,
-                label=f"{lead} d ahead",
-            )
-        axis.plot(at.time, at.observed, ".", color="black", markersize=4, label="observed")
-        place = f"{at.site.item()} ({float(at.lat):.2f}° N, {float(at.lon):.2f}° E), R at {lead_of_r} d: {r[site]:.2f}"
-        axis.set_title(place, fontsize=9, loc="left")
-        axis.set_ylabel("soil moisture\n[m³ m⁻³]", fontsize=8)
-        axis.grid(alpha=0.3)
-    axes[0].legend(fontsize=8, ncols=3, loc="upper right")
-    return figure
 
 
 def pretty(model: str, scenario: str = "all") -> str:
