@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint bench growth clean lock
+.PHONY: demo test lint bench growth clean lock release
 
 demo: .venv/ready
 	$(BIN)/vadose demo --out demo
@@ -37,6 +37,21 @@ growth: .venv/ready
 lock: .venv/ready
 	@echo '# Everything the package, its tests and its demonstration need, pinned; made with: make lock' > requirements.lock
 	$(BIN)/pip freeze --all --exclude-editable --exclude pip | sed 's/+cpu//' >> requirements.lock
+
+# A dry run: what a release would hold, built and tried in a bare environment; nothing is tagged or sent anywhere.
+release: .venv/ready
+	@test -z "$$(git status --porcelain)" || { echo 'commit first: a release is of a commit'; exit 1; }
+	rm -rf dist .release
+	$(BIN)/python -m build --no-isolation --outdir dist
+	if $(BIN)/python -c 'import twine' 2>/dev/null; then $(BIN)/python -m twine check --strict dist/*; fi
+	$(PYTHON) -m venv --without-pip .release
+	$(BIN)/python -m pip --python .release/bin/python install --quiet --no-deps --no-index dist/*.whl
+	echo "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')" > "$$(echo .release/lib/*/site-packages)/beside.pth"
+	.release/bin/vadose --version
+	.release/bin/vadose demo --help > /dev/null
+	rm -rf .release
+	@grep -q "^## $$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)" CHANGELOG.md || echo 'CHANGELOG.md has no section of this version yet'
+	@ls -l dist
 
 clean:
 	rm -rf demo .venv

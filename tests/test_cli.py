@@ -2,11 +2,14 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
+import typer
 import xarray as xr
 from typer.testing import CliRunner
 
@@ -16,30 +19,19 @@ from vadose.cli.terminal import day_of, say_age
 from vadose.errors import VadoseError
 from vadose.experiments import built_in
 
-COMMANDS = [
-    "fetch",
-    "inspect",
-    "twin",
-    "build",
-    "match",
-    "stations",
-    "train",
-    "tune",
-    "forecast",
-    "forecast-rival",
-    "evaluate",
-    "report",
-    "study",
-    "demo",
-]
+
+def commands(of: Any, before: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Words of every command of the tree."""
+    for name, command in of.commands.items():
+        yield from commands(command, (*before, name)) if hasattr(command, "commands") else [(*before, name)]
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_help_says_what_a_command_does_and_shows_an_example(command: str) -> None:
-    result = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"})
+@pytest.mark.parametrize("words", list(commands(typer.main.get_command(app))), ids=" ".join)
+def test_help_says_what_a_command_does_and_shows_an_example(words: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "200"})
     assert result.exit_code == 0
     assert "Example" in result.output
-    assert f"vadose {command}" in result.output
+    assert f"vadose {' '.join(words)}" in result.output
 
 
 def test_help_names_the_built_in_experiments() -> None:

@@ -272,7 +272,7 @@ def test_a_file_like_another_says_what_differs(tmp_path: Path) -> None:
         (
             "resolution: 9km",
             "resolution: 9km\nfilling: [{variables: [soil_moisture], method: linear, options: {a: 1}}]",
-            "filling of 'soil_moisture': 'a' is unknown; known are none",
+            "filling of 'soil_moisture': 'a' is unknown; choose from none",
         ),
     ],
 )

@@ -1,9 +1,14 @@
 """What an installation holds: extras, a wheel, what runs without the libraries of extras."""
 
+import os
+import shutil
 import subprocess
 import sys
+import sysconfig
 import tomllib
+import venv
 from pathlib import Path
+from zipfile import ZipFile
 
 from vadose.errors import EXTRAS
 
@@ -66,3 +71,30 @@ def test_the_extras_that_errors_name_bring_what_is_missing() -> None:
     everything = {text for extra in EXTRAS for text in extras[extra]}
     assert everything == set(extras["all"])
     assert not everything & set(PROJECT["dependencies"])
+
+
+def test_a_wheel_installs_into_a_bare_environment(tmp_path: Path) -> None:
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path)
+    shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    code = "import setuptools.build_meta as b; print(b.build_wheel('.'))"
+    built = subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=tmp_path, capture_output=True, check=True)
+    wheel = ZipFile(tmp_path / built.stdout.decode().split()[-1])
+    held = {name.removeprefix("vadose/") for name in wheel.namelist() if name.startswith("vadose/")}
+    package = tmp_path / "src" / "vadose"
+    assert held == {path.relative_to(package).as_posix() for path in package.rglob("*") if path.is_file()}
+    venv.create(tmp_path / "bare", symlinks=True)
+    python = tmp_path / "bare" / "bin" / "python"
+    (site,) = (tmp_path / "bare" / "lib").glob("*/site-packages")
+    wheel.extractall(site)
+    # The packages it requires are those of this environment; of vadose there only the wheel's is found.
+    (site / "beside.pth").write_text(f"{sysconfig.get_paths()['purelib']}\n")
+    code = (
+        "import vadose, sys; from vadose.cli import main; from vadose.experiments import built_in; "
+        "assert built_in() and built_in('cubes'); print(vadose.__file__); sys.argv[1:] = ['demo', '--help']; main()"
+    )
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    ran = subprocess.run([python, "-c", code], cwd=tmp_path, env=clean, capture_output=True, text=True, check=True)
+    assert ran.stdout.startswith(str(site))
+    assert "--county" in ran.stdout
+    assert "vadose.cli:main" in wheel.read("vadose-0.1.0.dist-info/entry_points.txt").decode()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import xarray as xr
 
-from vadose.errors import VadoseError, extras
+from vadose.errors import VadoseError, extras, nearest
 from vadose.fetching import fetch as fetch
 from vadose.parallel.progress import Progress, silent
 from vadose.parallel.running import Running
@@ -45,7 +45,7 @@ def read(path: PathLike, product: str | None = None, **options: Any) -> xr.Datas
     from vadose.products import PRODUCTS, identify
 
     if product is not None and product not in PRODUCTS:
-        raise VadoseError(f"product {product!r} unknown; choose from {list(PRODUCTS)}")
+        raise VadoseError(f"product {product!r} unknown{nearest(product, PRODUCTS)}")
     name = product or identify(Path(path))
     data = PRODUCTS[name].read(Path(path), **options)
     if not isinstance(data, xr.Dataset):

@@ -1,7 +1,8 @@
 """The one exception people meet: what, where, what was found, what to do."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 
 EXTRAS = {
     "learn": ("torch", "lightning_fabric", "lightning_utilities", "sklearn", "skops"),
@@ -49,6 +50,19 @@ class NeedsError(VadoseError):
     def __init__(self, message: str, *, instead: dict[str, object]) -> None:
         super().__init__(message)
         self.instead = instead
+
+
+def nearest(word: str, known: Collection[str]) -> str:
+    """End of a message on a word that is not known: the one that was meant, or all there are.
+
+    Examples
+    --------
+    >>> nearest("smap_l5", ["smap_l3", "imerg"]), nearest("era5", ["smap_l3", "imerg"])
+    ("; did you mean 'smap_l3'?", '; choose from smap_l3, imerg')
+    """
+    same = {name.lower(): name for name in known}
+    close = get_close_matches(word.lower(), list(same), n=1)
+    return f"; did you mean '{same[close[0]]}'?" if close else f"; choose from {', '.join(known) or 'none'}"
 
 
 @contextmanager

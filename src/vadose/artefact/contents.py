@@ -118,7 +118,7 @@ def provenance(**inputs: Any) -> dict[str, str]:
     """Attributes an artefact carries: version, commit, time of making, and its inputs as JSON."""
     return {
         "vadose_version": version("vadose"),
-        "commit": _commit(),
+        "commit": commit(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "inputs": _as_json(inputs),
     }
@@ -129,7 +129,7 @@ def note_inputs(folder: Path, **inputs: Any) -> None:
     (folder / "provenance.json").write_text(json.dumps(provenance(**inputs), indent=1))
 
 
-def _commit() -> str:
+def commit() -> str:
     """Commit of the checkout this package runs from, '' when it is an installed package."""
     root = Path(__file__).resolve().parents[3]
     if not (root / ".git").exists():

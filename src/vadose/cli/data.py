@@ -1,6 +1,7 @@
 """Commands from files to a cube and a station store. They import the stages themselves, so that help is fast."""
 
 import json
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,7 +9,20 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from vadose.cli.terminal import Cube, Out, Scheduler, app, box_of, day_of, progress_bars, say
+from vadose.cli.terminal import (
+    AsJson,
+    Cube,
+    Out,
+    Scheduler,
+    app,
+    box_of,
+    console,
+    day_of,
+    progress_bars,
+    say,
+    say_json,
+    warn,
+)
 from vadose.errors import VadoseError
 
 
@@ -72,7 +86,7 @@ def fetch(
     if isinstance(plan, RecipePlan):
         folder, faults = out or Path("data"), plan.faults()
         if plan.offline():
-            typer.echo(f"warning: {plan.offline()}", err=True)
+            warn(plan.offline())
     else:
         folder, faults = out or Path("data") / READERS.get(plan.product, plan.product), []
     if dry_run and faults:
@@ -89,6 +103,7 @@ def inspect(
     paths: Annotated[list[Path], typer.Argument(help="Files, or folders of one product, as published.")],
     product: Annotated[str | None, typer.Option(help="Product to read it as. [default: recognised]")] = None,
     bbox: Annotated[str | None, typer.Option(help="Read only this box: 'west,south,east,north' in degrees.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Describe a file: product, version, time, grid, variables, units, fraction of valid values.
 
@@ -102,6 +117,9 @@ def inspect(
     from vadose.products.inspection import inspect as inspect_path
 
     box = box_of(bbox) if bbox else None
+    if as_json:
+        say_json([{"path": str(path)} | asdict(inspect_path(path, product=product, bbox=box)) for path in paths])
+        return
     for path in paths:
         found = inspect_path(path, product=product, bbox=box)
         say(f"{path}: {found.product}")
@@ -228,6 +246,7 @@ def _say_left_out(left: dict[str, Any]) -> None:
 def doctor(
     cube: Cube,
     out: Annotated[Path | None, typer.Option(help="Output folder for tables and a figure.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Check a cube for gaps, wrong ranges or units, stuck or repeated values, breaks and old product versions.
 
@@ -240,10 +259,14 @@ def doctor(
 
     with progress_bars() as tell:
         diagnosis = examine(open_cube(cube), progress=tell)
-    typer.echo(as_text(diagnosis), nl=False)
+    if as_json:
+        ranges = diagnosis.ranges.reset_index().to_dict("records")
+        say_json({"facts": diagnosis.facts, "findings": [asdict(one) for one in diagnosis.findings], "ranges": ranges})
+    else:
+        typer.echo(as_text(diagnosis), nl=False)
     if out is not None:
         write_diagnosis(diagnosis, out)
-        say(f"{out}: tables and a figure")
+        (console.print if as_json else say)(f"{out}: tables and a figure")
     raise typer.Exit(1 if diagnosis.errors else 0)
 
 

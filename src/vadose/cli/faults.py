@@ -1,6 +1,7 @@
 """Errors in one line with an exit code: of the call, the data or the machine, or of vadose."""
 
 import errno
+import logging
 import os
 import sys
 import traceback
@@ -16,6 +17,9 @@ from vadose.errors import VadoseError, extras
 
 USER, OURS = 2, 70
 """Exit codes: error in the call, the data or the machine; error in vadose."""
+LOG = logging.getLogger("vadose")
+"""What --verbose prints and --log keeps."""
+LOG.addHandler(logging.NullHandler())
 DEBUG = "VADOSE_DEBUG"
 """Environment variable; if set, tracebacks are shown too."""
 
@@ -44,6 +48,7 @@ def ended_with(error: Exception) -> int:
     """Print the error and return the exit code."""
     if os.environ.get(DEBUG):
         traceback.print_exception(error)
+    LOG.error(str(error) or type(error).__name__, exc_info=None if isinstance(error, VadoseError) else error)
     if isinstance(error, VadoseError):
         typer.echo(f"error: {error}", err=True)
         return USER

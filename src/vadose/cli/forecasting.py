@@ -9,6 +9,7 @@ import typer
 
 from vadose.cli.terminal import (
     EXPERIMENTS,
+    AsJson,
     Compile,
     Cube,
     Device,
@@ -26,6 +27,7 @@ from vadose.cli.terminal import (
     say,
     say_age,
     say_former_keys,
+    say_json,
     span_of,
     split,
 )
@@ -55,12 +57,13 @@ def train(
     from vadose import api
     from vadose.experiments import load_experiment
 
-    console.quiet = os.environ.get("RANK", "0") != "0"
+    first = os.environ.get("RANK", "0") == "0"
+    console.quiet |= not first
     register_own(model)
     chosen = load_experiment(experiment)
     with progress_bars() as tell:
         folders = api.train(cube, chosen.run_as(Running(device, precision, compile)), run=run, out=out, progress=tell)
-    if console.quiet:
+    if not first:
         return
     say_former_keys(chosen)
     for folder in folders:
@@ -310,6 +313,7 @@ def evaluate(
     seed: Seed = 0,
     workers: Workers = 1,
     scheduler: Scheduler = None,
+    as_json: AsJson = False,
 ) -> None:
     """Score forecasts against observations. Include persistence and climatology for skill scores.
 
@@ -325,7 +329,7 @@ def evaluate(
     if bool(first) != bool(last):
         raise VadoseError("--from and --to go together: give both or neither")
     with progress_bars() as tell:
-        api.evaluate(
+        scores = api.evaluate(
             forecasts,
             observed,
             out=out,
@@ -348,7 +352,10 @@ def evaluate(
             scheduler=scheduler,
             progress=tell,
         )
-    say(str(out / "scores.csv"))
+    if as_json:
+        say_json(scores.table.to_dict("records"))
+    else:
+        say(str(out / "scores.csv"))
 
 
 @app.command()

@@ -1,18 +1,23 @@
 """Options shared by commands, how they are parsed, and what is printed while they run."""
 
+import json
+import logging
+import math
 import re
+import shlex
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from vadose.cli.faults import Commands
+from vadose.cli.faults import LOG, Commands
 from vadose.errors import VadoseError
 
 if TYPE_CHECKING:
@@ -21,7 +26,6 @@ if TYPE_CHECKING:
 app = typer.Typer(
     cls=Commands,
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     help="""Soil-moisture forecasts from satellite, weather, soil and terrain data.
@@ -38,6 +42,7 @@ Exit codes: 0 success; 1 **doctor** found errors; 2 error in the call, the data 
 130 interrupted. With VADOSE_DEBUG=1 in the environment errors show their traceback.""",
 )
 console = Console(stderr=True)
+"""Progress, warnings: all that is neither a result nor an error; `options` says whether it is shown."""
 OLD = 31
 """Age above which the latest day of a cube causes a warning [day]."""
 
@@ -72,6 +77,53 @@ Workers = Annotated[int, typer.Option(min=1, help="Processes on this machine.")]
 Scheduler = Annotated[
     str | None, typer.Option(help="Address of a Dask scheduler, tcp://host:8786; its workers need the same files.")
 ]
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+LIBRARIES = ("numpy", "xarray", "zarr", "dask", "netCDF4", "rasterio", "pyproj", "numba", "torch", "eccodes")
+"""Whose versions `vadose --version` gives."""
+
+
+def _say_version(wanted: bool) -> None:
+    """Print what a report of an error should hold, and end."""
+    if not wanted:
+        return
+    from importlib.metadata import PackageNotFoundError, version
+    from platform import platform, python_version
+
+    from vadose.artefact.contents import commit
+
+    def of(name: str) -> str:
+        try:
+            return f"{name} {version(name)}"
+        except PackageNotFoundError:
+            return f"no {name}"
+
+    say(" ".join([of("vadose"), *(f"({known})" for known in [commit()] if known)]))
+    say(f"Python {python_version()}, {platform()}\n{', '.join(map(of, LIBRARIES))}")
+    raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Print versions and exit.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print each step with its time, no bars.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors only.")] = False,
+    log: Annotated[Path | None, typer.Option("--log", help="File to append steps, results and errors to.")] = None,
+) -> None:
+    """What every command takes, before its name."""
+    console.quiet = quiet or verbose
+    handlers: list[logging.Handler] = [logging.StreamHandler()] if verbose and not quiet else []
+    handlers += [logging.FileHandler(log, encoding="utf-8")] if log else []
+    for former in LOG.handlers[1:]:
+        former.close()
+    LOG.handlers[1:] = handlers  # the first one drops all
+    LOG.setLevel(logging.DEBUG)
+    for handler in handlers:
+        handler.setLevel(logging.DEBUG if isinstance(handler, logging.FileHandler) else logging.INFO)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    LOG.info("vadose %s", shlex.join(sys.argv[1:]))
 
 
 def register_own(models: list[str] | None) -> None:
@@ -124,13 +176,15 @@ def box_of(text: str) -> tuple[float, float, float, float]:
 
 
 def day_of(text: str, option: str) -> str:
-    """Check a day given as YYYY-MM-DD; 05.06.2016 would be ambiguous.
+    """Check a day given as YYYY-MM-DD; 05.06.2016 would be ambiguous. Also ``today`` and ``yesterday``, of UTC.
 
     Raises
     ------
     VadoseError
         For other formats, and for years outside the range of nanosecond times.
     """
+    if text in ("today", "yesterday"):
+        return (datetime.now(UTC).date() - timedelta(days=text == "yesterday")).isoformat()
     try:
         year = date.fromisoformat(text).year if re.fullmatch("[0-9]{4}-[0-9]{2}-[0-9]{2}", text) else 0
     except ValueError as error:
@@ -144,9 +198,7 @@ def say_age(day: str, today: date) -> None:
     """Warn on standard error if the latest day of issue is more than `OLD` days old."""
     age = (today - date.fromisoformat(day)).days
     if age > OLD:
-        typer.echo(
-            f"warning: --init latest is {day}, {age} days before today; add newer days with: vadose build", err=True
-        )
+        warn(f"--init latest is {day}, {age} days before today; add newer days with: vadose build")
 
 
 def years_of(text: str, option: str) -> list[int]:
@@ -160,6 +212,28 @@ def years_of(text: str, option: str) -> list[int]:
 def say(text: str) -> None:
     """Print to standard output."""
     typer.echo(text)
+    LOG.debug(text)  # to the file of --log alone
+
+
+def say_json(value: object) -> None:
+    """Print a value as JSON: numbers that are none as null."""
+
+    def plain(of: Any) -> Any:
+        if isinstance(of, Mapping):
+            return {str(key): plain(one) for key, one in of.items()}
+        if isinstance(of, list | tuple):
+            return [plain(one) for one in of]
+        of = of.item() if hasattr(of, "item") else of
+        return None if isinstance(of, float) and not math.isfinite(of) else of
+
+    say(json.dumps(plain(value), default=str))
+
+
+def warn(text: str) -> None:
+    """Print a warning to standard error."""
+    LOG.warning(text)
+    if not console.quiet:
+        typer.echo(f"warning: {text}", err=True)
 
 
 @contextmanager
@@ -176,16 +250,20 @@ def progress_bars() -> Iterator[Callable[[str, float], None]]:
             if stage not in started and share >= 1.0:  # a message, not a stage that takes time
                 if what not in finished:
                     finished.add(what)
+                    LOG.info(what)
                     console.print(what, highlight=False)
                 return
             if stage in finished:
                 return
             if stage not in started:
                 started[stage] = time.monotonic()
+                LOG.info("%s: begun", stage)
                 bar.reset(task)
             bar.update(task, description=what, completed=share)
             if share >= 1.0:
                 finished.add(stage)
-                console.print(f"{stage}: {time.monotonic() - started[stage]:.0f} s", highlight=False)
+                done = f"{stage}: {time.monotonic() - started[stage]:.0f} s"
+                LOG.info(done)
+                console.print(done, highlight=False)
 
         yield tell

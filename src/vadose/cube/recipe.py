@@ -1,6 +1,5 @@
 """What a cube is made of."""
 
-import difflib
 import inspect
 import json
 import re
@@ -15,7 +14,7 @@ from annotated_types import MinLen
 
 from vadose.cube.own_grid import own_product
 from vadose.door.own import Own
-from vadose.errors import VadoseError
+from vadose.errors import VadoseError, nearest
 from vadose.features.derived import derived
 from vadose.gapfill import Mode
 from vadose.grid import Grid, ease_grid
@@ -233,9 +232,7 @@ def check_options(what: str, options: Mapping[str, Any], takers: Iterable[Callab
     }
     for name, value in options.items():
         if name not in known:
-            close = difflib.get_close_matches(str(name), known, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"known are {sorted(known) or 'none'}"
-            raise VadoseError(f"{what}: {name!r} is unknown; {hint}")
+            raise VadoseError(f"{what}: {name!r} is unknown{nearest(str(name), sorted(known))}")
         if not _is_a(value, known[name]):
             kind = getattr(known[name], "__name__", None) if get_origin(known[name]) is None else None
             raise VadoseError(f"{what}: {name!r} is {value!r}; expected {kind or known[name]}")

@@ -10,7 +10,7 @@ from vadose.download.client import AgainError, Client, MissingError
 from vadose.download.earthdata import COLLECTIONS
 from vadose.download.plan import Plan, RemoteFile, Request, newest
 from vadose.download.sources import READERS, SOURCES
-from vadose.errors import VadoseError
+from vadose.errors import VadoseError, nearest
 
 ASKED = 16
 """Files of a product whose size is asked for at most; the others are taken to be like them."""
@@ -150,7 +150,7 @@ def _named(product: str) -> tuple[str, str]:
     for text, version in ((product, ""), tuple(product.partition(".")[::2])):
         if text.lower() in names:
             return names[text.lower()], version
-    raise VadoseError(f"product {product!r} unknown; choose from {', '.join(sorted(SOURCES))}")
+    raise VadoseError(f"product {product!r} unknown{nearest(product, sorted(SOURCES))}")
 
 
 def _boxes(bbox: BBox | Sequence[BBox] | None) -> tuple[BBox, ...]:

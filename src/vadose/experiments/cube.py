@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, field_serializer, field_validator, model_validator
 
 from vadose.cube import Filling, Recipe, Source
 from vadose.door.stores import REMOTE
@@ -50,6 +50,13 @@ class CubeConfig(Section):
     @classmethod
     def _today(cls, value: object) -> object:
         return datetime.now(UTC).date() if value == "today" else value
+
+    @field_serializer("products")
+    def _unnamed(self, products: dict[str, Source]) -> dict[str, Any]:
+        """As a file has them: the name is the key, and data of one's own say their variables themselves."""
+        left = {name: {"product", *(["variables"] if of.own else [])} for name, of in products.items()}
+        plain = TypeAdapter(Source).dump_python
+        return {name: plain(of, mode="json", exclude=left[name]) for name, of in products.items()}
 
     @model_validator(mode="after")
     def _ordered(self) -> "CubeConfig":

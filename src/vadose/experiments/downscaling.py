@@ -7,8 +7,9 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from vadose.cube.own_table import OwnTable
+from vadose.errors import nearest
 from vadose.experiments.forecasting import Experiment, load_experiment
-from vadose.experiments.section import ExperimentFile, Section, check_arguments, check_model, load, nearest
+from vadose.experiments.section import ExperimentFile, Section, check_arguments, check_model, load
 from vadose.models import MODELS, downscaler_names
 from vadose.models.mmnet import Features
 from vadose.parallel.running import Running

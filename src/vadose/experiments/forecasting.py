@@ -9,7 +9,8 @@ import pandas as pd
 from pydantic import Field, model_validator
 
 from vadose.door.days import Period
-from vadose.experiments.section import Days, ExperimentFile, Section, check_arguments, check_model, load, nearest
+from vadose.errors import nearest
+from vadose.experiments.section import Days, ExperimentFile, Section, check_arguments, check_model, load
 from vadose.features.derived import ONE_HOT
 from vadose.models import MODELS, forecaster_names
 from vadose.models.inputs import Channels

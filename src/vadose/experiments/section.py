@@ -1,6 +1,5 @@
 """What experiment files of every kind share: sections that refuse unknown keys, periods, and how files are read."""
 
-import difflib
 import inspect
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -25,7 +24,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from vadose.door.days import Period
-from vadose.errors import VadoseError
+from vadose.errors import VadoseError, nearest
 from vadose.parallel.running import Running
 
 
@@ -284,9 +283,3 @@ def _keys(kind: object) -> dict[str, object]:
         if is_dataclass(one):
             return {field.name: field.type for field in fields(one)}
     return {}
-
-
-def nearest(word: str, known: list[str]) -> str:
-    """What to say of a word that is not known."""
-    close = difflib.get_close_matches(word, known, n=1)
-    return f"; did you mean '{close[0]}'?" if close else f"; known are {known}"

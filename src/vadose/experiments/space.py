@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from vadose.errors import VadoseError
+from vadose.errors import VadoseError, nearest
 from vadose.experiments.forecasting import RunConfig
-from vadose.experiments.section import Section, load, nearest
+from vadose.experiments.section import Section, load
 from vadose.models import MODELS
 
 TRAINED_WITH = ("batch_size", "learning_rate", "weight_decay", "optimiser", "clip")

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from pyproj import CRS
 
-from vadose.errors import NeedsError, VadoseError
+from vadose.errors import NeedsError, VadoseError, nearest
 from vadose.grid import transformer_to
 from vadose.products import PRODUCTS, identify
 from vadose.products.containers import BBox
@@ -57,7 +57,7 @@ def inspect(path: Path, *, product: str | None = None, bbox: BBox | None = None,
         When there is nothing, of no known product, or the reader finds it wrong.
     """
     if product is not None and product not in PRODUCTS:
-        raise VadoseError(f"product {product!r} unknown; choose from {list(PRODUCTS)}")
+        raise VadoseError(f"product {product!r} unknown{nearest(product, PRODUCTS)}")
     name = product or identify(path)
     known = PRODUCTS[name]
     if bbox is not None:

@@ -24,11 +24,10 @@ from torch import Tensor
 
 from vadose.artefact import locked, writing
 from vadose.cube import open_cube
-from vadose.errors import VadoseError, extras
+from vadose.errors import VadoseError, extras, nearest
 from vadose.evaluation import Scores, evaluate
 from vadose.evaluation.intervals import FEWEST_DAYS
 from vadose.experiments import Experiment, RunConfig
-from vadose.experiments.section import nearest
 from vadose.experiments.space import Space, space_of, with_settings
 from vadose.experiments.studies.checks import check_pairs, min_pairs
 from vadose.experiments.studies.pipeline import Pipeline
