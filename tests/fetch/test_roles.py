@@ -1,8 +1,9 @@
 """Roles against the data centres of the simulated world: what is served, in which order, and what is said of it."""
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ import pytest
 import xarray as xr
 
 from vadose.download.client import Client
-from vadose.download.roles import Access, cache_size, ground, past_weather, weather_ahead
+from vadose.download.roles import Access, cache_size, drought_monitor, ground, past_weather, weather_ahead
+from vadose.errors import VadoseError
 from vadose.twin.data_centre import DataCentre
 
 NOON = datetime(2026, 11, 30, 12)
@@ -41,17 +43,25 @@ def lines() -> list[str]:
 
 @pytest.fixture
 def access(centre: DataCentre, tmp_path: Path, lines: list[str]) -> Access:
-    impatient = Client(tries=2, timeout=(5.0, 5.0), wait=lambda seconds: None)
+    impatient = Client(tries=2, timeout=(30.0, 30.0), wait=lambda seconds: None)
     return Access(tmp_path / "cache", now=centre.now, client=impatient, say=lines.append)
 
 
 @pytest.fixture(scope="module")
-def year(server: DataCentre, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache with the weather of two years at a place, as of 30 November 2026."""
+def two_years(server: DataCentre, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache with the weather since 2025 at a place, as of 30 November 2026."""
     server.now, server.faults = NOON, []
-    folder = tmp_path_factory.mktemp("year")
-    past_weather(PLACE, "2024-01-01", access=Access(folder, now=NOON))
+    folder = tmp_path_factory.mktemp("years")
+    past_weather(PLACE, "2025-01-01", access=Access(folder, now=NOON))
     return folder
+
+
+@pytest.fixture
+def later(centre: DataCentre, access: Access, two_years: Path) -> Access:
+    """The next day, with a copy of that cache."""
+    shutil.copytree(two_years, access.cache)
+    centre.now = NOON + timedelta(days=1)
+    return replace(access, now=centre.now)
 
 
 def test_past_weather_of_points_and_of_the_box_around_them_is_the_same(access: Access, lines: list[str]) -> None:
@@ -94,7 +104,7 @@ def test_ground_is_soil_terrain_and_cover_of_points_and_boxes(access: Access, li
     box = ground((-96.65, 39.05, -96.55, 39.15), access=access)
     sources = ("soil_source", "terrain_source", "cover_source")
     assert [points.attrs[name] for name in sources] == ["SOLUS100", "3DEP", "NLCD 2024"]
-    assert box.sizes == {"lat": 2, "lon": 2}
+    assert box.sizes == {"lat": 3, "lon": 3}
     for name in ("sand_fraction_10_40cm", "bulk_density_0_10cm"):
         assert abs(float(points[name][0]) - float(box[name].mean())) < 0.1
     assert float(points.land_cover_nlcd[0]) in (41, 42, 43, 52, 71, 81, 82)
@@ -102,3 +112,168 @@ def test_ground_is_soil_terrain_and_cover_of_points_and_boxes(access: Access, li
     xr.testing.assert_equal(ground(PLACE, access=replace(access, offline=True)), points)
     assert len(lines) == asked
     assert "B in " in cache_size(access.cache)
+
+
+def test_days_later_it_is_longer_and_recent_days_are_taken_anew(
+    centre: DataCentre, later: Access, two_years: Path
+) -> None:
+    before = past_weather(PLACE, "2025-01-01", access=Access(two_years, now=NOON, offline=True))
+    centre.now = NOON + timedelta(days=10)
+    after = past_weather(PLACE, "2025-01-01", access=replace(later, now=centre.now))
+    assert (before.attrs["newest_day"], after.attrs["newest_day"]) == ("2026-11-28", "2026-12-08")
+    assert not [line for path, _, line in centre.log if "2025" in line]
+    shared = after.sel(time=before.time).precipitation
+    rainy = before.precipitation > 0
+    revised = (shared != before.precipitation) & rainy
+    assert set(before.status.values[revised.any("place").values]) == {"early", "provisional"}
+    assert (before.attrs["offline"], after.attrs["offline"]) == ("true", "false")
+
+
+@pytest.mark.parametrize(
+    ("kind", "cause"),
+    [
+        ("no rain", "of rain or more; in earlier years it was"),
+        ("cold", "ranges over 1.0 K"),
+        ("crossed", "the lowest temperature exceeds the highest"),
+        ("short", "1 of 333 days are missing"),
+        ("moved back", "newest day moved back from 2026-11-28 to 2026-11-24"),
+        ("away", "answered 503"),
+        ("forbidden", "requester-pays"),
+        ("redirect", "sent a web page"),
+        ("page", "sent a web page"),
+        ("empty", "0 bytes"),
+        ("missing", "does not exist (404)"),
+    ],
+)
+def test_what_gridmet_does_wrong_leaves_the_copy_as_it_was(
+    kind: str, cause: str, centre: DataCentre, later: Access, lines: list[str]
+) -> None:
+    centre.fault("gridmet", kind)
+    kept = past_weather(PLACE, "2025-01-01", access=later)
+    assert kept.attrs["newest_day"] == "2026-11-28"
+    assert lines
+    assert all(len(line.splitlines()) == 1 for line in lines)
+    assert any(cause in line and "the copy of 24 hours ago is kept" in line for line in lines), lines
+    assert cause in kept.attrs["tried"]
+    centre.faults = []
+    assert past_weather(PLACE, "2025-01-01", access=later).attrs["newest_day"] == "2026-11-29"
+
+
+@pytest.mark.parametrize("kind", ["nan", "repacked"])
+def test_what_gridmet_does_differently_changes_nothing(kind: str, centre: DataCentre, later: Access) -> None:
+    centre.fault("gridmet", kind, date(2026, 12, 1), date(2026, 12, 1))
+    weather = past_weather(PLACE, "2026-01-01", access=later)
+    centre.faults = []
+    xr.testing.assert_allclose(past_weather(PLACE, "2026-01-01", access=later), weather, atol=0.051)
+
+
+def test_a_copy_far_behind_does_not_serve_and_every_source_is_named(centre: DataCentre, later: Access) -> None:
+    centre.now = NOON + timedelta(days=12)
+    centre.fault("gridmet", "away")
+    with pytest.raises(VadoseError, match=r"(?s)no source could serve it.*gridMET: .*ends on 2026-11-28, 14 days ago"):
+        past_weather(PLACE, "2025-01-01", access=replace(later, now=centre.now))
+    offline = past_weather(PLACE, "2025-01-01", access=replace(later, now=centre.now, offline=True))
+    assert offline.attrs["newest_day"] == "2026-11-28"
+    with pytest.raises(VadoseError, match=r"offline, and .* is not in"):
+        past_weather([(40.1, -96.6)], "2025-01-01", access=replace(later, offline=True))
+
+
+@pytest.mark.parametrize("kind", ["lost lead", "empty lead", "short lead", "stale index"])
+def test_a_member_short_of_a_lead_is_dropped_and_counted(
+    kind: str, centre: DataCentre, access: Access, lines: list[str]
+) -> None:
+    source = "gefs" if kind == "stale index" else "nomads"
+    centre.fault(source, kind)
+    if kind == "stale index":
+        centre.fault("nomads", "away")
+    weather = weather_ahead(PLACE, first="2026-11-30", days=1, members=3, access=access)
+    assert list(weather.member.values) == ["c00", "p02"]
+    assert weather.attrs["members_dropped"] == "p01"
+    assert weather.attrs["leads"] == "4 of 4 in each of 2 members"
+    assert any(line.startswith("weather ahead: member p01 of the run of 2026-11-30 dropped: ") for line in lines), lines
+
+
+@pytest.mark.parametrize(
+    ("faults", "source", "cause"),
+    [
+        ({"nomads": "away"}, "GEFS from Amazon, run of 2026-11-30", "answered 503"),
+        ({"nomads": "redirect"}, "GEFS from Amazon, run of 2026-11-30", "redirects (302)"),
+        ({"nomads": "empty"}, "GEFS from Amazon, run of 2026-11-30", "empty answer"),
+        ({"nomads": "page"}, "GEFS from Amazon, run of 2026-11-30", "no GRIB message"),
+        ({"nomads": "away", "gefs": "forbidden"}, "GEFS from Google, run of 2026-11-30", "requester-pays"),
+        (
+            {"nomads": "late", "gefs": "late", "gefs_google": "late"},
+            "GEFS from NOMADS, run of 2026-11-29",
+            "is not there",
+        ),
+    ],
+)
+def test_the_next_source_or_the_run_before_serves_and_the_cause_is_said(
+    faults: dict[str, str], source: str, cause: str, centre: DataCentre, access: Access, lines: list[str]
+) -> None:
+    for service, kind in faults.items():
+        centre.fault(service, kind)
+    weather = weather_ahead(PLACE, first="2026-11-30", days=1, members=1, access=access)
+    assert weather.attrs["source"] == source
+    assert list(weather.time.values) == [np.datetime64("2026-11-30")]
+    assert any(cause in line for line in lines), lines
+    assert all(line in weather.attrs["tried"] for line in (text.removeprefix("weather ahead: ") for text in lines))
+
+
+def test_without_any_source_each_is_named(centre: DataCentre, access: Access) -> None:
+    for service in ("nomads", "gefs", "gefs_google", "solus", "polaris", "nlcd"):
+        centre.fault(service, "away")
+    with pytest.raises(VadoseError, match=r"no source could serve it.*NOMADS, run of 2026-11-30: .*503.*Google, run"):
+        weather_ahead(PLACE, first="2026-11-30", days=1, members=1, access=access)
+    with pytest.raises(VadoseError, match=r"no run of the last 4 days reaches 2027-01-28"):
+        weather_ahead(PLACE, first="2026-11-30", days=60, access=access)
+    with pytest.raises(VadoseError, match=r"ground: no source could serve it. SOLUS100: .*503.*POLARIS: .*503"):
+        ground(PLACE, access=access)
+    with pytest.raises(VadoseError, match=r"offline, and member c00 .* is not in"):
+        weather_ahead(PLACE, first="2026-11-30", days=1, access=replace(access, offline=True))
+
+
+def test_soil_of_polaris_and_heights_of_glo30_where_the_first_are_away(
+    centre: DataCentre, access: Access, lines: list[str]
+) -> None:
+    first = ground(PLACE, access=replace(access, cache=access.folder / "first"))
+    for service in ("solus", "3dep", "nlcd"):
+        centre.fault(service, "forbidden")
+    second = ground(PLACE, access=access)
+    sources = ("soil_source", "terrain_source", "cover_source")
+    assert [second.attrs[name] for name in sources] == ["POLARIS", "Copernicus GLO-30", "none"]
+    assert np.isnan(second.land_cover_nlcd).all()
+    for name, apart in (("sand_fraction_40_100cm", 0.02), ("bulk_density_10_40cm", 0.02), ("elevation", 5.0)):
+        assert abs(float(second[name][0] - first[name][0])) < apart
+    assert sum("requester-pays" in line for line in lines) == 5
+
+
+@pytest.mark.parametrize(
+    ("places", "cause"),
+    [
+        ([(39.1, -196.6)], "expected a latitude and a longitude"),
+        ([39.1, -96.6], "expected points"),
+        ((-96.5, 39.0, -96.7, 39.1), "west < east"),
+        ([(51.5, 0.1)], "no cell at 51.5, 0.1"),
+        ((0.0, 51.0, 1.0, 52.0), "no cell at 51.5, 0.5"),
+    ],
+)
+def test_places_that_make_no_sense_are_refused(places: object, cause: str, access: Access) -> None:
+    with pytest.raises(VadoseError, match=cause):
+        past_weather(places, "2026-01-01", access=access)  # type: ignore[arg-type]
+
+
+def test_the_drought_monitor_is_known_from_thursday_and_kept(centre: DataCentre, access: Access) -> None:
+    # 24 November 2026 is a Tuesday.
+    wednesday, thursday = (drought_monitor("20161", date(2026, 11, day), access=access) for day in (25, 26))
+    assert (wednesday.day, thursday.day, thursday.known) == (date(2026, 11, 17), date(2026, 11, 24), date(2026, 11, 26))
+    assert list(thursday.value) == ["none", "d0", "d1", "d2", "d3", "d4"]
+    assert thursday.value["d0"] >= thursday.value["d1"] > 0
+    centre.fault("drought_monitor", "away")
+    assert drought_monitor("20161", date(2026, 11, 26), access=access) == thursday
+    assert drought_monitor("20161", date(2026, 11, 26), access=replace(access, offline=True)) == thursday
+    gone = drought_monitor("20163", date(2026, 11, 26), access=access)
+    assert gone.day is None
+    assert "answered 503" in gone.reason
+    centre.faults = []
+    assert "five digits" in drought_monitor("KS", access=access).reason

@@ -180,18 +180,31 @@ class Client:
                     ) from None
                 self.wait(min(max(error.delay, 2.0 ** (failures - 1)), LONGEST_WAIT))
 
-    def ask(self, url: str, name: str, params: Mapping[str, str] | None = None) -> bytes:
+    def ask(
+        self,
+        url: str,
+        name: str,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> bytes:
         """The whole answer to a small question, retried."""
+        address = requests.Request("GET", url, params=params).prepare().url or url
 
         def attempt() -> bytes:
-            with self.open(requests.Request("GET", url, params=params).prepare().url or url, name) as response:
+            with self.open(address, name, headers=headers) as response:
                 return response.content
 
         return self.persist(name, attempt)
 
-    def ask_json(self, url: str, name: str, params: Mapping[str, str] | None = None) -> Any:
+    def ask_json(
+        self,
+        url: str,
+        name: str,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
         """The answer of a service that speaks JSON, retried."""
-        answer = self.ask(url, name, params)
+        answer = self.ask(url, name, params, headers)
         try:
             return json.loads(answer)
         except ValueError:
@@ -308,7 +321,8 @@ class Client:
             )
         if status in (404, 410):
             raise MissingError(f"{name}: {bare(url)} does not exist ({status}); check the product, days and area")
-        raise VadoseError(f"{name}: {bare(url)} answered {status} {response.reason}")
+        closed = ": not open to everybody (any more; a public bucket may have become requester-pays)"
+        raise VadoseError(f"{name}: {bare(url)} answered {status} {response.reason}{closed if status == 403 else ''}")
 
 
 def _place(url: str) -> tuple[str, str, int | None]:

@@ -79,10 +79,10 @@ def lead_file(
 
 
 def index_of(messages: list[tuple[str, bytes]], stale: int = 0) -> bytes:
-    """The index beside a file, in the form of wgrib2; stale by some bytes if it is of another file."""
+    """The index beside a file, in the form of wgrib2; ``stale``: of a file of longer messages, by so many bytes."""
     lines, at = [], 0
     for number, (line, content) in enumerate(messages, 1):
         text, _, run = line.rpartition(":")
-        lines.append(f"{number}:{at + stale * (number > 1)}:d={run}:{text}:ENS=+1")
-        at += len(content)
+        lines.append(f"{number}:{at}:d={run}:{text}:ENS=+1")
+        at += len(content) + stale
     return "\n".join([*lines, ""]).encode()

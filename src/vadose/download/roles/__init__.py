@@ -2,7 +2,17 @@
 
 from vadose.download.roles.access import Access, cache_folder, cache_size
 from vadose.download.roles.ahead import weather_ahead
+from vadose.download.roles.compare import Compared, drought_monitor
 from vadose.download.roles.ground import ground
 from vadose.download.roles.past import past_weather
 
-__all__ = ["Access", "cache_folder", "cache_size", "ground", "past_weather", "weather_ahead"]
+__all__ = [
+    "Access",
+    "Compared",
+    "cache_folder",
+    "cache_size",
+    "drought_monitor",
+    "ground",
+    "past_weather",
+    "weather_ahead",
+]

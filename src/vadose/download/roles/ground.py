@@ -87,7 +87,7 @@ def ground(where: Places, *, access: Access | None = None) -> xr.Dataset:
         for k, (role, ways) in enumerate(sources.items()):
             access.progress(f"ground: {role}", k / len(sources))
             parts.append(_role(role, ways, folder, places, access, tried))
-    whole = xr.merge(parts, combine_attrs="no_conflicts", join="exact")
+    whole = xr.merge(parts, compat="no_conflicts", combine_attrs="no_conflicts", join="exact")
     whole.attrs |= tried.attributes()
     return describe(whole)
 

@@ -4,11 +4,15 @@ Limits come from a real event: for some days gridMET served a year without rain 
 near 0 degrees Celsius. The daily range was 1-2 K (usually 12-17 K) and 0-0.7 % of days were wet (usually 5-30 %).
 """
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from vadose.errors import VadoseError
 
+Array = NDArray[np.floating[Any]]
 WET = 1.0
 """A day is wet from here on [kg m-2]."""
 LEAST_RANGE = 2.5
@@ -60,17 +64,14 @@ def check_weather(new: xr.Dataset, known: xr.Dataset | None = None) -> None:
 
 def _check_rain(new: xr.Dataset, known: xr.Dataset | None) -> None:
     """Wet days against those of the same days of earlier years; without these only nearly a year without rain tells."""
-    wet = _wet(new)
-    days = new.sizes["time"]
-    count = days * float(wet.mean())
+    days, wet = len(new.time), _of_days(new.precipitation >= WET, new.precipitation)
+    count = days * float(np.nanmean(wet))
     if known is None or not known.sizes["time"]:
         if days >= 240 and count < 0.005 * days:
             raise VadoseError(f"{count:.1f} of {days} days have {WET:g} mm of rain or more, which no place here has")
         return
-    usual = _wet(known).groupby("time.dayofyear").mean()
-    same = np.intersect1d(usual.dayofyear, new.time.dt.dayofyear)
-    times = len(new.time) / max(len(same), 1)
-    expected = float(usual.sel(dayofyear=same).mean()) * len(same) * times
+    usual = _by(known.time.dt.dayofyear.values, _of_days(known.precipitation >= WET, known.precipitation), 366)
+    expected = days * float(np.nanmean(usual[new.time.dt.dayofyear.values - 1]))
     # Fewer than six expected wet days may all stay dry by chance.
     if expected >= 6 and count < 0.1 * expected:
         raise VadoseError(
@@ -80,19 +81,32 @@ def _check_rain(new: xr.Dataset, known: xr.Dataset | None) -> None:
 
 def _check_months(new: xr.Dataset, known: xr.Dataset) -> None:
     """Highest temperatures by calendar month against earlier years."""
-    usual = known.air_temperature_max.groupby("time.month").mean(...)
-    here = new.air_temperature_max.groupby("time.month")
-    months, counts = here.mean(...), here.count(...)
-    cells = max(new.air_temperature_max.size // new.sizes["time"], 1)
-    for month in np.intersect1d(months.month, usual.month):
-        change = float(months.sel(month=month) - usual.sel(month=month))
-        if float(counts.sel(month=month)) / cells >= FEWEST and abs(change) > MOST_CHANGE:
+    month = new.time.dt.month.values
+    here, usual = (
+        _by(of.time.dt.month.values, _of_days(of.air_temperature_max, of.air_temperature_max), 12)
+        for of in (new, known)
+    )
+    for k in range(12):
+        change = here[k] - usual[k]
+        if (month == k + 1).sum() >= FEWEST and abs(change) > MOST_CHANGE:
             raise VadoseError(
-                f"highest temperatures of month {int(month)} differ by {change:+.0f} K from those of earlier years; "
+                f"highest temperatures of month {k + 1} differ by {change:+.0f} K from those of earlier years; "
                 f"expected at most {MOST_CHANGE:g} K"
             )
 
 
-def _wet(weather: xr.Dataset) -> xr.DataArray:
-    wet: xr.DataArray = (weather.precipitation >= WET).where(weather.precipitation.notnull())
-    return wet
+def _of_days(values: xr.DataArray, present: xr.DataArray) -> Array:
+    """Mean over the places of each day, NaN without any."""
+    there = present.notnull().values.reshape(len(present), -1)
+    total = np.where(there, values.values.reshape(len(present), -1), 0).sum(axis=1)
+    mean: Array = total / np.where(there.any(axis=1), there.sum(axis=1), np.nan)
+    return mean
+
+
+def _by(number: NDArray[np.integer[Any]], values: Array, count: int) -> Array:
+    """Means of days with the same number, 1 .. count; NaN without any."""
+    there = np.isfinite(values)
+    total = np.bincount(number[there], values[there], count + 1)[1:]
+    days = np.bincount(number[there], minlength=count + 1)[1:]
+    mean: Array = total / np.where(days > 0, days, np.nan)
+    return mean
