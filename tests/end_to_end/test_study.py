@@ -30,13 +30,8 @@ def small(only: set[str] | None = None) -> Experiment:
     split = experiment.split.model_dump() | {"test": {"first": "2016-04-01", "last": "2016-04-30"}}
     smaller = {"lstm": {"hidden": 4}, "convlstm": {"filters": [4]}}
     runs = {n: r.model_copy(update={"hyper": r.hyper | smaller.get(r.model, {})}) for n, r in experiment.runs.items()}
-    blends = {
-        name: blend.model_copy(update={"weights": {lead: blend.weights[lead] for lead in LEADS}})
-        for name, blend in experiment.blends.items()
-        if blend.weights
-    }
     update: dict[str, Any] = {"split": type(experiment.split).model_validate(split), "leads": LEADS}
-    update |= {"runs": runs, "blends": blends}
+    update |= {"runs": runs}
     if only:
         update |= {"runs": {n: r for n, r in runs.items() if n in only}, "blends": {}}
     return experiment.model_copy(update=update)
