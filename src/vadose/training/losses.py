@@ -33,10 +33,15 @@ def crps(mean: Tensor, std: Tensor, observed: Tensor) -> Tensor:
     """
     known = torch.isfinite(observed)
     # What is not known must not enter before it is left out: NaN times a gradient of nothing is NaN.
-    z = (torch.where(known, observed, mean.detach()) - mean) / std
-    density = torch.exp(-0.5 * z.square()) / math.sqrt(2 * math.pi)
-    each = std * (z * torch.erf(z / math.sqrt(2)) + 2 * density - 1 / math.sqrt(math.pi))
+    each = crps_of_each(mean, std, torch.where(known, observed, mean.detach()))
     return torch.where(known, each, 0.0).sum() / known.sum().clamp(min=1)
+
+
+def crps_of_each(mean: Tensor, std: Tensor, observed: Tensor) -> Tensor:
+    """The CRPS of each forecast by itself, see `crps`."""
+    z = (observed - mean) / std
+    density = torch.exp(-0.5 * z.square()) / math.sqrt(2 * math.pi)
+    return std * (z * torch.erf(z / math.sqrt(2)) + 2 * density - 1 / math.sqrt(math.pi))
 
 
 def rmse_correlation(
