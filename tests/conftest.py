@@ -1,13 +1,13 @@
 """Where the optional real data lie, and a small made-up cube."""
 
 import base64
+import io
 import itertools
 import os
 import shutil
-import subprocess
-import sys
+import warnings
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -178,27 +178,37 @@ def small_cube() -> xr.Dataset:
     return with_antecedents(dataset)
 
 
-# The checker's table has a word where a tuple of one belongs, and asks for an attribute of each letter.
-_CHECK = """
-import sys
-from compliance_checker.cf.appendix_f import grid_mapping_dict17 as grid_mappings
-from compliance_checker.runner import CheckSuite, ComplianceChecker
-entry = grid_mappings["lambert_cylindrical_equal_area"]
-entry[0] = (entry[0],) if isinstance(entry[0], str) else entry[0]
-CheckSuite.load_all_available_checkers()
-passed, errors = ComplianceChecker.run_checker(sys.argv[1], ["cf:1.11"], 1, "strict", skip_checks=sys.argv[2:])
-sys.exit(not passed or errors)
-"""
+@pytest.fixture(scope="session")
+def checker() -> Callable[..., tuple[int, str]]:
+    """What the checker of the CF conventions says of a file, but for the checks to skip: failures and words."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from compliance_checker.cf.appendix_f import grid_mapping_dict17 as grid_mappings
+        from compliance_checker.runner import CheckSuite, ComplianceChecker
+
+        # The checker's table has a word where a tuple of one belongs, and asks for an attribute of each letter.
+        entry = grid_mappings["lambert_cylindrical_equal_area"]
+        entry[0] = (entry[0],) if isinstance(entry[0], str) else entry[0]
+        CheckSuite.load_all_available_checkers()
+
+    def check(path: Path, *skipped: str) -> tuple[int, str]:
+        said = io.StringIO()
+        with warnings.catch_warnings(), redirect_stdout(said):
+            warnings.simplefilter("ignore")
+            passed, errors = ComplianceChecker.run_checker(
+                str(path), ["cf:1.11"], 1, "strict", skip_checks=list(skipped)
+            )
+        return int(not passed or errors), said.getvalue()
+
+    return check
 
 
 @pytest.fixture
-def compliance(tmp_path: Path) -> Callable[..., tuple[int, str]]:
-    """What the checker of the CF conventions says of a data set, but for the checks to skip: exit status and words."""
+def compliance(tmp_path: Path, checker: Callable[..., tuple[int, str]]) -> Callable[..., tuple[int, str]]:
+    """The same of a data set."""
 
     def check(data: xr.Dataset, *skipped: str) -> tuple[int, str]:
         data.to_netcdf(tmp_path / "checked.nc")
-        command = [sys.executable, "-c", _CHECK, tmp_path / "checked.nc", *skipped]
-        done = subprocess.run(command, capture_output=True, text=True)
-        return done.returncode, done.stdout + done.stderr
+        return checker(tmp_path / "checked.nc", *skipped)
 
     return check

@@ -496,8 +496,7 @@ def test_a_long_forecast_is_written_part_by_part(
     seen: list[float] = []
     checkpoint = (runs | of_cells)[run] / "final.pt"
     whole = xr.open_zarr(forecast(checkpoint, cube, tmp_path / "whole.zarr", **days))
-    for place in ("members", "forecast"):
-        monkeypatch.setattr(f"vadose.predict.{place}.BLOCK_DAYS", 8)
+    monkeypatch.setattr("vadose.predict.members.BLOCK_DAYS", 8)
     monkeypatch.setattr("vadose.predict.members.AT_ONCE", 0)
     out = forecast(checkpoint, cube, tmp_path / "parts.zarr", **days, progress=lambda what, share: seen.append(share))
     parts = xr.open_zarr(out)

@@ -5,12 +5,20 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from pyproj import CRS
 
-from vadose.artefact import provenance
-from vadose.artefact.predictions import CONVENTIONS, consolidate, write_predictions
+from vadose.artefact import provenance, writing
+from vadose.artefact.predictions import (
+    CONVENTIONS,
+    INSTITUTION,
+    beside_arrays,
+    consolidate,
+    on_cells,
+    write_predictions,
+)
 from vadose.door import as_cube, as_forecasts, by_day, open_store
 from vadose.evaluation import evaluate
-from vadose.grid import ease_grid
+from vadose.grid import Grid, ease_grid, grid_of
 from vadose.predict.map_files import QUANTILE, create_maps, place_of
 
 ATTRIBUTES = {"model": "lstm", "weather": "none", "scenario": "all", "layer": "0-10 cm", "dataset": "made up"}
@@ -31,7 +39,7 @@ def store(tmp_path: Path) -> Path:
     found["soil_moisture"] = ("init_time", "lead_time", "y", "x"), values
     found["soil_moisture_std"] = found.soil_moisture * 0.1
     found["inputs_missing"] = ("init_time", "channel"), np.zeros((6, 2), np.int8), {"long_name": "1 where missing"}
-    write_predictions(tmp_path / "f.zarr", found, "daily forecasts of soil moisture", chunks={"init_time": 4})
+    write_predictions(tmp_path / "f.zarr", found, "daily forecasts of soil moisture")
     return tmp_path / "f.zarr"
 
 
@@ -59,6 +67,58 @@ def test_anybody_opens_it_and_reads_what_it_is(store: Path) -> None:
     assert said["source"].endswith("model lstm")
     assert said["created"] in said["history"]
     assert as_forecasts(found, "f.zarr").sizes["init_time"] == 6
+
+
+def test_a_store_serves_maps_and_series_and_gis(store: Path) -> None:
+    found = xr.open_zarr(store)
+    assert (found.lat.dims, found.lon.dims) == (("y",), ("x",))
+    assert found.soil_moisture_std.attrs["standard_name"].endswith(" standard_error")
+    assert found.soil_moisture.encoding["chunks"] == (6, 2, 4, 5)
+    assert {name for name, of in found.data_vars.items() if of.attrs.get("grid_mapping") == "crs"} == {
+        "soil_moisture",
+        "soil_moisture_std",
+    }
+    assert CRS.from_cf(found.crs.attrs).to_epsg() == CRS(found.crs.attrs["crs_wkt"]).to_epsg() == 6933
+
+
+def test_maps_in_degrees_say_where_they_lie(store: Path, tmp_path: Path) -> None:
+    given = open_store(store).load().drop_vars(["y", "x", "lat", "lon", "crs"])
+    degrees = given.rename(y="lat", x="lon").assign_coords(lat=41 - np.arange(4) / 24, lon=-100 + np.arange(5) / 24)
+    for name in degrees.data_vars:
+        degrees[name].encoding, degrees[name].attrs = {}, {"units": degrees[name].attrs.get("units", "1")}
+    write_predictions(tmp_path / "d.zarr", degrees.assign_attrs(grid_crs=""), "maps")
+    found = xr.open_zarr(tmp_path / "d.zarr")
+    assert (found.soil_moisture.attrs["grid_mapping"], found.lat.attrs["units"]) == ("crs", "degrees_north")
+    assert CRS(found.crs.attrs["crs_wkt"]).to_epsg() == 4326
+    grid = Grid("EPSG:4326", (-100.0, 41.0, 1 / 24), (4, 5), 1 / 24)
+    assert grid_of(grid.coordinates()).shape == (4, 5)
+
+
+def test_stores_of_earlier_versions_are_read_the_same(store: Path, tmp_path: Path) -> None:
+    new = open_store(store)
+    old = on_cells(new.load().drop_encoding())
+    assert old.lat.dims == ("y", "x")
+    with beside_arrays():
+        old.to_zarr(tmp_path / "old.zarr", zarr_format=3, consolidated=False)
+    both = [as_forecasts(of, "f.zarr") for of in (new, open_store(tmp_path / "old.zarr"))]
+    xr.testing.assert_equal(*(of.drop_vars(["lat", "lon"]) for of in both))
+    xr.testing.assert_equal(on_cells(both[0]).lat, both[1].lat.load())
+
+
+def test_whoever_makes_a_store_is_named_where_the_environment_says(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "institution" not in xr.open_zarr(store).attrs
+    monkeypatch.setenv(INSTITUTION, "University of X")
+    write_predictions(store, open_store(store).load(), "forecasts")
+    assert xr.open_zarr(store).attrs["institution"] == "University of X"
+
+
+def test_xarray_opens_any_artefact_without_a_word(tmp_path: Path) -> None:
+    with writing(tmp_path / "folder") as scratch:
+        inner = xr.Dataset({"score": ("site", [1.0])})
+        inner.to_zarr(scratch / "scores.zarr", zarr_format=3, consolidated=False)
+    assert xr.open_zarr(tmp_path / "folder" / "scores.zarr").score.values == [1.0]  # warnings are errors here
 
 
 PIXELS = ease_grid("100m").part(slice(14400, 14404), slice(14400, 14405))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from vadose.api import build, evaluate, forecast, open, read, report, train
     from vadose.errors import VadoseError
     from vadose.evaluation import METRICS, Scores
+    from vadose.exporting import export
     from vadose.fetching import fetch
     from vadose.models import MODELS
     from vadose.parallel.running import Running
@@ -30,6 +31,7 @@ _FROM = {
     "METRICS": "vadose.evaluation",
     "MODELS": "vadose.models",
     "PRODUCTS": "vadose.products",
+    "export": "vadose.exporting",
     "Running": "vadose.parallel.running",
     "Scores": "vadose.evaluation",
     "VadoseError": "vadose.errors",
@@ -46,6 +48,7 @@ __all__ = [
     "VadoseError",
     "build",
     "evaluate",
+    "export",
     "fetch",
     "forecast",
     "open",

@@ -63,13 +63,13 @@ class Grid:
     def x(self) -> FloatArray:
         """Centres of the columns [m], (columns,); rounded, so that any two parts agree on a cell's."""
         left, _, step = self.transform
-        return np.round(left + self.cell / 2 + step * np.arange(self.shape[1]), 4)
+        return np.round(left + self.cell / 2 + step * np.arange(self.shape[1]), 4 if step > 1 else 10)
 
     @property
     def y(self) -> FloatArray:
         """Centres of the rows [m], (rows,), falling; rounded as `x` is."""
         _, top, step = self.transform
-        return np.round(top - self.cell / 2 - step * np.arange(self.shape[0]), 4)
+        return np.round(top - self.cell / 2 - step * np.arange(self.shape[0]), 4 if step > 1 else 10)
 
     def latlon(self, row: ArrayLike, column: ArrayLike) -> tuple[FloatArray, FloatArray]:
         """Latitude and longitude [degree] of cell centres."""
@@ -132,11 +132,17 @@ class Grid:
             lon = np.broadcast_to(self.latlon(0, np.arange(self.shape[1]))[1], self.shape)
         else:
             lat, lon = self.latlon(*np.indices(self.shape))
-        units = "degree" if CRS.from_user_input(self.crs).is_geographic else "m"
+        degrees = CRS.from_user_input(self.crs).is_geographic
+        names = (
+            [("latitude", "degrees_north"), ("longitude", "degrees_east")]
+            if degrees
+            else [(f"projection_{axis}_coordinate", "m") for axis in "yx"]
+        )
+        (y, north), (x, east) = names
         return xr.Dataset(
             coords={
-                "y": ("y", self.y, {"standard_name": "projection_y_coordinate", "units": units, "axis": "Y"}),
-                "x": ("x", self.x, {"standard_name": "projection_x_coordinate", "units": units, "axis": "X"}),
+                "y": ("y", self.y, {"standard_name": y, "units": north, "axis": "Y"}),
+                "x": ("x", self.x, {"standard_name": x, "units": east, "axis": "X"}),
                 "lat": (("y", "x"), lat, {"standard_name": "latitude", "units": "degrees_north"}),
                 "lon": (("y", "x"), lon, {"standard_name": "longitude", "units": "degrees_east"}),
                 "crs": ((), 0, _cf(CRS.from_user_input(self.crs).to_wkt())),

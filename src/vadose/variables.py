@@ -300,7 +300,13 @@ _ALL = (
         Variable(f"land_cover_{group}", f"1 where land cover is {group}", "1", (0.0, 1.0))
         for group in ("barren", "crop", "developed", "forest", "grassland", "pasture", "shrub", "wetland")
     ),
-    Variable("soil_moisture_std", "standard deviation of soil moisture over an ensemble", "m3 m-3", (0.0, 1.0)),
+    Variable(
+        "soil_moisture_std",
+        "standard deviation of soil moisture",
+        "m3 m-3",
+        (0.0, 1.0),
+        "volume_fraction_of_condensed_water_in_soil standard_error",
+    ),
     Variable("dense_vegetation", "SMAP dense-vegetation flag, share of days", "1", (0.0, 1e5)),
     Variable("extraordinary_surface", "SMAP surface-flag count", "1", (0.0, 1e5)),
 )

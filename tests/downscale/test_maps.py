@@ -26,10 +26,10 @@ from vadose.parallel.running import Running
 from vadose.predict import maps as module
 from vadose.predict.calibration import QUANTILES, Calibration, interval
 from vadose.predict.coarse import as_coarse
-from vadose.predict.map_cogs import RAMP, colours, steps_of, style, write_cog
 from vadose.predict.map_files import create_maps
 from vadose.predict.map_networks import Members
 from vadose.predict.maps import downscale_maps
+from vadose.publish.export_cog import RAMP, colours, steps_of, style, write_cog
 
 SNAPSHOT = ("ndvi", "elevation", "clay_fraction", "soil_moisture_smap_l4", "latitude", "longitude", "season_sine")
 SERIES = ("precipitation", "shortwave_radiation", "surface_temperature")

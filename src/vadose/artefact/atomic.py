@@ -55,7 +55,10 @@ def writing(path: Path) -> Iterator[Path]:
         try:
             yield scratch
             if scratch.is_dir():
+                from vadose.artefact.predictions import consolidate_below
+
                 note_chunks(scratch)
+                consolidate_below(scratch)
                 if place.is_file():
                     raise VadoseError(f"{path}: a file of this name exists; choose another name for the folder")
             if not place.is_dir():

@@ -142,9 +142,11 @@ def commit() -> str:
 def made_from(path: Path) -> dict[str, Any] | None:
     """Inputs noted in an artefact by `provenance`, or None where there is no whole artefact.
 
-    A Zarr store carries them in its attributes, a folder in ``provenance.json``.
+    A Zarr store carries them in its attributes (``zarr.json``, of format 2 ``.zattrs``), a folder in
+    ``provenance.json``.
     """
-    for note, key in ((path / "zarr.json", "attributes"), (path / "provenance.json", None)):
+    notes = {"zarr.json": "attributes", ".zattrs": None, "provenance.json": None}
+    for note, key in ((path / name, key) for name, key in notes.items()):
         if note.exists():
             try:
                 values = json.loads(note.read_text())

@@ -87,9 +87,9 @@ def downscale(
     from vadose.artefact import identity
     from vadose.door import as_cube
     from vadose.predict.coarse import as_coarse, part_of, with_last_values
-    from vadose.predict.map_cogs import write_cog
     from vadose.predict.maps import downscale_maps
     from vadose.predict.past_years import outlook_of_past_years
+    from vadose.publish.export_cog import write_cog
 
     begin = day_of(first, "--from")
     days = pd.date_range(begin, day_of(last, "--to") if last else begin)

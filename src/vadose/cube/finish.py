@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from vadose import gapfill
 from vadose.artefact import provenance
-from vadose.artefact.predictions import CONVENTIONS
+from vadose.artefact.predictions import CONVENTIONS, who
 from vadose.cube import filling as gaps
 from vadose.cube.granule import Listing
 from vadose.cube.overpasses import interpolated, value_before
@@ -149,10 +149,12 @@ def finish(store: Store, recipe: Recipe, notes: list[list[dict[str, Any]]], list
     made = provenance(recipe=recipe.identity(), last=recipe.last, granules=counts)
     products = " + ".join(source.product for source in recipe.sources)
     said = {
+        **who(),
         "Conventions": CONVENTIONS,
         "title": f"Soil moisture and its drivers on the {recipe.resolution} EASE-Grid 2.0",
         "source": f"{products}, see granules.csv",
         "history": f"{group.attrs.get('history', '')}{made['created']}: vadose build, up to {recipe.last}\n",
+        "references": f"vadose {made['vadose_version']}, docs/products.md and docs/methods.md",
         "dataset": products,
         "layer": "0-10 cm",
         "layer_note": _layer_note(recipe),

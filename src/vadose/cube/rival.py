@@ -19,7 +19,6 @@ from vadose.products.weather_messages import run_of
 LAYERS = ("0-10 cm", "10-40 cm", "40-100 cm", "100-200 cm")
 """Of the soil of GFS and GEFS."""
 DAY = pd.Timedelta(days=1)
-BLOCK_DAYS = 64
 Array = NDArray[np.float32]
 
 
@@ -111,9 +110,7 @@ def write_rival(
         **provenance(**inputs),
     }
     with writing(out) as scratch:
-        write_predictions(
-            scratch, store, "a weather model's forecasts of soil moisture", chunks={"init_time": BLOCK_DAYS}
-        )
+        write_predictions(scratch, store, "a weather model's forecasts of soil moisture")
     progress(f"reading {out.stem}", 1.0)
     return out
 

@@ -15,7 +15,7 @@ from zarr.codecs import BloscCodec
 from zarr.storage import LocalStore
 
 from vadose.artefact import check_chunks, complete, identity
-from vadose.artefact.predictions import as_stored, beside_arrays
+from vadose.artefact.predictions import as_stored, beside_arrays, on_axes, on_cells
 from vadose.cube import journal
 from vadose.door import CUBE, as_cube
 from vadose.errors import VadoseError
@@ -76,7 +76,7 @@ class Store:
 
     def create(self, recipe: Mapping[str, object]) -> None:
         """Make the store with its coordinates; one whose making was stopped is made again."""
-        self.coordinates.to_zarr(self.files, group=self.group, mode="a", zarr_format=3, consolidated=False)
+        on_axes(self.coordinates).to_zarr(self.files, group=self.group, mode="a", zarr_format=3, consolidated=False)
         self.mark(recipe=json.dumps(recipe))
 
     def mark(self, **attributes: Any) -> None:
@@ -338,5 +338,5 @@ def _opened(path: Path, folders: list[Path], group: str | None) -> xr.Dataset:
     with beside_arrays():
         cube: xr.Dataset = xr.open_zarr(files, group=group, consolidated=False, chunks=None, decode_coords="all")
     if "station" not in cube:  # names of stations cannot be cut into pieces
-        cube = cube.chunk("auto")  # a stored chunk is a day; pieces of memory hold many
+        cube = on_cells(cube).chunk("auto")  # a stored chunk is a day; pieces of memory hold many
     return as_stored(as_cube(as_stored(cube), str(path), CUBE))

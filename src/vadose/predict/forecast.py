@@ -26,7 +26,6 @@ from vadose.parallel.workers import Run, on_workers
 from vadose.predict.apply import Array
 from vadose.predict.issue_days import IssueDays
 from vadose.predict.members import (
-    BLOCK_DAYS,
     Shared,
     blended,
     blocks,
@@ -183,7 +182,7 @@ def forecast(
             store = store.assign(inputs_missing=absent[part.start : part.start + len(part.days)])
             store.attrs |= as_attributes(learnt) | provenance(**inputs)
             store = store if finish is None else finish(store)
-            write_predictions(scratch, store, TITLE, chunks={"init_time": BLOCK_DAYS}, more=part.start > 0)
+            write_predictions(scratch, store, TITLE, more=part.start > 0)
         for note in issue.notes:
             progress(f"{what} goes on {note}", 1.0)
         progress(what, 1.0)

@@ -17,7 +17,8 @@ from vadose.variables import VARIABLES
 
 LAYERS: dict[str, dict[str, Any]] = {
     "soil_moisture": VARIABLES["soil_moisture"].attributes(),
-    "soil_moisture_std": {"long_name": "standard deviation of the estimate of soil moisture", "units": "m3 m-3"},
+    "soil_moisture_std": VARIABLES["soil_moisture_std"].attributes()
+    | {"long_name": "standard deviation of the estimate of soil moisture"},
     "soil_moisture_quantile": VARIABLES["soil_moisture"].attributes() | {"long_name": "quantile of soil moisture"},
     "outside_training": {
         "long_name": "distance of the features from those of training, above 1 outside of their domain",
@@ -26,6 +27,8 @@ LAYERS: dict[str, dict[str, Any]] = {
 }
 """Maps a store may hold, and their attributes."""
 QUANTILE = "soil_moisture_quantile"
+CHUNK = 256
+"""Longest edge of a chunk: a series of a pixel takes 20 ms instead of 800, a map as long as with chunks of a tile."""
 TITLE = "volumetric soil moisture, daily maps"
 
 
@@ -43,7 +46,7 @@ def create_maps(
     names
         Of `LAYERS`.
     edge
-        Cells along the edge of a chunk, which holds a single day.
+        Cells along the edge of what is written at once, a day of it: one or several chunks.
     beside
         Variables that are no maps (time, ...), and the attributes of the store.
     """
@@ -54,12 +57,11 @@ def create_maps(
     chunks = dict(zip(DIMS, (1, 1, *(min(edge, n) for n in grid.shape)), strict=True))
     if QUANTILE in names:
         sizes, chunks = sizes | {"quantile": len(QUANTILES)}, chunks | {"quantile": 1}
-        axis = ("quantile", list(QUANTILES), {"long_name": "probability that soil moisture is below", "units": "1"})
-        beside = beside.assign_coords(quantile=axis)
+        beside = beside.assign_coords(quantile=list(QUANTILES))
     layers = {}
     for name in names:
         dims = (*DIMS[:2], *(("quantile",) if name == QUANTILE else ()), *DIMS[2:])
-        of_layer = da.full([sizes[of] for of in dims], np.nan, np.float32, chunks=[chunks[of] for of in dims])
+        of_layer = da.full([sizes[of] for of in dims], np.nan, dtype=np.float32, chunks=[chunks[of] for of in dims])
         layers[name] = (dims, of_layer, LAYERS[name])
     along = {name: [*DIMS[:2], *of.dims[1:]] for name, of in beside.data_vars.items()}
     shape = len(init), len(leads), -1
@@ -76,8 +78,11 @@ def create_maps(
         },
         attrs=grid.part(slice(0, 1), slice(0, 1)).coordinates().attrs | beside.attrs,
     )
+    stored = next(cells for cells in range(min(edge, CHUNK), 0, -1) if edge % cells == 0)
     for name in names:
-        store[name].encoding = {"compressors": (BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle"),)}
+        of_chunk = tuple(min(stored, sizes[of]) if of in ("y", "x") else 1 for of in store[name].dims)
+        codec = BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle")
+        store[name].encoding = {"compressors": (codec,), "chunks": of_chunk}
     write_predictions(path, store, TITLE, chunks=chunks, empty=True)
     return open_maps(path)
 

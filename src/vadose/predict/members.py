@@ -20,7 +20,7 @@ from vadose.predict.apply import Array, Report
 from vadose.predict.issue_days import IssueDays
 
 BLOCK_DAYS = 64
-"""Days of issue in a chunk of the store, and in a unit of work."""
+"""Days of issue in a unit of work; of the store they fill whole chunks."""
 AT_ONCE = 1 << 29
 """Bytes of mean and deviation that are held in memory until they are written, where a block of days takes no more."""
 WIDE = 4

@@ -1,1 +1,1 @@
-"""What people look at: the page of `vadose view`, one file or from a small server."""
+"""What people look at and other programs read: the page of `vadose view`, and stores in the forms of others."""

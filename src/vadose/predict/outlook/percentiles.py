@@ -139,7 +139,7 @@ def percentile(forecast: xr.Dataset, climatology: xr.Dataset) -> xr.DataArray:
         output_dtypes=[np.float32],
     )
     found = found.transpose("init_time", "lead_time", "y", "x").rename("soil_moisture_percentile")
-    return found.assign_attrs(
+    return found.drop_attrs(deep=False).assign_attrs(
         long_name="percentile of soil moisture in the local climatology of the valid day",
         units="percent",
         valid_range=np.array([0, 100], np.float32),
@@ -180,6 +180,7 @@ def drought_probability(forecast: xr.Dataset, climatology: xr.Dataset) -> xr.Dat
         found.transpose("init_time", "lead_time", "drought_threshold", "y", "x")
         .assign_coords(drought_threshold=("drought_threshold", np.array(THRESHOLDS), thresholds))
         .rename("drought_probability")
+        .drop_attrs(deep=False)
         .assign_attrs(
             long_name="probability that soil moisture is below the percentile",
             units="1",
@@ -207,11 +208,15 @@ def drought_class(percentile: xr.DataArray) -> xr.DataArray:
     """
     found: xr.DataArray = xr.apply_ufunc(_classes, percentile, dask="parallelized", output_dtypes=[np.int8])
     names = [f"D{k}_{name.replace(' ', '_')}" for k, name in enumerate(CLASSES)]
-    found = found.rename("drought_class").assign_attrs(
-        long_name="drought class of soil moisture, US Drought Monitor",
-        flag_values=np.arange(NONE, len(CLASSES), dtype=np.int8),
-        flag_meanings=" ".join(["none", *names]),
-        references="doi:10.1175/1520-0477-83.8.1181",
+    found = (
+        found.rename("drought_class")
+        .drop_attrs(deep=False)
+        .assign_attrs(
+            long_name="drought class of soil moisture, US Drought Monitor",
+            flag_values=np.arange(NONE, len(CLASSES), dtype=np.int8),
+            flag_meanings=" ".join(["none", *names]),
+            references="doi:10.1175/1520-0477-83.8.1181",
+        )
     )
     found.encoding["_FillValue"] = np.int8(MISSING)
     return found
