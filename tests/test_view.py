@@ -189,13 +189,21 @@ def test_a_file_too_large_to_send_says_what_to_choose(
 
 def test_quantiles_stay_in_a_file_only_where_they_are_not_the_normal_ones(tmp_path: Path) -> None:
     of = forecasts("lstm")
-    of["soil_moisture_quantile"] = of.soil_moisture.expand_dims(quantile=[0.05, 0.5, 0.95])
-    text = save_page(tmp_path / "a.html", sources_of({"a": of}, Part())).read_text()
-    assert "quantile_0.05" not in text
-    text = save_page(
-        tmp_path / "b.html", sources_of({"a": of.assign_attrs(calibration="by stations")}, Part())
-    ).read_text()
+    z = xr.DataArray([-1.6448536, 0.0, 1.6448536], dims="quantile", coords={"quantile": [0.05, 0.5, 0.95]})
+    of["soil_moisture_quantile"] = of.soil_moisture + z * of.soil_moisture_std
+    assert "quantile_0.05" not in save_page(tmp_path / "a.html", sources_of({"a": of}, Part())).read_text()
+    of["soil_moisture_quantile"] = of.soil_moisture + 1.3 * z * of.soil_moisture_std
+    text = save_page(tmp_path / "b.html", sources_of({"a": of}, Part())).read_text()
     assert 'id="data:lstm-0-10-cm:quantile_0.05"' in text
+
+
+def test_a_store_of_several_layers_is_a_source_for_each() -> None:
+    of = forecasts("outlook").assign_attrs(layer="")
+    found = sources_of({"a": xr.concat([of, of], pd.Index(["0-10 cm", "10-40 cm"], name="layer"))}, Part())
+    assert [(source.layer, source.id) for source in found] == [
+        ("0-10 cm", "outlook-0-10-cm"),
+        ("10-40 cm", "outlook-10-40-cm"),
+    ]
 
 
 def test_scores_of_an_evaluation(tmp_path: Path) -> None:

@@ -88,12 +88,12 @@ def _opened(path: Path) -> xr.Dataset:
 
     if is_cube(path):
         return open_cube(path)
-    stations = (
-        path.suffix.lower() not in (".yaml", ".yml")
-        and path.exists()
-        and {"station", "time"} <= set(open_store(path).dims)
-    )
-    return open_store(path) if stations else open_forecasts(path)
+    if path.exists() and path.suffix.lower() not in (".yaml", ".yml"):
+        store = open_store(path)
+        ours = "model" in store.attrs and {"init_time", "lead_time", "y", "x"} <= set(store.dims)
+        if ours or {"station", "time"} <= set(store.dims):
+            return store
+    return open_forecasts(path)
 
 
 def _need_server() -> None:

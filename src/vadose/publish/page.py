@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from html import escape
 from importlib.resources import files
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -146,10 +147,12 @@ def ranges_of(sources: Sequence[Source]) -> dict[str, tuple[float, float]]:
     for name, step in (("soil_moisture", 0.05), ("soil_moisture_std", 0.01)):
         holding = [source for source in sources if name in source.data]
         looked = [
-            source.values(name, init_time=k, lead_time=0, y=slice(None, None, thin), x=slice(None, None, thin)).ravel()
+            source.values(
+                name, init_time=k, lead_time=lead, y=slice(None, None, thin), x=slice(None, None, thin)
+            ).ravel()
             for source in holding
             for thin in [max(1, int(np.sqrt(source.data.sizes["y"] * source.data.sizes["x"] / 2e5)))]
-            for k in sorted({0, len(source.issued) // 2, len(source.issued) - 1})
+            for k, lead in {(0, 0), (len(source.issued) // 2, -1), (-1, len(source.leads) // 2)}
         ]
         values = np.concatenate(looked) if looked else np.array([])
         values = values[np.isfinite(values)]
@@ -166,7 +169,9 @@ def as_json(value: object) -> str:
 
 def _rounded(values: NDArray[Any]) -> Any:
     """Nested lists of three decimals, None for missing values."""
-    return np.where(np.isfinite(values), values.round(3).astype(object), None).tolist()
+    found = values.round(3).astype(object)
+    found[~np.isfinite(values)] = None
+    return found.tolist()
 
 
 def _borders(sources: Sequence[Source]) -> list[list[float]]:
@@ -188,9 +193,7 @@ def _for_file(source: Source, sources: Sequence[Source]) -> Source:
     names = set(map(str, data.data_vars))
     if "soil_moisture_percentile" in names:
         names -= {"drought_class"}
-    if "soil_moisture_std" in names and "calibration" not in source.attributes:
-        # Those of the normal distribution of mean and standard deviation, which the page knows.
-        names -= {name for name in names if name.startswith("quantile_")}
+    names -= {name for name in names if _normal_quantile(source, name)}
     forecasts = [one for one in sources if not one.observed]
     if source.observed and forecasts:
         first = min(one.issued[0] for one in forecasts) - pd.Timedelta(days=DAYS_BEFORE)
@@ -200,6 +203,16 @@ def _for_file(source: Source, sources: Sequence[Source]) -> Source:
             raise VadoseError(f"{source.model}: holds no day from {first:%Y-%m-%d} to {last:%Y-%m-%d}")
     kept = data[[name for name in map(str, data.data_vars) if name in names]]
     return Source(source.id, source.model, source.layer, source.observed, kept, source.normal, source.attributes)
+
+
+def _normal_quantile(source: Source, name: str) -> bool:
+    """Whether a variable holds the quantiles of the normal distribution of mean and deviation, which the page knows."""
+    if not name.startswith("quantile_") or not {"soil_moisture", "soil_moisture_std"} <= set(source.data):
+        return False
+    drawn = {"init_time": 0, "lead_time": -1, **_thinned(source)}
+    found, mean, std = (source.values(of, **drawn) for of in (name, "soil_moisture", "soil_moisture_std"))
+    z = NormalDist().inv_cdf(float(name.removeprefix("quantile_")))
+    return bool(np.allclose(found, np.maximum(mean + z * std, 0), atol=0.001, equal_nan=True))
 
 
 def _too_large(out: Path, values: int, size: float) -> str:

@@ -176,7 +176,14 @@ def sources_of(stores: Mapping[str, xr.Dataset], part: Part, observed: Collectio
     found: list[Source] = []
     forecasts = [place for place, store in stores.items() if place not in observed and "model" in store.attrs]
     for place, store in stores.items():
-        of_store = _at_stations(store, place) if {"station", "time"} <= set(store.dims) else [_on_cells(store, place)]
+        if {"station", "time"} <= set(store.dims):
+            of_store = _at_stations(store, place)
+        else:
+            layers = [str(layer) for layer in store.layer.values] if "layer" in store.dims else []
+            of_store = [
+                _on_cells(store.sel(layer=layer).drop_vars("layer").assign_attrs(layer=layer), place)
+                for layer in layers
+            ] or [_on_cells(store, place)]
         truth = place in observed or "model" not in store.attrs
         cut = Part(part.bbox) if truth and forecasts else part
         for data in of_store:

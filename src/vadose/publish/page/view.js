@@ -222,7 +222,7 @@ function placed(panel) {
 }
 function sized(panel) {
   const { lat, lon, tall } = axesOf(panel.source), width = panel.figure.clientWidth;
-  const height = Math.round(Math.max(120, Math.min((width * lat.length * tall) / lon.length, window.innerHeight * 0.68, width * 1.25)));
+  const height = Math.round(Math.max(120, Math.min((width * lat.length * tall) / lon.length, Math.max(280, window.innerHeight * 0.52))));
   const dense = window.devicePixelRatio || 1;
   panel.canvas.style.height = `${height}px`;
   panel.canvas.width = Math.round(width * dense);
@@ -308,7 +308,7 @@ const ahead = (days) => `${days} day${days === 1 ? "" : "s"} ahead`;
 function captionOf(source, moment) {
   if (!moment) return [source.model, source.observed ? "no observations of this day" : "no forecast of this day and lead"];
   return [`${source.model}, ${textOf(moment.valid)}`, source.observed ? `observed, ${source.layer}`
-    : `${source.layer}; issued ${source.issued[moment.issue]}, ${ahead(moment.valid - dayOf(source.issued[moment.issue]))}`];
+    : moment.valid === dayOf(source.issued[moment.issue]) ? `${source.layer}, of the day itself` : `${source.layer}; issued ${source.issued[moment.issue]}, ${ahead(moment.valid - dayOf(source.issued[moment.issue]))}`];
 }
 function legend() {
   const dotted = state.dots.startsWith("score ") ? scoreLook(state.dots.slice(6)) : null, box = $("legend");
@@ -319,7 +319,7 @@ function legend() {
     const [low, high] = look.range, [dry, wet] = look.ends || ["", ""], share = (value) => (value - low) / (high - low);
     return make("div", {}, title, make("div", { className: "bar" }, ...Array.from({ length: 64 }, (_, k) => coloured(css(colour(look, low + ((k + 0.5) / 64) * (high - low)))))),
       make("div", { className: "ticks" }, ...ticksOf(low, high, 5).map((value) => {
-        const tick = make("span", { textContent: value.toFixed(look.digits > 2 ? 2 : look.digits) });
+        const tick = make("span", { textContent: value.toFixed(look.digits > 2 ? (high - low < 0.06 ? 3 : 2) : look.digits) });
         tick.style.left = `${share(value) * 100}%`;
         return tick;
       })), make("div", { className: "ends" }, make("span", { textContent: dry }), make("span", { textContent: wet })));
