@@ -228,6 +228,8 @@ def test_a_page_of_layers_has_an_overview_that_leads_to_each(layered: str) -> No
 def test_scenarios_are_rows_of_their_own_and_compared(layered: str) -> None:
     headline, _ = table_of(layered, "Correlation R")
     assert re.findall(r">(novel S\d)</td>", headline) == ["novel S1", "novel S2", "novel S2"]
+    # Kinds of weather stand together.
+    assert re.findall(r">(with\w+|forecast) weather</td>", headline) == [*["without"] * 3, "forecast"]
     assert "forecast weather" in headline
     assert "<small>–</small>" in headline
     assert "the record is shorter than 120 days" in layered

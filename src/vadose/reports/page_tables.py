@@ -73,6 +73,7 @@ def _scores(title: str, said: str, rows: pd.DataFrame, keys: Sequence[str]) -> s
     if "baseline" in keys:
         shown["baseline"] = [pretty(*run) for run in zip(rows.baseline, rows.baseline_scenario, strict=True)]
     lines = []
+    shown = shown.sort_values(list(keys), key=lambda of: pd.Series(pd.factorize(of)[0], of.index), kind="stable")
     for key, of_key in shown.groupby(list(keys), sort=False):
         words = [metric_name(str(word)) if name == "metric" else word for name, word in zip(keys, key, strict=True)]
         by_lead = {row.lead_days: _cell(row, at in best) for at, row in of_key.iterrows()}
