@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from vadose.exporting import export
     from vadose.fetching import fetch
     from vadose.models import MODELS
+    from vadose.outlooking import outlook
     from vadose.parallel.running import Running
     from vadose.products import PRODUCTS
     from vadose.stationing import stations
@@ -35,6 +36,7 @@ _FROM = {
     "Running": "vadose.parallel.running",
     "Scores": "vadose.evaluation",
     "VadoseError": "vadose.errors",
+    "outlook": "vadose.outlooking",
     "stations": "vadose.stationing",
     "view": "vadose.viewing",
 }
@@ -52,6 +54,7 @@ __all__ = [
     "fetch",
     "forecast",
     "open",
+    "outlook",
     "read",
     "report",
     "stations",

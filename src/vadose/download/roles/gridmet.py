@@ -211,7 +211,9 @@ def _together(found: dict[str, xr.DataArray], period: Period) -> xr.Dataset:
     fields = {FIELDS[short].ours: values.reset_coords(drop=True) for short, values in found.items()}
     humidity = [fields.pop(f"relative_humidity_{end}") for end in ("max", "min")]
     fields["relative_humidity"] = 0.5 * (humidity[0] + humidity[1])
-    weather = xr.merge([v.rename(n) for n, v in fields.items()], join="inner", combine_attrs="drop").astype(np.float32)
+    weather = xr.merge(
+        [v.rename(n) for n, v in fields.items()], join="inner", combine_attrs="drop", compat="no_conflicts"
+    ).astype(np.float32)
     last = weather.indexes["time"][-1] if weather.sizes["time"] else None
     expected = pd.date_range(period.first, last if period.open and last is not None else period.last)
     if len(lost := expected.difference(pd.DatetimeIndex(weather.time.values))):

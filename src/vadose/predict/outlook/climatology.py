@@ -168,8 +168,9 @@ def _near(time: pd.DatetimeIndex, day: int, years: Iterable[int], half: int) -> 
     """Positions of the times within half a window of a day of the year, in any of the years."""
     in_leap_year = pd.Timestamp("2000-01-01") + pd.Timedelta(days=day - 1)
     centres = pd.DatetimeIndex([in_leap_year + pd.DateOffset(years=year - 2000) for year in years])
-    apart = np.abs((time.values[:, None] - centres.values) / np.timedelta64(1, "D")).min(axis=1)
-    return np.flatnonzero(apart <= half)
+    later = np.clip(np.searchsorted(centres.values, time.values), 1, len(centres) - 1)
+    apart = np.minimum(*(np.abs(time.values - centres.values[at]) for at in (later - 1, later)))
+    return np.flatnonzero(apart <= np.timedelta64(half, "D"))
 
 
 def _quantiles(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # White where there is none, then the Drought Monitor's own colours.
-_COLOURS = ("#FFFFFF", "#FFFF00", "#FCD37F", "#FFAA00", "#E60000", "#730000")
+COLOURS = ("#FFFFFF", "#FFFF00", "#FCD37F", "#FFAA00", "#E60000", "#730000")
 
 
 def draw_outlook(store: xr.Dataset, out_png: Path, lead: int | Sequence[int], *, init: str | None = None) -> Path:
@@ -56,7 +56,7 @@ def draw_outlook(store: xr.Dataset, out_png: Path, lead: int | Sequence[int], *,
     classes = drought_class(maps)
     classes = classes.where(classes != MISSING)
     looks: list[tuple[xr.DataArray, str, Any, Any]] = [
-        (classes, "drought class", ListedColormap(_COLOURS), BoundaryNorm(np.arange(NONE, len(CLASSES) + 1) - 0.5, 6)),
+        (classes, "drought class", ListedColormap(COLOURS), BoundaryNorm(np.arange(NONE, len(CLASSES) + 1) - 0.5, 6)),
         (maps, "percentile", "BrBG", Normalize(0, 100)),
     ]
     for column, (values, named, colours, norm) in enumerate(looks):

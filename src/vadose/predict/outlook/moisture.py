@@ -101,6 +101,8 @@ class End:
     drivers: Drivers
     climate: Climate
     evidence: Array
+    estimate: tuple[Array, Array]
+    """Mean and deviation of all days before observations were taken into account."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +158,15 @@ class Mixture:
             low = high = self.means[..., 0] + self.deviations[..., 0] * ndtri(asked)[:, None, None, None]
         found = np.maximum((low + high) / 2, 0.0)
         return np.asarray(found if np.ndim(p) else found[0], np.float32)
+
+    def as_known(self, lead: int = 30) -> "Mixture":
+        """All days again, each corrected by what own observations tell at the end, as of a day ``lead`` days later.
+
+        A climatology of these days compares with the last ones: their level and amplitude are corrected alike.
+        """
+        assert self.end is not None
+        mean, std = _blended(self.end.networks, *self.end.estimate, self.end.evidence[:, None], lead)
+        return replace(self, means=mean[..., None], deviations=std[..., None])
 
     def ahead(self, weather: xr.Dataset) -> "Mixture":
         """Run on from the state of the last day: a component for each ``member`` of the weather of the days after it.
@@ -239,8 +250,9 @@ def soil_moisture(
         raise VadoseError(f"own observations: expected (place, time, layer) {mean.shape}, found {truth.shape}")
     known = evidence(mean, truth)
     before = np.concatenate([np.zeros_like(known[:, :1]), known[:, :-1]], axis=1)
+    last = replace(driven, daily=driven.daily[:, :0])
+    end = End(networks, tuple(states), last, climate, known[:, -1], (mean, std))
     mean, std = _blended(networks, mean, std, before, 1)
-    end = End(networks, tuple(states), replace(driven, daily=driven.daily[:, :0]), climate, known[:, -1])
     return Mixture(np.ones(1, np.float32), mean[..., None], std[..., None], driven.days, end)
 
 
