@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint bench growth clean lock release
+.PHONY: demo test lint bench growth docs docs-links clean lock release
 
 demo: .venv/ready
 	$(BIN)/vadose demo --out demo
@@ -13,8 +13,8 @@ test: .venv/ready lint
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/ready
-	$(BIN)/ruff check src tests benchmarks
-	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks docs
+	$(BIN)/ruff format --check src tests benchmarks docs
 	$(BIN)/mypy
 
 # docs/speed.md, made on this machine; QUICK=1 for small sizes.
@@ -24,6 +24,22 @@ bench: .venv/ready
 # docs/growth.svg and its section of docs/speed.md: time and memory against size.
 growth: .venv/ready
 	$(BIN)/python -m benchmarks.speed.growth $(if $(QUICK),--quick)
+
+# The site, in docs/_build/html; code of pages runs, a warning is an error, and nothing is downloaded.
+docs: .venv-docs/ready
+	.venv-docs/bin/python -m sphinx -E -W --keep-going -n -q docs docs/_build/html
+	@echo docs/_build/html/index.html
+
+# Links out of the site, which needs a network.
+docs-links: .venv-docs/ready
+	NO_RUN=1 .venv-docs/bin/python -m sphinx -b linkcheck -q docs docs/_build/links
+
+# Its own environment sees the package and what it needs by a path file.
+.venv-docs/ready: docs/requirements.lock .venv/ready
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/pip install --quiet --disable-pip-version-check -r docs/requirements.lock
+	$(BIN)/python -c 'import sysconfig; print("$(CURDIR)/src"); print(sysconfig.get_paths()["purelib"])' > "$$(echo .venv-docs/lib/*/site-packages)/vadose.pth"
+	touch .venv-docs/ready
 
 # torch comes first and alone: whichever build of that version is at hand is kept by what follows.
 .venv/ready: requirements.lock pyproject.toml
@@ -54,4 +70,4 @@ release: .venv/ready
 	@ls -l dist
 
 clean:
-	rm -rf demo .venv
+	rm -rf demo .venv .venv-docs docs/_build

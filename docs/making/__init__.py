@@ -1,0 +1,1 @@
+"""What the site holds beside its Markdown: made from the code when it is built."""
