@@ -15,8 +15,8 @@ from vadose.training.losses import crps_of_each
 Array = NDArray[np.floating]
 BLOCKS = 5
 """Blocks of time; each is scored with the weights learnt from the others."""
-PULL = 0.1
-"""Strength of the pull towards equal weights: one of two members alone has to gain 5 % over the CRPS of both."""
+PULL = 0.01
+"""Strength of the pull towards equal weights: one of two members alone has to gain 0.5 % over the CRPS of both."""
 PAIRS = 5_000
 """Pairs drawn of more: weights that matter are known to a few hundredths from these."""
 STEPS, RATE = 60, 0.3
