@@ -85,7 +85,7 @@ def test_a_study_without_data_or_size_is_refused(tmp_path: Path) -> None:
     experiment = Experiment.model_validate({"split": SPLIT, "runs": {"network": NETWORK}})
     with pytest.raises(VadoseError, match="the size of the data is not known"):
         estimate(experiment, None)
-    for name in built_in():
+    for name in [*built_in(kind="forecasting"), *built_in(kind="downscaling")]:
         study: Any = load_study(name)
         assert study.size or getattr(study, "recipe", None) or name.startswith("demo"), name
 

@@ -80,14 +80,20 @@ def study(
 
     --estimate probes the experiment's networks on made-up data for about a minute; it needs neither --data nor --cube.
 
+    `outlook` makes the weights of `vadose outlook` and their model card from USCRN and SCAN stations.
+
     `forecast_paper` and `forecast_demo` run the nine models of the paper, on --cube or on granules of their recipe.
     `forecast_beyond` changes one thing at a time; `forecast_cascade` measures the value of the cascade over seeds.
 
     Example: `vadose study conus --data data/conusv4f1 --out study`
     """
     from vadose.experiments import load_cube, quick
+    from vadose.experiments.section import top_key
     from vadose.experiments.studies import study as run_study
 
+    if top_key(experiment, "kind") == "outlook":
+        outlook_study(experiment, data, cube, out, Running(device, precision, compile), small=small)
+        return
     if (data is None) == (cube is None) and not estimate_only:
         raise VadoseError("give either --data, a folder of files as published, or --cube, an existing cube")
     register_own(model)
@@ -107,6 +113,31 @@ def study(
         with progress_bars() as tell:
             page = run_study(chosen, cube, out, title=title, stations=stations, progress=tell)
         say_done(out, page)
+
+
+def outlook_study(
+    name: str, data: Path | None, store: Path | None, out: Path, running: Running, *, small: bool
+) -> None:
+    """Run the study of the land-surface networks behind the outlook for 'vadose study'."""
+    from vadose.door import open_store
+    from vadose.experiments.outlook import OutlookStudy
+    from vadose.experiments.section import load
+    from vadose.experiments.studies.outlook import study_outlook
+    from vadose.insitu.files import folders_of
+    from vadose.insitu.store import build_stations
+
+    chosen = load(name, [OutlookStudy]).run_as(running)
+    if (data is None) == (store is None):
+        raise VadoseError(
+            "give either --data, a folder of station files, or --cube, a station store of vadose stations"
+        )
+    with progress_bars() as tell:
+        if data is not None:
+            store = build_stations(out / "stations.zarr", **folders_of(data), progress=tell)
+        assert store is not None
+        weights = study_outlook(open_store(store).load(), chosen.quick() if small else chosen, out, progress=tell)
+    say(f"scores: {out / 'scores.csv'}")
+    say(f"weights: {weights.resolve()}")
 
 
 def _chosen(
@@ -229,3 +260,16 @@ def _do_study(
             cube = build_from_granules(data, out / "cube.zarr", recipe, workers=cores(), progress=tell)
         page = run_study(experiment, cube, out, title=title, stations=stations, progress=tell)
     say_done(out, page)
+
+
+@app.command()
+def models() -> None:
+    """List the weights that come with the package, each with its size and scores.
+
+    Example: `vadose models`
+    """
+    from vadose.predict.outlook.moisture import networks, packaged
+
+    for path in packaged():
+        say(f"{path.stem} ({path.stat().st_size / 1e6:.1f} MB): {networks(path).card.get('headline', 'no card')}")
+        say(f"  {path}")

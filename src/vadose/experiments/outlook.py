@@ -63,7 +63,6 @@ class OutlookStudy(Section):
 
     def quick(self) -> "OutlookStudy":
         """The same with a few steps of everything: it shows that all runs, not how well."""
-        few = {
-            name: replace(getattr(self, name), epochs=1, steps=2, batch_size=4) for name in ("teach", "fit", "blend")
-        }
-        return self.model_copy(update=few | {"soils": 20, "seeds": self.seeds[:1], "hidden": 8, "every": 180})
+        few = {"epochs": 1, "steps": 2, "batch_size": 4, "length": 300, "spin_up": 60}
+        parts = {name: replace(getattr(self, name), **few) for name in ("teach", "fit", "blend")}
+        return self.model_copy(update=parts | {"soils": 20, "seeds": self.seeds[:1], "hidden": 8, "every": max(self.every, 30)})

@@ -118,6 +118,9 @@ class Blend(nn.Module):
 
     takes = "evidence"
 
+    widened: Tensor
+    """Factors of the deviations of layers without and with observations (2, 3), from places held out."""
+
     def __init__(self, evidence: int, width: int = 48) -> None:
         super().__init__()
         self.estimate, self.evidence = Normalise(2 * LAYERS, axis=-1), Normalise(LAYERS * evidence, axis=-1)
@@ -125,7 +128,7 @@ class Blend(nn.Module):
             *(nn.Linear(2 * LAYERS + LAYERS * evidence, width), nn.GELU(), nn.Linear(width, width), nn.GELU()),
             nn.Linear(width, 2 * LAYERS),
         )
-        self.register_buffer("widened", torch.ones(LAYERS))
+        self.register_buffer("widened", torch.ones(2, LAYERS))
 
     def fit_normalisation(self, batches: Iterable[tuple[tuple[Tensor, Tensor, Tensor], Tensor]]) -> None:
         """Learn means and standard deviations from training batches."""
@@ -137,6 +140,7 @@ class Blend(nn.Module):
         """Mean and standard deviation (..., 3) [m3 m-3]."""
         known = torch.cat([self.estimate(torch.cat([mean, std.log()], -1)), self.evidence(evidence.flatten(-2))], -1)
         shift, spread = self.body(known).float().chunk(2, dim=-1)
-        return mean + 0.1 * shift, std * torch.exp(spread.clamp(-3, 2)) * self.widened
+        factor = torch.where(evidence[..., 0] > 0, self.widened[1], self.widened[0])
+        return mean + 0.1 * shift, std * torch.exp(spread.clamp(-3, 2)) * factor
 
     distribution = forward

@@ -65,16 +65,16 @@ class Climate:
     @classmethod
     def of(cls, weather: xr.Dataset) -> "Climate":
         """Least squares over the days known; where fewer than 60 are, the mean over the other places."""
-        values, wave = _values(weather), _waves(weather.indexes["time"])
+        values, wave = _values(weather), _waves(pd.DatetimeIndex(weather.indexes["time"]))
         course = np.full((*values.shape[:2], 3), np.nan)
         for place, of_place in enumerate(values):
             for k, series in enumerate(of_place):
                 known = np.isfinite(series)
                 if known.sum() >= 60:
                     course[place, k] = np.linalg.lstsq(wave[known], series[known], rcond=None)[0]
-        unknown = np.isnan(course[..., 0]).all(axis=0)
-        if unknown.any():
-            missing = ", ".join(name for name, none in zip(WEATHER, unknown, strict=True) if none)
+        unknown = [name for name, of in zip(WEATHER, course[..., 0].T, strict=True) if np.isnan(of).all()]
+        if unknown:
+            missing = ", ".join(unknown)
             raise VadoseError(f"weather: no place has 60 days of {missing}; give more days, or another source")
         course = np.where(np.isnan(course), np.nanmean(course, axis=0), course)
         rain = values[:, 0]
@@ -138,7 +138,7 @@ def drivers(
     water
         Of each balance at the end of the day before, else they begin at field capacity.
     """
-    days = weather.indexes["time"]
+    days = pd.DatetimeIndex(weather.indexes["time"])
     if len(days) > 1 and (np.diff(days) != np.timedelta64(1, "D")).any():
         raise VadoseError(f"weather: expected consecutive days, found {len(days)} from {days[0]:%F} to {days[-1]:%F}")
     climate = climate or Climate.of(weather)
@@ -165,7 +165,7 @@ def fixed_features(ground: xr.Dataset, climate: Climate, places: int) -> Array:
     unknown = np.full(places, np.nan, np.float32)
     columns = [ground[name].values if name in ground else unknown for name in (*SOIL, "elevation")]
     soil, elevation = np.stack(columns[:-1], axis=1), columns[-1]
-    known = np.isfinite(soil[:, [0, 3]]).all(axis=1)
+    known = np.isfinite(soil[:, [0, 3]].sum(axis=1))
     return np.column_stack([soil, known, elevation, climate.features()]).astype(np.float32)
 
 
@@ -209,7 +209,7 @@ class Series:
 
 def spans(observed: Array) -> NDArray[np.int64]:
     """First and last day with an observation of each place (P, 2) of (P, T, 3)."""
-    known = np.isfinite(observed).any(axis=-1)
+    known = np.asarray(np.isfinite(observed).any(axis=-1))
     return np.column_stack([known.argmax(axis=1), known.shape[1] - 1 - known[:, ::-1].argmax(axis=1)])
 
 
@@ -319,4 +319,4 @@ def evidence_features(known: Array, lead: NDArray[Any] | int, mean: Array) -> Ar
     age = age + np.asarray(lead)[..., None]
     columns = [there, last, np.exp(-age / 10), np.log1p(age), week, month, all_, np.log1p(days)]
     columns += [amplitude - 1, (mean - centre) * (amplitude - 1)]
-    return (np.stack(np.broadcast_arrays(*columns), axis=-1) * there[..., None]).astype(np.float32)
+    return np.asarray(np.stack(np.broadcast_arrays(*columns), axis=-1) * there[..., None], np.float32)

@@ -1,204 +1,237 @@
-"""From stations to the weights behind the outlook: networks taught and fitted, joined, scored at places held out."""
+"""The study behind the outlook for any place: from stations to scores, weights and their card, in one resumable go."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 import xarray as xr
-from lightning_fabric.utilities.seed import seed_everything
 from numpy.typing import NDArray
 
-from vadose.artefact import identity, is_current, note_inputs, writing
-from vadose.artefact.checkpoint import load, save
-from vadose.errors import VadoseError
+from vadose.evaluation.strata import Labels
 from vadose.experiments.outlook import OutlookStudy
-from vadose.models.land_surface import Blend, LandSurface
-from vadose.models.mixture import mixture
+from vadose.experiments.studies.outlook_scores import FEWEST, Estimate, Part, ahead, damped, rows_of
+from vadose.experiments.studies.outlook_training import Stations, blend_of, held_out, read, train
+from vadose.models.land_surface import Blend
 from vadose.parallel.progress import Progress
-from vadose.samples.land_surface import (
-    EVIDENCE,
-    PARTS,
-    SOIL,
-    STATES,
-    WEATHER,
-    Array,
-    Climate,
-    Drivers,
-    Series,
-    drivers,
-    taught,
-)
-from vadose.training import loop
-from vadose.training.land_surface import BlendTask, LandTask
+from vadose.predict.outlook.moisture import Networks
+from vadose.samples.land_surface import Array
 
 Rows = NDArray[np.int64]
+NORMAL_90 = 1.6449
 
 
-@dataclass(frozen=True)
-class Stations:
-    """Weather, ground and moisture of the stations of a study.
+def study_outlook(store: xr.Dataset, study: OutlookStudy, out: Path, *, progress: Progress) -> Path:
+    """Train, score and write the weights; what a run that was stopped has trained is kept.
 
-    Attributes
+    Parameters
     ----------
     store
-        Over (station, time, layer), as `vadose.insitu.store.build_stations` writes it.
+        Stations as `vadose.insitu.store.build_stations` writes them.
+
+    Returns
+    -------
+    Path
+        The weights, ``outlook.safetensors``; beside them ``scores.csv``, ``comparisons.csv`` and ``model_card.md``.
     """
-
-    store: xr.Dataset
-
-    @cached_property
-    def weather(self) -> xr.Dataset:
-        """Over (station, time)."""
-        return self.store[list(WEATHER)]
-
-    @cached_property
-    def climate(self) -> Climate:
-        """Of the stations' whole records."""
-        return Climate.of(self.weather)
-
-    @cached_property
-    def made(self) -> Drivers:
-        """What drives the networks."""
-        ground = xr.Dataset({"elevation": ("station", self.store.elevation.values)})
-        for name in ("sand_fraction", "clay_fraction", "bulk_density"):
-            for part, depth in zip(PARTS, (5, 20, 50), strict=True):
-                ground[f"{name}_{part}"] = ("station", self.store[name].sel(depth=depth).values)
-        return drivers(self.weather, ground, self.climate)
-
-    @cached_property
-    def observed(self) -> Array:
-        """(P, T, 3)."""
-        return self.store.soil_moisture.transpose("station", "time", "layer").values.astype(np.float32)
-
-    @cached_property
-    def series(self) -> Series:
-        """To learn from."""
-        return Series(self.made.daily, np.arange(len(self.observed)), self.made.fixed, self.observed)
-
-    def parts(self, study: OutlookStudy) -> dict[str, dict[str, Rows]]:
-        """Scheme -> name of a part -> the stations that it tests."""
-        learn = set(study.learn_from)
-        rows = np.flatnonzero([str(name) in learn for name in self.store.station.values])
-        if len(rows) < study.folds:
-            raise VadoseError(f"stations: {len(rows)} of those to learn from are in the store, fewer than folds")
-        shuffled = np.array_split(np.random.default_rng(1).permutation(rows), study.folds)
-        region = np.searchsorted(study.borders, self.store.lon.values[rows], side="right")
-        names = dict(enumerate(("west", "middle", "east")))
-        return {
-            "off-site": {str(k + 1): np.sort(part) for k, part in enumerate(shuffled)},
-            "cross-region": {name: rows[region == k] for k, name in names.items() if (region == k).any()},
-        }
-
-
-def train(stations: Stations, study: OutlookStudy, out: Path, progress: Progress) -> dict[str, dict[str, list[Path]]]:
-    """Train what is not yet trained, and name the checkpoints: scheme -> part -> a file for each seed."""
-    return {
-        scheme: {
-            part: [train_one(stations, study, out, (scheme, part, seed), progress) for seed in study.seeds]
-            for part in parts
-        }
-        for scheme, parts in stations.parts(study).items()
+    stations = Stations(store)
+    files = train(stations, study, out, progress)
+    rows: list[tuple[str, dict[str, Any]]] = []
+    shipped: list[Path] = []
+    blend: Blend | None = None
+    for scheme, tested in stations.parts(study).items():
+        joint = held_out(stations, study, files[scheme], tested)
+        parts = parts_of(stations, study, (joint, files[scheme], tested), progress)
+        rows += _scored(stations, study, scheme, parts, progress)
+        if scheme == "off-site":
+            # Each network has not learnt from a fifth of the stations; together they know all.
+            shipped = [file for of_part in files[scheme].values() for file in of_part]
+            every = np.sort(np.concatenate(list(tested.values())))
+            blend = blend_of(stations, study, joint, every, "blend", progress)
+            blend.widened.copy_(
+                torch.from_numpy(np.mean([part.networks.blend.widened.numpy() for part in parts], axis=0))
+            )
+    assert blend is not None
+    tables = {
+        name: pd.DataFrame([{"of": "days"} | row for of, row in rows if of == name])
+        for name in ("scores", "comparisons")
     }
+    for name, table in tables.items():
+        table.to_csv(out / f"{name}.csv", index=False, float_format="%.6g")
+    card = card_of(tables["scores"], stations, study)
+    (out / "model_card.md").write_text(card_text(card, tables["scores"]))
+    networks = Networks(tuple(read(stations, study, shipped)), blend, card)
+    networks.save(out / "outlook.safetensors")
+    return out / "outlook.safetensors"
 
 
-def train_one(
-    stations: Stations, study: OutlookStudy, out: Path, run: tuple[str, str, int], progress: Progress
-) -> Path:
-    """Checkpoint of a scheme, part and seed, trained where it is not yet."""
-    scheme, part, seed = run
-    folder, made_of = out / "runs" / scheme / part / str(seed), _made_of(stations, study)
-    if not is_current(folder, study=made_of):
-        parts = stations.parts(study)[scheme]
-        learnt = np.setdiff1d(np.concatenate(list(parts.values())), parts[part])
-        held = np.random.default_rng(seed).permutation(learnt)[: len(learnt) // 10]
-        network = _taught(stations, study, out, seed, progress)
-        label, learnt = f"{scheme} {part}, seed {seed}", np.setdiff1d(learnt, held)
-        _fit(LandTask(network, study.fit, seed, label, stations.series, learnt, held), folder, made_of, progress)
-    return folder / "model.pt"
+def parts_of(
+    stations: Stations,
+    study: OutlookStudy,
+    of: tuple[Array, Mapping[str, list[Path]], Mapping[str, Rows]],
+    progress: Progress,
+) -> list[Part]:
+    """Parts of a scheme: their networks, corrected and calibrated by what was learnt at the other parts alone."""
+    joint, files, tested = of
+    every = np.concatenate(list(tested.values()))
+    parts = []
+    for name, rows in tested.items():
+        blend = blend_of(stations, study, joint, np.setdiff1d(every, rows), f"blend {name}", progress)
+        networks = Networks(tuple(read(stations, study, files[name])), blend)
+        parts.append(Part(rows, networks, *joint[:, rows], stations.observed[rows]))
+    reach = [_reach(part) for part in parts]
+    for k, part in enumerate(parts):
+        others = np.concatenate([of for j, of in enumerate(reach) if j != k])
+        part.networks.blend.widened.copy_(torch.from_numpy(_widening(others)))
+    return parts
 
 
-def _made_of(stations: Stations, study: OutlookStudy) -> dict[str, Any]:
-    named = {"soils": study.soils, "teach": repr(study.teach), "fit": repr(study.fit), "hidden": study.hidden}
-    return named | {"stations": identity(stations.store)}
+def _reach(part: Part) -> Array:
+    """Errors of all days in deviations, without and with a sensor (P, 2, T, 3)."""
+    found = []
+    for mean, std in (part.without(), part.with_sensor(7)):
+        z = np.abs(part.observed - mean) / std
+        found.append(z)
+    return np.stack(found, axis=1)
 
 
-def _fit(task: LandTask, folder: Path, made_of: dict[str, Any], progress: Progress) -> None:
-    """Train a network, and write it with its history."""
-    _, log = loop.fit(task, progress=progress)
-    with writing(folder) as scratch:
-        scratch.mkdir()
-        save({"network": task.network.state_dict()}, scratch / "model.pt")
-        loop.write_history(log, scratch)
-        note_inputs(scratch, study=made_of)
-
-
-def _taught(stations: Stations, study: OutlookStudy, out: Path, seed: int, progress: Progress) -> LandSurface:
-    """A network as the water balance has taught it, under the weather of all stations: their moisture is in none."""
-    network, folder = new(stations, study, seed), out / "runs" / "taught" / str(seed)
-    if not study.soils:
-        return network
-    made_of = {key: value for key, value in _made_of(stations, study).items() if key != "fit"}
-    if not is_current(folder, study=made_of):
-        soils = stations.made.fixed[:, : len(SOIL)]
-        soils = soils[np.isfinite(soils).all(axis=1)].astype(float)
-        if not len(soils):
-            raise VadoseError("stations: none has sand, clay and bulk density of all layers to draw soils from")
-        lessons = taught(stations.weather, stations.climate, stations.made, soils, study.soils, seed)
-        rows = np.arange(study.soils)
-        held = max(1, study.soils // 25)
-        task = LandTask(network, study.teach, seed, f"taught, seed {seed}", lessons, rows[held:], rows[:held])
-        _fit(task, folder, made_of, progress)
-    network.load_state_dict(load(folder / "model.pt", needs=("network",), made_by="vadose study outlook")["network"])
-    return network
-
-
-def new(stations: Stations, study: OutlookStudy, seed: int) -> LandSurface:
-    """An untrained network."""
-    seed_everything(seed, verbose=False)
-    made = stations.made
-    return LandSurface(made.daily.shape[-1], made.fixed.shape[-1], STATES, study.hidden)
-
-
-def read(stations: Stations, study: OutlookStudy, files: Sequence[Path]) -> list[LandSurface]:
-    """Trained networks."""
-    networks = []
-    for file in files:
-        network = new(stations, study, 0)
-        network.load_state_dict(load(file, needs=("network",), made_by="vadose study outlook")["network"])
-        networks.append(network.eval())
-    return networks
-
-
-@torch.no_grad()
-def held_out(stations: Stations, study: OutlookStudy, files: dict[str, list[Path]], parts: dict[str, Rows]) -> Array:
-    """Mean and deviation of the networks (2, P, T, 3) at the stations that they have not learnt from, NaN elsewhere."""
-    found = np.full((2, *stations.observed.shape), np.nan, np.float32)
-    for name, rows in parts.items():
-        inputs = torch.from_numpy(stations.made.daily[rows]), torch.from_numpy(stations.made.fixed[rows])
-        each = (network.distribution(*inputs) for network in read(stations, study, files[name]))
-        found[:, rows] = mixture((mean.numpy(), std.numpy()) for mean, std in each)
+def _widening(reach: Array) -> Array:
+    """Factors of the deviations (2, 3) by which 90 % intervals hold 90 % of the days of a station drawn at random."""
+    known = np.isfinite(reach)
+    count = known.sum(axis=2, keepdims=True)
+    weight = np.where(known, 1 / np.maximum(count, 1), 0.0)
+    found = np.ones((2, 3), np.float32)
+    for case in range(2):
+        for layer in range(3):
+            of, w = (
+                reach[:, case, :, layer][known[:, case, :, layer]],
+                weight[:, case, :, layer][known[:, case, :, layer]],
+            )
+            order = np.argsort(of)
+            found[case, layer] = np.interp(0.9 * w.sum(), np.cumsum(w[order]), of[order]) / NORMAL_90
     return found
 
 
-def blend_of(
-    stations: Stations, study: OutlookStudy, joint: Array, rows: Rows, label: str, progress: Progress
-) -> Blend:
-    """What corrects the networks' joint estimate, learnt at the places held out from them."""
-    seed_everything(0, verbose=False)
-    blend = Blend(len(EVIDENCE))
-    task = BlendTask(blend, study.blend, 0, label, *joint, stations.observed, rows)
-    loop.fit(task, progress=progress)
-    return blend.eval()
+def _scored(
+    stations: Stations, study: OutlookStudy, scheme: str, parts: list[Part], progress: Progress
+) -> list[tuple[str, dict[str, Any]]]:
+    """Rows of the tables of a scheme."""
+    where = np.concatenate([part.rows for part in parts])
+    observed, store = stations.observed[where], stations.store.isel(station=where)
+    labels: dict[str, Labels] = {"network": [str(name) for name in store.network.values]}
+    warm = pd.cut(stations.made.fixed[where][:, -2], [-np.inf, 0.6, 1.2, np.inf], labels=["humid", "between", "dry"])
+    labels["climate"] = [str(name) for name in warm]
+
+    def of_all(run: Any) -> Estimate:
+        each = [run(part) for part in parts]
+        return np.concatenate([mean for mean, _ in each]), np.concatenate([std for _, std in each])
+
+    named = {"scheme": scheme, "lead_days": 0}
+    runs = {"networks": of_all(Part.without)}
+    rows = list(rows_of(runs, observed, named, labels, FEWEST["days"]))
+    beyond = [ahead(part, stations, study) for part in parts] if scheme == "off-site" else []
+    for lead in study.leads:
+        named = {"scheme": scheme, "lead_days": lead}
+        runs = {
+            "known weather, no sensor": of_all(Part.without),
+            "known weather, sensor": of_all(lambda part: part.with_sensor(lead)),  # noqa: B023
+            "damped persistence": _persistence(parts, observed, lead),
+        }
+        rows += rows_of(runs, observed, named, labels, FEWEST["days"])
+        if beyond:
+            runs |= {
+                name: tuple(np.concatenate([of[name, lead][k] for of in beyond]) for k in (0, 1))  # type: ignore[misc]
+                for name in dict.fromkeys(run for run, _ in beyond[0])
+            }
+            of_issues = list(rows_of(runs, observed, named | {"lead_days": lead}, {}, FEWEST["issues"]))
+            rows += [(table, row | {"of": "issues"}) for table, row in of_issues]
+        progress(f"scores {scheme}, {lead} days ahead", 1.0)
+    return rows
 
 
-def blends(
-    stations: Stations, study: OutlookStudy, joint: Array, parts: dict[str, Rows], progress: Progress
-) -> Iterator[tuple[str, Rows, Blend]]:
-    """For each part, its stations and the blend learnt at those of the other parts."""
-    every = np.concatenate(list(parts.values()))
-    for name, rows in parts.items():
-        yield name, rows, blend_of(stations, study, joint, np.setdiff1d(every, rows), f"blend {name}", progress)
+def _persistence(parts: list[Part], observed: Array, lead: int) -> Estimate:
+    """Damped persistence of all parts, each damped as at the stations of the others."""
+    found = []
+    for part in parts:
+        others = np.concatenate([of.observed for of in parts if of is not part])
+        found.append(damped(part.observed, others, lead))
+    return np.concatenate([mean for mean, _ in found]), np.concatenate([std for _, std in found])
+
+
+def card_of(scores: pd.DataFrame, stations: Stations, study: OutlookStudy) -> dict[str, Any]:
+    """What the weights say of themselves in a line, and of what they are made."""
+    days = stations.store.time.values
+    off = scores[(scores.scheme == "off-site") & (scores.lead_days == 0) & (scores.kind == "all")]
+    medians = off.pivot_table(index="metric", columns="layer", values="median", sort=False)
+
+    def said(metric: str) -> str:
+        return " / ".join(f"{value:.3f}" for value in medians.loc[metric])
+
+    return {
+        "headline": f"off-site R {said('pearson_r')}, ubRMSE {said('ubrmse')} in {' / '.join(medians.columns)}",
+        "stations": len(study.learn_from),
+        "networks": sorted({str(name) for name in stations.store.network.values}),
+        "first_day": str(days[0])[:10],
+        "last_day": str(days[-1])[:10],
+    }
+
+
+def card_text(card: dict[str, Any], scores: pd.DataFrame) -> str:
+    """The model card, Markdown: made of, scores with intervals, reliability, where not to use it."""
+    of_day = scores[(scores.lead_days == 0)]
+    lines = [
+        "# Land-surface networks behind `vadose outlook`",
+        "",
+        f"{card['headline']}.",
+        "",
+        f"Learnt from {card['stations']} stations of {' and '.join(card['networks'])}, {card['first_day']} to "
+        f"{card['last_day']} (public domain), after a water balance under the same weather had taught them. Weather "
+        "is that of the stations. Made, with all tables below, by `vadose study outlook --data DATA --out STUDY`.",
+        "",
+        "Off-site: stations at random in parts, each tested by networks that have not learnt from it. Cross-region: "
+        "west, middle and east, split at 104 and 90 degrees west. Medians over stations with 95 % intervals. The "
+        "shipped weights are the networks of all off-site parts together: each has learnt from four of five stations.",
+        "",
+    ]
+    header = ["tested", "layer", "sites", "stations", "R", "ubRMSE", "CRPS", "in 50 %", "in 90 %"]
+    rows = [
+        [*key, int(of.n_sites.iloc[0]), *(_cell(of, name) for name in CARD_METRICS)]
+        for key, of in of_day.groupby(["scheme", "layer", "class"], sort=False)
+    ]
+    lines += [*_table(header, rows), "", "## Days ahead", ""]
+    lines += [
+        "Known weather is that measured, an upper bound; past years is weather of the same days of earlier years, a "
+        "lower one. A sensor is one of the station itself, read up to the day of issue.",
+        "",
+    ]
+    ahead = scores[(scores.lead_days > 0) & (scores.scheme == "off-site") & (scores.kind == "all")]
+    rows = [
+        [*key[1:], int(of.n_sites.iloc[0]), *(_cell(of, name) for name in CARD_METRICS)]
+        for key, of in ahead.groupby(["of", "layer", "lead_days", "model"], sort=False)
+        if key[0] == "issues"
+    ]
+    lines += _table(["layer", "days ahead", "forecast", "stations", *header[4:]], rows)
+    return "\n".join([*lines, "", *WHERE_NOT, ""])
+
+
+CARD_METRICS = ("pearson_r", "ubrmse", "crps", "coverage_50", "coverage_90")
+WHERE_NOT = (
+    "## Where not to use them",
+    "",
+    "- Irrigated, flooded, paved or always frozen ground: no station stands there, and nothing tells the networks.",
+    "- Outside the contiguous United States: nothing was learnt or tested there.",
+    "- The level of a place: stations that are alike in weather and soil differ by more than either tells, so that "
+    "values are off by several hundredths m3 m-3 without a sensor. Anomalies and percentiles are far better.",
+    "- Weather of a grid: learnt and scored with gauges; the rain of a grid costs skill.",
+)
+
+
+def _cell(of: pd.DataFrame, metric: str) -> str:
+    row = of[of.metric == metric].iloc[0]
+    return f"{row['median']:.3f} ({row.lower:.3f} to {row.upper:.3f})"
+
+
+def _table(header: list[str], rows: list[list[Any]]) -> list[str]:
+    return ["| " + " | ".join(map(str, row)) + " |" for row in [header, ["---"] * len(header), *rows]]

@@ -128,8 +128,7 @@ class Mixture:
     @property
     def mean(self) -> Array:
         """Of the distributions (place, time, layer)."""
-        joint: Array = self.means @ self.weights
-        return joint
+        return np.asarray(self.means @ self.weights)
 
     @property
     def deviation(self) -> Array:
@@ -165,7 +164,7 @@ class Mixture:
         A climatology of these days compares with the last ones: their level and amplitude are corrected alike.
         """
         assert self.end is not None
-        mean, std = _blended(self.end.networks, *self.end.estimate, self.end.evidence[:, None], lead)
+        mean, std = corrected(self.end.networks, *self.end.estimate, self.end.evidence[:, None], lead)
         return replace(self, means=mean[..., None], deviations=std[..., None])
 
     def ahead(self, weather: xr.Dataset) -> "Mixture":
@@ -187,9 +186,9 @@ class Mixture:
         water = tuple(Water(of.moisture[:, again], of.snow[again]) for of in end.drivers.water)
         climate = Climate(end.climate.course[again], end.climate.wet[again])
         driven = drivers(flat, end.drivers.fixed[again], climate, water)
-        mean, std, _ = _joint(end.networks, driven, states)
+        mean, std, _ = joint(end.networks, driven, states)
         lead = np.arange(1, len(days) + 1)
-        mean, std = _blended(end.networks, mean, std, end.evidence[again][:, None], lead)
+        mean, std = corrected(end.networks, mean, std, end.evidence[again][:, None], lead)
         shape = (members, places, len(days), len(LAYERS))
         parts = (np.ascontiguousarray(np.moveaxis(of.reshape(shape), 0, -1)) for of in (mean, std))
         return Mixture(np.full(members, 1 / members, np.float32), *parts, days)
@@ -244,7 +243,7 @@ def soil_moisture(
     weather, ground = (_by_place(of) for of in (weather, ground))
     climate = climate or Climate.of(weather)
     driven = drivers(weather, ground, climate)
-    mean, std, states = _joint(networks, driven, None)
+    mean, std, states = joint(networks, driven, None)
     truth = np.full(mean.shape, np.nan, np.float32) if observed is None else np.asarray(observed, np.float32)
     if truth.shape != mean.shape:
         raise VadoseError(f"own observations: expected (place, time, layer) {mean.shape}, found {truth.shape}")
@@ -252,7 +251,7 @@ def soil_moisture(
     before = np.concatenate([np.zeros_like(known[:, :1]), known[:, :-1]], axis=1)
     last = replace(driven, daily=driven.daily[:, :0])
     end = End(networks, tuple(states), last, climate, known[:, -1], (mean, std))
-    mean, std = _blended(networks, mean, std, before, 1)
+    mean, std = corrected(networks, mean, std, before, 1)
     return Mixture(np.ones(1, np.float32), mean[..., None], std[..., None], driven.days, end)
 
 
@@ -266,7 +265,7 @@ def _by_place(of: xr.Dataset) -> xr.Dataset:
 
 
 @torch.no_grad()
-def _joint(
+def joint(
     networks: Networks, driven: Drivers, states: Sequence[Any] | None
 ) -> tuple[Array, Array, list[tuple[torch.Tensor, torch.Tensor]]]:
     """Mean and deviation (P, T, 3) of the mixture of the networks, and the state of each at the end."""
@@ -278,7 +277,8 @@ def _joint(
 
 
 @torch.no_grad()
-def _blended(networks: Networks, mean: Array, std: Array, known: Array, lead: Any) -> tuple[Array, Array]:
+def corrected(networks: Networks, mean: Array, std: Array, known: Array, lead: Any) -> tuple[Array, Array]:
+    """Mean and deviation (P, T, 3) as the blend corrects them, by evidence (P, T, 3, 9) ``lead`` days before."""
     features = evidence_features(np.broadcast_to(known, (*mean.shape, known.shape[-1])), lead, mean)
     shifted, spread = networks.blend(*map(torch.from_numpy, (mean, std, features)))
     return shifted.numpy(), spread.numpy()

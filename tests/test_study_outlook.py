@@ -1,0 +1,98 @@
+"""The study behind the outlook: what is held out stays held out, and a run of it gives scores, card and weights."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from vadose.experiments.outlook import OutlookStudy
+from vadose.experiments.section import load
+from vadose.experiments.studies.outlook import _widening, study_outlook
+from vadose.experiments.studies.outlook_scores import damped
+from vadose.experiments.studies.outlook_training import Stations
+from vadose.predict.outlook.moisture import networks
+
+
+@pytest.fixture(scope="module")
+def store() -> xr.Dataset:
+    random, days, places = np.random.default_rng(0), 500, 12
+    time = pd.date_range("2018-01-01", periods=days)
+    wave = np.cos(2 * np.pi * (np.arange(days) - 195) / 365.25)
+    rain = random.exponential(6, (places, days)) * (random.random((places, days)) < 0.3)
+    wet = pd.DataFrame(rain.T).ewm(span=15).mean().values.T
+    moisture = 0.15 + 0.02 * wet[:, None] + random.normal(0, 0.005, (places, 3, days))
+    level = {
+        "precipitation": rain,
+        "air_temperature_max": 290 + 12 * wave + random.normal(0, 3, (places, days)),
+        "air_temperature_min": 279 + 10 * wave + random.normal(0, 3, (places, days)),
+        "relative_humidity": 60 + random.normal(0, 10, (places, days)),
+        "shortwave_radiation": 180 + 90 * wave + random.normal(0, 20, (places, days)),
+    }
+    soil = {
+        name: (("station", "depth"), np.full((places, 3), v))
+        for name, v in {"sand_fraction": 0.4, "clay_fraction": 0.2, "bulk_density": 1.4}.items()
+    }
+    return xr.Dataset(
+        {name: (("station", "time"), values) for name, values in level.items()}
+        | {"soil_moisture": (("station", "layer", "time"), moisture)}
+        | soil,
+        {
+            "time": time,
+            "depth": [5, 20, 50],
+            "station": [f"S{k}" for k in range(places)],
+            "network": ("station", ["A", "B"] * (places // 2)),
+            "elevation": ("station", np.full(places, 100.0)),
+            "lon": ("station", np.linspace(-115, -75, places)),
+            "lat": ("station", np.full(places, 40.0)),
+        },
+    )
+
+
+@pytest.fixture(scope="module")
+def study(store: xr.Dataset) -> OutlookStudy:
+    named = load("outlook", [OutlookStudy]).quick().model_copy(update={"learn_from": tuple(store.station.values)})
+    return named.model_copy(update={"folds": 3, "leads": (1, 7), "every": 5, "past_years": 1})
+
+
+def test_a_part_is_tested_by_what_has_not_learnt_from_it(store: xr.Dataset, study: OutlookStudy) -> None:
+    parts = Stations(store).parts(study)
+    for of in parts.values():
+        tested = np.concatenate(list(of.values()))
+        assert sorted(tested) == list(range(12))
+    assert list(parts["cross-region"]) == ["west", "middle", "east"]
+
+
+def test_a_study_gives_scores_card_and_weights_and_trains_nothing_twice(
+    store: xr.Dataset, study: OutlookStudy, tmp_path: Path
+) -> None:
+    weights = study_outlook(store, study, tmp_path, progress=lambda *_: None)
+    card = networks(weights).card
+    assert card["headline"].startswith("off-site R ")
+    assert card["stations"] == 12
+    scores = pd.read_csv(tmp_path / "scores.csv", keep_default_na=False)
+    assert set(scores.scheme) == {"off-site", "cross-region"}
+    assert {"known weather, sensor", "damped persistence", "past years, no sensor"} <= set(scores.model)
+    assert "Where not to use them" in (tmp_path / "model_card.md").read_text()
+    trained = {file: file.stat().st_mtime_ns for file in tmp_path.glob("runs/**/model.pt")}
+    assert len(trained) == 1 + 3 + 3
+    study_outlook(store, study, tmp_path, progress=lambda *_: None)
+    assert trained == {file: file.stat().st_mtime_ns for file in tmp_path.glob("runs/**/model.pt")}
+
+
+def test_intervals_are_widened_so_that_they_hold_what_they_say() -> None:
+    z = np.abs(np.random.default_rng(0).normal(0, 1.5, (40, 2, 300, 3))).astype(np.float32)
+    z[:20, :, 100:] = np.nan
+    np.testing.assert_allclose(_widening(z), 1.5, rtol=0.03)
+
+
+def test_damped_persistence_knows_the_days_before_alone() -> None:
+    random = np.random.default_rng(0)
+    observed = (0.2 + 0.1 * random.random((4, 120, 3))).astype(np.float32)
+    changed = observed.copy()
+    changed[0, 80:] += 0.2
+    first, second = (damped(of, observed[1:], 7) for of in (observed, changed))
+    np.testing.assert_array_equal(first[0][:, :87], second[0][:, :87])
+    assert (first[0][0, 87] != second[0][0, 87]).all()
+    assert np.isnan(first[0][:, :36]).all()
