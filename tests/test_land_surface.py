@@ -160,9 +160,11 @@ def test_what_own_observations_tell_is_that_of_their_days() -> None:
     known = evidence(mean, observed)
     assert not known[0, :10].any()
     assert not known[..., 1:, :].any()
-    there, last, age, week, month, every, days, amplitude, centre = known[0, 25, 0]
+    there, last, age, week, month, every, days, amplitude, centre, latest = known[0, 25, 0]
     assert (there, age, days) == (1, 6, 10)
-    np.testing.assert_allclose([last, week, month, every, centre], [0.06, 0.06, 0.06, 0.06, 0.2], atol=1e-6)
+    np.testing.assert_allclose(
+        [last, week, month, every, centre, latest], [0.06, 0.06, 0.06, 0.06, 0.2, 0.2], atol=1e-6
+    )
     assert 0.8 < amplitude < 1.2
     features = evidence_features(known[:, 25], 3, mean[:, 28])
     assert features.shape == (1, 3, len(EVIDENCE))

@@ -92,32 +92,37 @@ class LandSurface(nn.Module):
 
     def distribution(self, daily: Tensor, fixed: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of all days, without a state."""
-        return self(daily, fixed)[:2]
+        mean, std, _ = self(daily, fixed)
+        return mean, std
 
 
 class Blend(nn.Module):
     r"""Corrects the networks' joint estimate by what a place's own observations up to an earlier day tell.
 
-    .. math:: \hat y' = \hat y + \Delta(\hat y, \hat\sigma, e), \quad \hat\sigma' = \hat\sigma \exp(\Gamma(\cdot))
+    .. math::
+        \hat y' &= \hat y + w_1 d + w_2 d_7 + w_3 d_{30} + w_4 \bar d + g_1 a - g_2 (\hat y - \hat y_{t_d}) + \Delta \\
+        \hat\sigma' &= \hat\sigma \exp(\Gamma)
 
-    with the evidence e of `vadose.samples.land_surface.evidence`, 0 where a place has no sensor: then what is learnt
-    is how far estimates at places not learnt from are off. It has to be fitted to such places alone.
+    with the last departure d of the observations from the estimate, that of day :math:`t_d`, its running means and
+    :math:`\bar d` of all days, and what another amplitude than the estimate's adds, a: see
+    `vadose.samples.land_surface.evidence`. A perceptron of all these and of their age gives the weights, whose sum is
+    below 1, and the rest. Without an observation the mean stays as it is, and :math:`\Gamma` tells how far estimates at
+    places not learnt from are off: it has to be fitted at such places alone.
 
     Parameters
     ----------
     evidence
-        Features of each layer.
+        Features of each layer, in the order of `vadose.samples.land_surface.EVIDENCE`.
 
     Examples
     --------
-    >>> blend = Blend(evidence=10)
-    >>> mean, std = blend(torch.full((5, 3), 0.2), torch.full((5, 3), 0.05), torch.zeros(5, 3, 10))
-    >>> mean.shape, bool((std > 0).all())
-    (torch.Size([5, 3]), True)
+    >>> blend = Blend(evidence=11)
+    >>> mean, std = blend(torch.full((5, 3), 0.2), torch.full((5, 3), 0.05), torch.zeros(5, 3, 11))
+    >>> bool((mean == 0.2).all()), bool((std > 0).all())
+    (True, True)
     """
 
     takes = "evidence"
-
     widened: Tensor
     """Factors of the deviations of layers without and with observations (2, 3), from places held out."""
 
@@ -126,7 +131,7 @@ class Blend(nn.Module):
         self.estimate, self.evidence = Normalise(2 * LAYERS, axis=-1), Normalise(LAYERS * evidence, axis=-1)
         self.body = nn.Sequential(
             *(nn.Linear(2 * LAYERS + LAYERS * evidence, width), nn.GELU(), nn.Linear(width, width), nn.GELU()),
-            nn.Linear(width, 2 * LAYERS),
+            nn.Linear(width, 9 * LAYERS),
         )
         self.register_buffer("widened", torch.ones(2, LAYERS))
 
@@ -138,9 +143,14 @@ class Blend(nn.Module):
 
     def forward(self, mean: Tensor, std: Tensor, evidence: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation (..., 3) [m3 m-3]."""
-        known = torch.cat([self.estimate(torch.cat([mean, std.log()], -1)), self.evidence(evidence.flatten(-2))], -1)
-        shift, spread = self.body(known).float().chunk(2, dim=-1)
-        factor = torch.where(evidence[..., 0] > 0, self.widened[1], self.widened[0])
-        return mean + 0.1 * shift, std * torch.exp(spread.clamp(-3, 2)) * factor
+        told = torch.cat([self.estimate(torch.cat([mean, std.log()], -1)), self.evidence(evidence.flatten(-2))], -1)
+        read = self.body(told).float().unflatten(-1, (LAYERS, 9))
+        known, departures = evidence[..., 0], evidence[..., [1, 4, 5, 6]]
+        weights = torch.softmax(read[..., :5], dim=-1)[..., :4]
+        gates = torch.sigmoid(read[..., 5:7])
+        shift = (weights * departures).sum(-1) + gates[..., 0] * evidence[..., 9] - gates[..., 1] * evidence[..., 10]
+        shift = shift + 0.05 * read[..., 7] * (known > 0).any(-1, keepdim=True)
+        factor = torch.where(known > 0, self.widened[1], self.widened[0])
+        return mean + shift, std * torch.exp(read[..., 8].clamp(-4, 2)) * factor
 
     distribution = forward

@@ -256,23 +256,27 @@ def taught(weather: xr.Dataset, climate: Climate, made: Drivers, soils: NDArray[
     return Series(made.daily, site, fixed, moisture)
 
 
-EVIDENCE = ("known", "last", "freshness", "log_age", "week", "month", "all", "log_days", "amplitude", "swing")
+EVIDENCE = (
+    *("known", "last", "freshness", "log_age", "week", "month", "all", "log_days", "amplitude", "swing", "since"),
+)
+TOLD = 10
+"""Values of each layer and day that `evidence` gives."""
 """What the own observations of a layer tell, see `evidence`."""
 
 
 def evidence(mean: Array, observed: Array) -> Array:
-    """What is known at the end of each day of the departures of own observations from the estimate: (P, T, 3, 9).
+    """What is known at the end of each day of the departures of own observations from the estimate: (P, T, 3, 10).
 
     Whether any is known; the last departure, and its age in days; their means with weights that fall to 1/e in 7 and
     30 days, and of all; how many; the standard deviation of the observations over that of the estimates of the same
-    days; and the mean of those estimates.
+    days; the mean of those estimates, and the estimate of the last of them.
 
     Parameters
     ----------
     mean, observed
         Estimates without observations, and observations, NaN where there is none, (P, T, 3) [m3 m-3].
     """
-    found = np.zeros((*mean.shape, 9), np.float32)
+    found = np.zeros((*mean.shape, TOLD), np.float32)
     _evidence(mean, observed, np.exp(-1 / np.array([7.0, 30.0])), found)
     return found
 
@@ -281,7 +285,7 @@ def evidence(mean: Array, observed: Array) -> Array:
 def _evidence(mean: Array, observed: Array, keeps: NDArray[Any], found: Array) -> None:
     for place in range(mean.shape[0]):
         for layer in range(mean.shape[2]):
-            n, last, age = 0, 0.0, 0.0
+            n, last, age, latest = 0, 0.0, 0.0, 0.0
             o, s, oo, ss = 0.0, 0.0, 0.0, 0.0
             weighted, weight = np.zeros(2), np.zeros(2)
             for day in range(mean.shape[1]):
@@ -290,7 +294,7 @@ def _evidence(mean: Array, observed: Array, keeps: NDArray[Any], found: Array) -
                 age += 1
                 here, truth = mean[place, day, layer], observed[place, day, layer]
                 if np.isfinite(truth):
-                    n, last, age = n + 1, truth - here, 0.0
+                    n, last, age, latest = n + 1, truth - here, 0.0, here
                     o, s, oo, ss = o + truth, s + here, oo + truth * truth, ss + here * here
                     weighted += last
                     weight += 1
@@ -302,11 +306,11 @@ def _evidence(mean: Array, observed: Array, keeps: NDArray[Any], found: Array) -
                     # Shrunk to what the estimate has while few days are known.
                     spread = max(oo / n - (o / n) ** 2, 0.0) * n + 30 * 2.5e-3
                     of_day[7] = np.sqrt(spread / (max(ss / n - (s / n) ** 2, 0.0) * n + 30 * 2.5e-3))
-                    of_day[8] = s / n
+                    of_day[8], of_day[9] = s / n, latest
 
 
 def evidence_features(known: Array, lead: NDArray[Any] | int, mean: Array) -> Array:
-    """What `vadose.models.land_surface.Blend` is given of evidence (..., 3, 9), `EVIDENCE` (..., 3, 10).
+    """What `vadose.models.land_surface.Blend` is given of evidence (..., 3, 10), `EVIDENCE` (..., 3, 11).
 
     Parameters
     ----------
@@ -315,8 +319,8 @@ def evidence_features(known: Array, lead: NDArray[Any] | int, mean: Array) -> Ar
     mean
         The estimate of that day (..., 3).
     """
-    there, last, age, week, month, all_, days, amplitude, centre = np.moveaxis(known, -1, 0)
+    there, last, age, week, month, all_, days, amplitude, centre, latest = np.moveaxis(known, -1, 0)
     age = age + np.asarray(lead)[..., None]
     columns = [there, last, np.exp(-age / 10), np.log1p(age), week, month, all_, np.log1p(days)]
-    columns += [amplitude - 1, (mean - centre) * (amplitude - 1)]
+    columns += [amplitude - 1, (mean - centre) * (amplitude - 1), mean - latest]
     return np.asarray(np.stack(np.broadcast_arrays(*columns), axis=-1) * there[..., None], np.float32)

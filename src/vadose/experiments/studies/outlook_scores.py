@@ -8,14 +8,15 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from vadose.evaluation.paired import Scored
 from vadose.evaluation.rows import Group, score_sites
-from vadose.evaluation.strata import Labels
+from vadose.evaluation.strata import Labels, classes
 from vadose.experiments.outlook import OutlookStudy
 from vadose.experiments.studies.outlook_training import Stations
 from vadose.features.soil_water import Water
 from vadose.models.mixture import mixture
 from vadose.predict.outlook.moisture import LAYERS, Networks, corrected, joint
-from vadose.samples.land_surface import Array, Climate, drivers, evidence
+from vadose.samples.land_surface import TOLD, Array, Climate, drivers, evidence
 
 Estimate = tuple[Array, Array]
 """Mean and standard deviation (P, T, 3), NaN where there is none."""
@@ -46,11 +47,11 @@ class Part:
 
     def without(self) -> Estimate:
         """Without any own observation, the weather of the day known."""
-        return corrected(self.networks, self.mean, self.std, np.zeros((*self.mean.shape, 9), np.float32), 1)
+        return corrected(self.networks, self.mean, self.std, np.zeros((*self.mean.shape, TOLD), np.float32), 1)
 
     def with_sensor(self, lead: int) -> Estimate:
         """With own observations up to ``lead`` days before, and the weather of all days known."""
-        before = np.zeros((*self.mean.shape, 9), np.float32)
+        before = np.zeros((*self.mean.shape, TOLD), np.float32)
         before[:, lead:] = self.known()[:, :-lead]
         return corrected(self.networks, self.mean, self.std, before, lead)
 
@@ -143,4 +144,32 @@ def rows_of(
         group = Group(scored, {**named, "layer": name}, [{"model": run} for run in runs], pairs)
         yield from (("scores", row) for row in group.scores())
         yield from (("scores", row) for row in group.strata(labels))
+        yield from (
+            ("scores", {**named, "layer": name, **row}) for row in _mean_coverage(scored, list(runs), pairs, labels)
+        )
         yield from (("comparisons", row) for row in group.differences())
+
+
+def _mean_coverage(
+    scored: Scored, runs: list[str], pairs: NDArray[np.int64], labels: dict[str, Labels]
+) -> Iterator[dict[str, Any]]:
+    """Rows of the mean over stations of the share of days in the intervals, with its 95 % interval.
+
+    Stations differ in their level: at most of them an interval that is right on the whole holds all days.
+    """
+    everywhere = ("all", "all", np.arange(len(pairs)))
+    for kind, name, sites in [everywhere, *classes(labels)]:
+        for run, of_run in zip(runs, scored.value, strict=True):
+            for metric in ("coverage_50", "coverage_90"):
+                held = of_run[sites, scored.metrics.index(metric)]
+                held = held[np.isfinite(held)]
+                if len(held):
+                    error = 1.96 * float(held.std() / len(held) ** 0.5)
+                    row = {"model": run, "kind": kind, "class": name, "metric": f"mean_{metric}", "n_sites": len(held)}
+                    mean = float(held.mean())
+                    yield row | {
+                        "n_pairs": int(pairs[sites].sum()),
+                        "median": mean,
+                        "lower": mean - error,
+                        "upper": mean + error,
+                    }
