@@ -5,14 +5,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import xarray as xr
 
 from vadose.experiments.outlook import OutlookStudy
 from vadose.experiments.section import load
 from vadose.experiments.studies.outlook import _widening, study_outlook
-from vadose.experiments.studies.outlook_scores import damped
-from vadose.experiments.studies.outlook_training import Stations
-from vadose.predict.outlook.moisture import networks
+from vadose.experiments.studies.outlook_scores import Part, ahead, damped
+from vadose.experiments.studies.outlook_training import Stations, new
+from vadose.models.land_surface import Blend
+from vadose.predict.outlook.moisture import Networks, networks
+from vadose.samples.land_surface import EVIDENCE
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +56,7 @@ def store() -> xr.Dataset:
 @pytest.fixture(scope="module")
 def study(store: xr.Dataset) -> OutlookStudy:
     named = load("outlook", [OutlookStudy]).quick().model_copy(update={"learn_from": tuple(store.station.values)})
-    return named.model_copy(update={"folds": 3, "leads": (1, 7), "every": 5, "past_years": 1})
+    return named.model_copy(update={"folds": 3, "leads": (1, 7), "every": 60, "past_years": 1})
 
 
 def test_a_part_is_tested_by_what_has_not_learnt_from_it(store: xr.Dataset, study: OutlookStudy) -> None:
@@ -73,12 +76,32 @@ def test_a_study_gives_scores_card_and_weights_and_trains_nothing_twice(
     assert card["stations"] == 12
     scores = pd.read_csv(tmp_path / "scores.csv", keep_default_na=False)
     assert set(scores.scheme) == {"off-site", "cross-region"}
-    assert {"known weather, sensor", "damped persistence", "past years, no sensor"} <= set(scores.model)
+    assert {"known weather, sensor", "damped persistence", "networks"} <= set(scores.model)
     assert "Where not to use them" in (tmp_path / "model_card.md").read_text()
     trained = {file: file.stat().st_mtime_ns for file in tmp_path.glob("runs/**/model.pt")}
     assert len(trained) == 1 + 3 + 3
     study_outlook(store, study, tmp_path, progress=lambda *_: None)
     assert trained == {file: file.stat().st_mtime_ns for file in tmp_path.glob("runs/**/model.pt")}
+
+
+def test_no_weather_after_the_issue_reaches_a_forecast_without_weather(store: xr.Dataset, study: OutlookStudy) -> None:
+    issue = 420
+    changed = store.copy(deep=True)
+    changed.precipitation[:, issue:] += 20
+    changed.soil_moisture[..., issue:] += 0.1
+    found = []
+    for of in (store, changed):
+        stations, rows = Stations(of), np.arange(3)
+        object.__setattr__(stations, "climate", Stations(store).climate)
+        torch.manual_seed(0)
+        networks_ = Networks((new(stations, study, 0).eval(),), Blend(len(EVIDENCE)).eval())
+        mean, std = (np.full((3, 500, 3), v, np.float32) for v in (0.2, 0.05))
+        found.append(ahead(Part(rows, networks_, mean, std, stations.observed[rows]), stations, study))
+    for run, (first, _) in found[0].items():
+        day = issue + run[1] - 1
+        assert np.isfinite(first[:, day]).all()
+        np.testing.assert_array_equal(first[:, day], found[1][run][0][:, day])
+        assert np.isnan(first[:, day + 1]).all()
 
 
 def test_intervals_are_widened_so_that_they_hold_what_they_say() -> None:

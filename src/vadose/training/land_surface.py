@@ -181,12 +181,13 @@ def shown(observed: Array, generator: np.random.Generator) -> Array:
     The stretch lasts from ten days to the whole record, as long in logarithms as another; a layer is left out at a
     third of the places.
     """
-    places, days = observed.shape[:2]
+    places, days = observed.shape[0], observed.shape[1]
     first, last = spans(observed).T
     record = np.maximum(last - first, 20)
     length = np.exp(generator.uniform(np.log(10), np.log(record + 1)))
     begin = first + generator.uniform(0, 1, places) * (record - length + 1)
     day = np.arange(days)
-    inside = (day >= begin[:, None]) & (day < (begin + length)[:, None]) & (generator.random(places) > 1 / 3)[:, None]
-    layers = generator.random((places, 3)) > 1 / 3
+    some = np.asarray(generator.random(places) > 1 / 3)[:, None]
+    inside = (day >= begin[:, None]) & (day < (begin + length)[:, None]) & some
+    layers = np.asarray(generator.random((places, 3)) > 1 / 3)
     return np.where(inside[..., None] & layers[:, None], observed, np.float32(np.nan))

@@ -81,7 +81,7 @@ def parts_of(
     for name, rows in tested.items():
         blend = blend_of(stations, study, joint, np.setdiff1d(every, rows), f"blend {name}", progress)
         networks = Networks(tuple(read(stations, study, files[name])), blend)
-        parts.append(Part(rows, networks, *joint[:, rows], stations.observed[rows]))
+        parts.append(Part(rows, networks, joint[0, rows], joint[1, rows], stations.observed[rows]))
     reach = [_reach(part) for part in parts]
     for k, part in enumerate(parts):
         others = np.concatenate([of for j, of in enumerate(reach) if j != k])
@@ -129,7 +129,7 @@ def _scored(
         each = [run(part) for part in parts]
         return np.concatenate([mean for mean, _ in each]), np.concatenate([std for _, std in each])
 
-    named = {"scheme": scheme, "lead_days": 0}
+    named: dict[str, str | int] = {"scheme": scheme, "lead_days": 0}
     runs = {"networks": of_all(Part.without)}
     rows = list(rows_of(runs, observed, named, labels, FEWEST["days"]))
     beyond = [ahead(part, stations, study) for part in parts] if scheme == "off-site" else []
@@ -146,7 +146,7 @@ def _scored(
                 name: tuple(np.concatenate([of[name, lead][k] for of in beyond]) for k in (0, 1))  # type: ignore[misc]
                 for name in dict.fromkeys(run for run, _ in beyond[0])
             }
-            of_issues = list(rows_of(runs, observed, named | {"lead_days": lead}, {}, FEWEST["issues"]))
+            of_issues = list(rows_of(runs, observed, named, {}, FEWEST["issues"]))
             rows += [(table, row | {"of": "issues"}) for table, row in of_issues]
         progress(f"scores {scheme}, {lead} days ahead", 1.0)
     return rows

@@ -72,7 +72,7 @@ class Stations:
     @cached_property
     def observed(self) -> Array:
         """(P, T, 3)."""
-        return self.store.soil_moisture.transpose("station", "time", "layer").values.astype(np.float32)
+        return np.asarray(self.store.soil_moisture.transpose("station", "time", "layer").values, np.float32)
 
     @cached_property
     def series(self) -> Series:
@@ -190,6 +190,6 @@ def blend_of(
     """What corrects the networks' joint estimate, learnt at the places held out from them."""
     seed_everything(0, verbose=False)
     blend = Blend(len(EVIDENCE))
-    task = BlendTask(blend, study.blend, 0, label, *joint, stations.observed, rows)
+    task = BlendTask(blend, study.blend, 0, label, joint[0], joint[1], stations.observed, rows)
     loop.fit(task, progress=progress)
     return blend.eval()

@@ -190,8 +190,8 @@ class Mixture:
         lead = np.arange(1, len(days) + 1)
         mean, std = corrected(end.networks, mean, std, end.evidence[again][:, None], lead)
         shape = (members, places, len(days), len(LAYERS))
-        parts = (np.ascontiguousarray(np.moveaxis(of.reshape(shape), 0, -1)) for of in (mean, std))
-        return Mixture(np.full(members, 1 / members, np.float32), *parts, days)
+        means, deviations = (np.ascontiguousarray(np.moveaxis(of.reshape(shape), 0, -1)) for of in (mean, std))
+        return Mixture(np.full(members, 1 / members, np.float32), means, deviations, pd.DatetimeIndex(days))
 
 
 def soil_moisture(
