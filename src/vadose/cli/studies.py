@@ -88,11 +88,9 @@ def study(
     Example: `vadose study conus --data data/conusv4f1 --out study`
     """
     from vadose.experiments import load_cube, quick
-    from vadose.experiments.section import top_key
     from vadose.experiments.studies import study as run_study
 
-    if top_key(experiment, "kind") == "outlook":
-        outlook_study(experiment, data, cube, out, Running(device, precision, compile), small=small)
+    if outlook_study(experiment, data, cube, out, Running(device, precision, compile), small=small):
         return
     if (data is None) == (cube is None) and not estimate_only:
         raise VadoseError("give either --data, a folder of files as published, or --cube, an existing cube")
@@ -117,11 +115,14 @@ def study(
 
 def outlook_study(
     name: str, data: Path | None, store: Path | None, out: Path, running: Running, *, small: bool
-) -> None:
-    """Run the study of the land-surface networks behind the outlook for 'vadose study'."""
+) -> bool:
+    """Run the study of the land-surface networks behind the outlook for 'vadose study'; whether a file is of one."""
+    from vadose.experiments.section import load, top_key
+
+    if top_key(name, "kind") != "outlook":
+        return False
     from vadose.door import open_store
     from vadose.experiments.outlook import OutlookStudy
-    from vadose.experiments.section import load
     from vadose.experiments.studies.outlook import study_outlook
     from vadose.insitu.files import folders_of
     from vadose.insitu.store import build_stations
@@ -138,6 +139,7 @@ def outlook_study(
         weights = study_outlook(open_store(store).load(), chosen.quick() if small else chosen, out, progress=tell)
     say(f"scores: {out / 'scores.csv'}")
     say(f"weights: {weights.resolve()}")
+    return True
 
 
 def _chosen(
