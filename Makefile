@@ -13,8 +13,8 @@ test: .venv/ready lint
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/ready
-	$(BIN)/ruff check src tests benchmarks docs
-	$(BIN)/ruff format --check src tests benchmarks docs
+	$(BIN)/ruff check src tests benchmarks docs/conf.py docs/making
+	$(BIN)/ruff format --check src tests benchmarks docs/conf.py docs/making
 	$(BIN)/mypy
 
 # docs/speed.md, made on this machine; QUICK=1 for small sizes.

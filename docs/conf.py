@@ -26,6 +26,7 @@ numpydoc_show_class_members = False
 # Types of other libraries have no pages here, and types inside signatures need none; references to vadose must resolve.
 nitpick_ignore_regex = [(r"py:.*", r"(?!vadose\.).*"), (r"py:class", r"vadose\..*")]
 
+html_context = {"default_mode": "auto"}
 html_theme = "pydata_sphinx_theme"
 html_title = "vadose"
 html_static_path = ["static"]

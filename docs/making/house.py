@@ -2,12 +2,13 @@
 
 import ast
 import sys
+import textwrap
 from html import escape
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "vadose"
-STEP, NAMES, WIDTH = 34, 250, 1000
+STEP, NAMES, WIDTH = 38, 175, 830
 INK, LINE, QUIET = "#1a1a1a", "#767676", "#4d4d4d"
 
 
@@ -28,7 +29,7 @@ def drawn() -> str:
     stages = [
         f'<circle cx="{NAMES - 14}" cy="{y}" r="4" fill="{INK}"/>'
         f'<text x="{NAMES}" y="{y + 5}" font-weight="600">{stage}</text>'
-        f'<text x="{NAMES + 110}" y="{y + 5}" fill="{QUIET}" font-size="13">{escape(_about(stage))}</text>'
+        f"{_lines(_about(stage), NAMES + 100, y)}"
         for stage, y in rows.items()
     ]
     face = sorted(FACE - {"__init__", "__main__"})
@@ -58,12 +59,20 @@ def _beam(y: int, title: str, names: str) -> str:
 
 def _arc(start: int, end: int, title: str) -> str:
     """From a stage up to one that it uses, wider the further it reaches."""
-    x, reach = NAMES - 22, 16 + (start - end) * 0.38
+    x, reach = NAMES - 22, 16 + (start - end) * 0.31
     return (
         f'<path d="M{x} {start} C{x - reach:.0f} {start} {x - reach:.0f} {end} {x} {end}" fill="none" '
         f'stroke="{LINE}" stroke-width="1.3"><title>{title}</title></path>'
         f'<path d="M{x + 2} {end} l-7 -3.5 v7 z" fill="{LINE}"/>'
     )
+
+
+def _lines(text: str, x: int, y: int) -> str:
+    """Text in one line or two about a height."""
+    lines = textwrap.wrap(text, 80)
+    first = y + 5 - 8 * (len(lines) - 1)
+    spans = [f'<tspan x="{x}" y="{first + 16 * number}">{escape(line)}</tspan>' for number, line in enumerate(lines)]
+    return f'<text fill="{QUIET}" font-size="13">{"".join(spans)}</text>'
 
 
 def _about(stage: str) -> str:
