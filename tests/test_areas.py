@@ -107,6 +107,8 @@ def test_a_mean_of_an_area_is_the_same_on_any_grid_and_missing_cells_do_not_coun
     assert float(one.lat_.sel(area="20161")) == pytest.approx(middle, abs=0.1)
     assert str(one.area_name.sel(area="20161").values) == "Riley, KS"
     assert np.isnan(one.lat_.sel(area="51610"))
+    rows = on_degrees.rename(lat="y", lon="x").assign_attrs(grid_crs="EPSG:4326")
+    np.testing.assert_array_equal(means(rows, of_state).lat_, one.lat_)
     half = on_degrees.where(on_degrees.lat > middle)
     assert float(means(half, [find("Riley, KS")], least=0.1).lat_[0]) > middle
     assert np.isnan(means(half.where(half.lon < -96.7), [find("Riley, KS")]).lat_[0])

@@ -118,6 +118,23 @@ def test_what_was_fetched_serves_offline_as_json(call: list[str], printed: tuple
     assert [row["q50"] for row in rows] == table[table.layer == "10-40 cm"].q50.tolist()
 
 
+def test_an_own_sensor_is_taken_into_account(call: list[str], printed: tuple[str, Path], tmp_path: Path) -> None:
+    days = pd.date_range("2026-09-01", "2026-11-20")
+    mine, out = tmp_path / "mine.csv", tmp_path / "out"
+    level = 0.2 + 0.02 * np.sin(np.arange(len(days)))
+    pd.DataFrame({"date": days, "vwc_5cm (m3/m3)": level, "battery": 12.0}).to_csv(mine, index=False)
+    here = ["--at", "39.10,-96.60", "--offline", "--out", str(out)]
+    result = CliRunner().invoke(app, [*call, *here, "--sensor", str(mine)])
+    assert result.exit_code == 0, result.exception
+    assert "sensor: 0-10 cm 81 days, 10-40 cm 0 days, 40-100 cm 0 days, the newest 2026-11-20" in result.output
+    assert "sensor: columns not used: battery" in result.output
+    with xr.open_zarr(out / "outlook.zarr") as store:
+        np.testing.assert_allclose(store.recent_soil_moisture_observed[0].dropna("time").squeeze(), level, rtol=1e-5)
+    pd.DataFrame({"date": days, "vwc_5cm (psi)": level}).to_csv(mine, index=False)
+    with pytest.raises(VadoseError, match="no column is soil moisture for certain"):
+        raise CliRunner().invoke(app, [*call, *here, "--sensor", str(mine)]).exception or AssertionError
+
+
 def test_a_box_has_maps_geotiffs_and_counties(call: list[str], printed: tuple[str, Path], tmp_path: Path) -> None:
     result = CliRunner().invoke(
         app, [*call, "--bbox=-96.65,39.08,-96.5,39.18", "--members", "0", "--out", str(tmp_path)]

@@ -36,6 +36,8 @@ FORECAST = 16
 """Days ahead that the ensemble is asked for."""
 GEOTIFFS = ("soil_moisture", "soil_moisture_percentile", "drought_class")
 """Variables of maps that are written as GeoTIFFs, a folder for each layer."""
+COMPARED = 3
+"""Counties that the Drought Monitor is asked for, at most."""
 FIGURES = 24
 """Places that are drawn, at most."""
 MOST_DAYS = 30
@@ -162,7 +164,7 @@ def _points(
     if observed is not None:
         series = xr.DataArray(observed, {"time": days}, ("place", "time", "layer"))
         found["soil_moisture_observed"] = series.reindex(time=found.time.values)
-    told = attributes_of(known, plan.told(), weights, issued, access.offline)
+    told = attributes_of(known, plan.told(), weights, issued, access.offline, _compared(where, issued, access))
     store = as_store(found, issued, [place.name for place in where], told)
     if out is not None:
         _write(store, found, where, out, issued, access.progress)
@@ -202,6 +204,25 @@ def _known(where: Sequence["Place"], access: "Access", ahead: Ahead) -> tuple["P
     past = past_weather(points, FIRST, access=access)
     issued = _issued(past, access)
     return Places(past, ground(points, access=access), _forecast(points, past, issued, ahead, access)), issued
+
+
+def _compared(where: Sequence["Place"], issued: pd.Timestamp, access: "Access") -> list[str]:
+    """What the US Drought Monitor says of the counties of the first places, for comparison alone."""
+    from vadose.areas import county_at
+    from vadose.download.roles.compare import drought_monitor
+    from vadose.predict.outlook.where import COAST_KM
+
+    said = []
+    counties = {area.code: area for place in where if (area := county_at(place.lat, place.lon, COAST_KM))}
+    for code, area in list(counties.items())[:COMPARED]:
+        of = drought_monitor(code, issued.date(), access=access)
+        shares = ", ".join(
+            f"{name.upper()} or worse {share:.0f} %" for name, share in of.value.items() if name != "none"
+        )
+        said.append(
+            f"{of.source}, {area.name}, {of.day}: {shares}" if of.value else f"{of.source}, {area.name}: {of.reason}"
+        )
+    return said
 
 
 def _issued(past: xr.Dataset, access: "Access") -> pd.Timestamp:
@@ -323,9 +344,15 @@ def _observed(sensors: xr.Dataset, where: Sequence["Place"], days: pd.DatetimeIn
             f"sensor: lies {away.min():.0f} km from {where[-1]}, more than {APART_KM:g} km; give its own place"
         )
     counted = np.isfinite(observed).sum(axis=(0, 1))
-    say("sensor: " + ", ".join(f"{layer} {n} days" for layer, n in zip(LAYERS, counted, strict=True)))
-    for name, reason in json.loads(sensors.attrs["left_out"]).items():
-        say(f"sensor: left out {name}: {reason}")
+    newest = days[np.flatnonzero(np.isfinite(observed).any(axis=(0, 2)))[-1]]
+    told = ", ".join(f"{layer} {n} days" for layer, n in zip(LAYERS, counted, strict=True))
+    say(f"sensor: {told}, the newest {newest:%Y-%m-%d}")
+    left_out = json.loads(sensors.attrs["left_out"])
+    for name, reason in left_out.items():
+        if " column " not in name:
+            say(f"sensor: left out {name}: {reason}")
+    if columns := [name.rpartition(" column ")[2] for name in left_out if " column " in name]:
+        say(f"sensor: columns not used: {', '.join(columns)}")
     return observed
 
 

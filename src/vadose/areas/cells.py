@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
+from pyproj import CRS
 
 from vadose.areas.named import Area
 from vadose.errors import VadoseError
@@ -141,6 +142,7 @@ def _weights(values: xr.Dataset, areas: Sequence[Area], y: str, x: str) -> tuple
     crs = None if y == "lat" else str(values.attrs.get("grid_crs", ""))
     if crs == "":
         raise VadoseError("means of areas: the grid states no projection; expected the attribute grid_crs")
+    crs = None if crs and CRS.from_user_input(crs).is_geographic else crs
     number, cell, weight, covered = [], [], [], np.zeros(len(areas))
     for k, area in enumerate(areas):
         rings = [_projected(ring, crs) for ring in area.rings]

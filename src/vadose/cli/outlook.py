@@ -74,7 +74,7 @@ def outlook(
             cache=cache,
             networks=networks,
             out=out,
-            say=lambda line: console.print(line, highlight=False, markup=False),
+            say=lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True),
             progress=tell,
         )
     if as_json:

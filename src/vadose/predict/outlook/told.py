@@ -1,7 +1,7 @@
 """What an outlook says of its sources and of how far to trust it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,10 @@ FAR = 3.0
 """Standard deviations from the mean of training beyond which a place is said to lie outside its domain."""
 
 
-def attributes_of(known: Places, ahead: str, networks: Networks, issued: pd.Timestamp, offline: bool) -> dict[str, str]:
-    """Attributes of a store: ``sources`` and ``trust`` as JSON, and what made it."""
+def attributes_of(
+    known: Places, ahead: str, networks: Networks, issued: pd.Timestamp, offline: bool, compared: Sequence[str] = ()
+) -> dict[str, str]:
+    """Attributes of a store: ``sources`` and ``trust`` as JSON, and what made it; ``compared`` is what others say."""
     past, ground, forecast = known.past.attrs, known.ground.attrs, known.ahead
     newest = known.past.indexes["time"][-1]
     run = "" if forecast is None else " ({source}, {leads})".format(**forecast.attrs)
@@ -30,10 +32,11 @@ def attributes_of(known: Places, ahead: str, networks: Networks, issued: pd.Time
         "ground": "; ".join(
             str(ground[key]) for key in ("soil_source", "terrain_source", "cover_source") if ground.get(key)
         ),
-        "networks": str(networks.card.get("headline", "weights without a model card")),
+        "networks": f"{len(networks.members)} land-surface networks",
         "tried": [line for line in dict.fromkeys(tried) if line],
         "newest_day": f"{newest:%Y-%m-%d}",
         "offline": offline,
+        "compared": list(compared),
     }
     simulated = any(str(of.get("simulated", "")).lower() == "true" for of in (past, ground, networks.card))
     return {
@@ -53,6 +56,7 @@ def notes_of(attributes: Mapping[Any, Any]) -> list[str]:
     lines = [f"Weather: {sources['past']}. Ahead: {sources['ahead']}."]
     lines.append(f"Ground: {sources['ground']}. Networks: {sources['networks']}.")
     lines += [f"Trust: {line}." for line in trust["lines"]]
+    lines += [f"For comparison, not used here: {line}." for line in sources["compared"]]
     return lines + [f"Source that did not serve: {line}" for line in sources["tried"]]
 
 
@@ -103,7 +107,8 @@ def _trust(known: Places, networks: Networks) -> list[str]:
         )
         lines.append(f"at stations not learnt from (median): {told} m3 m-3")
     else:
-        lines.append("the model card has no scores at stations not learnt from: take the figures with care")
+        lines.append(f"model card: {networks.card.get('headline', 'none, take the figures with care')}")
+        lines.append("it parts no errors of level from errors of change, so probabilities of drought are too even")
     lines.append(_domain(known, networks))
     sand = [known.ground[name] for name in known.ground.data_vars if str(name).startswith("sand_fraction")]
     unknown = int((~np.isfinite(sand[0].values)).sum()) if sand else known.past.sizes["place"]
