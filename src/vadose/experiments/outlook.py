@@ -66,5 +66,5 @@ class OutlookStudy(Section):
         few = {"epochs": 1, "steps": 2, "batch_size": 4, "length": 300, "spin_up": 60}
         parts = {name: replace(getattr(self, name), **few) for name in ("teach", "fit", "blend")}
         return self.model_copy(
-            update=parts | {"soils": 20, "seeds": self.seeds[:1], "hidden": 8, "every": max(self.every, 30)}
+            update=parts | {"soils": 20, "seeds": self.seeds[:1], "every": 9999, "hidden": 8, "leads": self.leads[:1]}
         )
