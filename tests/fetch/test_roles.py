@@ -12,9 +12,17 @@ import pytest
 import xarray as xr
 
 from vadose.download.client import Client
+from vadose.download.plan import RemoteFile
 from vadose.download.roles import Access, cache_size, drought_monitor, ground, past_weather, weather_ahead
+from vadose.download.roles.access import Tried
+from vadose.download.roles.gefs import SOURCES, Run, by_box, gefs
+from vadose.download.roles.gridmet import SHORT, Period, _aggregated, _together, _variable
+from vadose.download.roles.plausible import check_weather
+from vadose.download.roles.where import Where
 from vadose.errors import VadoseError
+from vadose.products.gridmet import FIELDS
 from vadose.twin.data_centre import DataCentre
+from vadose.twin.subset import subset
 
 NOON = datetime(2026, 11, 30, 12)
 PLACE = [(39.1, -96.6)]
@@ -133,16 +141,8 @@ def test_days_later_it_is_longer_and_recent_days_are_taken_anew(
     ("kind", "cause"),
     [
         ("no rain", "of rain or more; in earlier years it was"),
-        ("cold", "ranges over 1.0 K"),
-        ("crossed", "the lowest temperature exceeds the highest"),
-        ("short", "1 of 333 days are missing"),
         ("moved back", "newest day moved back from 2026-11-28 to 2026-11-24"),
         ("away", "answered 503"),
-        ("forbidden", "requester-pays"),
-        ("redirect", "sent a web page"),
-        ("page", "sent a web page"),
-        ("empty", "0 bytes"),
-        ("missing", "does not exist (404)"),
     ],
 )
 def test_what_gridmet_does_wrong_leaves_the_copy_as_it_was(
@@ -157,6 +157,49 @@ def test_what_gridmet_does_wrong_leaves_the_copy_as_it_was(
     assert cause in kept.attrs["tried"]
     centre.faults = []
     assert past_weather(PLACE, "2025-01-01", access=later).attrs["newest_day"] == "2026-11-29"
+
+
+THIS_YEAR = Period(date(2026, 1, 1), date(2026, 11, 28), open=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "cause"),
+    [
+        ("forbidden", "requester-pays"),
+        ("redirect", "sent a web page"),
+        ("page", "sent a web page"),
+        ("empty", "0 bytes"),
+        ("missing", r"does not exist \(404\)"),
+    ],
+)
+def test_what_is_not_gridmets_file_is_refused(
+    kind: str, cause: str, centre: DataCentre, access: Access, tmp_path: Path
+) -> None:
+    centre.fault("gridmet", kind)
+    (cells, _), *_ = Where.of(PLACE).groups()
+    with pytest.raises(VadoseError, match=cause):
+        _variable(access.ask, _aggregated, THIS_YEAR, cells, tmp_path, "pr")
+
+
+@pytest.mark.parametrize(
+    ("kind", "cause"),
+    [
+        ("cold", r"ranges over 1\.0 K"),
+        ("crossed", "the lowest temperature exceeds the highest"),
+        ("short", "1 of 332 days are missing"),
+    ],
+)
+def test_weather_that_cannot_be_true_is_refused(kind: str, cause: str, centre: DataCentre) -> None:
+    asked = {"time_start": f"{THIS_YEAR.first}", "time_end": f"{THIS_YEAR.last}"}
+    asked |= {"north": "39.11", "south": "39.09", "west": "-96.61", "east": "-96.59"}
+    days, lat, lon, values = subset(asked, centre._weather, centre.newest(), centre.today, {kind})  # type: ignore[misc]
+    axes = {"time": days, "lat": lat, "lon": lon}
+    served = {
+        short: xr.DataArray(values[FIELDS[short].ours], axes, list(axes), attrs={"simulated": "true"})
+        for short in SHORT
+    }
+    with pytest.raises(VadoseError, match=cause):
+        check_weather(_together(served, THIS_YEAR))
 
 
 @pytest.mark.parametrize("kind", ["nan", "repacked"])
@@ -178,14 +221,8 @@ def test_a_copy_far_behind_does_not_serve_and_every_source_is_named(centre: Data
         past_weather([(40.1, -96.6)], "2025-01-01", access=replace(later, offline=True))
 
 
-@pytest.mark.parametrize("kind", ["lost lead", "empty lead", "short lead", "stale index"])
-def test_a_member_short_of_a_lead_is_dropped_and_counted(
-    kind: str, centre: DataCentre, access: Access, lines: list[str]
-) -> None:
-    source = "gefs" if kind == "stale index" else "nomads"
-    centre.fault(source, kind)
-    if kind == "stale index":
-        centre.fault("nomads", "away")
+def test_a_member_short_of_a_lead_is_dropped_and_counted(centre: DataCentre, access: Access, lines: list[str]) -> None:
+    centre.fault("nomads", "lost lead")
     weather = weather_ahead(PLACE, first="2026-11-30", days=1, members=3, access=access)
     assert list(weather.member.values) == ["c00", "p02"]
     assert weather.attrs["members_dropped"] == "p01"
@@ -193,13 +230,28 @@ def test_a_member_short_of_a_lead_is_dropped_and_counted(
     assert any(line.startswith("weather ahead: member p01 of the run of 2026-11-30 dropped: ") for line in lines), lines
 
 
+@pytest.mark.parametrize("kind", ["empty lead", "short lead", "stale index"])
+def test_a_lead_that_is_not_whole_is_refused(kind: str, centre: DataCentre, access: Access) -> None:
+    service, name = ("gefs", "GEFS from Amazon") if kind == "stale index" else ("nomads", "GEFS from NOMADS")
+    centre.fault(service, kind)
+    with pytest.raises(VadoseError, match=r"gep01\.t00z\.pgrb2s\.0p25\.f0"):
+        gefs(Run(date(2026, 11, 30)), 1, ["p01"], Where.of(PLACE), SOURCES[name], access, Tried("", access))
+
+
+@pytest.mark.parametrize(("kind", "cause"), [("empty", "empty answer"), ("page", "no GRIB message")])
+def test_what_is_not_a_file_of_nomads_is_refused(
+    kind: str, cause: str, centre: DataCentre, access: Access, tmp_path: Path
+) -> None:
+    centre.fault("nomads", kind)
+    folder, name = Run(date(2026, 11, 30)).file("c00", 12)
+    with pytest.raises(VadoseError, match=cause):
+        by_box(access.ask, RemoteFile(name, f"{folder}/{name}"), Where.of(PLACE).box(0.75), tmp_path / name)
+
+
 @pytest.mark.parametrize(
     ("faults", "source", "cause"),
     [
-        ({"nomads": "away"}, "GEFS from Amazon, run of 2026-11-30", "answered 503"),
         ({"nomads": "redirect"}, "GEFS from Amazon, run of 2026-11-30", "redirects (302)"),
-        ({"nomads": "empty"}, "GEFS from Amazon, run of 2026-11-30", "empty answer"),
-        ({"nomads": "page"}, "GEFS from Amazon, run of 2026-11-30", "no GRIB message"),
         ({"nomads": "away", "gefs": "forbidden"}, "GEFS from Google, run of 2026-11-30", "requester-pays"),
         (
             {"nomads": "late", "gefs": "late", "gefs_google": "late"},

@@ -103,52 +103,51 @@ def sums_along(cosines: Array, predicted: Array, observed: Array) -> tuple[Array
     total, again = np.zeros((6, sites)), np.zeros((2, len(cosines) - 1, 6, sites))
     if days:
         p, o, even, odd = (np.ascontiguousarray(of, float) for of in (predicted, observed, cosines[::2], cosines[1::2]))
-        _sum_along((even, odd), p, o, total, again)
+        _sum_along(even, odd, p, o, total, again)
     return total, again
 
 
 @compiled
-def _sum_along(halves: tuple[Array, Array], predicted: Array, observed: Array, total: Array, again: Array) -> None:
-    wide, days, half = 16, len(observed), halves[0].shape[1]  # so many sites at once
+def _sum_along(
+    evens: Array, odds: Array, predicted: Array, observed: Array, total: Array, again: Array
+) -> None:  # by index: operations on whole arrays would take it four times as long to compile
+    wide, days, half = 16, len(observed), evens.shape[1]  # so many sites at once
     even, odd = np.zeros((half, 6 * wide)), np.zeros((half, 6 * wide))
     count, centre = np.zeros(wide), np.zeros(wide)
     for first in range(0, total.shape[1], wide):
         held = min(wide, total.shape[1] - first)
-        these = slice(first, first + held)
-        count[:], centre[:] = 0.0, 0.0
+        for s in range(wide):
+            count[s], centre[s] = 0.0, 0.0
         for t in range(days):
-            of_o = observed[t, these]
             for s in range(held):
-                known = np.isfinite(of_o[s])
+                known = np.isfinite(observed[t, first + s])
                 count[s] += 1.0 if known else 0.0
-                centre[s] += of_o[s] if known else 0.0
-        centre /= np.maximum(count, 1.0)
+                centre[s] += observed[t, first + s] if known else 0.0
+        for s in range(wide):
+            centre[s] /= max(count[s], 1.0)
         for t in range(half):
-            once = 0.5 if 2 * t == days - 1 else 1.0
-            first_p, first_o = predicted[t, these], observed[t, these]
-            last_p, last_o = predicted[days - 1 - t, these], observed[days - 1 - t, these]
-            added, less = even[t], odd[t]
+            once, u = 0.5 if 2 * t == days - 1 else 1.0, days - 1 - t
             for s in range(held):
-                p, o = first_p[s] - centre[s], first_o[s] - centre[s]
-                q, r = last_p[s] - centre[s], last_o[s] - centre[s]
+                p, o = predicted[t, first + s] - centre[s], observed[t, first + s] - centre[s]
+                q, r = predicted[u, first + s] - centre[s], observed[u, first + s] - centre[s]
                 both, too = abs(p) + abs(o) < np.inf, abs(q) + abs(r) < np.inf
                 n, p, o = (1.0 if both else 0.0), (p if both else 0.0), (o if both else 0.0)
                 m, q, r = (1.0 if too else 0.0), (q if too else 0.0), (r if too else 0.0)
-                added[N * wide + s], less[N * wide + s] = once * (n + m), n - m
-                added[P * wide + s], less[P * wide + s] = once * (p + q), p - q
-                added[Q * wide + s], less[Q * wide + s] = once * (o + r), o - r
-                added[PP * wide + s], less[PP * wide + s] = once * (p * p + q * q), p * p - q * q
-                added[QQ * wide + s], less[QQ * wide + s] = once * (o * o + r * r), o * o - r * r
-                added[PQ * wide + s], less[PQ * wide + s] = once * (p * o + q * r), p * o - q * r
-        of_even, of_odd = halves[0] @ even, halves[1] @ odd
+                even[t, N * wide + s], odd[t, N * wide + s] = once * (n + m), n - m
+                even[t, P * wide + s], odd[t, P * wide + s] = once * (p + q), p - q
+                even[t, Q * wide + s], odd[t, Q * wide + s] = once * (o + r), o - r
+                even[t, PP * wide + s], odd[t, PP * wide + s] = once * (p * p + q * q), p * p - q * q
+                even[t, QQ * wide + s], odd[t, QQ * wide + s] = once * (o * o + r * r), o * o - r * r
+                even[t, PQ * wide + s], odd[t, PQ * wide + s] = once * (p * o + q * r), p * o - q * r
+        of_even, of_odd = evens @ even, odds @ odd
         for k in range(6):
-            whole = of_even[0, k * wide : k * wide + held]
-            total[k, these] = whole
+            for s in range(held):
+                total[k, first + s] = of_even[0, k * wide + s]
             for wave in range(again.shape[1]):
                 change = of_even[(wave + 1) // 2] if wave % 2 else of_odd[wave // 2]
-                part, up, down = change[k * wide : k * wide + held], again[0, wave, k, these], again[1, wave, k, these]
                 for s in range(held):
-                    up[s], down[s] = whole[s] + part[s], whole[s] - part[s]
+                    whole, part = of_even[0, k * wide + s], change[k * wide + s]
+                    again[0, wave, k, first + s], again[1, wave, k, first + s] = whole + part, whole - part
 
 
 def distribution_moments(predicted: Array, observed: Array, spread: Array | None) -> Array:

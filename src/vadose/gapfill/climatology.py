@@ -175,7 +175,9 @@ def _smooth(before: tuple[Array, Array], after: tuple[Array, Array], decay: Arra
     """Rauch-Tung-Striebel: from the last time backward."""
     mean, variance = after[0].copy(), after[1].copy()
     for t in range(len(mean) - 2, -1, -1):
-        gain = after[1][t] * decay[t + 1] / before[1][t + 1]
-        mean[t] += gain * (mean[t + 1] - before[0][t + 1])
-        variance[t] += gain**2 * (variance[t + 1] - before[1][t + 1])
+        for b in range(mean.shape[1]):
+            for v in range(mean.shape[2]):
+                gain = after[1][t, b, v] * decay[t + 1, b, v] / before[1][t + 1, b, v]
+                mean[t, b, v] += gain * (mean[t + 1, b, v] - before[0][t + 1, b, v])
+                variance[t, b, v] += gain**2 * (variance[t + 1, b, v] - before[1][t + 1, b, v])
     return mean, variance
