@@ -14,6 +14,9 @@ from contextlib import chdir, redirect_stdout
 from io import StringIO
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
+
+from vadose.models import MODELS
 
 RESULTS: dict[str, str] = {}
 """Page -> its text with what its code printed and drew."""
@@ -36,7 +39,7 @@ def run(docs: Path, names: list[str]) -> None:
             page = name.removesuffix(".md")
             folder = docs / "_build" / "run" / (page.rpartition("/")[0] or page)
             folder.mkdir(parents=True, exist_ok=True)
-            with chdir(folder):
+            with chdir(folder), patch.dict(os.environ), patch.dict(MODELS):
                 RESULTS[page] = _run(page, text, docs / "_build" / "figures", with_commands=found[1] is None)
 
 
