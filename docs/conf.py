@@ -16,6 +16,7 @@ exclude_patterns = ["_build"]
 templates_path = ["templates"]
 suppress_warnings = ["myst.header"]  # pages of tables begin their sections where a forge shows them well
 
+smartquotes = False  # options begin with two hyphens
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 5
 autodoc_member_order = "bysource"

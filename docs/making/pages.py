@@ -35,7 +35,7 @@ def introduction() -> str:
 
 
 def contributing() -> str:
-    """CONTRIBUTING.md without its title."""
+    """What CONTRIBUTING.md says, without its title."""
     return (DOCS.parent / "CONTRIBUTING.md").read_text().partition("\n")[2]
 
 
