@@ -66,14 +66,15 @@ def outlook_of_places(
     plan: Plan,
     days: pd.DatetimeIndex,
     *,
-    changing: Sequence[float] = (1.0, 1.0, 1.0),
+    changing: Sequence[float] = (np.inf, np.inf, np.inf),
     progress: Callable[[float], None] = lambda share: None,
 ) -> xr.Dataset:
     r"""Moisture of places on days up to the last one ahead, against their own years 1991-2020.
 
     The climatology is of the model, driven by the same source of weather at the same place: of its mean on all days of
     1991-2020 within 15 days of the day of the year. An error of a place's level is in both, so it cancels in
-    percentiles and classes; of the deviation :math:`\sigma` only the share ``changing``, :math:`c`, counts there. The
+    percentiles and classes; of the deviation :math:`\sigma` only a share :math:`c` counts there, ``changing``
+    over the place's usual deviation. The
     probability of a class is that of the distribution with :math:`c\,\sigma` below the quantile of the past days, each
     with an error of its own :math:`c\,\sigma`.
 
@@ -86,7 +87,7 @@ def outlook_of_places(
     days
         Days wanted, up to the last one of the plan.
     changing
-        Share of the deviation of each layer that is not an error of the place's level.
+        Error of the changes of each layer, without that of the place's level [m3 m-3].
 
     Returns
     -------
@@ -115,6 +116,8 @@ def _outlook(estimate: Estimate, places: Places, plan: Plan, days: pd.DatetimeIn
     future = past.ahead(chains(places.past, places.ahead, plan))
     shown = [_on(mixture, days) for mixture in (past, future)]
     alike = past if places.observed is None else past.as_known()
+    usual = np.sqrt(np.mean(alike.deviation**2, axis=1))
+    changing = np.minimum(changing / usual, 1.0).astype(np.float32)
     normal, disturbed = _climatologies(alike, days, changing)
     found = _described(shown, changing, days)
     # The forms of `percentile`: a row a place, a column a layer.
@@ -149,7 +152,7 @@ def _on(mixture: Mixture, days: pd.DatetimeIndex) -> Mixture:
 
 def _given_level(mixture: Mixture, changing: Array) -> Mixture:
     """Without the error of the place's level."""
-    return replace(mixture, deviations=(mixture.deviations * changing[:, None]).astype(np.float32))
+    return replace(mixture, deviations=(mixture.deviations * changing[:, None, :, None]).astype(np.float32))
 
 
 def _described(shown: Sequence[Mixture], changing: Array, days: pd.DatetimeIndex) -> xr.Dataset:
@@ -186,7 +189,7 @@ def _climatologies(past: Mixture, days: pd.DatetimeIndex, changing: Array) -> tu
     first, last = f"{REFERENCE[0]}-01-01", f"{REFERENCE[1]}-12-31"
     inside = (past.days.year >= REFERENCE[0]) & (past.days.year <= REFERENCE[1])
     mean = np.moveaxis(past.mean[:, inside], 1, 0)
-    deviation = np.moveaxis(past.deviation[:, inside] * changing, 1, 0)
+    deviation = np.moveaxis(past.deviation[:, inside] * changing[:, None], 1, 0)
     # Evenly spread errors, the same at all places, so that maps are smooth; within any window they are normal.
     error = ndtri((0.5 + _GOLDEN * np.arange(len(mean))) % 1.0).astype(np.float32)[:, None, None]
     wanted, levels = np.unique(day_of_year(days.values)), tuple(sorted({*LEVELS, *NORMAL}))

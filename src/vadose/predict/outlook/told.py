@@ -1,6 +1,8 @@
 """What an outlook says of its sources and of how far to trust it."""
 
 import json
+import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -61,13 +63,14 @@ def notes_of(attributes: Mapping[Any, Any]) -> list[str]:
 
 
 def changing_of(networks: Networks) -> list[float]:
-    """Share of each layer's deviation that is not an error of the place's level: ubRMSE over RMSE, off-site."""
+    """Error of each layer's changes [m3 m-3], without that of the level: the off-site ubRMSE of the model card.
+
+    Of the card's ``scores``, else of its headline; infinite where it says none: then the whole deviation counts.
+    """
     scores = networks.card.get("scores", {})
-    return [_share(scores.get(layer, {})) for layer in LAYERS]
-
-
-def _share(scores: Mapping[str, Any]) -> float:
-    return min(float(scores["ubrmse"]) / float(scores["rmse"]), 1.0) if {"ubrmse", "rmse"} <= set(scores) else 1.0
+    said = re.search(r"ubRMSE ([\d.]+) / ([\d.]+) / ([\d.]+)", str(networks.card.get("headline", "")))
+    of_headline = [float(value) for value in said.groups()] if said else [math.inf] * len(LAYERS)
+    return [float(scores.get(layer, {}).get("ubrmse", of)) for layer, of in zip(LAYERS, of_headline, strict=True)]
 
 
 def _status(past: xr.Dataset) -> str:
@@ -108,7 +111,6 @@ def _trust(known: Places, networks: Networks) -> list[str]:
         lines.append(f"at stations not learnt from (median): {told} m3 m-3")
     else:
         lines.append(f"model card: {networks.card.get('headline', 'none, take the figures with care')}")
-        lines.append("it parts no errors of level from errors of change, so probabilities of drought are too even")
     lines.append(_domain(known, networks))
     sand = [known.ground[name] for name in known.ground.data_vars if str(name).startswith("sand_fraction")]
     unknown = int((~np.isfinite(sand[0].values)).sum()) if sand else known.past.sizes["place"]
