@@ -1,8 +1,7 @@
-"""The whole road, small: on a simulated world always, on the real data where they are."""
+"""The whole road, small, on a simulated world."""
 
 import json
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from vadose.cli import main
 from vadose.cube import build_cube
 from vadose.errors import VadoseError
 from vadose.evaluation.scores import COLUMNS
@@ -21,11 +19,11 @@ from vadose.insitu.store import build_stations
 from vadose.twin.world import build_database_world
 
 MODELS = {"persistence", "damped_persistence", "climatology", "trees", "lstm", "convlstm", "blend"}
-LEADS = (1, 7, 30)
+LEADS = (1, 30)
 
 
 def small(only: set[str] | None = None) -> Experiment:
-    """The demonstration in a few steps of small networks; three leads, and its test period cut to a month."""
+    """The demonstration in a few steps of small networks; two leads, and its test period cut to a month."""
     experiment = quick(load_experiment("demo_database"))
     split = experiment.split.model_dump() | {"test": {"first": "2016-04-01", "last": "2016-04-30"}}
     smaller = {"lstm": {"hidden": 4}, "convlstm": {"filters": [4]}}
@@ -62,8 +60,8 @@ def test_every_model_is_scored_with_every_metric_at_every_lead(done: Path) -> No
     assert set(table[table.weather == "none"].model) == MODELS
     assert set(table[table.weather == "perfect"].model) == {"trees", "lstm", "convlstm", "blend"}
     assert set(table.lead_days) == set(LEADS)
-    # Eleven models, three leads, nine metrics, for some have a deviation, at cells and at stations.
-    assert len(table) == 11 * 3 * 9 * 2
+    # Eleven models, two leads, nine metrics, for some have a deviation, at cells and at stations.
+    assert len(table) == 11 * 2 * 9 * 2
     assert set(table.dataset) == {"conusv4f1", "USCRN"}
     cells = table[(table.dataset == "conusv4f1") & (table.metric == "rmse")]
     assert np.isfinite(cells["median"]).all()
@@ -174,32 +172,3 @@ def test_broken_data_stop_the_road_and_leave_nothing(world: Path, tmp_path: Path
     with pytest.raises(VadoseError, match=message):
         study(small(), data, tmp_path / "out", title="t")
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
-
-
-def test_the_quick_study_of_the_real_data(
-    real_data: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    blank_figures: Any,
-) -> None:
-    # Its figures are made, and saved empty: those of the simulated world are drawn by the same functions.
-    out = tmp_path / "study"
-    command = [
-        "vadose",
-        "study",
-        "conus",
-        "--data",
-        str(real_data / "conusv4f1"),
-        "--out",
-        str(out),
-        "--quick",
-    ]
-    monkeypatch.setattr(sys, "argv", command)
-    with pytest.raises(SystemExit) as stopped, blank_figures():
-        main()
-    assert stopped.value.code in (0, None)
-    assert f"report: {out / 'report.html'}" in capsys.readouterr().out
-    table = pd.read_csv(out / "scores.csv", keep_default_na=False, na_values=[""])
-    assert set(table.model) == MODELS
-    assert "SIMULATED" not in (out / "report.html").read_text()
