@@ -8,7 +8,18 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "vadose"
 
 # What people call: it may import every stage, and no stage imports it.
-FACE = {"__init__", "__main__", "api", "cli", "exporting", "fetching", "outlooking", "stationing", "viewing"}
+FACE = {
+    "__init__",
+    "__main__",
+    "api",
+    "cli",
+    "exporting",
+    "fetching",
+    "operation",
+    "outlooking",
+    "stationing",
+    "viewing",
+}
 # Free to import from everywhere.
 GROUND = {"errors", "variables", "grid", "door", "artefact", "parallel", "compiled", "areas"}
 # Stage -> stages above it that it may import, in the order of the data flow: no arrow runs up.

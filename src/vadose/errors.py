@@ -26,6 +26,21 @@ class VadoseError(Exception):
     and what to do about it.
     """
 
+    code = 2
+    """Exit code at the command line."""
+
+
+class BusyError(VadoseError):
+    """Another run is doing the same work."""
+
+    code = 3
+
+
+class LaterError(VadoseError):
+    """What may pass by itself: a source is away, the disk is full; schedulers know the code (``EX_TEMPFAIL``)."""
+
+    code = 75
+
 
 class OutsideError(VadoseError):
     """A file that lies outside the area asked for: an error for one file, no matter among many tiles."""

@@ -5,7 +5,7 @@ import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import date, datetime, time, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,12 +46,21 @@ APART_KM = 5.0
 
 
 @dataclass(frozen=True)
+class Issue:
+    """Day of issue of an outlook, and the newest day of weather that it takes."""
+
+    day: date
+    newest: date
+
+
+@dataclass(frozen=True)
 class Ahead:
-    """How far and by how many members the weather ahead is asked for."""
+    """How far and by how many members the weather ahead is asked for; from which day on, if not from today."""
 
     days: int = MOST_DAYS
     forecast: int = FORECAST
     members: int = 4
+    issue: Issue | None = None
 
 
 def outlook(
@@ -85,7 +94,7 @@ def outlook(
         Own table of soil moisture, which the networks take into account, and what its columns hold
         (`vadose.stationing.stations`). Without ``at`` the place is that of the sensor.
     ahead
-        Days ahead, days and members of the ensemble of weather.
+        Days ahead, days and members of the ensemble of weather; ``issue`` for the outlook of an earlier day.
     offline, cache
         Use what was fetched before alone; folder of it (default: ``VADOSE_CACHE``, else ``~/.cache/vadose``).
     networks
@@ -110,7 +119,7 @@ def outlook(
         When a place is none on land of the conterminous United States, a table or sensor cannot be read, or no source
         serves the weather.
     """
-    from vadose.predict.outlook.where import region_of
+    from vadose.predict.outlook.where import places_of, region_of
 
     if not 1 <= ahead.days <= MOST_DAYS:
         raise VadoseError(f"outlook: {ahead.days} days ahead; expected 1 to {MOST_DAYS}")
@@ -122,7 +131,7 @@ def outlook(
         raise VadoseError("outlook: an own sensor is for places; give at instead of an area")
     region = region_of(county, state, bbox) if area else None
     sensors = None if sensor is None else _sensors(Path(sensor), mapping, at)
-    where = [] if region else _where(at, points, sensors)
+    where = [] if region else places_of(at, points, sensors)
     from vadose.download.roles import Access
     from vadose.predict.outlook.moisture import networks as networks_of
 
@@ -171,39 +180,16 @@ def _points(
     return store
 
 
-def _where(
-    at: tuple[float, float] | Sequence[tuple[float, float]] | None,
-    points: "PathLike | pd.DataFrame | None",
-    sensors: xr.Dataset | None,
-) -> list["Place"]:
-    from vadose.predict.outlook.where import place_at, places_in
-
-    if points is not None:
-        return places_in(points if isinstance(points, pd.DataFrame) else Path(points))
-    if at is not None:
-        pairs = np.atleast_2d(np.asarray(at, float))
-        if pairs.shape[1:] != (2,):
-            raise VadoseError(
-                f"outlook: at {at!r}; expected latitude and longitude in degrees, such as (39.10, -96.60)"
-            )
-        return [place_at(float(lat), float(lon)) for lat, lon in pairs]
-    if sensors is None:
-        raise VadoseError("outlook: give a place, such as at=(39.10, -96.60)")
-    return [
-        place_at(float(one.lat), float(one.lon), str(one.station_name.values) or str(name))
-        for name, one in ((name, sensors.sel(station=name)) for name in sensors.station.values)
-    ]
-
-
 def _known(where: Sequence["Place"], access: "Access", ahead: Ahead) -> tuple["Places", pd.Timestamp]:
     """Weather and ground of the places, and the day of issue."""
-    from vadose.download.roles import ground, past_weather
+    from vadose.download.roles import ground
     from vadose.predict.outlook.point import Places
 
     points = [(place.lat, place.lon) for place in where]
-    past = past_weather(points, FIRST, access=access)
-    issued = _issued(past, access)
-    return Places(past, ground(points, access=access), _forecast(points, past, issued, ahead, access)), issued
+    past = _past(points, ahead, access)
+    issue = _issue(past, ahead, access)
+    known = Places(past, ground(points, access=access), forecast_of(points, issue, ahead, access))
+    return known, pd.Timestamp(issue.day)
 
 
 def _compared(where: Sequence["Place"], issued: pd.Timestamp, access: "Access") -> list[str]:
@@ -225,25 +211,40 @@ def _compared(where: Sequence["Place"], issued: pd.Timestamp, access: "Access") 
     return said
 
 
-def _issued(past: xr.Dataset, access: "Access") -> pd.Timestamp:
+def _past(where: Any, ahead: Ahead, access: "Access") -> xr.Dataset:
+    from vadose.download.roles import past_weather
+
+    return past_weather(where, FIRST, ahead.issue.newest if ahead.issue else None, access=access)
+
+
+def _issue(past: xr.Dataset, ahead: Ahead, access: "Access") -> Issue:
     """The day of issue: today, or the newest day of the weather where that is old, which is said."""
-    newest, today = past.indexes["time"][-1], pd.Timestamp(access.today)
+    if ahead.issue:
+        return ahead.issue
+    newest, today = past.indexes["time"][-1].date(), access.today
     if (old := (today - newest).days) <= OLDEST:
-        return today
-    access.say(f"the newest weather is of {newest:%Y-%m-%d}, {old} days ago: the outlook is issued on that day")
-    return pd.Timestamp(newest)
+        return Issue(today, newest)
+    access.say(f"the newest weather is of {newest}, {old} days ago: the outlook is issued on that day")
+    return Issue(newest, newest)
 
 
-def _forecast(where: Any, past: xr.Dataset, issued: pd.Timestamp, ahead: Ahead, access: "Access") -> xr.Dataset | None:
-    """Weather ahead of the ensemble; None where no source serves it, which is said, or it is not wanted."""
+def forecast_of(where: Any, issue: Issue, ahead: Ahead, access: "Access") -> xr.Dataset | None:
+    """Weather ahead of the ensemble as of the day of issue.
+
+    None where no source serves it, which is said, or it is not wanted.
+    """
     from vadose.download.roles import weather_ahead
 
-    newest = past.indexes["time"][-1]
-    if ahead.members < 1 or issued == newest:
+    if ahead.members < 1 or issue.day == issue.newest:
         return None
-    first, days = newest + pd.Timedelta(days=1), (issued - newest).days + min(ahead.days, ahead.forecast) - 1
+    first, days = (
+        issue.newest + timedelta(days=1),
+        (issue.day - issue.newest).days + min(ahead.days, ahead.forecast) - 1,
+    )
+    if issue.day < access.today:  # of a run of that day, not a later one
+        access = replace(access, now=datetime.combine(issue.day, time.max))
     try:
-        return weather_ahead(where, first=first.date(), days=days, members=ahead.members, access=access)
+        return weather_ahead(where, first=first, days=days, members=ahead.members, access=access)
     except VadoseError as error:
         access.say(f"no weather forecast, past years alone: {' '.join(str(error).split())}")
         return None
@@ -253,7 +254,7 @@ def _area(region: "Region", out: Path, weights: "Networks", access: "Access", ah
     """The outlook of an area, written: store, GeoTIFFs, figure and tables."""
     from vadose.artefact import writing
     from vadose.door import open_store
-    from vadose.download.roles import ground, past_weather
+    from vadose.download.roles import ground
     from vadose.predict.outlook import area, moisture
     from vadose.predict.outlook.area_map import draw_area
     from vadose.predict.outlook.chains import plan_chains
@@ -263,14 +264,14 @@ def _area(region: "Region", out: Path, weights: "Networks", access: "Access", ah
 
     cells = area.Cells.of(region)
     box = cells.box(cells.middle())
-    middle = past_weather(box, FIRST, access=access)
-    issued = _issued(middle, access)
-    forecast = _forecast(box, middle, issued, ahead, access)
+    middle = _past(box, ahead, access)
+    issue = _issue(middle, ahead, access)
+    issued, forecast = pd.Timestamp(issue.day), forecast_of(box, issue, ahead, access)
     plan = plan_chains(middle, forecast, issued + pd.Timedelta(days=ahead.days))
     sources = area.Sources(
-        lambda box: past_weather(box, FIRST, access=access),
+        lambda box: _past(box, ahead, access),
         lambda box: ground(box, access=access),
-        lambda box: None if forecast is None else _forecast(box, middle, issued, ahead, access),
+        lambda box: None if forecast is None else forecast_of(box, issue, ahead, access),
     )
     maps = area.Maps(
         partial(moisture.soil_moisture, weights),

@@ -5,7 +5,7 @@ import sys
 from typing import NoReturn
 
 # Importing a module of commands registers them.
-from vadose.cli import config, data, downscaling, exporting, forecasting, outlook, studies, viewing  # noqa: F401
+from vadose.cli import config, daily, data, downscaling, exporting, forecasting, outlook, studies, viewing  # noqa: F401
 from vadose.cli.faults import ended_with
 from vadose.cli.terminal import app
 

@@ -15,6 +15,7 @@ KINDS = {
     "experiment": "vadose.experiments.forecasting:Experiment",
     "downscaling": "vadose.experiments.downscaling:Downscaling",
     "recipe": "vadose.experiments.cube:CubeConfig",
+    "daily": "vadose.experiments.service:Daily",
     "search": "vadose.experiments.space:Space",
 }
 """Kind of file -> what it is read as."""

@@ -15,8 +15,8 @@ from typer.core import TyperGroup
 
 from vadose.errors import VadoseError, extras
 
-USER, OURS = 2, 70
-"""Exit codes: error in the call, the data or the machine; error in vadose."""
+OURS = 70
+"""Exit code of an error in vadose; others say theirs, see `vadose.errors`."""
 LOG = logging.getLogger("vadose")
 """What --verbose prints and --log keeps."""
 LOG.addHandler(logging.NullHandler())
@@ -51,7 +51,7 @@ def ended_with(error: Exception) -> int:
     LOG.error(str(error) or type(error).__name__, exc_info=None if isinstance(error, VadoseError) else error)
     if isinstance(error, VadoseError):
         typer.echo(f"error: {error}", err=True)
-        return USER
+        return error.code
     frames = [
         frame for frame in traceback.extract_tb(error.__traceback__) if f"{os.sep}vadose{os.sep}" in frame.filename
     ]

@@ -39,6 +39,7 @@ The pipeline; each command reads files and writes one artefact:
 **inspect** describes a file.
 
 Exit codes: 0 success; 1 **doctor** found errors; 2 error in the call, the data or the machine; 70 error in vadose;
+**daily** also 3 another run is at work, 75 try again later;
 130 interrupted. With VADOSE_DEBUG=1 in the environment errors show their traceback.""",
 )
 console = Console(stderr=True)

@@ -1,6 +1,7 @@
 """Where an outlook is wanted: places, or the cells of a county, a state or a box, in the conterminous United States."""
 
 import csv
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 
 from vadose.areas import Area, county_at, find
 from vadose.errors import VadoseError
@@ -124,6 +126,29 @@ def places_in(table: Path | pd.DataFrame) -> list[Place]:
     names = pd.Series([place.name for place in found])
     again = names.groupby(names).cumcount()
     return [Place(f"{p.name} #{k + 1}" if k else p.name, p.lat, p.lon) for p, k in zip(found, again, strict=True)]
+
+
+def places_of(
+    at: tuple[float, float] | Sequence[tuple[float, float]] | None,
+    points: "str | os.PathLike[str] | pd.DataFrame | None",
+    sensors: xr.Dataset | None,
+) -> list[Place]:
+    """Places that are given, by one of three."""
+    if points is not None:
+        return places_in(points if isinstance(points, pd.DataFrame) else Path(points))
+    if at is not None:
+        pairs = np.atleast_2d(np.asarray(at, float))
+        if pairs.shape[1:] != (2,):
+            raise VadoseError(
+                f"outlook: at {at!r}; expected latitude and longitude in degrees, such as (39.10, -96.60)"
+            )
+        return [place_at(float(lat), float(lon)) for lat, lon in pairs]
+    if sensors is None:
+        raise VadoseError("outlook: give a place, such as at=(39.10, -96.60)")
+    return [
+        place_at(float(one.lat), float(one.lon), str(one.station_name.values) or str(name))
+        for name, one in ((name, sensors.sel(station=name)) for name in sensors.station.values)
+    ]
 
 
 def region_of(county: str | None = None, state: str | None = None, box: Sequence[float] | None = None) -> Region:
