@@ -54,7 +54,7 @@ def status(
         return
     ended = datetime.fromisoformat(found["ended"])
     say(f"{found['state']}: last run ended {ended:%Y-%m-%d %H:%M} UTC{', one is at work' if found['at_work'] else ''}")
-    say(f"latest outlook: {found['latest'] or 'none'}; {len(found['days'])} days are kept")
+    say(f"latest outlook: {found['latest'] or 'none'}; days kept: {len(found['days'])}")
     for day, why in found["made"].items():
         say(f"{day}: {why}")
     for name, told in found["sources"].items():

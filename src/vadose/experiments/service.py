@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
+from vadose.errors import VadoseError
 from vadose.experiments.section import Section, load
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
@@ -55,7 +56,7 @@ class Daily(Section):
     cache: Path | None = None
     networks: Path | None = None
     days: int = Field(30, ge=1, le=30)
-    forecast_days: int = Field(16, ge=1, le=34)
+    forecast_days: int = Field(15, ge=1, le=34)
     members: int = Field(4, ge=0, le=31)
     outputs: tuple[Output, ...] = Field(("zarr", "csv", "png"), min_length=1)
     keep_days: int = Field(30, ge=1)
@@ -70,6 +71,8 @@ def load_daily(path: Path) -> Daily:
     VadoseError
         When there is none, or a key or value in it is wrong.
     """
+    if not path.is_file():
+        raise VadoseError(f"{path}: no such file; expected the YAML file of a service")
     of_file = load(str(path), [Daily])
 
     def at(value: Path | None) -> Path | None:
