@@ -250,7 +250,10 @@ def test_stations_are_of_two_networks(world: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"more": ("nldas",)}, r"unknown product 'nldas' in 'more'; choose from \['nldas_noah', 'mod09ga'\]"),
+        (
+            {"more": ("nldas",)},
+            r"unknown product 'nldas' in 'more'; choose from \['nldas_noah', 'mod09ga', 'mod09cmg'\]",
+        ),
         ({"outages": {"mod09ga": [(FIRST, LAST)]}}, "outage of 'mod09ga'; those that can fail are"),
     ],
 )
