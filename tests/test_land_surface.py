@@ -11,12 +11,11 @@ import xarray as xr
 from vadose.errors import VadoseError
 from vadose.features.soil_water import FLUXES, Land, Water, run_water, soil_of
 from vadose.models.land_surface import Blend, LandSurface
-from vadose.predict.outlook.moisture import Networks, networks, soil_moisture
+from vadose.predict.outlook.moisture import LAYERS, Networks, networks, soil_moisture
 from vadose.samples.land_surface import (
     DAILY,
     EVIDENCE,
     FIXED,
-    STATES,
     Climate,
     Series,
     drivers,
@@ -49,7 +48,7 @@ def small() -> Networks:
     torch.manual_seed(0)
     weather = weather_of()
     made = drivers(weather, xr.Dataset())
-    member = LandSurface(len(DAILY) + STATES, len(FIXED), STATES, hidden=8)
+    member = LandSurface(len(DAILY), len(FIXED), hidden=8)
     moisture = torch.rand(2, DAYS, 3) * 0.3
     inputs = (torch.from_numpy(made.daily), torch.from_numpy(made.fixed))
     member.fit_normalisation([(inputs, moisture)])
@@ -150,6 +149,7 @@ def test_what_is_wrong_with_input_is_said(small: Networks, tmp_path: Path) -> No
 def test_packaged_weights_are_small_and_say_what_they_are() -> None:
     found = networks()
     assert found.card["headline"]
+    assert [set(of) for of in map(found.card["scores"].get, LAYERS)] == [{"r", "rmse", "ubrmse"}] * len(LAYERS)
     assert sum(of.numel() for member in found.members for of in member.state_dict().values()) * 4 < 5e6
 
 
@@ -199,7 +199,7 @@ def test_a_network_learns_from_what_a_water_balance_simulates() -> None:
     assert np.isfinite(lessons.observed).all()
     how = LandDescent(epochs=3, steps=8, batch_size=4, length=100, spin_up=20, patience=None, learning_rate=1e-2)
     torch.manual_seed(0)
-    network = LandSurface(made.daily.shape[-1], made.fixed.shape[-1], STATES, hidden=8)
+    network = LandSurface(made.daily.shape[-1], made.fixed.shape[-1], hidden=8)
     rows = np.arange(12)
     _, log = loop.fit(LandTask(network, how, 0, "small", lessons, rows[2:], rows[:2]))
     assert log[-1]["train_loss"] < log[0]["train_loss"]
@@ -210,7 +210,7 @@ def test_sequences_begin_where_a_station_was_observed() -> None:
     observed[0, 600:800], observed[1, 100:200] = 0.2, 0.3
     series = Series(np.zeros((2, 1000, 4), np.float32), np.arange(2), np.zeros((2, 3), np.float32), observed)
     how = LandDescent(length=200, spin_up=50)
-    task = LandTask(LandSurface(4, 3, 3, hidden=2), how, 0, "", series, np.arange(2), np.arange(0))
+    task = LandTask(LandSurface(4, 3, hidden=2), how, 0, "", series, np.arange(2), np.arange(0))
     rows, begin = task.drawn(np.arange(2), 50, np.random.default_rng(0))
     assert ((begin >= np.array([550, 50])[rows]) & (begin <= np.array([600, 50])[rows])).all()
     assert not task.batch(rows, begin, 200)[1][:, :50].isfinite().any()

@@ -19,7 +19,7 @@ from vadose.models.land_surface import Blend, LandSurface
 from vadose.predict.outlook import area, chains
 from vadose.predict.outlook.moisture import LAYERS, Networks
 from vadose.predict.outlook.where import place_at, places_in, region_of
-from vadose.samples.land_surface import DAILY, EVIDENCE, FIXED, STATES, drivers
+from vadose.samples.land_surface import DAILY, EVIDENCE, FIXED, drivers
 from vadose.twin.data_centre import DataCentre
 
 NOON = datetime(2026, 11, 30, 12)
@@ -45,10 +45,9 @@ def weather_of(first: str, last: str, places: int = 1, seed: int = 0) -> xr.Data
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Networks that have learnt nothing but that rain makes wet."""
+    """Networks that have learnt nothing."""
     torch.manual_seed(0)
-    network = LandSurface(len(DAILY) + STATES, len(FIXED), STATES, hidden=8)
-    torch.nn.init.constant_(network.balance.weight, 0.2)
+    network = LandSurface(len(DAILY), len(FIXED), hidden=8)
     made = drivers(weather_of("2020-01-01", "2020-12-31", 2).transpose("place", "time"), xr.Dataset())
     batch = torch.from_numpy(made.daily), torch.nan_to_num(torch.from_numpy(made.fixed))
     network.fit_normalisation([(batch, 0.25 + 0.1 * torch.rand(2, 366, 3))])

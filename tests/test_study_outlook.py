@@ -74,6 +74,7 @@ def test_a_study_gives_scores_card_and_weights_and_trains_nothing_twice(
     card = networks(weights).card
     assert card["headline"].startswith("off-site R ")
     assert card["stations"] == 12
+    assert f"ubRMSE {card['scores']['0-10 cm']['ubrmse']:.3f} / " in card["headline"]
     scores = pd.read_csv(tmp_path / "scores.csv", keep_default_na=False)
     assert set(scores.scheme) == {"off-site", "cross-region"}
     assert {"known weather, sensor", "damped persistence", "networks"} <= set(scores.model)

@@ -17,16 +17,16 @@ class LandSurface(nn.Module):
 
     .. math::
         h_t &= \mathrm{LSTM}(h_{t-1}, \tanh(A x_t + B s)) \\
-        \hat y_t &= \bar y + \sigma_y (W h_t + V p_t), \quad
+        \hat y_t &= \bar y + \sigma_y W h_t, \quad
         \hat\sigma_t = \sigma_y (\mathrm{softplus}(U h_t) + 0.03)
 
-    with the weather, the season and the states :math:`p_t` of a water balance of day t in :math:`x_t`, and the fixed
-    features s of the place. No moisture observation enters: see `Blend` for those.
+    with the weather and the season of day t in :math:`x_t`, and the fixed features s of the place. No moisture
+    observation enters: see `Blend` for those.
 
     Parameters
     ----------
     daily, fixed
-        Number of features of each day, of which the last ``states`` are those of the water balance, and of each place.
+        Number of features of each day, and of each place.
     hidden
         Size of the state.
     dropout
@@ -42,7 +42,7 @@ class LandSurface(nn.Module):
 
     Examples
     --------
-    >>> network = LandSurface(daily=10, fixed=4, hidden=8, states=3)
+    >>> network = LandSurface(daily=10, fixed=4, hidden=8)
     >>> mean, std, state = network(torch.rand(2, 30, 10), torch.rand(2, 4))
     >>> mean.shape, bool((std > 0).all()), state[0].shape
     (torch.Size([2, 30, 3]), True, torch.Size([1, 2, 8]))
@@ -50,19 +50,15 @@ class LandSurface(nn.Module):
 
     takes = "weather"
 
-    def __init__(
-        self, daily: int, fixed: int, states: int, hidden: int = 96, dropout: float = 0.3, jitter: float = 0.2
-    ) -> None:
+    def __init__(self, daily: int, fixed: int, hidden: int = 96, dropout: float = 0.3, jitter: float = 0.2) -> None:
         super().__init__()
-        self.states, self.jitter = states, jitter
+        self.jitter = jitter
         self.of_day, self.of_place = Normalise(daily, axis=-1), Normalise(fixed, axis=-1)
         self.moisture = Normalise(LAYERS, axis=-1)
         self.enter = nn.Linear(daily + fixed, hidden)
         self.lstm = nn.LSTM(hidden, hidden, batch_first=True)
         self.dropout = nn.Dropout(dropout)
         self.read = nn.Linear(hidden, 2 * LAYERS)
-        self.balance = nn.Linear(states, LAYERS, bias=False)
-        nn.init.zeros_(self.balance.weight)
         for bias in (self.lstm.bias_ih_l0, self.lstm.bias_hh_l0):
             assert isinstance(bias, Tensor)
             bias.data[hidden : 2 * hidden].fill_(1.5)  # remember for weeks, to begin with
@@ -85,10 +81,9 @@ class LandSurface(nn.Module):
         told = torch.cat([days, place[:, None].expand(-1, days.shape[1], -1)], dim=-1)
         hidden, state = self.lstm(torch.tanh(self.enter(told)), state)
         read = self.read(self.dropout(hidden)).float()
-        balance = self.balance(days[..., -self.states :]).float()
         centre, scale = self.moisture.mean.float(), self.moisture.std.float()
-        mean = centre + scale * (read[..., :LAYERS] + balance)
-        return mean, scale * (functional.softplus(read[..., LAYERS:]) + 0.03), state
+        std = scale * (functional.softplus(read[..., LAYERS:]) + 0.03)
+        return centre + scale * read[..., :LAYERS], std, state
 
     def distribution(self, daily: Tensor, fixed: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of all days, without a state."""

@@ -1,4 +1,4 @@
-"""What drives a land-surface network: daily weather with its gaps, season, ground, and states of the water balance."""
+"""What drives a land-surface network: daily weather with its gaps, season and ground."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from vadose.compiled import compiled
 from vadose.errors import VadoseError
-from vadose.features.soil_water import DRIVEN_BY, Land, Soil, Water, run_water, soil_of
+from vadose.features.soil_water import DRIVEN_BY, Land, Water, run_water, soil_of
 
 Array = NDArray[np.float32]
 
@@ -23,15 +23,6 @@ WEATHER = (
 )
 PARTS = ("0_10cm", "10_40cm", "40_100cm")
 SOIL = tuple(f"{name}_{part}" for name in ("sand_fraction", "clay_fraction", "bulk_density") for part in PARTS)
-BALANCES = (
-    ((0.4, 0.2), Land(link=1.0, demand=0.65)),
-    ((0.7, 0.1), Land(link=1.0, demand=0.65, winter=0.6, summer=0.9)),
-    ((0.2, 0.4), Land(link=1.0, demand=0.8, winter=0.1, summer=0.5)),
-    ((0.4, 0.2), Land(link=3.0, demand=0.65, thickness=np.array([120.0, 400.0, 900.0]))),
-)
-"""Sand and clay, and the land, of the water balances whose states a network is given. They are alike at all places:
-at stations not used to choose them, states of own soils follow the moisture no better."""
-STATES = 3 * len(BALANCES)
 DAILY = ("log_precipitation", "precipitation_missing", *WEATHER[1:], "weather_missing", "season_sin", "season_cos")
 CLIMATE = (
     "rain",
@@ -106,25 +97,17 @@ class Drivers:
     Attributes
     ----------
     daily, fixed
-        (P, T, feature), `DAILY` and then the states of `BALANCES`; (P, feature), `FIXED`.
+        (P, T, feature), `DAILY`; (P, feature), `FIXED`.
     days
         (T,).
-    water
-        Of each balance at the end of the last day, to go on from.
     """
 
     daily: Array
     fixed: Array
     days: pd.DatetimeIndex
-    water: tuple[Water, ...]
 
 
-def drivers(
-    weather: xr.Dataset,
-    ground: xr.Dataset | Array,
-    climate: Climate | None = None,
-    water: tuple[Water, ...] | None = None,
-) -> Drivers:
+def drivers(weather: xr.Dataset, ground: xr.Dataset | Array, climate: Climate | None = None) -> Drivers:
     """Features of the places and days of a dataset of weather.
 
     Parameters
@@ -135,8 +118,6 @@ def drivers(
         `SOIL` and ``elevation`` over (place); what is left out or NaN counts as unknown. Or `Drivers.fixed` itself.
     climate
         Of the places; that of the weather itself when left out.
-    water
-        Of each balance at the end of the day before, else they begin at field capacity.
     """
     days = pd.DatetimeIndex(weather.indexes["time"])
     if len(days) > 1 and (np.diff(days) != np.timedelta64(1, "D")).any():
@@ -144,20 +125,11 @@ def drivers(
     climate = climate or Climate.of(weather)
     values = _values(weather)
     known, filled = np.isfinite(values), climate.filled(values, days)
-    rain, high, low = filled[:, 0], filled[:, 1], filled[:, 2]
-    driving = dict(zip(DRIVEN_BY, (rain, (high + low) / 2, filled[:, 4]), strict=True))
-    wave = _waves(days)
-    states, ends = [], []
-    for k, ((sand, clay), land) in enumerate(BALANCES):
-        soil = soil_of(np.full(len(rain), sand), np.full(len(rain), clay))
-        now = Water(water[k].moisture.copy(), water[k].snow.copy()) if water else _begun(soil)
-        states.append(run_water(soil, land, now, driving, (1 - wave[:, 2]) / 2)[0])
-        ends.append(now)
+    rain = values[:, 0]
     daily = [np.log1p(np.where(known[:, 0], rain, 0.0)), ~known[:, 0], *np.moveaxis(filled[:, 1:], 1, 0)]
-    daily += [1 - known[:, 1:].mean(axis=1), *(np.broadcast_to(part, rain.shape) for part in wave.T[1:])]
-    joined = np.concatenate([np.stack(daily, axis=-1), *states], axis=-1, dtype=np.float32)
+    daily += [1 - known[:, 1:].mean(axis=1), *(np.broadcast_to(part, rain.shape) for part in _waves(days).T[1:])]
     fixed = fixed_features(ground, climate, len(rain)) if isinstance(ground, xr.Dataset) else ground
-    return Drivers(joined, fixed, days, tuple(ends))
+    return Drivers(np.stack(daily, axis=-1).astype(np.float32), fixed, days)
 
 
 def fixed_features(ground: xr.Dataset, climate: Climate, places: int) -> Array:
@@ -167,10 +139,6 @@ def fixed_features(ground: xr.Dataset, climate: Climate, places: int) -> Array:
     soil, elevation = np.stack(columns[:-1], axis=1), columns[-1]
     known = np.isfinite(soil[:, [0, 3]].sum(axis=1))
     return np.column_stack([soil, known, elevation, climate.features()]).astype(np.float32)
-
-
-def _begun(soil: Soil) -> Water:
-    return Water(np.repeat(soil.field_capacity[None], 3, axis=0), np.zeros(soil.field_capacity.shape))
 
 
 def _values(weather: xr.Dataset) -> NDArray[Any]:

@@ -13,7 +13,6 @@ from vadose.evaluation.rows import Group, score_sites
 from vadose.evaluation.strata import Labels, classes
 from vadose.experiments.outlook import OutlookStudy
 from vadose.experiments.studies.outlook_training import Stations
-from vadose.features.soil_water import Water
 from vadose.models.mixture import mixture
 from vadose.predict.outlook.moisture import LAYERS, Networks, corrected, joint
 from vadose.samples.land_surface import TOLD, Array, Climate, drivers, evidence
@@ -96,15 +95,14 @@ def ahead(part: Part, stations: Stations, study: OutlookStudy) -> dict[tuple[str
         for lead in study.leads
     }
     states: Any = None
-    water: tuple[Water, ...] | None = None
     for begin in range(0, days - longest, study.every):
-        now = drivers(weather.isel(time=slice(begin, begin + study.every)), fixed, climate, water)
+        now = drivers(weather.isel(time=slice(begin, begin + study.every)), fixed, climate)
         if begin > 0:
             days_ahead = weather.time[begin : begin + longest]
 
             def run(of: xr.Dataset) -> Estimate:
                 of = of.assign_coords(time=days_ahead)  # noqa: B023
-                return joint(part.networks, drivers(of, fixed, climate, water), states)[:2]  # noqa: B023
+                return joint(part.networks, drivers(of, fixed, climate), states)[:2]  # noqa: B023
 
             past = [begin - 365 * year for year in range(1, study.past_years + 1) if begin - 365 * year >= 0]
             of_years = [weather.isel(time=slice(start, start + longest)) for start in past]
@@ -126,7 +124,6 @@ def ahead(part: Part, stations: Stations, study: OutlookStudy) -> dict[tuple[str
                         for target, values in zip(found[f"{name}, {sensor}", lead], (mean, std), strict=True):
                             target[:, begin + lead - 1] = values[:, lead - 1]
         *_, states = joint(part.networks, now, states)
-        water = now.water
     return found
 
 

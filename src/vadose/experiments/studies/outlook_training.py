@@ -20,10 +20,11 @@ from vadose.models.land_surface import Blend, LandSurface
 from vadose.models.mixture import mixture
 from vadose.parallel.progress import Progress
 from vadose.samples.land_surface import (
+    DAILY,
     EVIDENCE,
+    FIXED,
     PARTS,
     SOIL,
-    STATES,
     WEATHER,
     Array,
     Climate,
@@ -123,7 +124,7 @@ def train_one(
 
 def _made_of(stations: Stations, study: OutlookStudy) -> dict[str, Any]:
     named = {"soils": study.soils, "teach": repr(study.teach), "fit": repr(study.fit), "hidden": study.hidden}
-    return named | {"stations": identity(stations.store)}
+    return named | {"features": " ".join(DAILY + FIXED), "stations": identity(stations.store)}
 
 
 def _fit(task: LandTask, folder: Path, made_of: dict[str, Any], progress: Progress) -> None:
@@ -160,7 +161,7 @@ def new(stations: Stations, study: OutlookStudy, seed: int) -> LandSurface:
     """An untrained network."""
     seed_everything(seed, verbose=False)
     made = stations.made
-    return LandSurface(made.daily.shape[-1], made.fixed.shape[-1], STATES, study.hidden)
+    return LandSurface(made.daily.shape[-1], made.fixed.shape[-1], study.hidden)
 
 
 def read(stations: Stations, study: OutlookStudy, files: Sequence[Path]) -> list[LandSurface]:

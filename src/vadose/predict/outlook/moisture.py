@@ -15,7 +15,6 @@ from scipy.special import ndtr
 
 from vadose.artefact import writing
 from vadose.errors import VadoseError
-from vadose.features.soil_water import Water
 from vadose.models.land_surface import Blend, LandSurface
 from vadose.models.mixture import mixture
 from vadose.samples.land_surface import Climate, Drivers, drivers, evidence, evidence_features
@@ -47,7 +46,7 @@ class Networks:
         parts = {f"network{k}": member for k, member in enumerate(self.members)} | {"blend": self.blend}
         tensors = {f"{name}.{key}": value for name, part in parts.items() for key, value in part.state_dict().items()}
         first = self.members[0]
-        sizes = {"daily": len(first.of_day.mean), "fixed": len(first.of_place.mean), "states": first.states}
+        sizes = {"daily": len(first.of_day.mean), "fixed": len(first.of_place.mean)}
         sizes |= {"hidden": first.lstm.hidden_size, "members": len(self.members)}
         with writing(path) as scratch:
             save_file(tensors, scratch, {"sizes": json.dumps(sizes), "card": json.dumps(self.card)})
@@ -98,7 +97,7 @@ class End:
 
     networks: Networks
     states: tuple[tuple[torch.Tensor, torch.Tensor], ...]
-    drivers: Drivers
+    fixed: Array
     climate: Climate
     evidence: Array
     estimate: tuple[Array, Array]
@@ -183,9 +182,8 @@ class Mixture:
         flat = weather.stack(row=("member", *place_dims(weather)), create_index=False).transpose("row", "time")
         again = np.tile(np.arange(places), members)
         states = [(h[:, again], c[:, again]) for h, c in end.states]
-        water = tuple(Water(of.moisture[:, again], of.snow[again]) for of in end.drivers.water)
         climate = Climate(end.climate.course[again], end.climate.wet[again])
-        driven = drivers(flat, end.drivers.fixed[again], climate, water)
+        driven = drivers(flat, end.fixed[again], climate)
         mean, std, _ = joint(end.networks, driven, states)
         lead = np.arange(1, len(days) + 1)
         mean, std = corrected(end.networks, mean, std, end.evidence[again][:, None], lead)
@@ -249,8 +247,7 @@ def soil_moisture(
         raise VadoseError(f"own observations: expected (place, time, layer) {mean.shape}, found {truth.shape}")
     known = evidence(mean, truth)
     before = np.concatenate([np.zeros_like(known[:, :1]), known[:, :-1]], axis=1)
-    last = replace(driven, daily=driven.daily[:, :0])
-    end = End(networks, tuple(states), last, climate, known[:, -1], (mean, std))
+    end = End(networks, tuple(states), driven.fixed, climate, known[:, -1], (mean, std))
     mean, std = corrected(networks, mean, std, before, 1)
     return Mixture(np.ones(1, np.float32), mean[..., None], std[..., None], driven.days, end)
 

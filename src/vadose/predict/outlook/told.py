@@ -2,7 +2,6 @@
 
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -65,12 +64,10 @@ def notes_of(attributes: Mapping[Any, Any]) -> list[str]:
 def changing_of(networks: Networks) -> list[float]:
     """Error of each layer's changes [m3 m-3], without that of the level: the off-site ubRMSE of the model card.
 
-    Of the card's ``scores``, else of its headline; infinite where it says none: then the whole deviation counts.
+    Infinite where it says none: then the whole deviation counts.
     """
     scores = networks.card.get("scores", {})
-    said = re.search(r"ubRMSE ([\d.]+) / ([\d.]+) / ([\d.]+)", str(networks.card.get("headline", "")))
-    of_headline = [float(value) for value in said.groups()] if said else [math.inf] * len(LAYERS)
-    return [float(scores.get(layer, {}).get("ubrmse", of)) for layer, of in zip(LAYERS, of_headline, strict=True)]
+    return [float(scores.get(layer, {}).get("ubrmse", math.inf)) for layer in LAYERS]
 
 
 def _status(past: xr.Dataset) -> str:
