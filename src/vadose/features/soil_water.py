@@ -182,8 +182,8 @@ def run_water(
     >>> soil, days = soil_of(np.array([0.4]), np.array([0.2])), np.ones((1, 90))
     >>> weather = {"precipitation": 0 * days, "air_temperature": 293 * days, "shortwave_radiation": 250 * days}
     >>> moisture, _ = run_water(soil, Land(), Water(np.full((3, 1), 0.3), np.zeros(1)), weather, np.ones(90))
-    >>> moisture[0, [0, 89]].round(2).tolist()
-    [[0.28, 0.3, 0.3], [0.06, 0.13, 0.2]]
+    >>> moisture[0, [0, 89]].astype(float).round(2).tolist()
+    [[0.28, 0.29, 0.3], [0.1, 0.16, 0.19]]
     """
     places, days = weather["precipitation"].shape
     table = np.empty((places, 10, 3))

@@ -31,11 +31,18 @@ def _sure_at(e: Evaluation, lead: int) -> tuple[Array, Array, Array]:
     return np.where(known, predicted, np.nan), np.where(known, spread, np.nan), np.where(known, observed, np.nan)
 
 
+def _scored(e: Evaluation, leads: list[int]) -> list[int]:
+    """The leads, if the run shown has a score at any."""
+    if not leads:
+        raise Absent(f"{label(e.run)} has no score at any site")
+    return leads
+
+
 def reliability(e: Evaluation) -> Figure:
     """How often it was as dry as on the driest 30 % of days, against the probability that was forecast of it."""
-    leads = e.some_leads(2)
-    figure = Figure(figsize=(2.9 * max(len(leads), 1) + 0.2, 4.2), layout="constrained")
-    axes = figure.subplots(2, max(len(leads), 1), squeeze=False, sharex=True, sharey="row", height_ratios=[3, 1])
+    leads = _scored(e, e.some_leads(2))
+    figure = Figure(figsize=(2.9 * len(leads) + 0.2, 4.2), layout="constrained")
+    axes = figure.subplots(2, len(leads), squeeze=False, sharex=True, sharey="row", height_ratios=[3, 1])
     draw = np.random.default_rng(0)
     for (upper, lower), lead in zip(axes.T, leads, strict=True):
         predicted, spread, observed = _sure_at(e, lead)
@@ -69,7 +76,7 @@ def spread_error(e: Evaluation) -> Figure:
     figure = Figure(figsize=(4.6, 4.2), layout="constrained")
     axis = figure.subplots()
     top = 0.0
-    for k, lead in enumerate(e.known_leads):
+    for k, lead in enumerate(_scored(e, e.known_leads)):
         predicted, spread, observed = _sure_at(e, lead)
         error, known = predicted - observed, np.isfinite(observed)
         order = np.argsort(spread[known])
@@ -91,9 +98,8 @@ def spread_error(e: Evaluation) -> Figure:
 
 def plot_series(e: Evaluation) -> Figure:
     """Series at the sites of the best, median and worst R at the middle lead, with the central 50 and 90 %."""
-    if not e.known_leads:
-        raise Absent(f"{label(e.run)} has no score at any site")
-    lead = e.some_leads()[len(e.some_leads()) // 2]
+    leads = _scored(e, e.some_leads())
+    lead = leads[len(leads) // 2]
     r = e.scores.value.sel(run=e.run, lead_days=lead, metric="pearson_r").values
     order = np.argsort(r)[: np.isfinite(r).sum()]
     chosen = dict.fromkeys(int(order[k]) for k in (-1, len(order) // 2, 0))

@@ -80,6 +80,8 @@ def difference_maps(e: Evaluation) -> Figure:
     if not sites.lower.notnull().any():
         raise Absent(SHORT)
     leads = [lead for lead in e.some_leads() if lead in e.rivals]
+    if not leads:
+        raise Absent(_NO_RIVAL)
     figure, axes = _panels(e, len(leads))
     size = float(np.clip(2600 / max(sites.sizes["site"], 1), 2, 42))
     norm = Normalize(-0.6, 0.6)
@@ -182,7 +184,7 @@ def coverage(e: Evaluation) -> Figure:
     )
     colour_bar(figure, drawn, place, f"pairs at {lead} d", location="bottom")
     place.set_title(f"{enough.sum()} of {len(pairs)} {e.sites_are} scored, × too few pairs", fontsize=8)
-    for k in e.some_leads():
+    for k in e.some_leads() or [lead]:
         by_day.plot(e.pairs.time.values, np.isfinite(e.observed(k)).sum(axis=1), linewidth=0.9, label=f"{k} d")
     by_day.set_title(f"{e.sites_are} scored on each day", fontsize=8)
     by_day.set_ylim(0, None)
