@@ -96,7 +96,8 @@ _ONE_PIXEL = base64.b64decode(
 )
 
 
-@pytest.fixture(scope="session")
+# Of a module: while playwright runs, no other test of the process can have an event loop.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """A headless Chromium, that of Debian's package."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

@@ -23,7 +23,6 @@ from vadose.publish.page import page, save_page, scores_of
 from vadose.publish.server import AT_ONCE, Kept, application
 from vadose.publish.sources import QUANTITIES, Part, Source, packed, sources_of, with_normal
 
-CHROMIUM = Path("/usr/bin/chromium")
 TITLE = "Moisture <of> Nebraska & more"
 DIMS = ("init_time", "lead_time", "y", "x")
 
@@ -359,18 +358,6 @@ def test_few_are_read_at_once_and_others_wait(sources: list[Source], monkeypatch
 
 
 # ---- The page, in a browser ----
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if not CHROMIUM.exists():
-        pytest.skip(f"no {CHROMIUM}; apt install chromium")
-    with playwright.sync_playwright() as started:
-        options = ["--no-sandbox", "--disable-background-networking"]
-        opened = started.chromium.launch(executable_path=str(CHROMIUM), args=options)
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ def daily(
     nothing new; 2 error in the file; 3 another run is at work; 75 no outlook for now, try again later; 130
     interrupted.
 
-    Example: `vadose --quiet daily service.yaml`
+    Example: `vadose daily service.yaml`, from a scheduler `vadose --quiet daily service.yaml`
     """
     from vadose.operation import daily as run
 
