@@ -78,6 +78,17 @@ def test_what_is_not_clear_is_left_out_and_named(name: str, values: Any, why: st
     assert why in left_out[f"the table column {name}"]
 
 
+def test_humidity_is_the_mean_of_its_ends_and_one_end_alone_is_named() -> None:
+    high, low = np.full(40, 90.0), np.full(40, 40.0)
+    both = read(table(rmax=high, RH_min=low))
+    assert set(both.data_vars) == {"soil_moisture", "relative_humidity"}
+    np.testing.assert_allclose(both.relative_humidity, 65.0)
+    np.testing.assert_allclose(read(table(rmax=high, rmin=low, rh=high)).relative_humidity, 90.0)
+    left_out: dict[str, str] = {}
+    assert "relative_humidity" not in next(stations_of_tables([table(rmax=high)], None, None, left_out))
+    assert "without the other end" in left_out["the table column rmax"]
+
+
 def test_a_table_without_moisture_for_certain_is_refused_with_the_way_on() -> None:
     frame = table().rename(columns={"vwc_5cm": "probe A"})
     with pytest.raises(VadoseError, match=r"no column is soil moisture for certain.*--explain"):

@@ -15,6 +15,8 @@ QUANTITIES = {
     "air_temperature_max": r"tmax|t_max|(air_?)?temp(erature)?_?max(imum)?|ta_max",
     "air_temperature_min": r"tmin|t_min|(air_?)?temp(erature)?_?min(imum)?|ta_min",
     "air_temperature": r"tavg|tmean|tair|ta|t2m|air_?temp(erature)?(_mean)?",
+    "relative_humidity_max": r"rmax|rh_?max(imum)?|relative_humidity_max(imum)?",
+    "relative_humidity_min": r"rmin|rh_?min(imum)?|relative_humidity_min(imum)?",
     "relative_humidity": r"rh|rh_?avg|relative_humidity",
     "shortwave_radiation": r"srad|solar(_radiation)?|shortwave(_radiation)?|sw_in|rs|rg",
 }

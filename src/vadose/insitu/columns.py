@@ -313,7 +313,7 @@ def _by_values(variable: str, depth: float | None, values: "pd.Series[Any]") -> 
     unit = ""
     if variable == "soil_moisture" and low > -0.1 and 0 < high <= 1:
         unit = "m3 m-3"
-    elif variable == "relative_humidity" and 1.5 < high <= 105:
+    elif variable.startswith("relative_humidity") and 1.5 < high <= 105:
         unit = "percent"
     elif "temperature" in variable and low > 150:
         unit = "K"

@@ -306,6 +306,17 @@ def _series(
                 )
             else:
                 best[key] = name, days
+    ends = [of_end for end in ("max", "min") if (of_end := best.pop((f"relative_humidity_{end}", 0.0), None))]
+    humid = "relative_humidity", 0.0
+    if len(ends) == 2 and humid not in best:  # the mean of a day is made of them, as gridMET's is
+        best[humid] = " and ".join(name for name, _ in ends), (ends[0][1] + ends[1][1]) / 2
+    else:
+        why = (
+            "the mean of the day is there"
+            if humid in best
+            else "without the other end of the day no mean is made of it"
+        )
+        left_out |= {f"{place} column {name}": why for name, _ in ends}
     index = pd.date_range(min(s.index[0] for _, s in best.values()), max(s.index[-1] for _, s in best.values()))
     depths = sorted({at for name, at in best if name in OF_DEPTH})
     if 0.0 in depths:
@@ -341,7 +352,7 @@ def _by_day(series: "pd.Series[float]", column: Column, place: str) -> tuple["pd
     of_day = series.mask(none).groupby(day)
     adds = variable in ("precipitation", "shortwave_radiation") and not is_rate(column.unit)
     counted = of_day.count()
-    extreme = {"air_temperature_max": of_day.max, "air_temperature_min": of_day.min}.get(variable, of_day.mean)
+    extreme = of_day.max if variable.endswith("_max") else of_day.min if variable.endswith("_min") else of_day.mean
     daily = of_day.sum() if adds else extreme()
     return daily.where(counted >= usual if adds else counted >= max(HALF * usual, 1)), int(none.sum())
 

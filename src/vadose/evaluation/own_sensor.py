@@ -1,0 +1,90 @@
+"""How well the land-surface networks follow a sensor of one's own, without it and with it known some days before."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from vadose.evaluation.rows import Cell, Group, Row, score_sites
+from vadose.predict.outlook.moisture import LAYERS, Array, Mixture, corrected
+from vadose.samples.land_surface import evidence
+
+Run = tuple[Array, Array | None]
+"""Mean and standard deviation (1, time, layer), the latter None of a single value."""
+
+FEWEST = 60
+"""Days with all that is compared, of a layer that counts."""
+ALONE, EARLIER, LAST = "without the sensor", "sensor before the first day scored", "last value of the sensor"
+METRICS = ("pearson_r", "rmse", "crps")
+
+
+def followed(past: Mixture, observed: Array, leads: Sequence[int] = (1, 7, 30), first: int = 0) -> pd.DataFrame:
+    """Scores of a place's estimates on the days of its sensor, the weather of all days known.
+
+    Parameters
+    ----------
+    past
+        `vadose.predict.outlook.moisture.soil_moisture` of one place, with or without its observations.
+    observed
+        Moisture of the sensor (1, time, layer) [m3 m-3], NaN where there is none.
+    leads
+        Days between the last observation that counts and the day that is estimated.
+    first
+        Position of the first day that is scored; what was observed before is known.
+
+    Returns
+    -------
+    pandas.DataFrame
+        For each layer with 60 days or more, lead and model (`ALONE`, with the sensor, `LAST`): ``pearson_r``, ``rmse``
+        and ``crps`` [m3 m-3] as ``median`` with their 95 % interval, ``lower`` to ``upper``, over the same ``n_pairs``
+        days: a day for which there is an observation so many days before.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> from vadose.predict.outlook.moisture import networks, soil_moisture
+    >>> days = pd.date_range("2020-01-01", periods=400)
+    >>> rain = np.random.default_rng(0).exponential(3, (400, 1))
+    >>> level = {"air_temperature_max": 295.0, "air_temperature_min": 283.0, "relative_humidity": 60.0,
+    ...          "shortwave_radiation": 180.0}
+    >>> weather = xr.Dataset({k: (("time", "place"), np.full((400, 1), v)) for k, v in level.items()}, {"time": days})
+    >>> past = soil_moisture(networks(), weather.assign(precipitation=(("time", "place"), rain)), xr.Dataset())
+    >>> table = followed(past, past.mean + 0.05, leads=[7], first=100)
+    >>> table[table.metric == "rmse"].groupby("model")["median"].max().round(3).to_dict()["without the sensor"]
+    0.05
+    """
+    assert past.end is not None
+    networks, (mean, std), known = past.end.networks, past.end.estimate, evidence(past.end.estimate[0], observed)
+    alone = corrected(networks, mean, std, np.zeros_like(known), 1)
+    rows: list[Row] = []
+    fixed = {ALONE: alone}
+    if first:
+        early = evidence(mean, np.where(np.arange(mean.shape[1])[:, None] < first, observed, np.float32(np.nan)))
+        fixed[EARLIER] = corrected(networks, mean, std, _later(early, 1), 1)
+    for lead in leads:
+        sensor = corrected(networks, mean, std, _later(known, lead), lead)
+        last = np.full_like(observed, np.nan)
+        last[:, lead:] = observed[:, :-lead]
+        runs: dict[str, Run] = {**fixed, f"sensor up to {lead} d before": sensor, LAST: (last, None)}
+        rows += _rows(runs, observed, first, {"lead_days": lead})
+    return pd.DataFrame(rows)
+
+
+def _later(known: Array, days: int) -> Array:
+    """What was known so many days before each day."""
+    found = np.zeros_like(known)
+    found[:, days:] = known[:, :-days]
+    return found
+
+
+def _rows(runs: Mapping[str, Run], observed: Array, first: int, named: dict[str, Cell]) -> Iterator[Row]:
+    """Rows of each layer over the days that all runs have."""
+    for layer, name in enumerate(LAYERS):
+        predicted = np.stack([mean[:, first:, layer].T for mean, _ in runs.values()])
+        spreads = [None if std is None else std[:, first:, layer].T for _, std in runs.values()]
+        truth = np.where(np.isfinite(predicted).all(axis=0), observed[:, first:, layer].T, np.nan)
+        if np.isfinite(truth).sum() < FEWEST:
+            continue
+        scored, pairs = score_sites(predicted, truth, spreads, min_pairs=FEWEST)
+        group = Group(scored, {"layer": name, **named}, [{"model": run} for run in runs], pairs, drawn=False)
+        yield from (row for row in group.scores() if row["metric"] in METRICS)
