@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 
 from vadose.evaluation.rows import Cell, Group, Row, score_sites
-from vadose.predict.outlook.moisture import LAYERS, Array, Mixture, corrected
-from vadose.samples.land_surface import evidence
+from vadose.predict.outlook.moisture import LAYERS, Array, Mixture, given
 
 Run = tuple[Array, Array | None]
 """Mean and standard deviation (1, time, layer), the latter None of a single value."""
@@ -53,28 +52,22 @@ def followed(past: Mixture, observed: Array, leads: Sequence[int] = (1, 7, 30), 
     >>> table[table.metric == "rmse"].groupby("model")["median"].max().round(3).to_dict()["without the sensor"]
     0.05
     """
-    assert past.end is not None
-    networks, (mean, std), known = past.end.networks, past.end.estimate, evidence(past.end.estimate[0], observed)
-    alone = corrected(networks, mean, std, np.zeros_like(known), 1)
-    rows: list[Row] = []
-    fixed = {ALONE: alone}
+    end, rows = past.end, list[Row]()
+    assert end is not None
+    fixed = {ALONE: given(end, None, 1)}
     if first:
-        early = evidence(mean, np.where(np.arange(mean.shape[1])[:, None] < first, observed, np.float32(np.nan)))
-        fixed[EARLIER] = corrected(networks, mean, std, _later(early, 1), 1)
+        early = np.arange(observed.shape[1])[:, None] < first
+        fixed[EARLIER] = given(end, np.where(early, observed, np.float32(np.nan)), 1)
     for lead in leads:
-        sensor = corrected(networks, mean, std, _later(known, lead), lead)
         last = np.full_like(observed, np.nan)
         last[:, lead:] = observed[:, :-lead]
-        runs: dict[str, Run] = {**fixed, f"sensor up to {lead} d before": sensor, LAST: (last, None)}
+        runs: dict[str, Run] = {
+            **fixed,
+            f"sensor up to {lead} d before": given(end, observed, lead),
+            LAST: (last, None),
+        }
         rows += _rows(runs, observed, first, {"lead_days": lead})
     return pd.DataFrame(rows)
-
-
-def _later(known: Array, days: int) -> Array:
-    """What was known so many days before each day."""
-    found = np.zeros_like(known)
-    found[:, days:] = known[:, :-days]
-    return found
 
 
 def _rows(runs: Mapping[str, Run], observed: Array, first: int, named: dict[str, Cell]) -> Iterator[Row]:

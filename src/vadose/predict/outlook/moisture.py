@@ -17,7 +17,7 @@ from vadose.artefact import writing
 from vadose.errors import VadoseError
 from vadose.models.land_surface import Blend, LandSurface
 from vadose.models.mixture import mixture
-from vadose.samples.land_surface import Climate, Drivers, drivers, evidence, evidence_features
+from vadose.samples.land_surface import TOLD, Climate, Drivers, drivers, evidence, evidence_features
 
 Array = NDArray[np.float32]
 
@@ -271,6 +271,15 @@ def joint(
     each = [member(daily, fixed, state) for member, state in zip(networks.members, given, strict=True)]
     mean, std = mixture((m.numpy(), s.numpy()) for m, s, _ in each)
     return mean, std, [state for *_, state in each]
+
+
+def given(end: End, observed: Array | None, lead: int) -> tuple[Array, Array]:
+    """Mean and deviation (P, T, 3) of the days of an estimate, given observations up to ``lead`` days before each."""
+    mean, std = end.estimate
+    before = np.zeros((*mean.shape, TOLD), np.float32)
+    if observed is not None:
+        before[:, lead:] = evidence(mean, observed)[:, :-lead]
+    return corrected(end.networks, mean, std, before, lead)
 
 
 @torch.no_grad()
