@@ -1,12 +1,25 @@
 """Quantile mapping of forecast weather, on records whose errors are known."""
 
+import sys
+from collections.abc import Iterator
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
 
+from vadose.download.roles.access import Access
+from vadose.download.roles.correction import correct_ahead, corrected, fit_correction
+from vadose.download.roles.gefs import Run, daily
+from vadose.download.roles.where import Where
 from vadose.errors import VadoseError
-from vadose.features.correction import correct_ahead, fit_correction
+from vadose.evaluation.ensembles import fair_crps
+from vadose.products.weather_messages import Fields
+from vadose.twin.data_centre import DataCentre
+from vadose.twin.forecast_files import lead_values
 
 RUNS = pd.date_range("2018-01-01", "2020-12-31", freq="5D")
 
@@ -47,7 +60,8 @@ def test_drizzle_and_warmth_are_taken_off_by_month_and_lead() -> None:
     assert corrected.precipitation.dims == ahead_of(told, 30).precipitation.dims
     assert float(np.abs(corrected.precipitation - there.precipitation).max()) < 0.6
     assert float(np.abs(corrected.air_temperature_max - there.air_temperature_max).max()) < 0.4
-    assert corrected.attrs["corrected"].startswith("precipitation, air_temperature_max, air_temperature_min: quantile")
+    assert corrected.attrs["corrected"] == "true"
+    assert corrected.attrs["correction"].startswith("precipitation, air_temperature_max, air_temperature_min by quant")
     assert correction.attrs["record"] == "2018-01-01 .. 2021-01-07"
 
 
@@ -70,6 +84,71 @@ def test_lows_do_not_exceed_highs_and_a_short_record_is_refused() -> None:
     ahead = ahead_of(told, 10)
     corrected = correct_ahead(ahead, cold)
     assert bool((corrected.air_temperature_min <= corrected.air_temperature_max).all())
-    with pytest.raises(VadoseError, match="precipitation: 32 pairs of forecast and analysis; expected 60 or more"):
+    with pytest.raises(VadoseError, match="precipitation: 16 pairs of forecast and analysis; expected 60 or more"):
         fit_correction(told.isel(init_time=[0], member=[0, 1]), true)
     assert correct_ahead(ahead, cold[["air_temperature_max_pairs"]]).attrs["corrected"] == "false"
+
+
+def foretold(centre: DataCentre, run: Run, days: range, member: str, where: Where) -> xr.Dataset:
+    """Days of a run of the twin's ensemble that errs, from the values that its files hold."""
+    weather = centre._weather(pd.date_range(run.day, periods=36))
+    fields: Fields = {}
+    for lead in run.leads(days):
+        for name, values in lead_values(
+            pd.Timestamp(run.day), member, lead, weather, where.flat(), biased=True
+        ).items():
+            fields[name, lead if name == "relative_humidity" else lead - 6, lead] = values
+    return daily(run, days, member, where, fields)
+
+
+@pytest.fixture
+def centre(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[DataCentre]:
+    """A centre whose archive gives two years of past runs, without the way over files."""
+    record: Any = sys.modules["vadose.download.roles.past_runs"]
+    centre = DataCentre(tmp_path / "centre", now=datetime(2026, 11, 30, 12))
+    monkeypatch.setattr(record, "BEGAN", date(2024, 9, 24))
+    monkeypatch.setattr(record, "LAT", np.arange(40.0, 38.4, -0.25))
+    monkeypatch.setattr(record, "LON", np.arange(-97.5, -95.9, 0.25))
+    monkeypatch.setattr(
+        record, "days_of", lambda run, days, member, where, get, access: foretold(centre, run, days, member, where)
+    )
+    monkeypatch.setattr(record, "keep", lambda day, path, access: day)
+    yield centre
+    centre.server_close()
+
+
+def test_later_runs_are_better_for_a_record_that_ends_before_them(centre: DataCentre, tmp_path: Path) -> None:
+    days = pd.date_range("2024-10-01", "2027-01-31")
+    true = pd.DataFrame(centre._weather(days), days)
+    true["relative_humidity"] = (true.pop("relative_humidity_max") + true.pop("relative_humidity_min")) / 2
+    place = {"lat": ("place", [39.1]), "lon": ("place", [-96.6])}
+    past = true.rename_axis("time").to_xarray().expand_dims("place", axis=1).assign_coords(place)
+    access, later = Access(tmp_path, now=centre.now), Where.of([(39.1, -96.6)])
+    runs = []
+    for day in pd.date_range("2026-11-20", periods=6):
+        one = [
+            foretold(centre, Run(day.date()), range(1, 11), member, later) for member in ("c00", "p01", "p02", "p03")
+        ]
+        runs.append(xr.concat(one, "member", combine_attrs="override"))
+    bare = corrected(runs[0], past, access=access)
+    assert bare.attrs["corrected"] == "false"
+    assert bare.attrs["correction"].startswith("not corrected: `vadose outlook --correct` fetches the record of past")
+    # What comes after the day of issue is absurd, and changes nothing.
+    cut = past.where(past.time < runs[0].time[0], 1e4)
+    better = [corrected(run, cut, fetch=k == 0, access=access) for k, run in enumerate(runs)]
+    assert better[0].attrs["corrected"] == "true"
+    assert (
+        "by quantile mapping by month and lead, from 24 runs of 2024-11-02 .. 2025-12-25"
+        in better[0].attrs["correction"]
+    )
+    for name in true:
+        score = {}
+        for which, of in (("raw", runs), ("corrected", better)):
+            told = [run[name].squeeze("place", drop=True) for run in of]
+            there = [past[name].squeeze("place", drop=True).sel(time=run.time) for run in told]
+            crps = [
+                fair_crps(run.transpose("time", "member").values, day.values)
+                for run, day in zip(told, there, strict=True)
+            ]
+            score[which] = float(np.mean(crps))
+        assert score["corrected"] < 0.85 * score["raw"], (name, score)

@@ -87,6 +87,7 @@ def test_an_outlook_prints_draws_and_stores(printed: tuple[str, Path]) -> None:
         "40-100 cm",
         "+14 d",
         "gridMET",
+        "not corrected: `vadose outlook --correct` fetches the record of past runs",
     ):
         assert told in text
     assert "1 members of the ensemble up to 2026-12-01, then 3 past years" in text
@@ -98,7 +99,7 @@ def test_an_outlook_prints_draws_and_stores(printed: tuple[str, Path]) -> None:
     with xr.open_zarr(out / "outlook.zarr") as store:
         assert store.soil_moisture.dims == ("init_time", "lead_time", "layer", "y", "x")
         assert str(store.station.values[0]) == "Riley, KS"
-        assert store.attrs["simulated"] == "true"
+        assert (store.attrs["simulated"], store.attrs["corrected"]) == ("true", "false")
         assert store.recent_soil_moisture.sizes["time"] == 180
         classes = store.drought_class.values
         worse = store.drought_probability.values

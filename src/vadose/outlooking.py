@@ -55,12 +55,13 @@ class Issue:
 
 @dataclass(frozen=True)
 class Ahead:
-    """How far and by how many members the weather ahead is asked for; from which day on, if not from today."""
+    """How far, by how many members and from which day on the weather ahead is asked for; whether to fetch past runs."""
 
     days: int = MOST_DAYS
     forecast: int = FORECAST
     members: int = 4
     issue: Issue | None = None
+    correct: bool = False
 
 
 def outlook(
@@ -94,7 +95,8 @@ def outlook(
         Own table of soil moisture, which the networks take into account, and what its columns hold
         (`vadose.stationing.stations`). Without ``at`` the place is that of the sensor.
     ahead
-        Days ahead, days and members of the ensemble of weather; ``issue`` for the outlook of an earlier day.
+        Days ahead, days and members of the ensemble of weather; ``issue`` for the outlook of an earlier day;
+        ``correct`` to fetch the past runs that the weather is corrected by, where they are not in the cache.
     offline, cache
         Use what was fetched before alone; folder of it (default: ``VADOSE_CACHE``, else ``~/.cache/vadose``).
     networks
@@ -188,7 +190,7 @@ def _known(where: Sequence["Place"], access: "Access", ahead: Ahead) -> tuple["P
     points = [(place.lat, place.lon) for place in where]
     past = _past(points, ahead, access)
     issue = _issue(past, ahead, access)
-    known = Places(past, ground(points, access=access), forecast_of(points, issue, ahead, access))
+    known = Places(past, ground(points, access=access), forecast_of(points, issue, ahead, access, past))
     return known, pd.Timestamp(issue.day)
 
 
@@ -228,12 +230,12 @@ def _issue(past: xr.Dataset, ahead: Ahead, access: "Access") -> Issue:
     return Issue(newest, newest)
 
 
-def forecast_of(where: Any, issue: Issue, ahead: Ahead, access: "Access") -> xr.Dataset | None:
-    """Weather ahead of the ensemble as of the day of issue.
+def forecast_of(where: Any, issue: Issue, ahead: Ahead, access: "Access", past: Any = None) -> xr.Dataset | None:
+    """Weather ahead of the ensemble as of the day of issue, corrected to past weather where that is given.
 
     None where no source serves it, which is said, or it is not wanted.
     """
-    from vadose.download.roles import weather_ahead
+    from vadose.download.roles import corrected, weather_ahead
 
     if ahead.members < 1 or issue.day == issue.newest:
         return None
@@ -244,7 +246,8 @@ def forecast_of(where: Any, issue: Issue, ahead: Ahead, access: "Access") -> xr.
     if issue.day < access.today:  # of a run of that day, not a later one
         access = replace(access, now=datetime.combine(issue.day, time.max))
     try:
-        return weather_ahead(where, first=first, days=days, members=ahead.members, access=access)
+        found = weather_ahead(where, first=first, days=days, members=ahead.members, access=access)
+        return found if past is None else corrected(found, past, fetch=ahead.correct, access=access)
     except VadoseError as error:
         access.say(f"no weather forecast, past years alone: {' '.join(str(error).split())}")
         return None
@@ -255,6 +258,7 @@ def _area(region: "Region", out: Path, weights: "Networks", access: "Access", ah
     from vadose.artefact import writing
     from vadose.door import open_store
     from vadose.download.roles import ground
+    from vadose.download.roles.correction import WIDEST
     from vadose.predict.outlook import area, moisture
     from vadose.predict.outlook.area_map import draw_area
     from vadose.predict.outlook.chains import plan_chains
@@ -266,12 +270,14 @@ def _area(region: "Region", out: Path, weights: "Networks", access: "Access", ah
     box = cells.box(cells.middle())
     middle = _past(box, ahead, access)
     issue = _issue(middle, ahead, access)
-    issued, forecast = pd.Timestamp(issue.day), forecast_of(box, issue, ahead, access)
+    narrow = max(np.ptp(cells.lat), np.ptp(cells.lon)) <= WIDEST
+    forecasts = partial(forecast_of, issue=issue, ahead=ahead, access=access, past=middle if narrow else None)
+    issued, forecast = pd.Timestamp(issue.day), forecasts(box)
     plan = plan_chains(middle, forecast, issued + pd.Timedelta(days=ahead.days))
     sources = area.Sources(
         lambda box: _past(box, ahead, access),
         lambda box: ground(box, access=access),
-        lambda box: None if forecast is None else forecast_of(box, issue, ahead, access),
+        lambda box: None if forecast is None else forecasts(box),
     )
     maps = area.Maps(
         partial(moisture.soil_moisture, weights),

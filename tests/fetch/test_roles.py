@@ -1,6 +1,7 @@
 """Roles against the data centres of the simulated world: what is served, in which order, and what is said of it."""
 
 import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, datetime, timedelta
@@ -17,6 +18,7 @@ from vadose.download.roles import Access, cache_size, drought_monitor, ground, p
 from vadose.download.roles.access import Tried
 from vadose.download.roles.gefs import SOURCES, Run, by_box, gefs
 from vadose.download.roles.gridmet import SHORT, Period, _aggregated, _together, _variable
+from vadose.download.roles.past_runs import past_runs
 from vadose.download.roles.plausible import check_weather
 from vadose.download.roles.where import Where
 from vadose.errors import VadoseError
@@ -270,6 +272,38 @@ def test_the_next_source_or_the_run_before_serves_and_the_cause_is_said(
     assert list(weather.time.values) == [np.datetime64("2026-11-30")]
     assert any(cause in line for line in lines), lines
     assert all(line in weather.attrs["tried"] for line in (text.removeprefix("weather ahead: ") for text in lines))
+
+
+def test_a_day_of_a_past_run_comes_by_index_once_for_all_places(
+    centre: DataCentre, access: Access, lines: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = sys.modules["vadose.download.roles.past_runs"]
+    for name, value in {"BEGAN": date(2025, 9, 24), "RUNS": 3, "LEADS": (2,)}.items():
+        monkeypatch.setattr(module, name, value)
+    here, there = (
+        {"lat": xr.DataArray([lat], dims="place"), "lon": xr.DataArray([-96.6], dims="place")} for lat in (39.1, 39.6)
+    )
+    for service in ("gefs", "gefs_google"):
+        centre.fault(service, "forbidden")
+    with pytest.raises(
+        VadoseError, match=r"no archive of past runs serves: 2025-11-01, day 2: .*Amazon.*requester-pays"
+    ):
+        past_runs(**here, issue=NOON.date(), access=access)
+    centre.faults = centre.faults[:1]
+    monkeypatch.setattr(module, "RUNS", 1)
+    run = past_runs(**here, issue=NOON.date(), access=access)
+    assert (run.sizes, run.attrs["whole"]) == ({"init_time": 1, "lead_time": 1, "place": 1}, "true")
+    truth = centre._weather(pd.DatetimeIndex(["2025-11-02"]))
+    np.testing.assert_allclose(run.air_temperature_max.values.ravel(), truth["air_temperature_max"], atol=0.01)
+    np.testing.assert_allclose(run.precipitation.values.ravel(), truth["precipitation"], atol=0.001)
+    centre.log.clear()
+    other = past_runs(**there, issue=NOON.date(), access=access)
+    assert (run.air_temperature_max - other.air_temperature_max).item() == pytest.approx(0.4, abs=0.01)
+    assert not centre.log
+    monkeypatch.setattr(module, "RUNS", 2)
+    centre.fault("gefs_google", "missing")
+    assert past_runs(**here, issue=NOON.date(), access=access).attrs["whole"] == "false"
+    assert lines[-1].startswith("past runs: 1 of 2 days of past runs lost: 2025-11-05, day 2: ")
 
 
 def test_without_any_source_each_is_named(centre: DataCentre, access: Access) -> None:

@@ -35,6 +35,9 @@ def outlook(
     days: Annotated[int, typer.Option(help="Days ahead, 1 to 30.")] = 30,
     members: Annotated[int, typer.Option(help="Members of the GEFS ensemble; 0 for past years alone.")] = 4,
     forecast_days: Annotated[int, typer.Option(help="Days ahead of the ensemble that are used, up to 34.")] = 16,
+    correct: Annotated[
+        bool, typer.Option("--correct", help="Fetch past runs of GEFS (1.4 GB a month) that it is corrected by.")
+    ] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Use what was fetched before alone.")] = False,
     cache: Annotated[Path | None, typer.Option(help="Folder of fetched data. [default: ~/.cache/vadose]")] = None,
     networks: Annotated[Path | None, typer.Option(help="Weights of networks. [default: the packaged ones]")] = None,
@@ -69,7 +72,7 @@ def outlook(
             bbox=box_of(bbox) if bbox else None,
             sensor=sensor,
             mapping=mapping,
-            ahead=Ahead(days, forecast_days, members),
+            ahead=Ahead(days, forecast_days, members, correct=correct),
             offline=offline,
             cache=cache,
             networks=networks,

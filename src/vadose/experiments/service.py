@@ -44,6 +44,8 @@ class Daily(Section):
         Name -> places; each becomes a folder in that of the day.
     days, forecast_days, members
         Days ahead of an outlook; those of the weather forecast, and members of its ensemble (0: past years alone).
+    correct
+        Fetch the past runs that the weather forecast is corrected by: 1.4 GB with the first day of a month.
     keep_days
         Days of issue that are kept.
     redo_days
@@ -58,6 +60,7 @@ class Daily(Section):
     days: int = Field(30, ge=1, le=30)
     forecast_days: int = Field(15, ge=1, le=34)
     members: int = Field(4, ge=0, le=31)
+    correct: bool = False
     outputs: tuple[Output, ...] = Field(("zarr", "csv", "png"), min_length=1)
     keep_days: int = Field(30, ge=1)
     redo_days: int = Field(3, ge=0, le=7)

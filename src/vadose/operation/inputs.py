@@ -142,6 +142,8 @@ def inputs_of(
         ahead = [one for one in asked if one is not None]
         if len(ahead) < len(asked):  # the outlook of all parts is of one run, or of none
             ahead = []
+        if settings.correct and ahead:
+            _fetch_past_runs(ahead[0], access)
         inputs[name] = {
             "weather": known[name].weather(issue.newest),
             "ahead": _identity(ahead),
@@ -152,11 +154,21 @@ def inputs_of(
     return inputs
 
 
+def _fetch_past_runs(ahead: "xr.Dataset", access: "Access") -> None:
+    """Put the past runs in the cache that the weather ahead is corrected by, or say why not."""
+    from vadose.download.roles.past_runs import past_runs
+
+    try:
+        past_runs(ahead.lat[:1], ahead.lon[:1], date.fromisoformat(ahead.attrs["run"][:10]), access=access)
+    except VadoseError as error:
+        access.say(f"weather ahead is not corrected: {' '.join(str(error).split())}")
+
+
 def days_ahead(settings: "Daily") -> "Ahead":
     """Days and members of the settings."""
     from vadose.outlooking import Ahead
 
-    return Ahead(settings.days, settings.forecast_days, settings.members)
+    return Ahead(settings.days, settings.forecast_days, settings.members, correct=settings.correct)
 
 
 def why(before: dict[str, Any] | None, inputs: dict[str, Any]) -> str:
@@ -191,7 +203,7 @@ def _settings(settings: "Daily") -> str:
     paths = [where.points for where in settings.places.values() if where.points]
     files = identity(*paths, *filter(None, [settings.networks])) if paths or settings.networks else ""
     places = {name: "a table" if where.points else where.asked() for name, where in settings.places.items()}
-    of_file = settings.model_dump(include={"days", "forecast_days", "members", "outputs"})
+    of_file = settings.model_dump(include={"days", "forecast_days", "members", "correct", "outputs"})
     return json.dumps(of_file | {"places": places, "files": files, "version": provenance()["vadose_version"]})
 
 

@@ -76,7 +76,8 @@ class Fault:
     day stays), ``moved back`` (by 5 days), ``nan`` (the first answer of each variable lacks every third day),
     ``crossed`` (lows exceed highs), ``repacked`` (other scale and offset, still right), ``short`` (a day is missing).
     Of ``gefs``, its mirror and ``nomads``: ``lost lead`` (the member ``detail`` lacks one), ``empty lead`` (0 bytes),
-    ``short lead`` (lacks the rain), ``stale index``; ``late`` (the newest run is not there).
+    ``short lead`` (lacks the rain), ``stale index``; ``late`` (the newest run is not there); ``biased`` (see
+    `vadose.twin.forecast_files.lead_file`).
     """
 
     service: str
@@ -235,7 +236,8 @@ class DataCentre(Centre):
             return []
         days = pd.date_range(run, periods=36)
         weather = self._weather(days)
-        found = lead_file(run, member, lead, weather, box, south_first=south_first, seed=self.seed)
+        biased = any(f.kind == "biased" for f in self.wrong(service))
+        found = lead_file(run, member, lead, weather, box, south_first=south_first, seed=self.seed, biased=biased)
         return found[1:] if lead == 24 and "short lead" in there else found
 
     def _raster(self, service: str, rest: str, asked: Mapping[str, str]) -> Answer:

@@ -3,6 +3,7 @@
 from vadose.download.roles.access import Access, cache_folder, cache_size
 from vadose.download.roles.ahead import weather_ahead
 from vadose.download.roles.compare import Compared, drought_monitor
+from vadose.download.roles.correction import corrected
 from vadose.download.roles.ground import ground
 from vadose.download.roles.past import past_weather
 
@@ -11,6 +12,7 @@ __all__ = [
     "Compared",
     "cache_folder",
     "cache_size",
+    "corrected",
     "drought_monitor",
     "ground",
     "past_weather",

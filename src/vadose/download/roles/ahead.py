@@ -42,7 +42,7 @@ def weather_ahead(
         Number of days.
     members
         How many, from the control on, or their names, such as ``['c00', 'p07']``. Each takes four small requests a day
-        from NOMADS, which allows 120 a minute, or about 1.5 MB a day from an archive.
+        from NOMADS, which allows 120 a minute, or 9 MB a day (after day 9 2 MB) from an archive.
     access
         Cache, clock and client.
 
@@ -84,7 +84,10 @@ def weather_ahead(
     name, weather = tried.first(sources)
     _forget(access)
     weather.attrs |= tried.attributes(
-        source=name, day_boundary=f"{BEGIN:02d}:00 UTC to {BEGIN:02d}:00 UTC of the next day", corrected="false"
+        source=name,
+        day_boundary=f"{BEGIN:02d}:00 UTC to {BEGIN:02d}:00 UTC of the next day",
+        corrected="false",
+        correction="not corrected; only points are, and areas no wider than 3 degrees",
     )
     return describe(weather)
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import urlencode, urlsplit
@@ -60,15 +60,15 @@ class Run:
 
     day: date
 
-    def leads(self, days: int) -> range:
-        """Leads that days 1 to ``days`` are made of [hour].
+    def leads(self, days: range) -> range:
+        """Leads that days, 1 the first, are made of [hour].
 
         Examples
         --------
-        >>> list(Run(date(2026, 11, 29)).leads(1))
+        >>> list(Run(date(2026, 11, 29)).leads(range(1, 2)))
         [12, 18, 24, 30]
         """
-        return range(BEGIN + 6, BEGIN + 24 * days + 1, 6)
+        return range(BEGIN + 24 * (days.start - 1) + 6, BEGIN + 24 * (days.stop - 1) + 1, 6)
 
     def file(self, member: str, lead: int) -> tuple[str, str]:
         """Folder below the archive's and name of a file."""
@@ -176,7 +176,7 @@ def gefs(
             if access.offline:
                 raise VadoseError(f"offline, and member {member} of the run of {run.day} is not in {access.folder}")
             try:
-                found[member] = keep(_member(run, days, member, where, get, access), path, access)
+                found[member] = keep(days_of(run, range(1, days + 1), member, where, get, access), path, access)
             except VadoseError as error:
                 if not found:
                     raise  # the first member tells whether the run is there at all
@@ -191,8 +191,14 @@ def gefs(
     return whole, dropped
 
 
-def _member(run: Run, days: int, member: str, where: Where, get: Get, access: Access) -> xr.Dataset:
-    """Days of one member; raise if any lead is missing."""
+def days_of(run: Run, days: range, member: str, where: Where, get: Get, access: Access) -> xr.Dataset:
+    """Days of one member, 1 the first, over (time, ...).
+
+    Raises
+    ------
+    VadoseError
+        When any lead is missing, or a variable of one.
+    """
     fields: Fields = {}
     box = where.box(MARGIN)
     with TemporaryDirectory() as scratch, ThreadPoolExecutor(WORKERS) as pool:
@@ -226,11 +232,12 @@ def _member(run: Run, days: int, member: str, where: Where, get: Get, access: Ac
             if lost := [name for name in NAMES if not any(key[0] == name for key in messages.fields)]:
                 raise VadoseError(f"{path.name}: holds no {', '.join(lost)}")
             fields |= {key: (values.ravel()[at] * share).sum(axis=0) for key, values in messages.fields.items()}
-    return _days(run, days, member, where, fields)
+    return daily(run, days, member, where, fields)
 
 
-def _days(run: Run, days: int, member: str, where: Where, fields: Fields) -> xr.Dataset:
-    what, begins = f"GEFS {run.day} {member}", [BEGIN + 24 * day for day in range(days)]
+def daily(run: Run, days: range, member: str, where: Where, fields: Fields) -> xr.Dataset:
+    """Days of a member, 1 the first, from its messages interpolated to the places."""
+    what, begins = f"GEFS {run.day} {member}", [BEGIN + 24 * (day - 1) for day in days]
     values = {
         name: np.stack([of_day(what, name, fields, begin, begin + 24) for begin in begins])
         for name in NAMES
@@ -245,7 +252,7 @@ def _days(run: Run, days: int, member: str, where: Where, fields: Fields) -> xr.
     values["relative_humidity"] = np.stack(humidity)
     if bool((values["air_temperature_min"] > values["air_temperature_max"] + 0.05).any()):
         raise VadoseError(f"{what}: the lowest temperature of a day exceeds the highest")
-    time_axis = pd.date_range(str(run.day), periods=days, unit="ns")
+    time_axis = pd.date_range(run.day + timedelta(days=days.start - 1), periods=len(days), unit="ns")
     return where.dataset(values, time=time_axis).assign_attrs(run=f"{run.day} 00 UTC", leads=len(run.leads(days)))
 
 

@@ -30,6 +30,7 @@ def attributes_of(
     sources = {
         "past": f"{past['source']} up to {newest:%Y-%m-%d}{_status(known.past)}, fetched {past['fetched'][:16]}",
         "ahead": f"{ahead}{run}",
+        "correction": "" if forecast is None else str(forecast.attrs.get("correction", "")),
         "ground": "; ".join(
             str(ground[key]) for key in ("soil_source", "terrain_source", "cover_source") if ground.get(key)
         ),
@@ -44,6 +45,7 @@ def attributes_of(
         "simulated": str(simulated).lower(),
         "model": "land-surface networks",
         "weather": "forecast" if forecast is not None else "past years",
+        "corrected": "false" if forecast is None else str(forecast.attrs.get("corrected", "false")),
         "observed": "soil_moisture",
         "climatology_period": "1991-01-01 .. 2020-12-31",
         "sources": json.dumps(sources),
@@ -55,6 +57,8 @@ def notes_of(attributes: Mapping[Any, Any]) -> list[str]:
     """What an outlook says of its sources and of how far to trust it, a line each, for people."""
     sources, trust = json.loads(attributes["sources"]), json.loads(attributes["trust"])
     lines = [f"Weather: {sources['past']}. Ahead: {sources['ahead']}."]
+    if correction := sources.get("correction"):
+        lines.append(f"Weather forecast, correction to gridMET: {correction}.")
     lines.append(f"Ground: {sources['ground']}. Networks: {sources['networks']}.")
     lines += [f"Trust: {line}." for line in trust["lines"]]
     lines += [f"For comparison, not used here: {line}." for line in sources["compared"]]
