@@ -214,13 +214,44 @@ def test_what_gridmet_does_differently_changes_nothing(kind: str, centre: DataCe
 
 def test_a_copy_far_behind_does_not_serve_and_every_source_is_named(centre: DataCentre, later: Access) -> None:
     centre.now = NOON + timedelta(days=12)
-    centre.fault("gridmet", "away")
+    for service in ("gridmet", "nclimgrid"):
+        centre.fault(service, "away")
     with pytest.raises(VadoseError, match=r"(?s)no source could serve it.*gridMET: .*ends on 2026-11-28, 14 days ago"):
         past_weather(PLACE, "2025-01-01", access=replace(later, now=centre.now))
     offline = past_weather(PLACE, "2025-01-01", access=replace(later, now=centre.now, offline=True))
     assert offline.attrs["newest_day"] == "2026-11-28"
     with pytest.raises(VadoseError, match=r"offline, and .* is not in"):
         past_weather([(40.1, -96.6)], "2025-01-01", access=replace(later, offline=True))
+
+
+def test_rain_and_temperature_of_the_county_serve_where_gridmet_is_away(
+    centre: DataCentre, access: Access, lines: list[str]
+) -> None:
+    centre.fault("gridmet", "missing")
+    weather = past_weather(PLACE, "2026-06-15", access=access)
+    about = weather.attrs
+    assert (about["source"], about["newest_day"]) == ("nClimGrid-Daily, means of counties", "2026-11-27")
+    assert about["simulated"] == "true"
+    assert "relative_humidity: derived" in about["derived"]
+    assert about["day_boundary"].startswith("24 hours that end on the morning")
+    assert lines
+    assert all(line.startswith("past weather: gridMET") for line in lines)
+    truth = centre._weather(pd.DatetimeIndex(weather.time.values))
+    for name in ("precipitation", "air_temperature_max", "air_temperature_min"):
+        np.testing.assert_allclose(weather[name].squeeze(), truth[name], atol=0.006)
+    assert 40 < float(weather.relative_humidity.mean()) < 90
+    assert float(weather.shortwave_radiation[:30].mean()) > 2 * float(weather.shortwave_radiation[-30:].mean())
+    assert [str(weather.status[k].item()) for k in (0, -1)] == ["permanent", "provisional"]
+    centre.log.clear()
+    assert len(past_weather(PLACE, "2026-06-15", access=access).time) == len(weather.time)
+    asked = [path for path, *_ in centre.log if "nclimgrid" in path]
+    assert not [path for path in asked if "202606-cty" in path]
+    assert [path for path in asked if "202611-cty-prelim" in path]
+    centre.fault("nclimgrid", "page")
+    kept = past_weather(PLACE, "2026-06-15", access=access)
+    assert "cannot be read" in kept.attrs["tried"]
+    assert "the copy of 0 hours ago is kept" in kept.attrs["tried"]
+    xr.testing.assert_equal(kept, weather)
 
 
 def test_a_member_short_of_a_lead_is_dropped_and_counted(centre: DataCentre, access: Access, lines: list[str]) -> None:

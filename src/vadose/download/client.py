@@ -29,6 +29,7 @@ SERVICES = {
     "gridmet": "https://www.northwestknowledge.net/metdata/data",
     "gridmet_subset": "https://thredds.northwestknowledge.net/thredds/ncss/MET",
     "gridmet_all": "https://thredds.northwestknowledge.net/thredds/ncss",
+    "nclimgrid": "https://www.ncei.noaa.gov/data/nclimgrid-daily/access/averages",
     "uscrn": "https://www.ncei.noaa.gov/pub/data/uscrn/products",
     "awdb": "https://wcc.sc.egov.usda.gov/awdbRestApi/services/v1",
     "solus": "https://storage.googleapis.com/solus100pub",

@@ -1,6 +1,7 @@
 """The data centres that an outlook asks, on this machine: simulated files in the real forms, under the real paths.
 
-`DataCentre` serves gridMET's subset service, GEFS (archive with indices, a mirror, NOMADS boxes), SOLUS100, POLARIS,
+`DataCentre` serves gridMET's subset service, nClimGrid-Daily by county, GEFS (archive with indices, a mirror, NOMADS
+boxes), SOLUS100, POLARIS,
 3DEP, Copernicus GLO-30, the NLCD coverage service and the Drought Monitor. Its present time can be moved, and faults
 are switched on by service and day:
 
@@ -41,6 +42,7 @@ Array = NDArray[np.floating[Any]]
 SERVICES = {
     "gridmet_all": "gridmet/ncss",
     "gridmet_subset": "gridmet/ncss/MET",
+    "nclimgrid": "nclimgrid",
     "gefs": "gefs",
     "gefs_google": "gefs_google",
     "nomads": "nomads",
@@ -51,6 +53,8 @@ SERVICES = {
     "nlcd_window": "nlcd",
     "drought_monitor": "drought_monitor",
 }
+COUNTIES = {27: "Clay", 61: "Geary", 149: "Pottawatomie", 161: "Riley", 197: "Wabaunsee"}
+"""Counties of Kansas that nClimGrid has; NCEI numbers the state 14."""
 LAG = 2
 """Days from gridMET's newest day to the present one."""
 PAGE = b"<!DOCTYPE html><html><body>under maintenance</body></html>"
@@ -159,6 +163,8 @@ class DataCentre(Centre):
         asked = {key: values[-1] for key, values in parse_qs(parts.query, keep_blank_values=True).items()}
         if service == "gridmet":
             return self._gridmet(rest, asked, kinds)
+        if service == "nclimgrid":
+            return self._counties(rest)
         if service in ("gefs", "gefs_google"):
             return self._file(service, rest)
         if service == "nomads":
@@ -195,6 +201,24 @@ class DataCentre(Centre):
         years = [_year(self.seed, year) for year in range(days[0].year, days[-1].year + 1)]
         at = (days - days[0].replace(month=1, day=1)).days
         return {name: np.concatenate([of[name] for of in years])[at] for name in years[0]}
+
+    def _counties(self, rest: str) -> Answer:
+        """A table of nClimGrid: final 90 days after its month, then preliminary ones, up to three days ago."""
+        short, yyyymm, _, table = Path(rest).stem.split("-")
+        month = pd.Period(yyyymm, "M")
+        final = (self.today - month.end_time.date()).days > 90
+        newest = min(month.end_time.date(), self.today - timedelta(days=3))
+        if final != (table == "scaled") or newest < month.start_time.date():
+            return status(404)
+        days = pd.date_range(month.start_time, newest)
+        name, kelvin = {"prcp": ("precipitation", 0.0)}.get(short, (f"air_temperature_{short[1:]}", 273.15))
+        told = self._weather(days)[name] - kelvin
+        rows = [
+            f'cty,14{code:03d},"KS: {county} County (simulated)",{month.year},{month.month:02d},{short.upper()},'
+            + ",".join(f"{value:8.2f}" for value in [*told, *[-999.99] * (31 - len(told))])
+            for code, county in COUNTIES.items()
+        ]
+        return serve("\n".join([*rows, ""]).encode(), etag=None)
 
     def _file(self, service: str, rest: str) -> Answer:
         url, index = rest.removesuffix(".idx"), rest.endswith(".idx")

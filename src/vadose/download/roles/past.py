@@ -8,6 +8,7 @@ import xarray as xr
 
 from vadose.download.roles.access import Access, Tried
 from vadose.download.roles.gridmet import gridmet, status_of
+from vadose.download.roles.nclimgrid import nclimgrid
 from vadose.download.roles.where import Places, Where
 from vadose.errors import VadoseError
 from vadose.variables import describe
@@ -25,7 +26,10 @@ MOUNTAIN = "07:00 UTC to 07:00 UTC of the next day (midnight Mountain Standard T
 def past_weather(
     where: Places, first: date | str, last: date | str | None = None, *, access: Access | None = None
 ) -> xr.Dataset:
-    """Daily weather of past days, as far as it is published.
+    """Daily weather of past days, as far as it is published, of one source: gridMET, where it is away nClimGrid-Daily.
+
+    Values of two sources are never put together. nClimGrid gives means of counties, rain and temperature alone; what
+    is derived of them, and by which formula, is the attribute ``derived``.
 
     Parameters
     ----------
@@ -59,7 +63,12 @@ def past_weather(
     begin, end = _day(first, "first"), _day(last, "last") if last else access.today
     if begin > end:
         raise VadoseError(f"past weather: first day {begin} comes after last day {end}")
-    _, weather = tried.first({"gridMET": lambda: _gridmet(places, begin, end, access, tried)})
+    _, weather = tried.first(
+        {
+            "gridMET": lambda: _gridmet(places, begin, end, access, tried),
+            "nClimGrid-Daily": lambda: nclimgrid(places, begin, end, access, tried),
+        }
+    )
     newest = pd.Timestamp(weather.time.values[-1])
     weather.attrs |= tried.attributes(
         newest_day=f"{newest:%Y-%m-%d}", simulated=weather.attrs.get("simulated", "false")
