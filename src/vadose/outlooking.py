@@ -195,21 +195,17 @@ def _known(where: Sequence["Place"], access: "Access", ahead: Ahead) -> tuple["P
 
 
 def _compared(where: Sequence["Place"], issued: pd.Timestamp, access: "Access") -> list[str]:
-    """What the US Drought Monitor says of the counties of the first places, for comparison alone."""
+    """What others say of the counties of the first places, and of moisture at the first, for comparison alone."""
     from vadose.areas import county_at
-    from vadose.download.roles.compare import drought_monitor
+    from vadose.download.roles import crop_casma, drought_monitor, national_water_model
     from vadose.predict.outlook.where import COAST_KM
 
     said = []
     counties = {area.code: area for place in where if (area := county_at(place.lat, place.lon, COAST_KM))}
     for code, area in list(counties.items())[:COMPARED]:
-        of = drought_monitor(code, issued.date(), access=access)
-        shares = ", ".join(
-            f"{name.upper()} or worse {share:.0f} %" for name, share in of.value.items() if name != "none"
-        )
-        said.append(
-            f"{of.source}, {area.name}, {of.day}: {shares}" if of.value else f"{of.source}, {area.name}: {of.reason}"
-        )
+        said.append(drought_monitor(code, issued.date(), access=access).told(area.name))
+    for moisture in (crop_casma, national_water_model):
+        said.append(moisture(where[0].lat, where[0].lon, issued.date(), access=access).told(where[0].name))
     return said
 
 

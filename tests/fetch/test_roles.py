@@ -14,7 +14,16 @@ import xarray as xr
 
 from vadose.download.client import Client
 from vadose.download.plan import RemoteFile
-from vadose.download.roles import Access, cache_size, drought_monitor, ground, past_weather, weather_ahead
+from vadose.download.roles import (
+    Access,
+    cache_size,
+    crop_casma,
+    drought_monitor,
+    ground,
+    national_water_model,
+    past_weather,
+    weather_ahead,
+)
 from vadose.download.roles.access import Tried
 from vadose.download.roles.gefs import SOURCES, Run, by_box, gefs
 from vadose.download.roles.gridmet import SHORT, Period, _aggregated, _together, _variable
@@ -394,3 +403,27 @@ def test_the_drought_monitor_is_known_from_thursday_and_kept(centre: DataCentre,
     assert "answered 503" in gone.reason
     centre.faults = []
     assert "five digits" in drought_monitor("KS", access=access).reason
+
+
+def test_soil_moisture_of_others_is_told_beside_or_why_not(
+    centre: DataCentre, access: Access, lines: list[str]
+) -> None:
+    here, offline = PLACE[0], replace(access, offline=True)
+    satellite, model = crop_casma(*here, access=access), national_water_model(*here, access=access)
+    # The newest swath, of 27 November, misses the place; the analysis of this noon is not there yet.
+    assert (satellite.day, satellite.value) == (date(2026, 11, 26), {"0-5 cm": pytest.approx(0.23)})
+    assert (model.day, list(model.value.values())) == (date(2026, 11, 29), [0.21, 0.24, 0.27, 0.3])
+    assert lines == []
+    for service in ("crop_casma", "national_water_model"):
+        centre.fault(service, "page")
+    assert crop_casma(*here, access=access) == satellite
+    assert national_water_model(*here, access=offline) == model
+    away = [of(39.05, -96.55, access=access) for of in (crop_casma, national_water_model)]
+    assert [of.reason for of in away] == [
+        "the service lists no day of 2026",
+        "nwm.t12z.analysis_assim.land.tm00.conus.nc: SOIL_M cannot be read (Unable to synchronously open file (file "
+        "signature not found))",
+    ]
+    centre.faults = []
+    assert "lies outside" in national_water_model(45.0, -96.6, access=access).reason
+    assert crop_casma(*here, date(2026, 10, 1), access=access).reason.startswith("no swath of the newest 4 of its days")

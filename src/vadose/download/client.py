@@ -41,6 +41,8 @@ SERVICES = {
     "nlcd": "https://www.mrlc.gov/downloads/sciweb1/shared/mrlc/data-bundles",
     "nlcd_window": "https://dmsdata.cr.usgs.gov/geoserver/mrlc_Land-Cover-Native_conus_year_data/wcs",
     "drought_monitor": "https://usdmdataservices.unl.edu/api",
+    "crop_casma": "https://cloud.csiss.gmu.edu/smap_server/cgi-bin",
+    "national_water_model": "https://noaa-nwm-pds.s3.amazonaws.com",
     "gefs": "https://noaa-gefs-pds.s3.amazonaws.com",
     "gefs_google": "https://storage.googleapis.com/gfs-ensemble-forecast-system",
     "nomads": "https://nomads.ncep.noaa.gov",

@@ -1,9 +1,8 @@
 """The data centres that an outlook asks, on this machine: simulated files in the real forms, under the real paths.
 
 `DataCentre` serves gridMET's subset service, nClimGrid-Daily by county, GEFS (archive with indices, a mirror, NOMADS
-boxes), SOLUS100, POLARIS,
-3DEP, Copernicus GLO-30, the NLCD coverage service and the Drought Monitor. Its present time can be moved, and faults
-are switched on by service and day:
+boxes), SOLUS100, POLARIS, 3DEP, Copernicus GLO-30, the NLCD coverage service, the Drought Monitor, Crop-CASMA and the
+National Water Model's land analysis. Its present time can be moved, and faults are switched on by service and day:
 
 >>> from datetime import date, datetime
 >>> from pathlib import Path
@@ -11,7 +10,7 @@ are switched on by service and day:
 ...     centre.now = datetime(2026, 12, 1, 12)  # the next day: a day more of gridMET, another run of GEFS
 ...     centre.fault("gridmet", "no rain", date(2026, 12, 1), date(2026, 12, 3))
 ...     sorted(centre.environment())[:2]  # to be set in the environment of whoever asks
-['VADOSE_URL_3DEP', 'VADOSE_URL_DROUGHT_MONITOR']
+['VADOSE_URL_3DEP', 'VADOSE_URL_CROP_CASMA']
 """
 
 import json
@@ -31,6 +30,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from vadose.grid import ease_grid
+from vadose.twin.compared import land_analysis, swath
 from vadose.twin.forecast_files import index_of, lead_file
 from vadose.twin.granules.soils import write_polaris, write_solus
 from vadose.twin.granules.terrain import write_3dep, write_glo30, write_nlcd
@@ -52,6 +52,8 @@ SERVICES = {
     "glo30": "glo30",
     "nlcd_window": "nlcd",
     "drought_monitor": "drought_monitor",
+    "crop_casma": "crop_casma",
+    "national_water_model": "national_water_model",
 }
 COUNTIES = {27: "Clay", 61: "Geary", 149: "Pottawatomie", 161: "Riley", 197: "Wabaunsee"}
 """Counties of Kansas that nClimGrid has; NCEI numbers the state 14."""
@@ -171,6 +173,11 @@ class DataCentre(Centre):
             return self._box(asked)
         if service == "drought_monitor":
             return serve(json.dumps(self._drought(asked)).encode(), etag=None, Content_Type="application/json")
+        if service == "crop_casma":
+            return self._gdal.submit(swath, asked, parse_qs(parts.query).get("SUBSET", []), self.today).result()
+        if service == "national_water_model":
+            day = datetime.strptime(rest[4:12], "%Y%m%d").replace(hour=13)
+            return serve(land_analysis(self.box)) if timedelta(0) < self.now - day < timedelta(days=30) else status(404)
         if service in WRITERS:
             return self._gdal.submit(self._raster, service, rest, asked).result()
         return status(404)

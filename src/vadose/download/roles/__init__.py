@@ -2,7 +2,7 @@
 
 from vadose.download.roles.access import Access, cache_folder, cache_size
 from vadose.download.roles.ahead import weather_ahead
-from vadose.download.roles.compare import Compared, drought_monitor
+from vadose.download.roles.compare import Compared, crop_casma, drought_monitor, national_water_model
 from vadose.download.roles.correction import corrected
 from vadose.download.roles.ground import ground
 from vadose.download.roles.past import past_weather
@@ -13,8 +13,10 @@ __all__ = [
     "cache_folder",
     "cache_size",
     "corrected",
+    "crop_casma",
     "drought_monitor",
     "ground",
+    "national_water_model",
     "past_weather",
     "weather_ahead",
 ]
