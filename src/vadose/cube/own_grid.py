@@ -1,6 +1,5 @@
 """Grids of one's own as a product of a cube: the files there are, the days in each, and how they are read."""
 
-import difflib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from vadose.cube.granule import Granule, Listing
 from vadose.door.grids import BBox, as_grid, timed
 from vadose.door.own import Own, day_in_name
 from vadose.door.stores import REMOTE, address_of, local_copy, open_any
-from vadose.errors import VadoseError
+from vadose.errors import VadoseError, nearest
 from vadose.products.product import Product
 from vadose.products.rasters import read_raster
 
@@ -100,9 +99,7 @@ def own_listing(own: Own, folder: Path, name: str) -> Listing:
         members = tuple(files_below(path).values()) if path.is_dir() else (path,)
         found.append(Granule(path, f"{name}/{path.name}", members, first, last))
     if lacking := [of for of in own.variables if of not in held]:
-        near = difflib.get_close_matches(lacking[0], held, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"found {sorted(held)[:12]}"
-        raise VadoseError(f"{place}: no variable {lacking[0]!r}; {hint}")
+        raise VadoseError(f"{place}: no variable {lacking[0]!r}{nearest(lacking[0], sorted(held))}")
     return Listing(found, {}, {}, Counter())
 
 

@@ -206,14 +206,18 @@ def run_water(
 def _run(
     table: Array, state: Array, weather: tuple[Array, Array, Array], summer: Array, moisture: Array, fluxes: Array
 ) -> None:
-    """See `run_water`; what stands in which row of the table is said there."""
+    """See `run_water`; what stands in which row of the table is said there. By index, which compiles faster."""
     rain, kelvin, sun = weather
-    theta, wetness, suction, driest, held, room, flow = np.empty((7, 3))
+    theta, wetness, suction, driest = np.empty(3), np.empty(3), np.empty(3), np.empty(3)
+    held, room, flow = np.empty(3), np.empty(3), np.empty(3)
     for place in range(len(table)):
-        phi, b, psi, ks, most, wilting, thick, roots = table[place, :8]
-        link, deep, canopy_winter, canopy_summer, factor, caught = table[place, 8:].ravel()
-        theta[:], snow = state[place, :3], state[place, 3]
-        driest[:] = 0.5 * wilting  # air dries bare ground further than roots do
+        of = table[place]
+        phi, b, psi, ks, most, wilting, thick, roots = of[0], of[1], of[2], of[3], of[4], of[5], of[6], of[7]
+        link, deep, canopy_winter = of[8, 0], of[8, 1], of[8, 2]
+        canopy_summer, factor, caught = of[9, 0], of[9, 1], of[9, 2]
+        snow = state[place, 3]
+        for k in range(3):
+            theta[k], driest[k] = state[place, k], 0.5 * wilting[k]  # air dries bare ground further than roots do
         for day in range(rain.shape[1]):
             celsius, fallen = kelvin[place, day] - 273.15, rain[place, day]
             held_by_plants = min(caught, 0.3 * fallen) if celsius >= 0 else 0.0
@@ -258,5 +262,8 @@ def _run(
                 theta[1] += (flow[0] - flow[1]) / thick[1]
                 theta[2] += (flow[1] - flow[2]) / thick[2]
                 fluxes[place, 2] += flow[2]
-            moisture[place, day] = theta
-        state[place, :3], state[place, 3] = theta, snow
+            for k in range(3):
+                moisture[place, day, k] = theta[k]
+        for k in range(3):
+            state[place, k] = theta[k]
+        state[place, 3] = snow

@@ -121,13 +121,15 @@ def _try(departures: Array, gaps: Array, memory: Array, noise: Array, squares: A
     """Filter each series with each pair: sums of squared departures over their variance, and of its logarithms."""
     times, cells, variables = departures.shape
     left = np.empty((times, len(memory)))
+    mean, variance, product = np.empty(len(memory)), np.empty(len(memory)), np.empty(len(memory))
     for b in range(cells):
         for t in range(times if b == 0 or gaps.shape[1] > 1 else 0):
             for p in range(len(memory)):
                 same = p > 0 and memory[p] == memory[p - 1]
                 left[t, p] = left[t, p - 1] if same else np.exp(-gaps[t, b] / memory[p])
         for v in range(variables):
-            mean, variance, product = np.zeros(len(memory)), 1.0 - noise, np.ones(len(memory))
+            for p in range(len(memory)):
+                mean[p], variance[p], product[p] = 0.0, 1.0 - noise[p], 1.0
             seen = 0
             for t in range(times):
                 y = departures[t, b, v]
@@ -143,8 +145,9 @@ def _try(departures: Array, gaps: Array, memory: Array, noise: Array, squares: A
                         variance[p] *= 1.0 - variance[p] / total
                 seen += known
                 if t == times - 1 or (known and seen % 50 == 0):  # the logarithm of a product takes less than a sum's
-                    logs[b, v] += np.log(product)
-                    product[:] = 1.0
+                    for p in range(len(memory)):
+                        logs[b, v, p] += np.log(product[p])
+                        product[p] = 1.0
 
 
 def _filter(departures: Array, decay: Array, noise: Array) -> tuple[tuple[Array, Array], tuple[Array, Array]]:

@@ -96,11 +96,17 @@ class Evaluation:
         at = (0, len(known) // 2, -1) if number == 3 else (0, -1)
         return list(dict.fromkeys(known[k] for k in at)) if known else []
 
-    @property
-    def labels(self) -> dict[str, Labels]:
-        """Kind -> class of each site, '' for none; without the finest classes of texture."""
-        kinds = [] if "kind" not in self.scores.coords else [str(kind) for kind in self.scores.kind.values]
-        return {k: self.scores.stratum.sel(kind=k).values.astype(object) for k in kinds if k != "texture_class"}
+    def classes(self, kind: str) -> Labels:
+        """Class of each site, '' for none."""
+        if "kind" not in self.scores.coords or kind not in self.scores.kind.values:
+            return np.full(self.scores.sizes["site"], "", object)
+        labels: Labels = self.scores.stratum.sel(kind=kind).values.astype(object)
+        return labels
+
+    def counted(self, network: str | None = None) -> NDArray[np.bool_]:
+        """Whether a site, of a network or of all, has a score at any lead time."""
+        scored: NDArray[np.bool_] = self.scores.value.sel(metric="rmse").notnull().any(("run", "lead_days")).values
+        return scored if network is None else scored & (self.classes("network") == network)
 
     def observed(self, lead: int) -> Array:
         """Observations (day, site) of the samples that count at a lead."""
@@ -130,7 +136,9 @@ class Evaluation:
     @cached_property
     def compared(self) -> Compared:
         """The run shown against its rivals."""
-        return compare(self.pairs, self.observed, self.labels, self.run, self.rivals)
+        kinds = self.scores.kind.values if "kind" in self.scores.coords else ()
+        labels = {str(kind): self.classes(kind) for kind in kinds if kind != "texture_class"}  # these are too fine
+        return compare(self.pairs, self.observed, labels, self.run, self.rivals)
 
     def row(self, run: str, lead: int, metric: str = "pearson_r") -> Any:
         """Row of ``scores.csv``."""

@@ -88,21 +88,6 @@ def plot_by_lead(table: pd.DataFrame, metrics: Sequence[str] = (), bold: str = "
     return figure
 
 
-def lying_boxes(axis: Axes, groups: Sequence[ArrayLike], colours: Sequence[str]) -> None:
-    """A box for each group of values, one below the other: quartiles, whiskers to 5 and 95 %."""
-    drawn = axis.boxplot(
-        groups,
-        orientation="horizontal",
-        whis=(5, 95),
-        showfliers=False,
-        patch_artist=True,
-        widths=0.65,
-        medianprops={"color": "black"},
-    )
-    for box, colour in zip(drawn["boxes"], colours, strict=True):
-        box.set_facecolor(colour)
-
-
 def boxes(
     axis: Axes, groups: Sequence[Sequence[ArrayLike]], colours: Sequence[object], medians: Sequence[str], *, zero: bool
 ) -> None:

@@ -18,6 +18,7 @@ from vadose.evaluation.strata import strata_of
 from vadose.features.classes import IGBP_GROUPS, TEXTURE_GROUPS
 from vadose.reports import figures
 from vadose.reports.contents import Absent, Content, write_contents
+from vadose.reports.evaluated import Evaluation, read
 from vadose.reports.rabiei_2025_published import beside
 from vadose.reports.study_area import study_area
 
@@ -72,7 +73,7 @@ def paper_tables(
     ----------
     Rabiei, Babaeian and Grunwald (2025), doi:10.3390/rs17183219.
     """
-    layers = {layer: _Layer(folder) for layer, folder in evaluations.items()}
+    layers = {layer: Evaluation(folder) for layer, folder in evaluations.items()}
     if not layers:
         raise VadoseError("tables of the paper: expected one evaluation per layer, found none")
     chosen = "" if run else " (best median R at the shortest lead, chosen on these scores)"
@@ -84,7 +85,7 @@ def paper_tables(
     of_day = _day(forecasts or {}, day)
     shown = _rows(layers, forecasts or {}, cube, of_day)
     inputs = {
-        "evaluations": {layer: identity(of.folder) for layer, of in layers.items()},
+        "evaluations": {layer: identity(folder) for layer, folder in evaluations.items()},
         "run": run,
         "day": str(of_day),
         "maps": shown if isinstance(shown, Absent) else identity(*_fields(shown)),
@@ -109,39 +110,7 @@ class _Drawn:
     cube: xr.Dataset | None
 
 
-class _Layer:
-    """Contents of one evaluation folder."""
-
-    def __init__(self, folder: Path) -> None:
-        if not (folder / "strata.csv").exists():
-            raise VadoseError(f"{folder}: not an evaluation (no strata.csv); make one with: vadose evaluate")
-        self.folder = folder
-        self.scores = xr.open_zarr(folder / "scores.zarr", consolidated=False).load()
-        self.pairs = xr.open_zarr(folder / "pairs.zarr", consolidated=False)
-        self.sites_are = "stations" if self.scores.attrs["observed"] == "stations" else "cells"
-
-    def table(self, name: str) -> pd.DataFrame:
-        return pd.read_csv(self.folder / f"{name}.csv", keep_default_na=False, na_values=[""])
-
-    def labels(self, kind: str) -> NDArray[np.object_]:
-        """Class of each site, '' if unknown."""
-        if "kind" not in self.scores.coords or kind not in self.scores.kind.values:
-            return np.full(self.scores.sizes["site"], "", object)
-        labels: NDArray[np.object_] = self.scores.stratum.sel(kind=kind).values.astype(object)
-        return labels
-
-    def counted(self) -> NDArray[np.bool_]:
-        """Whether a site has a score at any lead time."""
-        value = self.scores.value.sel(metric="rmse")
-        counted: NDArray[np.bool_] = value.notnull().any(("run", "lead_days")).values
-        return counted
-
-    def of_network(self, network: str | None) -> NDArray[np.bool_]:
-        """Scored sites of a network, or of all."""
-        return self.counted() & (True if network is None else self.labels("network") == network)
-
-
-def _contents(layers: dict[str, _Layer], drawn: _Drawn, products: Mapping[str, Path]) -> Iterator[Content]:
+def _contents(layers: dict[str, Evaluation], drawn: _Drawn, products: Mapping[str, Path]) -> Iterator[Content]:
     run, chosen, networks = drawn.run, drawn.chosen, drawn.networks
     first = networks[0] if networks else None
     second = networks[1] if len(networks) > 1 else "second network"
@@ -172,10 +141,10 @@ def _contents(layers: dict[str, _Layer], drawn: _Drawn, products: Mapping[str, P
     yield "figure9.png", maps, partial(_maps, drawn.rows, drawn.day)
 
 
-def _area(layers: dict[str, _Layer], cube: xr.Dataset | None, kind: str) -> Figure:
+def _area(layers: dict[str, Evaluation], cube: xr.Dataset | None, kind: str) -> Figure:
     """Figures 1 and A2: classes of the cells where the cube is a map, and the stations."""
     of = next(iter(layers.values()))
-    lon, lat, network = of.scores.lon.values, of.scores.lat.values, of.labels("network")
+    lon, lat, network = of.scores.lon.values, of.scores.lat.values, of.classes("network")
     names = _networks({"": of})
     sites = {name: (lon[network == name], lat[network == name]) for name in names}
     place = cube if cube is not None and _is_map(cube) else xr.Dataset()
@@ -188,7 +157,7 @@ def _area(layers: dict[str, _Layer], cube: xr.Dataset | None, kind: str) -> Figu
     return study_area(classes, place, list(order), sites)
 
 
-def _beside(layers: dict[str, _Layer], networks: list[str], table1: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+def _beside(layers: dict[str, Evaluation], networks: list[str], table1: Callable[[], pd.DataFrame]) -> pd.DataFrame:
     """The paper's figures beside ours."""
     told = {}
     for layer, of in layers.items():
@@ -202,7 +171,7 @@ def _beside(layers: dict[str, _Layer], networks: list[str], table1: Callable[[],
         ours = ours[(ours.land_cover == "all") & (ours.network != "all")]
     except Absent:
         ours = None
-    whole = pd.concat([of.table("scores") for of in layers.values()])
+    whole = pd.concat([of.table for of in layers.values()])
     return beside(_table5(layers), whole, ours, networks, told)
 
 
@@ -210,7 +179,7 @@ def _table1(products: Mapping[str, Path]) -> pd.DataFrame:
     tables = [folder / "products.csv" for folder in products.values() if (folder / "products.csv").exists()]
     if not tables:
         raise Absent("no evaluation has products")
-    table = pd.concat([pd.read_csv(path, keep_default_na=False, na_values=[""]) for path in tables])
+    table = pd.concat([read(path) for path in tables])
     # A product that stands for a run where products are scored alone is there once.
     analyses = table[table.weather == "analysis"].model.unique()
     table = table[(table.weather == "analysis") | ~table.model.isin(analyses)]
@@ -221,26 +190,24 @@ def _table1(products: Mapping[str, Path]) -> pd.DataFrame:
     return table[["layer", "network", "land_cover", *_RUN, "lead_days", *_STATISTICS]]
 
 
-def _table4(layers: dict[str, _Layer]) -> pd.DataFrame:
+def _table4(layers: dict[str, Evaluation]) -> pd.DataFrame:
     frame = _sites(layers, "texture_class")
     table = _counted(frame, "texture_class", [*_GROUP_OF], ["network", "layer"], _columns(frame, layers))
     table.insert(0, "texture", [_GROUP_OF[name] for name in table.index])
     return table.reset_index()
 
 
-def _table5(layers: dict[str, _Layer]) -> pd.DataFrame:
+def _table5(layers: dict[str, Evaluation]) -> pd.DataFrame:
     parts = []
     for of in layers.values():
-        whole = of.table("scores").assign(network="all")
-        strata = of.table("strata")
-        networks = strata[strata["kind"] == "network"].rename(columns={"class": "network"})
-        parts.append(pd.concat([networks, whole]))
+        networks = of.strata[of.strata["kind"] == "network"].rename(columns={"class": "network"})
+        parts.append(pd.concat([networks, of.table.assign(network="all")]))
     table: pd.DataFrame = pd.concat(parts)
     table = table[table.lead_days == table.lead_days.min()]
     return table[["layer", "network", *_RUN, "lead_days", *_STATISTICS]]
 
 
-def _table_a1(layers: dict[str, _Layer]) -> pd.DataFrame:
+def _table_a1(layers: dict[str, Evaluation]) -> pd.DataFrame:
     frame = _sites(layers, "land_cover", "texture")
     columns = [(network, layer, texture) for network, layer in _columns(frame, layers) for texture in TEXTURE_GROUPS]
     table = _counted(frame, "land_cover", [*IGBP_GROUPS], ["network", "layer", "texture"], columns)
@@ -257,11 +224,11 @@ def _counted(
     return table
 
 
-def _sites(layers: dict[str, _Layer], *kinds: str) -> pd.DataFrame:
+def _sites(layers: dict[str, Evaluation], *kinds: str) -> pd.DataFrame:
     """One row per scored site with a class of every kind."""
     parts = []
     for layer, of in layers.items():
-        frame = pd.DataFrame({kind: of.labels(kind) for kind in ("network", *kinds)})[of.counted()]
+        frame = pd.DataFrame({kind: of.classes(kind) for kind in ("network", *kinds)})[of.counted()]
         parts.append(frame.assign(layer=layer, n=1))
     frame = pd.concat(parts)
     frame = frame[(frame[list(kinds)] != "").all(axis=1)].replace({"network": {"": "all"}})
@@ -270,25 +237,25 @@ def _sites(layers: dict[str, _Layer], *kinds: str) -> pd.DataFrame:
     return frame
 
 
-def _columns(frame: pd.DataFrame, layers: dict[str, _Layer]) -> list[tuple[str, str]]:
+def _columns(frame: pd.DataFrame, layers: dict[str, Evaluation]) -> list[tuple[str, str]]:
     return [(network, layer) for network in frame.network.value_counts().index for layer in layers]
 
 
-def _density(layers: dict[str, _Layer], run: str, network: str | None) -> Figure:
-    at = {layer: of.of_network(network) for layer, of in layers.items()}
+def _density(layers: dict[str, Evaluation], run: str, network: str | None) -> Figure:
+    at = {layer: of.counted(network) for layer, of in layers.items()}
     shown = {layer: layers[layer].pairs.sel(run=run).isel(site=of).load() for layer, of in at.items() if of.any()}
     if not shown:
         raise Absent(f"no site of {network}")
     return figures.density(shown)
 
 
-def _boxes(layers: dict[str, _Layer], run: str, kind: str, network: str | None) -> Figure:
+def _boxes(layers: dict[str, Evaluation], run: str, kind: str, network: str | None) -> Figure:
     order = list(IGBP_GROUPS if kind == "land_cover" else TEXTURE_GROUPS)
     shown = {}
     for layer, of in layers.items():
-        at = of.of_network(network) & (of.labels(kind) != "")
+        at = of.counted(network) & (of.classes(kind) != "")
         if at.any():
-            shown[layer] = of.scores.value.sel(run=run, metric=list(_METRICS)).isel(site=at), of.labels(kind)[at]
+            shown[layer] = of.scores.value.sel(run=run, metric=list(_METRICS)).isel(site=at), of.classes(kind)[at]
     if not shown:
         raise Absent(f"no site{f' of {network}' if network else ''} has a class of {kind}")
     return figures.class_boxes(shown, order)
@@ -299,7 +266,10 @@ _Row = tuple[str, NDArray[np.object_] | None, xr.DataArray, dict[int, xr.DataArr
 
 
 def _rows(
-    layers: dict[str, _Layer], forecasts: Mapping[str, xr.Dataset], cube: xr.Dataset | None, day: np.datetime64 | None
+    layers: dict[str, Evaluation],
+    forecasts: Mapping[str, xr.Dataset],
+    cube: xr.Dataset | None,
+    day: np.datetime64 | None,
 ) -> list[_Row] | Absent:
     """Maps of a day by layer, or the reason why there are none."""
     stores = {layer: forecasts[layer] for layer in layers if layer in forecasts}
@@ -350,14 +320,14 @@ def _day(forecasts: Mapping[str, xr.Dataset], day: str | None) -> np.datetime64 
     return of if day is None else np.datetime64(day, "ns")
 
 
-def _networks(layers: dict[str, _Layer]) -> list[str]:
+def _networks(layers: dict[str, Evaluation]) -> list[str]:
     """Networks in decreasing number of scored sites."""
-    names = np.concatenate([of.labels("network")[of.counted()] for of in layers.values()])
+    names = np.concatenate([of.classes("network")[of.counted()] for of in layers.values()])
     counts = pd.Series(names[names != ""]).value_counts()
     return [str(name) for name in counts.index]
 
 
-def _best(layers: dict[str, _Layer]) -> str:
+def _best(layers: dict[str, Evaluation]) -> str:
     """Default run to show."""
     common = [
         str(run)

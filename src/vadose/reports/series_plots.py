@@ -1,6 +1,7 @@
 """Figures of the downscaling study: series, maps and boxes of scores, importances."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -111,8 +112,12 @@ def score_boxes(stations: pd.DataFrame, models: Sequence[str]) -> Figure:
     axes = figure.subplots(1, len(_SCORES), sharey=True)
     colours = colours_of(models)
     for axis, metric in zip(axes, _SCORES, strict=True):
-        groups = [stations[(stations.metric == metric) & (stations.model == model)]["value"] for model in models]
-        plots.lying_boxes(axis, [of.dropna() for of in groups], [colours[model] for model in models])
+        of_metric = stations[stations.metric == metric].dropna(subset="value")
+        groups = [of_metric[of_metric.model == model]["value"] for model in models]
+        how: dict[str, Any] = {"orientation": "horizontal", "widths": 0.65, "medianprops": {"color": "black"}}
+        drawn = axis.boxplot(groups, whis=(5, 95), showfliers=False, patch_artist=True, **how)
+        for box, model in zip(drawn["boxes"], models, strict=True):
+            box.set_facecolor(colours[model])
         if metric == "bias":
             axis.axvline(0.0, color="0.4", linewidth=0.7, zorder=0)
         axis.set_xlabel(metric_of(metric).title, fontsize=9)
