@@ -10,9 +10,9 @@ import xarray as xr
 
 from vadose.errors import VadoseError
 from vadose.models import MODELS, from_checkpoint
-from vadose.models.mmnet import Features, example_fine
+from vadose.models.mmnet import Features, Fine, example_fine
 from vadose.samples.station_days import StationDays
-from vadose.training.alignment import Adversary, Alignment, coral, mmd, representation, reverse_gradient
+from vadose.training.alignment import Adversary, Alignment, _fused, coral, mmd, reverse_gradient
 from vadose.training.station_days import DownscalingNetwork, Fitting, estimate, fit
 
 FEATURES = Features(("ndvi", "clay_fraction"), ("precipitation",), days=5)
@@ -107,6 +107,13 @@ def test_the_reversed_gradient_fools_an_adversary_that_learns() -> None:
     moved.grad = None
     adversary(source, moved, 0.0).backward()
     assert not moved.grad.any()  # at the start of the training nothing is turned around
+
+
+def representation(network: Any, fine: Fine) -> torch.Tensor:
+    """What a network makes of both streams, before its head."""
+    with _fused(network) as fused:
+        network.of_days(*fine) if fine.snapshot.dim() == 3 else network(fine)
+    return fused[0].flatten(0, -2)
 
 
 @pytest.mark.parametrize("model", ["mmnet", "long_mmnet"])

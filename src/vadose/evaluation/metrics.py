@@ -55,8 +55,8 @@ def sums(predicted: Array, observed: Array, centre: Array | float = 0.0) -> Arra
     shape = observed.shape[1:]
     flat = len(observed), math.prod(shape)
     found = np.zeros((6, flat[1]))
-    p, o = (values.reshape(flat).astype(np.float64, copy=False) for values in (predicted, observed))
-    _add(p, o, np.broadcast_to(np.asarray(centre, np.float64), shape).ravel(), found)
+    p, o = (np.ascontiguousarray(values.reshape(flat), np.float64) for values in (predicted, observed))
+    _add(p, o, np.broadcast_to(np.asarray(centre, np.float64), shape).flatten(), found)
     return np.moveaxis(found.reshape(6, *shape), 0, -1)
 
 

@@ -195,8 +195,9 @@ def run_water(
     for k, alike in enumerate((land.link, land.deep, land.winter, land.summer, land.demand, land.caught)):
         table[:, 8 + k // 3, k % 3] = alike
     moisture, fluxes = np.empty((places, days, 3), np.float32), np.zeros((places, 3))
-    state = np.column_stack([water.moisture.T, water.snow]).astype(float)
-    rain, kelvin, sun = (np.asarray(weather[name], float) for name in DRIVEN_BY)
+    # All laid out alike, so that the loop is compiled once.
+    state = np.ascontiguousarray(np.column_stack([water.moisture.T, water.snow]), float)
+    rain, kelvin, sun = (np.ascontiguousarray(weather[name], float) for name in DRIVEN_BY)
     _run(table, state, (rain, kelvin, sun), summer, moisture, fluxes)
     water.moisture[:], water.snow[:] = state[:, :3].T, state[:, 3]
     return moisture, fluxes.T

@@ -33,6 +33,7 @@ def windows_of(values: Floats, days: Positions, row: Positions, column: Position
     [[6.0, 7.0], [10.0, 11.0]]
     """
     found = np.empty((*days.shape, values.shape[-1], *size), np.float32)
+    row, column = np.ascontiguousarray(row), np.ascontiguousarray(column)  # each layout is compiled by itself
     threads = max(1, min(torch.get_num_threads(), found.nbytes // WORTH_A_THREAD))
     in_parts(lambda part: _gather(values, days[part], row[part], column[part], found[part]), len(found), threads)
     return found

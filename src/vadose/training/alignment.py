@@ -105,29 +105,6 @@ class AlignedTask(StationTask):
         return loss + self.weight * apart, {"train_loss": loss.detach(), "alignment": apart.detach()}
 
 
-def representation(network: nn.Module, fine: Fine) -> Tensor:
-    """What a network makes of both streams, before its head: (N, K), of sequences of D days (N * D, K).
-
-    Raises
-    ------
-    VadoseError
-        When the network does not fuse two streams.
-
-    Examples
-    --------
-    >>> from vadose.models.mmnet import Features, MMNet, example_fine
-    >>> features = Features(("ndvi", "clay_fraction"), ("precipitation",), days=10)
-    >>> representation(MMNet(features), example_fine(features, batch=4)).shape
-    torch.Size([4, 128])
-    """
-    with _fused(network) as fused:
-        if fine.snapshot.dim() == 3:
-            network.of_days(*fine)  # type: ignore[operator]
-        else:
-            network(fine)
-    return fused[0].flatten(0, -2)
-
-
 def coral(source: Tensor, target: Tensor) -> Tensor:
     r"""Distance of the covariances of two samples (N, K) and (M, K).
 
