@@ -209,16 +209,15 @@ def _run(
 ) -> None:
     """See `run_water`; what stands in which row of the table is said there. By index, which compiles faster."""
     rain, kelvin, sun = weather
-    theta, wetness, suction, driest = np.empty(3), np.empty(3), np.empty(3), np.empty(3)
+    wetness, suction, driest = np.empty(3), np.empty(3), np.empty(3)
     held, room, flow = np.empty(3), np.empty(3), np.empty(3)
     for place in range(len(table)):
         of = table[place]
         phi, b, psi, ks, most, wilting, thick, roots = of[0], of[1], of[2], of[3], of[4], of[5], of[6], of[7]
-        link, deep, canopy_winter = of[8, 0], of[8, 1], of[8, 2]
-        canopy_summer, factor, caught = of[9, 0], of[9, 1], of[9, 2]
-        snow = state[place, 3]
+        link, deep, january, july, factor, caught = of[8, 0], of[8, 1], of[8, 2], of[9, 0], of[9, 1], of[9, 2]
+        theta, snow = state[place, :3], state[place, 3]
         for k in range(3):
-            theta[k], driest[k] = state[place, k], 0.5 * wilting[k]  # air dries bare ground further than roots do
+            driest[k] = 0.5 * wilting[k]  # air dries bare ground further than roots do
         for day in range(rain.shape[1]):
             celsius, fallen = kelvin[place, day] - 273.15, rain[place, day]
             held_by_plants = min(caught, 0.3 * fallen) if celsius >= 0 else 0.0
@@ -232,7 +231,7 @@ def _run(
             if celsius > 0:
                 slope = 4098 * 611.2 * np.exp(17.62 * celsius / (243.12 + celsius)) / (243.12 + celsius) ** 2
                 demand = factor * 1.26 * slope / (slope + 66.0) * 0.6 * sun[place, day] * 86400 / 2.45e6
-            canopy = canopy_winter + (canopy_summer - canopy_winter) * summer[day]
+            canopy = january + (july - january) * summer[day]
             bare = min(max((theta[0] - driest[0]) / (most[0] - driest[0]), 0.0), 1.0) ** 2 * demand * (1 - canopy)
             for k in range(3):
                 available = (theta[k] - wilting[k]) / (most[k] - wilting[k])
@@ -265,6 +264,4 @@ def _run(
                 fluxes[place, 2] += flow[2]
             for k in range(3):
                 moisture[place, day, k] = theta[k]
-        for k in range(3):
-            state[place, k] = theta[k]
         state[place, 3] = snow
