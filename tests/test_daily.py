@@ -27,7 +27,8 @@ from vadose.errors import VadoseError
 from vadose.experiments.service import Where
 from vadose.operation import daily, read_status
 from vadose.operation.folder import days_of
-from vadose.outlooking import Ahead, Issue, forecast_of
+from vadose.outlooking import Ahead, Issue, weather
+from vadose.outlooking.weather import forecast_of
 from vadose.twin.data_centre import DataCentre
 
 NOON = datetime(2026, 11, 24, 12)
@@ -44,7 +45,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DataCentre]:
     with DataCentre(tmp_path_factory.mktemp("centre"), now=NOON) as centre, pytest.MonkeyPatch.context() as patch:
         for name, address in centre.environment().items():
             patch.setenv(name, address)
-        patch.setattr(outlooking, "FIRST", "2026-01-01")
+        patch.setattr(weather, "FIRST", "2026-01-01")
         patch.setattr("vadose.download.roles.access.Client", partial(Client, wait=lambda seconds: None))
         patch.setattr("vadose.download.roles.gefs._PACE.seconds", 0.0)
         yield centre
@@ -84,7 +85,7 @@ def service(cache: Path, tmp_path: Path) -> Callable[..., Path]:
 def make(where: Where, issue: Issue, folder: Path, access: Access) -> None:
     """A quick outlook: the rain of its inputs, all of which come from the cache."""
     assert access.offline
-    past = past_weather(PLACE, outlooking.FIRST, issue.newest, access=access)
+    past = past_weather(PLACE, weather.FIRST, issue.newest, access=access)
     ahead = forecast_of(PLACE, issue, Ahead(30, 1, 1), access)
     folder.mkdir(parents=True)
     rain = [float(of.precipitation.sum()) for of in (past, ahead) if of is not None]

@@ -64,10 +64,9 @@ def call(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[li
     with DataCentre(folder / "centre", now=NOON) as centre, pytest.MonkeyPatch.context() as patch:
         for name, address in centre.environment().items():
             patch.setenv(name, address)
-        patch.setattr(outlooking, "FIRST", "2022-06-01")
+        patch.setattr(outlooking.weather, "FIRST", "2022-06-01")
         patch.setattr(outlooking, "NOW", NOON)
         patch.setattr(chains, "REFERENCE", (2023, 2025))
-        patch.setattr("vadose.predict.outlook.point.REFERENCE", (2023, 2025))
         yield ["outlook", "--cache", str(folder / "cache"), "--networks", str(weights), *FAST]
 
 

@@ -34,7 +34,7 @@ def outlook(
     mapping: Annotated[Path | None, typer.Option(help="YAML file: what the columns of --sensor hold.")] = None,
     days: Annotated[int, typer.Option(help="Days ahead, 1 to 30.")] = 30,
     members: Annotated[int, typer.Option(help="Members of the GEFS ensemble; 0 for past years alone.")] = 4,
-    forecast_days: Annotated[int, typer.Option(help="Days ahead of the ensemble that are used, up to 34.")] = 16,
+    forecast_days: Annotated[int, typer.Option(help="Days ahead of the ensemble that are used, up to 34.")] = 15,
     correct: Annotated[
         bool, typer.Option("--correct", help="Fetch past runs of GEFS (1.4 GB a month) that it is corrected by.")
     ] = False,

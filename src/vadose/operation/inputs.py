@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from vadose.download.roles import Access
     from vadose.experiments.service import Daily, Where
-    from vadose.outlooking import Ahead, Issue
+    from vadose.outlooking.weather import Ahead, Issue
+    from vadose.predict.outlook.where import Place, Region
 
 Box = tuple[float, float, float, float]
 Asked = Box | list[tuple[float, float]]
@@ -43,10 +44,13 @@ class Parts:
         For past weather.
     around
         For ground and weather ahead; the first tells which run.
+    where
+        For what stands beside the outlook for comparison alone.
     """
 
     past: Sequence[Asked]
     around: Sequence[Asked]
+    where: "Sequence[Place] | Region"
 
 
 @dataclass(frozen=True)
@@ -69,33 +73,34 @@ def parts_of(where: "Where") -> Parts:
     from vadose.predict.outlook.where import places_in, region_of
 
     if where.points is not None:
-        points: Asked = [(place.lat, place.lon) for place in places_in(where.points)]
-        return Parts([points], [points])
-    from vadose.predict.outlook.area import BLOCK, TILE, Cells
+        places = places_in(where.points)
+        points: Asked = [(place.lat, place.lon) for place in places]
+        return Parts([points], [points], places)
+    from vadose.predict.outlook.area import Cells
 
-    cells = Cells.of(region_of(where.county, where.state, where.bbox))
-    blocks = list(cells.tiles(TILE * BLOCK))
-    tiles = [cells.box(tile) for block in blocks for tile in cells.tiles(TILE, block)]
-    return Parts([*tiles], [cells.box(cells.middle()), *map(cells.box, blocks)])
+    region = region_of(where.county, where.state, where.bbox)
+    cells = Cells.of(region)
+    around = dict.fromkeys([cells.box(cells.middle()), *(cells.box(block) for block, _ in cells.blocks())])
+    return Parts([cells.box(tile) for _, tile in cells.blocks()], [*around], region)
 
 
 def known_of(parts: Parts, access: "Access") -> Known:
     """Fetch ground and past weather; all of it, so that the outlook finds it in the cache."""
     from vadose.download.roles import ground as ground_at
-    from vadose.download.roles import past_weather
-    from vadose.outlooking import FIRST
+    from vadose.outlooking.weather import compared_of, recent_weather
 
     hashes: dict[date, list[str]] = {}
     newest, attrs = [], []
     for part in parts.past:
-        weather = past_weather(part, FIRST, access=access)
+        weather = recent_weather(part, access, days=2 * COMPARED)
         newest.append(weather.indexes["time"][-1].date())
         attrs.append(weather.attrs)
-        recent = weather.isel(time=slice(-2 * COMPARED, None)).to_dataarray()
+        recent = weather.to_dataarray()
         for day, values in zip(recent.indexes["time"].date, recent.transpose("time", ...).values, strict=True):
             hashes.setdefault(day, []).append(_hash(values.tobytes()))
     oldest = min(attrs, key=lambda of: str(of["fetched"]))
     ground = [ground_at(part, access=access) for part in parts.around]
+    compared_of(parts.where, access.today, access)  # into the cache, of which the outlook is made
     sources = {
         "past": {"source": str(oldest["source"]), "fetched": str(oldest["fetched"]), "newest_day": f"{min(newest)}"},
         "ground": {key: str(value) for key, value in ground[0].attrs.items() if str(key).endswith("_source")},
@@ -114,7 +119,7 @@ def issue_of(day: date, today: date, known: Sequence[Known], before: dict[str, A
     VadoseError
         When the weather is too old for an outlook.
     """
-    from vadose.outlooking import OLDEST, Issue
+    from vadose.outlooking.weather import OLDEST, Issue
 
     last = day - timedelta(days=1 if day == today else LAG)
     if day != today and before:
@@ -134,7 +139,7 @@ def inputs_of(
     tell: Callable[[str, dict[str, Any]], None],
 ) -> dict[str, Any]:
     """What the outlooks of a day are made from, as noted in its folder; ``tell`` is told the sources of each."""
-    from vadose.outlooking import forecast_of
+    from vadose.outlooking.weather import forecast_of
 
     inputs: dict[str, Any] = {"newest_day": f"{issue.newest}", "settings": _settings(settings)}
     for name, of in parts.items():

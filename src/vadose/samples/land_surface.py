@@ -58,8 +58,11 @@ class Climate:
         """Least squares over the days known; where fewer than 60 are, the mean over the other places."""
         values, wave = _values(weather), _waves(pd.DatetimeIndex(weather.indexes["time"]))
         course = np.full((*values.shape[:2], 3), np.nan)
-        for place, of_place in enumerate(values):
-            for k, series in enumerate(of_place):
+        whole = np.isfinite(values).all(axis=(1, 2))
+        together = values[whole].reshape(-1, len(wave)).T
+        course[whole] = np.linalg.lstsq(wave, together, rcond=None)[0].T.reshape(-1, len(WEATHER), 3)
+        for place in np.flatnonzero(~whole):
+            for k, series in enumerate(values[place]):
                 known = np.isfinite(series)
                 if known.sum() >= 60:
                     course[place, k] = np.linalg.lstsq(wave[known], series[known], rcond=None)[0]
@@ -77,6 +80,13 @@ class Climate:
         return np.where(
             np.isfinite(values), values, np.maximum(self.course @ _waves(days).T.astype(np.float32), LOWEST)
         )
+
+    def fill(self, weather: xr.Dataset) -> xr.Dataset:
+        """A dataset of weather with the seasonal course where it is unknown."""
+        filled = self.filled(_values(weather), pd.DatetimeIndex(weather.indexes["time"]))
+        dims = (*(dim for dim in weather[WEATHER[0]].dims if dim != "time"), "time")
+        values = np.moveaxis(filled.astype(np.float32), 1, 0)
+        return xr.Dataset({name: (dims, of) for name, of in zip(WEATHER, values, strict=True)}, {"time": weather.time})
 
     def features(self) -> Array:
         """(P, feature) in the order of `CLIMATE`."""

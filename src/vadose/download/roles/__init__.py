@@ -5,7 +5,7 @@ from vadose.download.roles.ahead import weather_ahead
 from vadose.download.roles.compare import Compared, crop_casma, drought_monitor, national_water_model
 from vadose.download.roles.correction import corrected
 from vadose.download.roles.ground import ground
-from vadose.download.roles.past import past_weather
+from vadose.download.roles.past import past_weather, settled
 
 __all__ = [
     "Access",
@@ -18,5 +18,6 @@ __all__ = [
     "ground",
     "national_water_model",
     "past_weather",
+    "settled",
     "weather_ahead",
 ]

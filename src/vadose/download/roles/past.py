@@ -1,13 +1,14 @@
 """Past weather at any place, from the first source that serves it."""
 
 from datetime import date, datetime
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
 from vadose.download.roles.access import Access, Tried
-from vadose.download.roles.gridmet import gridmet, status_of
+from vadose.download.roles.gridmet import gridmet, periods, status_of
 from vadose.download.roles.nclimgrid import nclimgrid
 from vadose.download.roles.where import Places, Where
 from vadose.errors import VadoseError
@@ -74,6 +75,17 @@ def past_weather(
         newest_day=f"{newest:%Y-%m-%d}", simulated=weather.attrs.get("simulated", "false")
     )
     return describe(weather)
+
+
+def settled(where: Places, first: date | str, *, access: Access) -> list[tuple[Path, date]]:
+    """Files of the cache with days that change no more, and the last day of each; whether they are there yet or not."""
+    begin = _day(first, "first")
+    return [
+        (access.folder / "past_weather" / "gridmet" / cells.name / period.name, period.last)
+        for cells, _ in Where.of(where).groups()
+        for period in periods(begin, access.today, access.today, cells.number)
+        if not period.open
+    ]
 
 
 def _gridmet(places: Where, first: date, last: date, access: Access, tried: Tried) -> xr.Dataset:

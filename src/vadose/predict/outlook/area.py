@@ -1,9 +1,9 @@
 """Outlooks of all cells of an area, streamed tile by tile into one store, and its tables by county."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import dask.array as da
 import numpy as np
@@ -16,19 +16,26 @@ from vadose.areas import Area, counties, coverage, means
 from vadose.artefact import writing
 from vadose.artefact.predictions import consolidate, write_predictions
 from vadose.errors import VadoseError
+from vadose.parallel.running import multiplies_bfloat16
+from vadose.parallel.workers import on_workers
+from vadose.predict.outlook.cells import Sample, distributions
 from vadose.predict.outlook.chains import Plan
-from vadose.predict.outlook.moisture import LAYERS
+from vadose.predict.outlook.kept import Tile, known_of
+from vadose.predict.outlook.moisture import LAYERS, Networks
 from vadose.predict.outlook.percentiles import CLASSES, MISSING, NONE, QUANTILES, THRESHOLDS
-from vadose.predict.outlook.point import Estimate, Places, outlook_of_places
+from vadose.predict.outlook.point import compared
 from vadose.predict.outlook.where import Region
 
 Array = NDArray[np.floating[Any]]
 Box = tuple[float, float, float, float]
+Slices = tuple[slice, slice]
 STEP = 1 / 24
 NORTH, WEST = 49.4, -124.7666666333333
 """Centres of the north-western cell of gridMET [degree]."""
 TILE = 24
 """Cells along the edge of a tile and of a chunk: 36 years of weather of a tile take 150 MB."""
+FEWEST = 4
+"""Tiles of a worker, at least."""
 BLOCK = 5
 """Tiles along the edge of a block, for which the weather ahead and the ground are asked at once."""
 LEADS = (0, 7, 14, 30)
@@ -78,7 +85,7 @@ class Cells:
         edges = [np.append(of, of[-1] + STEP) - STEP / 2 for of in (lon, lat[::-1])]
         return cls(lat, lon, coverage(region.area.rings, *edges)[::-1])
 
-    def tiles(self, edge: int, within: tuple[slice, slice] | None = None) -> Iterator[tuple[slice, slice]]:
+    def tiles(self, edge: int, within: Slices | None = None) -> Iterator[Slices]:
         """Tiles that hold a cell of the area, row by row."""
         rows, columns = within or (slice(0, len(self.lat)), slice(0, len(self.lon)))
         for top in range(rows.start, rows.stop, edge):
@@ -87,104 +94,132 @@ class Cells:
                 if (self.share[tile] > 0).any():
                     yield tile
 
-    def box(self, tile: tuple[slice, slice]) -> Box:
+    def blocks(self) -> Iterator[tuple[Slices, Slices]]:
+        """All tiles, each with the block it lies in."""
+        return ((block, tile) for block in self.tiles(TILE * BLOCK) for tile in self.tiles(TILE, block))
+
+    def box(self, tile: Slices) -> Box:
         """Box around the centres of a tile [degree]."""
         lat, lon, margin = self.lat[tile[0]], self.lon[tile[1]], STEP / 4
         return float(lon[0] - margin), float(lat[-1] - margin), float(lon[-1] + margin), float(lat[0] + margin)
 
-    def middle(self) -> tuple[slice, slice]:
+    def middle(self) -> Slices:
         """The tile in the middle of those that hold a cell of the area."""
         tiles = list(self.tiles(TILE))
         centre = np.mean([(rows.start, columns.start) for rows, columns in tiles], axis=0)
         return min(tiles, key=lambda tile: float(np.hypot(*(np.array([of.start for of in tile]) - centre))))
 
 
-@dataclass(frozen=True)
-class Sources:
-    """What a box is asked for: past weather, ground, weather ahead or None; over (lat, lon)."""
+class Sources(Protocol):
+    """What is known of a box of cells (lat, lon); can be sent to other processes."""
 
-    past: Callable[[Box], xr.Dataset]
-    ground: Callable[[Box], xr.Dataset]
-    ahead: Callable[[Box], xr.Dataset | None]
+    def past(self, box: Box, first: pd.Timestamp | None, last: pd.Timestamp) -> xr.Dataset:
+        """Past weather from a day on, or from the first one."""
+        ...
+
+    def settled(self, box: Box) -> tuple[list[tuple[Path, pd.Timestamp]], pd.Timestamp]:
+        """Files of weather that changes no more, the last day of each, and the last day that changes no more."""
+        ...
+
+    def around(self, box: Box) -> tuple[xr.Dataset, xr.Dataset | None]:
+        """Soil and elevation, and weather of an ensemble; None where there is none."""
+        ...
+
+    def kept(self, box: Box) -> Path:
+        """Folder for what is kept of the box from day to day."""
+        ...
 
 
 @dataclass(frozen=True)
 class Maps:
-    """What maps are made of, beside their cells and sources."""
+    """What maps are made of; called with a block and a tile in it, it writes the tile's cells to the store."""
 
-    estimate: Estimate
+    path: Path
+    cells: Cells
+    sources: Sources
+    networks: Networks
     plan: Plan
     issued: pd.Timestamp
     leads: Sequence[int]
     changing: Sequence[float]
 
+    @property
+    def days(self) -> pd.DatetimeIndex:
+        """Days of the leads."""
+        return self.issued + pd.to_timedelta(list(self.leads), unit="D")
+
+    def __call__(self, where: tuple[Slices, Slices]) -> int:
+        """Number of cells."""
+        block, tile = where
+        cells, sources, box = self.cells, self.sources, self.cells.box(tile)
+        files, permanent = sources.settled(box)
+        newest = self.plan.days[0] - pd.Timedelta(days=1)
+        recent = sources.past(box, files[-1][1] + pd.Timedelta(days=1), newest)
+        if recent.indexes["time"][-1] != newest:
+            raise VadoseError(
+                f"outlook: the newest weather is of {recent.indexes['time'][-1]:%Y-%m-%d} here and "
+                f"{newest:%Y-%m-%d} elsewhere, as the source changed meanwhile; run it again"
+            )
+        dry = recent["precipitation"].notnull().any("time").values.ravel()
+        at = np.flatnonzero((cells.share[tile].ravel() > 0) & dry)
+        if not len(at):
+            return 0
+        inside = {
+            dim: slice(of.start - start.start, of.stop - start.start)
+            for dim, of, start in zip(("lat", "lon"), tile, block, strict=True)
+        }
+
+        ground, ahead = sources.around(cells.box(block))
+
+        def of_block(found: xr.Dataset) -> xr.Dataset:
+            return _places(found.isel(inside), at)
+
+        sample = Sample.of(*np.divmod(at, tile[1].stop - tile[1].start))
+        of_tile = Tile(
+            sources.kept(box),
+            files,
+            lambda first, last: _places(sources.past(box, first, last), at),
+            _places(recent, at),
+            permanent,
+            of_block(ground),
+            sample.at,
+        )
+        known = known_of(of_tile, self.networks, self.changing)
+        ahead = None if ahead is None else of_block(ahead)
+        rounded = multiplies_bfloat16("cpu")
+        mixture = distributions(known, of_tile.recent, ahead, self.plan, sample, self.days, rounded=rounded)
+        _fill(self.path, compared([mixture], known.normals, self.days), tile, at)
+        return len(at)
+
 
 def map_area(
     path: Path,
-    cells: Cells,
-    sources: Sources,
     maps: Maps,
     attributes: dict[str, str],
     *,
     title: str,
+    workers: int = 1,
     progress: Callable[[float], None] = lambda share: None,
 ) -> Path:
     """Write the outlook of an area: the variables of `outlook_of_places` over (init_time, lead_time, layer, y, x)."""
-    days = maps.issued + pd.to_timedelta(list(maps.leads), unit="D")
-    newest = maps.plan.days[0] - pd.Timedelta(days=1)
-    blocks = list(cells.tiles(TILE * BLOCK))
-    number, done = sum(1 for block in blocks for _ in cells.tiles(TILE, block)), 0
     with writing(path) as scratch:
-        write_predictions(scratch, _empty(cells, maps, attributes), title, chunks={"y": TILE, "x": TILE}, empty=True)
-        store = zarr.open_group(scratch, mode="r+", use_consolidated=False)
-        for block in blocks:
-            ground, ahead = sources.ground(cells.box(block)), sources.ahead(cells.box(block))
-            for tile in cells.tiles(TILE, block):
-                past = sources.past(cells.box(tile)).sel(time=slice(None, newest))
-                if past.indexes["time"][-1] != newest:
-                    raise VadoseError(
-                        f"outlook: the newest weather is of {past.indexes['time'][-1]:%Y-%m-%d} here and "
-                        f"{newest:%Y-%m-%d} elsewhere, as the source changed meanwhile; run it again"
-                    )
-                inside = tuple(
-                    slice(of.start - start.start, of.stop - start.start) for of, start in zip(tile, block, strict=True)
-                )
-                known = cells.share[tile].ravel() > 0
-                part = _places(past, _part(ground, inside), None if ahead is None else _part(ahead, inside), known)
-                if part is not None:
-                    places, at = part
-                    found = outlook_of_places(maps.estimate, places, maps.plan, days, changing=maps.changing)
-                    _fill(store, found, tile, at)
-                done += 1
-                progress(done / number)
+        write_predictions(scratch, _empty(maps, attributes), title, chunks={"y": TILE, "x": TILE}, empty=True)
+        units = list(maps.cells.blocks())
+        with on_workers(min(workers, -(-len(units) // FEWEST))) as run:
+            for done, _ in enumerate(run(replace(maps, path=scratch), units), 1):
+                progress(done / len(units))
         consolidate(scratch)
     return path
 
 
-def _part(of: xr.Dataset, inside: tuple[slice, ...]) -> xr.Dataset:
-    return of.isel(lat=inside[0], lon=inside[1])
+def _places(of: xr.Dataset, at: NDArray[np.int64]) -> xr.Dataset:
+    """Some cells of a tile as places."""
+    return of.stack(place=("lat", "lon"), create_index=False).isel(place=at)
 
 
-def _places(
-    past: xr.Dataset, ground: xr.Dataset, ahead: xr.Dataset | None, known: NDArray[np.bool_]
-) -> tuple[Places, NDArray[np.int64]] | None:
-    """Cells of a tile as places, without those outside the area and at sea; and where they lie in it."""
-    stacked = [
-        None if of is None else of.stack(place=("lat", "lon"), create_index=False) for of in (past, ground, ahead)
-    ]
-    assert stacked[0] is not None
-    dry = stacked[0]["precipitation"].notnull().any("time").values
-    at = np.flatnonzero(known & dry)
-    if not len(at):
-        return None
-    weather, soil, forecast = (None if of is None else of.isel(place=at) for of in stacked)
-    assert weather is not None
-    assert soil is not None
-    return Places(weather, soil, forecast), at
-
-
-def _empty(cells: Cells, maps: Maps, attributes: dict[str, str]) -> xr.Dataset:
+def _empty(maps: Maps, attributes: dict[str, str]) -> xr.Dataset:
     """A store of maps without values."""
+    cells = maps.cells
     shape = {"init_time": 1, "lead_time": len(maps.leads), "layer": len(LAYERS)}
     sizes = shape | {name: len(values) for name, values in _AXES.items()} | {"y": len(cells.lat), "x": len(cells.lon)}
     variables = {}
@@ -232,8 +267,9 @@ def _said(name: str) -> dict[str, Any]:
     return told.get(name, {})
 
 
-def _fill(store: zarr.Group, found: xr.Dataset, tile: tuple[slice, slice], at: NDArray[np.int64]) -> None:
+def _fill(path: Path, found: xr.Dataset, tile: Slices, at: NDArray[np.int64]) -> None:
     """Write the places of a tile to the store."""
+    store = zarr.open_group(path, mode="r+", use_consolidated=False)
     rows, columns = (of.stop - of.start for of in tile)
     for name, axes in _MAPS.items():
         values = found[name].transpose("time", "layer", *axes, "place").values

@@ -84,7 +84,7 @@ def plan_chains(past: xr.Dataset, ahead: xr.Dataset | None, last: pd.Timestamp, 
         year
         for year in range(REFERENCE[0], REFERENCE[1] + 1)
         if known[0] <= _in_year(first, year) - pd.Timedelta(days=RECENT)
-        and _in_year(first, year) + (last - first) <= known[-1]
+        and _in_year(first, year) + (last - first) <= min(known[-1], pd.Timestamp(REFERENCE[1], 12, 31))
     ]
     if len(years) < 2:
         raise VadoseError(
@@ -109,17 +109,17 @@ def plan_chains(past: xr.Dataset, ahead: xr.Dataset | None, last: pd.Timestamp, 
 
 def chains(past: xr.Dataset, ahead: xr.Dataset | None, plan: Plan) -> xr.Dataset:
     """Weather of the chains (member, time, place): each its member's, then that of its past year on the same days."""
-    parts, end = [], plan.of_ensemble
-    later = plan.days[end:]
-    for member, year in zip(plan.member, plan.year, strict=True):
-        pieces = [ahead.isel(member=int(member), time=slice(0, end))] if ahead is not None and end else []
-        if len(later):
-            at = past.indexes["time"].get_indexer(pd.date_range(_in_year(later[0], int(year)), periods=len(later)))
-            pieces.append(past.isel(time=at).assign_coords(time=later))
-        names = [str(name) for name in past.data_vars]
-        bare = [piece[names].reset_coords(drop=True) for piece in pieces]
-        parts.append(xr.concat(bare, "time") if len(bare) > 1 else bare[0])
-    return xr.concat(parts, "member")
+    names, parts, end = [str(name) for name in past.data_vars], [], plan.of_ensemble
+    later, known = plan.days[end:], past.indexes["time"]
+    if ahead is not None and end:
+        parts.append(ahead[names].isel(member=plan.member, time=slice(0, end)))
+    if len(later):
+        spells = [
+            known.get_indexer(pd.date_range(_in_year(later[0], int(year)), periods=len(later))) for year in plan.year
+        ]
+        parts.append(past[names].isel(time=xr.DataArray(spells, dims=("member", "when"))).drop_vars("time"))
+        parts[-1] = parts[-1].rename(when="time").assign_coords(time=later)
+    return xr.concat([part.reset_coords(drop=True).drop_vars("member", errors="ignore") for part in parts], "time")
 
 
 def _likeness(past: xr.Dataset, end: xr.Dataset, years: Sequence[int]) -> NDArray[np.float64]:

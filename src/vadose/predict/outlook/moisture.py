@@ -1,5 +1,6 @@
 """Soil moisture of any place as a distribution, from its weather: the networks that come with the package."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -38,6 +39,14 @@ class Networks:
     members: tuple[LandSurface, ...]
     blend: Blend
     card: dict[str, Any] = field(default_factory=dict)
+
+    def identity(self) -> str:
+        """Hash of weights and card."""
+        digest = hashlib.sha256(json.dumps(self.card, sort_keys=True).encode())
+        for part in (*self.members, self.blend):
+            for name, value in part.state_dict().items():
+                digest.update(name.encode() + value.numpy().tobytes())
+        return digest.hexdigest()
 
     def save(self, path: Path) -> None:
         """Write a safetensors file; its metadata hold sizes and card as JSON."""
@@ -93,15 +102,54 @@ def networks(path: Path | None = None) -> Networks:
 
 @dataclass(frozen=True)
 class End:
-    """Where an estimate ended: all that running on takes."""
+    """Where an estimate of places ended: all that running on takes.
+
+    Attributes
+    ----------
+    states
+        Of each network, (1, place, hidden) twice.
+    evidence
+        What own observations told (place, layer, value), ``lead`` days before ``day``.
+    estimate
+        Mean and deviation of the days of the estimate before own observations were taken into account.
+    """
 
     networks: Networks
     states: tuple[tuple[torch.Tensor, torch.Tensor], ...]
     fixed: Array
     climate: Climate
+    day: pd.Timestamp
     evidence: Array
     estimate: tuple[Array, Array]
-    """Mean and deviation of all days before observations were taken into account."""
+    lead: int = 0
+
+    def of(self, places: NDArray[np.int64]) -> "End":
+        """Some of the places, or all again and again."""
+        states = tuple((h[:, places], c[:, places]) for h, c in self.states)
+        climate = Climate(self.climate.course[places], self.climate.wet[places])
+        return replace(self, states=states, fixed=self.fixed[places], climate=climate, evidence=self.evidence[places])
+
+    def ahead(self, weather: xr.Dataset) -> "Mixture":
+        """Run on: a component for each ``member`` of the weather of the days after; without any, with an end again.
+
+        Where the weather is NaN it counts as unknown.
+        """
+        days, places = pd.DatetimeIndex(weather.indexes["time"]), len(self.fixed)
+        if days[0] - self.day != pd.Timedelta(days=1):
+            raise VadoseError(f"weather ahead: expected from the day after {self.day:%F}, found {days[0]:%F}")
+        of_members, members = "member" in weather.dims, weather.sizes.get("member", 1)
+        rows = ("member", *place_dims(weather)) if of_members else place_dims(weather)
+        flat = weather.stack(row=rows, create_index=False).transpose("row", "time")
+        begin = self.of(np.tile(np.arange(places), members)) if of_members else self
+        mean, std, states = joint(self.networks, drivers(flat, begin.fixed, begin.climate), begin.states)
+        lead, bare = self.lead + np.arange(1, len(days) + 1), (mean, std)
+        mean, std = corrected(self.networks, mean, std, begin.evidence[:, None], lead)
+        end = None
+        if not of_members:
+            end = replace(self, states=tuple(states), day=days[-1], estimate=bare, lead=int(lead[-1]))
+        shape = (members, places, len(days), len(LAYERS))
+        means, deviations = (np.ascontiguousarray(np.moveaxis(of.reshape(shape), 0, -1)) for of in (mean, std))
+        return Mixture(np.full(members, 1 / members, np.float32), means, deviations, days, end)
 
 
 @dataclass(frozen=True)
@@ -116,6 +164,8 @@ class Mixture:
         (place, time, layer, component) [m3 m-3].
     days
         (time,).
+    end
+        To run on from; none after several members.
     """
 
     weights: Array
@@ -167,29 +217,10 @@ class Mixture:
         return replace(self, means=mean[..., None], deviations=std[..., None])
 
     def ahead(self, weather: xr.Dataset) -> "Mixture":
-        """Run on from the state of the last day: a component for each ``member`` of the weather of the days after it.
-
-        Where the weather is NaN it counts as unknown.
-        """
+        """Run on from the last day, see `End.ahead`."""
         if self.end is None:
-            raise VadoseError("moisture: a forecast cannot be run on; expected an estimate of the days before")
-        end, days = self.end, weather.indexes["time"]
-        if days[0] - self.days[-1] != pd.Timedelta(days=1):
-            raise VadoseError(f"weather ahead: expected from the day after {self.days[-1]:%F}, found {days[0]:%F}")
-        if "member" not in weather.dims:
-            weather = weather.expand_dims("member")
-        members, places = weather.sizes["member"], len(self.means)
-        flat = weather.stack(row=("member", *place_dims(weather)), create_index=False).transpose("row", "time")
-        again = np.tile(np.arange(places), members)
-        states = [(h[:, again], c[:, again]) for h, c in end.states]
-        climate = Climate(end.climate.course[again], end.climate.wet[again])
-        driven = drivers(flat, end.fixed[again], climate)
-        mean, std, _ = joint(end.networks, driven, states)
-        lead = np.arange(1, len(days) + 1)
-        mean, std = corrected(end.networks, mean, std, end.evidence[again][:, None], lead)
-        shape = (members, places, len(days), len(LAYERS))
-        means, deviations = (np.ascontiguousarray(np.moveaxis(of.reshape(shape), 0, -1)) for of in (mean, std))
-        return Mixture(np.full(members, 1 / members, np.float32), means, deviations, pd.DatetimeIndex(days))
+            raise VadoseError("moisture: a forecast of members cannot be run on; expected an estimate of past days")
+        return self.end.ahead(weather)
 
 
 def soil_moisture(
@@ -247,9 +278,10 @@ def soil_moisture(
         raise VadoseError(f"own observations: expected (place, time, layer) {mean.shape}, found {truth.shape}")
     known = evidence(mean, truth)
     before = np.concatenate([np.zeros_like(known[:, :1]), known[:, :-1]], axis=1)
-    end = End(networks, tuple(states), driven.fixed, climate, known[:, -1], (mean, std))
-    mean, std = corrected(networks, mean, std, before, 1)
-    return Mixture(np.ones(1, np.float32), mean[..., None], std[..., None], driven.days, end)
+    end = End(networks, tuple(states), driven.fixed, climate, driven.days[-1], known[:, -1], (mean, std))
+    of_day = corrected(networks, mean, std, before, 1)
+    means, deviations = (of[..., None] for of in of_day)
+    return Mixture(np.ones(1, np.float32), means, deviations, driven.days, end)
 
 
 def place_dims(weather: xr.Dataset) -> list[str]:

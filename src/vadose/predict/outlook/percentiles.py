@@ -128,7 +128,7 @@ def percentile(forecast: xr.Dataset, climatology: xr.Dataset) -> xr.DataArray:
     74.5
     """
     found: xr.DataArray = xr.apply_ufunc(
-        _percentiles,
+        percentiles,
         _of_store(forecast, "soil_moisture"),
         _bare(climatology["quantile"]),
         _bare(climatology["count"]),
@@ -222,7 +222,7 @@ def drought_class(percentile: xr.DataArray) -> xr.DataArray:
     return found
 
 
-def _percentiles(
+def percentiles(
     value: NDArray[Any],
     quantile: NDArray[Any],
     count: NDArray[Any],

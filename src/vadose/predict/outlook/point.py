@@ -8,12 +8,11 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
-from vadose.predict.outlook.chains import REFERENCE, Plan, chains
-from vadose.predict.outlook.climatology import LEVELS, WINDOW, day_of_year, local_climatology
+from vadose.predict.outlook.chains import Plan, chains
 from vadose.predict.outlook.moisture import LAYERS, Mixture
-from vadose.predict.outlook.percentiles import QUANTILES, THRESHOLDS, drought_class, percentile
+from vadose.predict.outlook.normals import Normals
+from vadose.predict.outlook.percentiles import QUANTILES, THRESHOLDS, drought_class, percentiles
 
 Array = NDArray[np.floating[Any]]
 Estimate = Callable[[xr.Dataset, xr.Dataset, Array | None], Mixture]
@@ -24,7 +23,6 @@ TOGETHER = 48
 """Places that are estimated at once, over all years."""
 NORMAL = (0.02, 0.05, 0.1, 0.2, 0.25, 0.3, 0.5, 0.7, 0.75, 0.95)
 """Levels of the climatology that are kept; those of the drought classes are among them."""
-_GOLDEN = 0.6180339887498949
 
 
 @dataclass(frozen=True)
@@ -69,14 +67,10 @@ def outlook_of_places(
     changing: Sequence[float] = (np.inf, np.inf, np.inf),
     progress: Callable[[float], None] = lambda share: None,
 ) -> xr.Dataset:
-    r"""Moisture of places on days up to the last one ahead, against their own years 1991-2020.
+    """Moisture of places on days up to the last one ahead, against their own years 1991-2020.
 
-    The climatology is of the model, driven by the same source of weather at the same place: of its mean on all days of
-    1991-2020 within 15 days of the day of the year. An error of a place's level is in both, so it cancels in
-    percentiles and classes; of the deviation :math:`\sigma` only a share :math:`c` counts there, ``changing``
-    over the place's usual deviation. The
-    probability of a class is that of the distribution with :math:`c\,\sigma` below the quantile of the past days, each
-    with an error of its own :math:`c\,\sigma`.
+    The climatology is of the model, driven by the same source of weather at the same place, see
+    `vadose.predict.outlook.normals.Normals`.
 
     Parameters
     ----------
@@ -104,37 +98,51 @@ def outlook_of_places(
     """
     parts = []
     for part in places.pieces(TOGETHER):
-        parts.append(_outlook(estimate, part, plan, days, np.asarray(changing, np.float32)))
+        parts.append(_outlook(estimate, part, plan, days, changing))
         progress(sum(of.sizes["place"] for of in parts) / places.past.sizes["place"])
     joined = xr.concat(parts, "place") if len(parts) > 1 else parts[0]
     at = {name: ("place", places.past[name].values) for name in ("lat", "lon")}
     return joined.assign_coords(at)
 
 
-def _outlook(estimate: Estimate, places: Places, plan: Plan, days: pd.DatetimeIndex, changing: Array) -> xr.Dataset:
+def _outlook(
+    estimate: Estimate, places: Places, plan: Plan, days: pd.DatetimeIndex, changing: Sequence[float]
+) -> xr.Dataset:
     past = estimate(places.past, places.ground, places.observed)
     future = past.ahead(chains(places.past, places.ahead, plan))
-    shown = [_on(mixture, days) for mixture in (past, future)]
-    alike = past if places.observed is None else past.as_known()
-    usual = np.sqrt(np.mean(alike.deviation**2, axis=1))
-    changing = np.minimum(changing / usual, 1.0).astype(np.float32)
-    normal, disturbed = _climatologies(alike, days, changing)
-    found = _described(shown, changing, days)
-    # The forms of `percentile`: a row a place, a column a layer.
-    as_forecast = xr.Dataset(
-        {"soil_moisture": found.soil_moisture.transpose("time", "place", "layer").expand_dims("init_time")}
-    ).rename(time="lead_time", place="y", layer="x")
-    as_forecast = as_forecast.assign_coords(init_time=days[:1], lead_time=days - days[0]).drop_vars("x")
-    share = percentile(as_forecast, normal).isel(init_time=0).compute()
-    dims = {"y": "place", "x": "layer", "lead_time": "time"}
-    share = share.rename(dims).transpose("place", "time", "layer").reset_coords(drop=True).drop_vars("time")
-    at = np.searchsorted(normal.dayofyear.values, day_of_year(days.values))
-    found["soil_moisture_percentile"] = share
-    found["drought_class"] = drought_class(share)
-    kept = normal["quantile"].sel(level=list(NORMAL), method="nearest").isel(dayofyear=at)
-    found["normal"] = (("time", "level", "place", "layer"), kept.values.astype(np.float32))
-    found["drought_probability"] = _probability(shown, disturbed, at, changing)
-    found["normal"].attrs = {"long_name": "quantile of the model's soil moisture 1991-2020", "units": "m3 m-3"}
+    normals = Normals.of(past if places.observed is None else past.as_known(), changing)
+    return compared([_on(mixture, days) for mixture in (past, future)], normals, days)
+
+
+def compared(shown: Sequence[Mixture], normals: Normals, days: pd.DatetimeIndex) -> xr.Dataset:
+    """What `outlook_of_places` gives, of distributions that hold the days one after another.
+
+    The probability of a class is that of the distribution with the share c of its deviation, below the quantile of the
+    past days, each with an error of its own.
+    """
+    given_level = [_given_level(mixture, normals.changing) for mixture in shown]
+    found = _described(shown, given_level, days)
+    quantile, disturbed, count = normals.near(days)
+    mean = found.soil_moisture.transpose("place", "layer", "time").values
+    among = np.broadcast_to(count, mean.shape)
+    share = percentiles(mean, quantile, among, day=np.arange(len(days)), level=normals.levels)
+    told = {"long_name": "percentile of soil moisture in the model's 1991-2020", "units": "percent"}
+    found["soil_moisture_percentile"] = (("place", "layer", "time"), share, told)
+    found["drought_class"] = drought_class(found["soil_moisture_percentile"])
+    kept = [int(np.argmin(np.abs(normals.levels - level))) for level in NORMAL]
+    said = {"long_name": "quantile of the model's soil moisture 1991-2020", "units": "m3 m-3"}
+    found["normal"] = (("place", "layer", "time", "level"), quantile[..., kept], said)
+    of_thresholds, start = np.transpose(disturbed, (3, 0, 2, 1)), 0
+    worse = []
+    for mixture in given_level:
+        some = slice(start, start + len(mixture.days))
+        worse.append(np.stack([mixture.below(of[:, some]) for of in of_thresholds]))
+        start = some.stop
+    found["drought_probability"] = (
+        ("drought_threshold", "place", "time", "layer"),
+        np.concatenate(worse, axis=2).astype(np.float32),
+        {"long_name": "probability that the drought class or a worse one holds", "units": "1"},
+    )
     found = found.assign_coords(
         level=("level", list(NORMAL), {"units": "1"}),
         drought_threshold=("drought_threshold", np.array(THRESHOLDS), {"units": "percent"}),
@@ -155,10 +163,9 @@ def _given_level(mixture: Mixture, changing: Array) -> Mixture:
     return replace(mixture, deviations=(mixture.deviations * changing[:, None, :, None]).astype(np.float32))
 
 
-def _described(shown: Sequence[Mixture], changing: Array, days: pd.DatetimeIndex) -> xr.Dataset:
+def _described(shown: Sequence[Mixture], given_level: Sequence[Mixture], days: pd.DatetimeIndex) -> xr.Dataset:
     """Mean, deviation and quantiles of the days before and ahead."""
     of_days, of_quantile = ("place", "time", "layer"), ("quantile", "place", "time", "layer")
-    given_level = [_given_level(mixture, changing) for mixture in shown]
 
     def joined(values: Sequence[Array], axis: int) -> Array:
         return np.concatenate(values, axis=axis).astype(np.float32)
@@ -181,41 +188,4 @@ def _described(shown: Sequence[Mixture], changing: Array, days: pd.DatetimeIndex
             ),
         },
         coords={"time": days, "layer": list(LAYERS), "quantile": ("quantile", list(QUANTILES), {"units": "1"})},
-    )
-
-
-def _climatologies(past: Mixture, days: pd.DatetimeIndex, changing: Array) -> tuple[xr.Dataset, xr.Dataset]:
-    """Quantiles near each day of the year of the model's mean, and of the mean with an error of its own."""
-    first, last = f"{REFERENCE[0]}-01-01", f"{REFERENCE[1]}-12-31"
-    inside = (past.days.year >= REFERENCE[0]) & (past.days.year <= REFERENCE[1])
-    mean = np.moveaxis(past.mean[:, inside], 1, 0)
-    deviation = np.moveaxis(past.deviation[:, inside] * changing[:, None], 1, 0)
-    # Evenly spread errors, the same at all places, so that maps are smooth; within any window they are normal.
-    error = ndtri((0.5 + _GOLDEN * np.arange(len(mean))) % 1.0).astype(np.float32)[:, None, None]
-    wanted, levels = np.unique(day_of_year(days.values)), tuple(sorted({*LEVELS, *NORMAL}))
-
-    # Both in one go: days near a day of the year are looked up once.
-    values = np.concatenate([mean, np.maximum(mean + deviation * error, 0.0)], axis=2).astype(np.float32)
-    series = xr.DataArray(values, {"time": past.days[inside]}, ("time", "y", "x"))
-    made = local_climatology(series, first=first, last=last, window=WINDOW, levels=levels, days=wanted)
-    made = made.compute(scheduler="synchronous")
-    return made.isel(x=slice(0, len(LAYERS))), made.isel(x=slice(len(LAYERS), None))
-
-
-def _probability(
-    shown: Sequence[Mixture], disturbed: xr.Dataset, at: NDArray[np.int64], changing: Array
-) -> xr.DataArray:
-    """Probability of each drought class or a worse one."""
-    thresholds = disturbed["quantile"].sel(level=np.array(THRESHOLDS) / 100, method="nearest").isel(dayofyear=at)
-    values = thresholds.transpose("level", "y", "dayofyear", "x").values
-    found, start = [], 0
-    for mixture in shown:
-        some = slice(start, start + len(mixture.days))
-        given_level = _given_level(mixture, changing)
-        found.append(np.stack([given_level.below(of[:, some]) for of in values]))
-        start = some.stop
-    return xr.DataArray(
-        np.concatenate(found, axis=2).astype(np.float32),
-        dims=("drought_threshold", "place", "time", "layer"),
-        attrs={"long_name": "probability that the drought class or a worse one holds", "units": "1"},
     )
