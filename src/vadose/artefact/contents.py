@@ -18,7 +18,7 @@ from vadose.artefact.remembered import remembered
 from vadose.errors import VadoseError
 
 _COPIED = 1 << 26
-"""Bytes of a part of an array that are copied at once."""
+"""Bytes of a part of an array that are copied, or read, at once."""
 LARGE = 2 << 30
 """Bytes in a folder beyond which `identity` takes sizes and times of change for the contents."""
 
@@ -93,6 +93,9 @@ def _parts_of_data(data: xr.Dataset | xr.DataArray) -> Iterator[bytes | memoryvi
         variable = dataset.variables[name]
         yield _as_json([name, variable.dims, variable.shape, str(variable.dtype), variable.attrs]).encode()
         ends = np.cumsum(variable.chunks[0]) if variable.chunks and variable.dims else [None]
+        if variable.chunks and variable.dtype.kind not in "OT":  # small blocks together: each has a cost of its own
+            rows = max(1, _COPIED * len(variable) // max(1, variable.nbytes))
+            ends = ends[np.flatnonzero(np.diff((ends - 1) // rows, append=-2))]
         for start, stop in zip([0, *ends[:-1]], ends, strict=True):
             values = variable[start:stop].values if variable.dims else variable.values
             if values.dtype.kind in "OT":
