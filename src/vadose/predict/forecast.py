@@ -105,8 +105,9 @@ def forecast(
         Forecast so many times with the network's dropout left on and join the passes as members of a blend
         (Monte Carlo dropout, Gal and Ghahramani 2016, arXiv:1506.02142), instead of once without.
     made_of
-        What the forecast is made of besides: what ``finish`` is told, and ``cube``, the cube's
-        `vadose.artefact.identity`, where it is known. When left out it is that of the variables the model takes.
+        What the forecast is made of besides: what ``finish`` is told, and ``cube``, ``above`` and ``members``, the
+        `vadose.artefact.identity` of the cube and of the stores of both, where they are known; that of a cube is else
+        that of the variables the model takes.
     finish
         What is done to the store before it is written, such as `vadose.predict.outlook.with_outlook`.
     running
@@ -138,13 +139,13 @@ def forecast(
         "last": last,
         "leads": leads,
         "stride": stride,
-        "above": {name: identity(store) for name, store in (above or {}).items()},
-        "members": [identity(store) for store in of_members or ()],
         "passes": passes,
         "precision": running.precision,
-        "cube": None,
+        **dict.fromkeys(("above", "members", "cube")),
         **(made_of or {}),
     }
+    inputs["above"] = inputs["above"] or {name: identity(store) for name, store in (above or {}).items()}
+    inputs["members"] = inputs["members"] or [identity(store) for store in of_members or ()]
     inputs["cube"] = inputs["cube"] or identity(_taken(cube, channels))
     out = out or Path("forecasts", f"{_name(checkpoint, first, last)}_{identity(xr.Dataset(attrs=inputs))[:8]}.zarr")
     if is_current(out, **inputs):

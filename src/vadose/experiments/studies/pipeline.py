@@ -61,6 +61,11 @@ def days_of_issue(experiment: Experiment, name: str, phase: str, days: pd.Dateti
     return days[(days >= first) & (days <= last)]
 
 
+def _opened(store: Path) -> xr.Dataset:
+    opened: xr.Dataset = xr.open_zarr(store, consolidated=False)
+    return opened
+
+
 class Pipeline:
     """What all stages of a study share: the cube, loaded once, and where things lie."""
 
@@ -83,7 +88,7 @@ class Pipeline:
         if needy := [name for name, run in experiment.runs.items() if run.stations and stations is None]:
             raise VadoseError(f"runs {needy} are also trained on stations: give --stations STORE")
         self.taught = stations
-        self.stations = xr.open_zarr(stations, consolidated=False) if stations else xr.Dataset()
+        self.stations = _opened(stations) if stations else xr.Dataset()
         if fits(cube.nbytes):
             cube = cube.load()
         if experiment.hindcast:
@@ -104,6 +109,7 @@ class Pipeline:
         several = len(layers) > 1
         self.layers = [Layer(n, c, n.replace(" ", "") if several else "") for n, c in layers.items()]
         self.sources = given_below(experiment)
+        self._identities: dict[tuple[Path, int], str] = {}
         self.allowed = allowed_overlap(experiment, cube, [layer.config for layer in self.layers], self.place)
 
     def phases(self) -> dict[str, Period]:
@@ -191,7 +197,7 @@ class Pipeline:
             if not path.exists():
                 self.progress(f"rival {name}: no store {path}, left out of {layer.name}", 1.0)
                 continue
-            store = as_forecasts(xr.open_zarr(path, consolidated=False), str(path))
+            store = as_forecasts(_opened(path), str(path))
             if store.attrs["layer"] != layer.name:
                 raise VadoseError(f"rival {name}: {path} is of the layer {store.attrs['layer']!r}, not {layer.name!r}")
             leads = lead_days(beside, f"forecasts of {layer.name}").tolist()
@@ -226,10 +232,12 @@ class Pipeline:
         experiment = self.experiment
         days = days_of_issue(experiment, name, phase, pd.DatetimeIndex(self.cube.time.values))
         thin = experiment.score_every > 1 and name not in self.sources
-        members = self._of_members(layer, phase, name)
+        members, above = self._members(layer, phase, name), self._stores_above(layer, phase, self._source(name))
         store, fabric = self.store(layer, phase, name), launched()
         # Of processes that torchrun started the first forecasts alone.
         if fabric.is_global_zero:
+            known: dict[str, object] = {"above": {of: self._identity(path) for of, path in above.items()}}
+            known["members"] = [self._identity(path) for path in members]
             forecast(
                 self.runs / layer.folder / name / CHECKPOINTS[phase],
                 self._thinned() if thin else self.cube,
@@ -238,10 +246,10 @@ class Pipeline:
                 last=f"{days[-1]:%Y-%m-%d}",
                 leads=experiment.leads,
                 stride=experiment.runs[name].forecast_stride if name in experiment.runs else None,
-                above=self._stores_above(layer, phase, self._source(name)),
-                of_members=members,
+                above={of: _opened(path) for of, path in above.items()},
+                of_members=[_opened(path) for path in members] or None,
                 passes=experiment.runs[name].dropout_passes if name in experiment.runs else None,
-                made_of=self.made_of | ({"every": experiment.score_every} if thin else {}),
+                made_of=self.made_of | known | ({"every": experiment.score_every} if thin else {}),
                 running=experiment.running,
                 progress=self.progress,
             )
@@ -250,23 +258,28 @@ class Pipeline:
 
     def _learn_weights(self, layer: Layer, name: str) -> Weights:
         """Weights of a blend from its members' forecasts of the validation days, at the cells learnt from."""
-        stores = self._of_members(layer, "validation", name) or []
+        stores = map(_opened, self._members(layer, "validation", name))
         observed = self.cube[layer.config.observed].where(self.cube.mask)
         if "learnt" in self.cube:
             observed = observed.where(self.cube.learnt)
         members = dict(zip(self.experiment.blends[name].members, stores, strict=True))
         return learn_weights(members, observed, self.experiment.split.validation)
 
-    def _of_members(self, layer: Layer, phase: str, name: str) -> list[xr.Dataset] | None:
-        """Forecasts of a blend's members, made first where they are not there."""
-        if name not in self.experiment.blends:
-            return None
-        members = self.experiment.blends[name].members
-        return [xr.open_zarr(self._forecast(layer, phase, m), consolidated=False) for m in members]
+    def _members(self, layer: Layer, phase: str, name: str) -> list[Path]:
+        """Forecasts of a blend's members, made first where they are not there; none of a run."""
+        blends = self.experiment.blends
+        return [self._forecast(layer, phase, m) for m in blends[name].members] if name in blends else []
+
+    def _identity(self, store: Path) -> str:
+        """Identity of forecasts, which are read once for all that are made of them."""
+        state = store, (store / "zarr.json").stat().st_mtime_ns
+        if state not in self._identities:
+            self._identities[state] = identity(_opened(store))
+        return self._identities[state]
 
     def samples(self, layer: Layer, run: RunConfig, learnt_from: Period, phase: str) -> Samples:
         """Samples of a run, whose normals and forecasts of the layers above have learnt from a period."""
-        above = self._stores_above(layer, phase, run.above)
+        above = {name: _opened(store) for name, store in self._stores_above(layer, phase, run.above).items()}
         channels = run.channels(layer.config, list(above))
         cube = self.cube
         if any(name.endswith(NORMAL) for name in channels.history):
@@ -305,12 +318,9 @@ class Pipeline:
             raise VadoseError(f"blend {name}: its members use the layers above of {sorted(map(str, found))}")
         return found.pop() if found else None
 
-    def _stores_above(self, layer: Layer, phase: str, source: str | None) -> dict[str, xr.Dataset]:
+    def _stores_above(self, layer: Layer, phase: str, source: str | None) -> dict[str, Path]:
         """Forecasts of the layers above by a run, by their names."""
-        if source is None:
-            return {}
-        stores = {other.name: self.store(other, phase, source) for other in self._above(layer)}
-        return {name: xr.open_zarr(store, consolidated=False) for name, store in stores.items()}
+        return {other.name: self.store(other, phase, source) for other in self._above(layer)} if source else {}
 
     def _beside(self, layer: Layer, run: RunConfig) -> dict[str, object]:
         """What a run is made of besides its first samples, when it is fitted anew."""
