@@ -18,6 +18,7 @@ from vadose.samples.land_surface import (
     FIXED,
     Climate,
     Series,
+    disturbed,
     drivers,
     evidence,
     evidence_features,
@@ -230,3 +231,16 @@ def test_correlation_counts_in_time_alone() -> None:
     truth[0, :30] = torch.nan
     assert uncorrelated(truth.nan_to_num() * 0.5 + 3, truth).item() == pytest.approx(0, abs=1e-4)
     assert uncorrelated(-truth.nan_to_num(), truth).item() == pytest.approx(2, abs=1e-4)
+
+
+def test_disturbed_weather_is_that_of_a_grid_rather_than_of_a_gauge() -> None:
+    daily = drivers(weather_of(700, 40), xr.Dataset()).daily
+    daily[:, 50:60, :2] = 0.0, 1.0
+    found = disturbed(daily, np.random.default_rng(0))
+    rain, of_grid = np.expm1(daily[..., 0]), np.expm1(found[..., 0])
+    each = [np.corrcoef(*pair)[0, 1] for pair in zip(rain, of_grid, strict=True)]
+    assert 0.6 < np.median(each) < 0.9
+    assert of_grid.mean() == pytest.approx(rain.mean(), rel=0.1)
+    np.testing.assert_array_equal(found[:, 50:60, :2], daily[:, 50:60, :2])
+    np.testing.assert_array_equal(found[..., 6:], daily[..., 6:])
+    assert (np.abs(found[..., 2:6] - daily[..., 2:6]).mean(axis=(0, 1)) > 0.5).all()

@@ -11,11 +11,13 @@ import xarray as xr
 from vadose.experiments.outlook import OutlookStudy
 from vadose.experiments.section import load
 from vadose.experiments.studies.outlook import _widening, study_outlook
+from vadose.experiments.studies.outlook_rivals import STRETCHES, read_for, stacked, year_after
 from vadose.experiments.studies.outlook_scores import Part, ahead, damped
-from vadose.experiments.studies.outlook_training import Stations, new
+from vadose.experiments.studies.outlook_training import Stations, from_neighbours, new, train
 from vadose.models.land_surface import Blend
 from vadose.predict.outlook.moisture import Networks, networks
 from vadose.samples.land_surface import EVIDENCE
+from vadose.training import stacking
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +70,9 @@ def test_a_part_is_tested_by_what_has_not_learnt_from_it(store: xr.Dataset, stud
 
 
 def test_a_study_gives_scores_card_and_weights_and_trains_nothing_twice(
-    store: xr.Dataset, study: OutlookStudy, tmp_path: Path
+    store: xr.Dataset, study: OutlookStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(stacking, "STEPS", 3)
     weights = study_outlook(store, study, tmp_path, progress=lambda *_: None)
     card = networks(weights).card
     assert card["headline"].startswith("off-site R ")
@@ -78,10 +81,15 @@ def test_a_study_gives_scores_card_and_weights_and_trains_nothing_twice(
     scores = pd.read_csv(tmp_path / "scores.csv", keep_default_na=False)
     assert set(scores.scheme) == {"off-site", "cross-region"}
     assert {"known weather, sensor", "damped persistence", "networks"} <= set(scores.model)
-    assert "Where not to use them" in (tmp_path / "model_card.md").read_text()
+    assert {"trees", "networks and trees"} <= set(scores.model[scores.of == "rivals"])
+    assert set(scores.model[scores.of == "year after"]) <= set(STRETCHES)
+    card_text = (tmp_path / "model_card.md").read_text()
+    assert all(
+        f"## {of}" in card_text for of in ("Where not to use them", "Beside rivals", "A sensor read for some weeks")
+    )
     trained = {file: file.stat().st_mtime_ns for file in tmp_path.glob("runs/**/model.pt")}
     assert len(trained) == 1 + 3 + 3
-    study_outlook(store, study, tmp_path, progress=lambda *_: None)
+    train(Stations(store), study, tmp_path, progress=lambda *_: None)
     assert trained == {file: file.stat().st_mtime_ns for file in tmp_path.glob("runs/**/model.pt")}
 
 
@@ -120,3 +128,40 @@ def test_damped_persistence_knows_the_days_before_alone() -> None:
     np.testing.assert_array_equal(first[0][:, :87], second[0][:, :87])
     assert (first[0][0, 87] != second[0][0, 87]).all()
     assert np.isnan(first[0][:, :36]).all()
+
+
+def test_a_gap_in_the_weather_holds_what_stations_near_by_measure(store: xr.Dataset) -> None:
+    # Two stations 86 km apart, and the others 290 km and more.
+    near = store.assign_coords(lon=store.lon.where(store.station != "S1", store.lon[0] + 1))
+    gappy = near.copy(deep=True)
+    gappy.precipitation[0, 100:110] = np.nan
+    gappy.precipitation[5, 100:110] = np.nan
+    gappy.shortwave_radiation[0, 100:110] = np.nan
+    found = from_neighbours(gappy)
+    ratio = float(gappy.precipitation[0].mean() / gappy.precipitation[1].mean())
+    np.testing.assert_allclose(found.precipitation[0, 100:110], ratio * near.precipitation[1, 100:110], rtol=0.1)
+    assert np.isfinite(found.shortwave_radiation[0]).all()
+    assert np.isnan(found.precipitation[5, 100:110]).all()
+    xr.testing.assert_equal(found.isel(station=[1, 2]), gappy[list(found.data_vars)].isel(station=[1, 2]))
+
+
+def test_a_sensor_of_some_days_is_read_on_those_alone() -> None:
+    torch.manual_seed(0)
+    networks_ = Networks((), Blend(len(EVIDENCE)).eval())
+    observed = np.full((2, 900, 3), np.nan, np.float32)
+    observed[:, 20:] = 0.3 + 0.02 * np.random.default_rng(0).random((2, 880, 3))
+    later = observed.copy()
+    later[:, 20 + 28 :] += 0.1
+    mean, std = (np.full((2, 900, 3), v, np.float32) for v in (0.2, 0.05))
+    first, second = (read_for(28, Part(np.arange(2), networks_, mean, std, of))[0] for of in (observed, later))
+    np.testing.assert_array_equal(first, second)
+    assert np.flatnonzero(np.isfinite(year_after(observed)[0, :, 0])).tolist() == list(range(385, 750))
+
+
+def test_a_useless_rival_gets_no_weight() -> None:
+    random = np.random.default_rng(0)
+    observed = (0.2 + 0.05 * random.random((4, 200, 3))).astype(np.float32)
+    good = observed + random.normal(0, 0.01, observed.shape).astype(np.float32), np.full_like(observed, 0.01)
+    poor = np.full_like(observed, 0.5), np.full_like(observed, 0.01)
+    joined = stacked(good, poor, observed, [np.array([0, 1]), np.array([2, 3])])
+    assert np.abs(joined[0] - good[0]).max() < 0.02

@@ -1,4 +1,4 @@
-"""The command `vadose stations` as a function."""
+"""The command `vadose stations` as a function, and station stores with the weather of a grid."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
+from vadose.errors import VadoseError
 from vadose.parallel.progress import Progress, silent
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from vadose.download.roles import Access
     from vadose.insitu.columns import Columns
 
 PathLike = str | os.PathLike[str]
@@ -83,3 +85,29 @@ def stations(
         progress=progress,
     )
     return open_store(store)
+
+
+def with_weather_of_gridmet(store: xr.Dataset, names: Sequence[str], access: "Access") -> xr.Dataset:
+    """The stations named, as far as the store has them, with the weather of the gridMET cell that holds each.
+
+    It stands in place of what the stations measure.
+
+    Raises
+    ------
+    VadoseError
+        When gridMET is away, or has no weather at a station.
+    """
+    from vadose.download.roles import past_weather
+    from vadose.samples.land_surface import WEATHER
+
+    store = store.sel(station=store.station.isin(list(names)))
+    days = store.indexes["time"]
+    points = list(zip(store.lat.values.tolist(), store.lon.values.tolist(), strict=True))
+    weather = past_weather(points, days[0].date(), days[-1].date(), access=access)
+    if not weather.attrs["source"].startswith("gridMET"):
+        raise VadoseError(f"weather of gridMET at stations: {weather.attrs['tried']}; try again later")
+    weather = weather.drop_vars(["lat", "lon", "status"], errors="ignore").rename(place="station")
+    weather = weather.reindex(time=days)[list(WEATHER)].transpose("station", "time")
+    return store.assign(weather.drop_vars("station", errors="ignore").data_vars).assign_attrs(
+        weather_source=f"{weather.attrs['source']}, at the cell of each station"
+    )

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
@@ -32,6 +33,7 @@ from vadose.download.roles.plausible import check_weather
 from vadose.download.roles.where import Where
 from vadose.errors import VadoseError
 from vadose.products.gridmet import FIELDS
+from vadose.stationing import with_weather_of_gridmet
 from vadose.twin.data_centre import DataCentre
 from vadose.twin.subset import subset
 
@@ -427,3 +429,22 @@ def test_soil_moisture_of_others_is_told_beside_or_why_not(
     centre.faults = []
     assert "lies outside" in national_water_model(45.0, -96.6, access=access).reason
     assert crop_casma(*here, date(2026, 10, 1), access=access).reason.startswith("no swath of the newest 4 of its days")
+
+
+def test_stations_are_given_the_weather_of_the_cells_that_hold_them(access: Access) -> None:
+    days = pd.date_range("2025-12-01", periods=40)
+    measured = {name: (("station", "time"), np.zeros((3, 40), np.float32)) for name in FIVE}
+    where = {"lat": ("station", [39.1, 39.2, 70.0]), "lon": ("station", [-96.6, -96.4, -150.0])}
+    store = xr.Dataset(measured, {"station": ["here", "there", "abroad"], "time": days} | where)
+    given = with_weather_of_gridmet(store, ["here", "there", "unknown"], access)
+    weather = past_weather([(39.1, -96.6), (39.2, -96.4)], days[0].date(), days[-1].date(), access=access)
+    assert list(given.station.values) == ["here", "there"]
+    assert given.attrs["weather_source"].startswith("gridMET")
+    for name in FIVE:
+        np.testing.assert_array_equal(given[name].values, weather[name].transpose("place", "time").values)
+    elsewhere = weather.assign_attrs(source="another", tried="gridMET is away")
+    with (
+        patch("vadose.download.roles.past_weather", return_value=elsewhere),
+        pytest.raises(VadoseError, match="is away"),
+    ):
+        with_weather_of_gridmet(store, ["here", "there"], access)

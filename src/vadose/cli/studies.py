@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -30,6 +30,14 @@ if TYPE_CHECKING:
     from vadose.experiments import Experiment
     from vadose.experiments.downscaling import Downscaling
 
+Scenarios = Annotated[
+    list[str] | None,
+    typer.Option("--split", "--scenario", help="Downscaling: on-site, off-site, cross-region, blocked. [default: all]"),
+]
+Weather = Annotated[
+    Literal["stations", "gridmet"],
+    typer.Option(help="Of `outlook`: weather measured at the stations, or gridMET's there, downloaded."),
+]
 Profile = Annotated[str | None, typer.Option(help="Settings of the experiment file, such as default or as_printed.")]
 StationList = Annotated[
     Path | None, typer.Option(help="Downscaling: text file of the stations to use, one a line, such as SCAN:2005.")
@@ -59,12 +67,8 @@ def study(
     estimate_only: Annotated[
         bool, typer.Option("--estimate", help="Print hours, memory and disk for this machine, and do nothing else.")
     ] = False,
-    scenario: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--split", "--scenario", help="Downscaling: on-site, off-site, cross-region, blocked. [default: all]"
-        ),
-    ] = None,
+    scenario: Scenarios = None,
+    weather: Weather = "stations",
     profile: Profile = None,
     station_list: StationList = None,
     model: OwnModel = None,
@@ -90,13 +94,14 @@ def study(
     from vadose.experiments import load_cube, quick
     from vadose.experiments.studies import study as run_study
 
-    if outlook_study(experiment, data, cube, out, Running(device, precision, compile), small=small):
+    running = Running(device, precision, compile)
+    if outlook_study(experiment, data, cube, out, running, small=small, weather=weather):
         return
     if (data is None) == (cube is None) and not estimate_only:
         raise VadoseError("give either --data, a folder of files as published, or --cube, an existing cube")
     register_own(model)
     title = f"Study {Path(experiment).stem}"
-    chosen = _chosen(experiment, profile, station_list, scenario).run_as(Running(device, precision, compile))
+    chosen = _chosen(experiment, profile, station_list, scenario).run_as(running)
     if estimate_only:
         _say_estimate(chosen, cube, recipe)
         return
@@ -114,18 +119,22 @@ def study(
 
 
 def outlook_study(
-    name: str, data: Path | None, store: Path | None, out: Path, running: Running, *, small: bool
+    name: str, data: Path | None, store: Path | None, out: Path, running: Running, *, small: bool, weather: Weather
 ) -> bool:
     """Run the study of the land-surface networks behind the outlook for 'vadose study'; whether a file is of one."""
     from vadose.experiments.section import load, top_key
 
     if top_key(name, "kind") != "outlook":
+        if weather != "stations":
+            raise VadoseError(f"--weather {weather} is of the study of the outlook alone, found {name}")
         return False
     from vadose.door import open_store
+    from vadose.download.roles import Access
     from vadose.experiments.outlook import OutlookStudy
     from vadose.experiments.studies.outlook import study_outlook
     from vadose.insitu.files import folders_of
     from vadose.insitu.store import build_stations
+    from vadose.stationing import with_weather_of_gridmet
 
     chosen = load(name, [OutlookStudy]).run_as(running)
     if (data is None) == (store is None):
@@ -136,7 +145,10 @@ def outlook_study(
         if data is not None:
             store = build_stations(out / "stations.zarr", **folders_of(data), progress=tell)
         assert store is not None
-        weights = study_outlook(open_store(store).load(), chosen.quick() if small else chosen, out, progress=tell)
+        learnt = open_store(store).load()
+        if weather == "gridmet":
+            learnt = with_weather_of_gridmet(learnt, chosen.learn_from, Access(say=say, progress=tell))
+        weights = study_outlook(learnt, chosen.quick() if small else chosen, out, progress=tell)
     say(f"scores: {out / 'scores.csv'}")
     say(f"weights: {weights.resolve()}")
     return True

@@ -1,14 +1,26 @@
 """Experiment files of the land-surface networks behind the outlook for any place."""
 
-from dataclasses import replace
-from typing import Annotated, Literal
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, ClassVar, Literal
 
-from annotated_types import Ge, MinLen
+from annotated_types import Ge, Gt, MinLen
 
 from vadose.errors import VadoseError
 from vadose.experiments.section import Section
 from vadose.parallel.running import Running
 from vadose.training.land_surface import LandDescent
+
+
+@dataclass(frozen=True)
+class RivalTrees:
+    """Gradient trees of each part and layer, see `vadose.training.trees.fit_trees`."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    limit: Annotated[int, Ge(20)] = 20_000
+    iterations: Annotated[int, Ge(1)] = 200
+    leaves: Annotated[int, Ge(2)] = 31
+    features_per_split: Annotated[float, Gt(0)] = 0.2
 
 
 class OutlookStudy(Section):
@@ -27,6 +39,8 @@ class OutlookStudy(Section):
         the others.
     leads
         Days ahead.
+    trees
+        What the networks are compared with.
     every
         Days from one issue to the next where weather of past years is put in place of what comes.
     """
@@ -41,6 +55,7 @@ class OutlookStudy(Section):
     folds: Annotated[int, Ge(2)] = 5
     borders: tuple[float, float] = (-104.0, -90.0)
     leads: Annotated[tuple[int, ...], MinLen(1)] = (1, 3, 7, 14, 30)
+    trees: RivalTrees = RivalTrees()
     every: Annotated[int, Ge(1)] = 30
     past_years: Annotated[int, Ge(1)] = 5
     learn_from: Annotated[tuple[str, ...], MinLen(1)]
@@ -64,7 +79,6 @@ class OutlookStudy(Section):
     def quick(self) -> "OutlookStudy":
         """The same with a few steps of everything: it shows that all runs, not how well."""
         few = {"epochs": 1, "steps": 2, "batch_size": 4, "length": 300, "spin_up": 60}
-        parts = {name: replace(getattr(self, name), **few) for name in ("teach", "fit", "blend")}
-        return self.model_copy(
-            update=parts | {"soils": 20, "seeds": self.seeds[:1], "every": 9999, "hidden": 8, "leads": self.leads[:1]}
-        )
+        parts: dict[str, Any] = {name: replace(getattr(self, name), **few) for name in ("teach", "fit", "blend")}
+        parts |= {"soils": 20, "seeds": self.seeds[:1], "every": 9999, "hidden": 8, "leads": self.leads[:1]}
+        return self.model_copy(update=parts | {"trees": RivalTrees(limit=200, iterations=2)})

@@ -234,6 +234,38 @@ def taught(weather: xr.Dataset, climate: Climate, made: Drivers, soils: NDArray[
     return Series(made.daily, site, fixed, moisture)
 
 
+def disturbed(daily: Array, generator: np.random.Generator) -> Array:
+    """Daily features (N, T, `DAILY`) of gauges as if their weather were a grid's, with errors drawn for each sequence.
+
+    Of each day's rain a share falls on the day before or after it, for days end at other hours; the rest is smoothed
+    and multiplied by log-normal errors of the sequence and of the day; light rain is missed, and drizzle falls on dry
+    days. Temperatures, humidity and sunshine have errors of the sequence and of the day. Unknown weather stays unknown.
+    """
+    many, days = daily.shape[:2]
+
+    def error(of_place: float, of_day: float) -> Array:
+        sizes = (of_place, (many, 1)), (of_day, (many, days))
+        return np.asarray(sum(generator.normal(0, *size) for size in sizes), np.float32)
+
+    found = daily.copy()
+    rain, unknown = np.expm1(daily[..., 0]), daily[..., 1] > 0
+    before, after = (np.roll(rain, by, axis=1) for by in (1, -1))
+    share, earlier = generator.uniform(0, 0.45, (many, 1)), generator.random((many, 1)) < 0.5
+    rain = (1 - share) * rain + share * np.where(earlier, after, before)
+    rain = rain * np.exp(error(0.15, 0.6) - 0.5 * (0.15**2 + 0.6**2))
+    wet = rain > 0.1
+    missed = wet & (generator.random(rain.shape) < 0.3 * np.exp(-rain / 3))
+    false = ~wet & (generator.random(rain.shape) < 0.08)
+    rain = np.where(missed, 0.0, np.where(false, generator.exponential(1.5, rain.shape), rain))
+    found[..., 0] = np.where(unknown, daily[..., 0], np.log1p(rain))
+    warm = error(1.0, 0.8)
+    found[..., 2] += warm + error(0.5, 0.6)
+    found[..., 3] += warm + error(0.5, 0.6)
+    found[..., 4] = np.clip(found[..., 4] + error(4.0, 6.0), 1.0, 100.0)
+    found[..., 5] = found[..., 5] * np.exp(error(0.06, 0.15))
+    return found
+
+
 EVIDENCE = (
     *("known", "last", "freshness", "log_age", "week", "month", "all", "log_days", "amplitude", "swing", "since"),
 )

@@ -6,12 +6,12 @@ from typing import Annotated
 
 import numpy as np
 import torch
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le
 from numpy.typing import NDArray
 from torch import Tensor
 
 from vadose.models.land_surface import Blend, LandSurface
-from vadose.samples.land_surface import Array, Series, evidence, evidence_features, spans
+from vadose.samples.land_surface import Array, Series, disturbed, evidence, evidence_features, spans
 from vadose.training.loop import Descent, Task
 from vadose.training.losses import crps
 from vadose.training.processes import JoinedNetwork
@@ -33,12 +33,15 @@ class LandDescent(Descent):
     correlation
         Weight of one minus the correlation in time beside the CRPS [m3 m-3]: places differ in their level by more than
         weather tells, and the level alone would be learnt.
+    disturbed
+        Share of the sequences whose weather is given a grid's errors, `vadose.samples.land_surface.disturbed`.
     """
 
     length: Annotated[int, Gt(1)] = 730
     spin_up: Annotated[int, Ge(0)] = 180
     steps: Annotated[int, Ge(1)] = 100
     correlation: Annotated[float, Ge(0)] = 0.05
+    disturbed: Annotated[float, Ge(0), Le(1)] = 0.0
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,12 @@ class LandTask(Task[Inputs]):
     def batches(self, generator: np.random.Generator) -> Iterator[tuple[Inputs, Tensor]]:
         """Sequences drawn of the places learnt from."""
         for _ in range(self.how.steps):
-            yield self.batch(*self.drawn(self.learnt, self.how.batch_size, generator), self.how.length)
+            (daily, fixed), truth = self.batch(
+                *self.drawn(self.learnt, self.how.batch_size, generator), self.how.length
+            )
+            many = round(self.how.disturbed * len(daily))
+            daily[:many] = torch.from_numpy(disturbed(daily[:many].numpy(), generator))
+            yield (daily, fixed), truth
 
     def validate(self, predict: JoinedNetwork) -> float | None:
         """Of three sequences of each place held out, the same every time."""

@@ -20,8 +20,8 @@ from vadose.samples.land_surface import TOLD, Array, Climate, drivers, evidence
 Estimate = tuple[Array, Array]
 """Mean and standard deviation (P, T, 3), NaN where there is none."""
 Rows = NDArray[np.int64]
-FEWEST = {"days": 200, "issues": 20}
-"""Pairs of a station that counts, of forecasts of every day and of those issued now and then."""
+FEWEST = {"days": 200, "issues": 20, "year after": 100}
+"""Pairs of a station that counts, of forecasts of every day, of those issued now and then, and of one year's."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,12 @@ class Part:
 
     def with_sensor(self, lead: int) -> Estimate:
         """With own observations up to ``lead`` days before, and the weather of all days known."""
+        return self.told(self.observed, lead)
+
+    def told(self, observed: Array, lead: int) -> Estimate:
+        """The same with other own observations."""
         before = np.zeros((*self.mean.shape, TOLD), np.float32)
-        before[:, lead:] = self.known()[:, :-lead]
+        before[:, lead:] = evidence(self.mean, observed)[:, :-lead]
         return corrected(self.networks, self.mean, self.std, before, lead)
 
 

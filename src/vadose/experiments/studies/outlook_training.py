@@ -39,6 +39,44 @@ from vadose.training.land_surface import BlendTask, LandTask
 Rows = NDArray[np.int64]
 
 
+EARTH_KM = 6371.0
+NEAR_KM, NEIGHBOURS = 200.0, 4
+"""How far stations may be that fill a gap in the weather of another, and how many at most."""
+
+
+def from_neighbours(weather: xr.Dataset) -> xr.Dataset:
+    """Weather of stations (station, time) whose gaps hold what the nearest stations measure, by 1 / distance^2.
+
+    Rain is multiplied by the ratio of the long-term means, other weather shifted by their difference. A gauge that
+    fails leaves the ground's memory unknown for weeks, which a grid never does; moisture is of no other station.
+    """
+    climate = Climate.of(weather)
+    lat, lon = np.radians(weather.lat.values), np.radians(weather.lon.values)
+    apart = (
+        np.sin((lat[:, None] - lat) / 2) ** 2
+        + np.cos(lat[:, None]) * np.cos(lat) * np.sin((lon[:, None] - lon) / 2) ** 2
+    )
+    apart = 2 * EARTH_KM * np.arcsin(np.sqrt(apart))
+    np.fill_diagonal(apart, np.inf)
+    filled = {}
+    for name, mean in zip(WEATHER, climate.course[..., 0].T, strict=True):
+        measured = weather[name].transpose("station", "time").values
+        values = measured.copy()
+        for station, of_others in enumerate(apart):
+            near = np.argsort(of_others)[:NEIGHBOURS]
+            near = near[of_others[near] < NEAR_KM]
+            there = measured[near]
+            weight = np.isfinite(there) / np.maximum(of_others[near], 5.0)[:, None] ** 2
+            if name == "precipitation":
+                there = there * (mean[station] / np.maximum(mean[near], 0.1))[:, None]
+            else:
+                there = there + (mean[station] - mean[near])[:, None]
+            gaps = np.isnan(values[station]) & (weight.sum(axis=0) > 0)
+            values[station, gaps] = (np.nan_to_num(there) * weight)[:, gaps].sum(axis=0) / weight[:, gaps].sum(axis=0)
+        filled[name] = ("station", "time"), np.maximum(values, 0)
+    return weather.assign(filled)
+
+
 @dataclass(frozen=True)
 class Stations:
     """Weather, ground and moisture of the stations of a study.
@@ -53,7 +91,12 @@ class Stations:
 
     @cached_property
     def weather(self) -> xr.Dataset:
-        """Over (station, time)."""
+        """Over (station, time), with gaps filled from stations near by."""
+        return from_neighbours(self.measured)
+
+    @cached_property
+    def measured(self) -> xr.Dataset:
+        """The same with its gaps."""
         return self.store[list(WEATHER)]
 
     @cached_property
@@ -64,11 +107,16 @@ class Stations:
     @cached_property
     def made(self) -> Drivers:
         """What drives the networks."""
+        return drivers(self.weather, self.ground, self.climate)
+
+    @cached_property
+    def ground(self) -> xr.Dataset:
+        """Soil and elevation (station)."""
         ground = xr.Dataset({"elevation": ("station", self.store.elevation.values)})
         for name in ("sand_fraction", "clay_fraction", "bulk_density"):
             for part, depth in zip(PARTS, (5, 20, 50), strict=True):
                 ground[f"{name}_{part}"] = ("station", self.store[name].sel(depth=depth).values)
-        return drivers(self.weather, ground, self.climate)
+        return ground
 
     @cached_property
     def observed(self) -> Array:
@@ -111,10 +159,11 @@ def train_one(
 ) -> Path:
     """Checkpoint of a scheme, part and seed, trained where it is not yet."""
     scheme, part, seed = run
-    folder, made_of = out / "runs" / scheme / part / str(seed), _made_of(stations, study)
+    parts = stations.parts(study)[scheme]
+    learnt = np.setdiff1d(np.concatenate(list(parts.values())), parts[part])
+    folder = out / "runs" / scheme / part / str(seed)
+    made_of = _made_of(stations, study) | {"fit": repr(study.fit), "near_km": NEAR_KM, "learnt": learnt.tolist()}
     if not is_current(folder, study=made_of):
-        parts = stations.parts(study)[scheme]
-        learnt = np.setdiff1d(np.concatenate(list(parts.values())), parts[part])
         held = np.random.default_rng(seed).permutation(learnt)[: len(learnt) // 10]
         network = _taught(stations, study, out, seed, progress)
         label, learnt = f"{scheme} {part}, seed {seed}", np.setdiff1d(learnt, held)
@@ -123,7 +172,7 @@ def train_one(
 
 
 def _made_of(stations: Stations, study: OutlookStudy) -> dict[str, Any]:
-    named = {"soils": study.soils, "teach": repr(study.teach), "fit": repr(study.fit), "hidden": study.hidden}
+    named: dict[str, Any] = {"soils": study.soils, "teach": repr(study.teach), "hidden": study.hidden}
     return named | {"features": " ".join(DAILY + FIXED), "stations": identity(stations.store)}
 
 
@@ -138,17 +187,22 @@ def _fit(task: LandTask, folder: Path, made_of: dict[str, Any], progress: Progre
 
 
 def _taught(stations: Stations, study: OutlookStudy, out: Path, seed: int, progress: Progress) -> LandSurface:
-    """A network as the water balance has taught it, under the weather of all stations: their moisture is in none."""
+    """A network as the water balance has taught it, under the weather of all stations: their moisture is in none.
+
+    The weather is as measured, with its gaps: what they mean is learnt here, for the fit sees few of them.
+    """
     network, folder = new(stations, study, seed), out / "runs" / "taught" / str(seed)
     if not study.soils:
         return network
-    made_of = {key: value for key, value in _made_of(stations, study).items() if key != "fit"}
+    made_of = _made_of(stations, study)
     if not is_current(folder, study=made_of):
         soils = stations.made.fixed[:, : len(SOIL)]
         soils = soils[np.isfinite(soils).all(axis=1)].astype(float)
         if not len(soils):
             raise VadoseError("stations: none has sand, clay and bulk density of all layers to draw soils from")
-        lessons = taught(stations.weather, stations.climate, stations.made, soils, study.soils, seed)
+        climate = Climate.of(stations.measured)
+        made = drivers(stations.measured, stations.ground, climate)
+        lessons = taught(stations.measured, climate, made, soils, study.soils, seed)
         rows = np.arange(study.soils)
         held = max(1, study.soils // 25)
         task = LandTask(network, study.teach, seed, f"taught, seed {seed}", lessons, rows[held:], rows[:held])
