@@ -92,7 +92,7 @@ def _parts_of_data(data: xr.Dataset | xr.DataArray) -> Iterator[bytes | memoryvi
     for name in sorted(map(str, dataset.variables)):
         variable = dataset.variables[name]
         yield _as_json([name, variable.dims, variable.shape, str(variable.dtype), variable.attrs]).encode()
-        ends = np.cumsum(variable.chunks[0]) if variable.chunks and variable.dims else [None]
+        ends: Any = np.cumsum(variable.chunks[0]) if variable.chunks and variable.dims else [None]
         if variable.chunks and variable.dtype.kind not in "OT":  # small blocks together: each has a cost of its own
             rows = max(1, _COPIED * len(variable) // max(1, variable.nbytes))
             ends = ends[np.flatnonzero(np.diff((ends - 1) // rows, append=-2))]

@@ -43,7 +43,7 @@ class Cached:
     forecast: bool
     narrow: xr.Dataset | None
     """Weather of a day of the cells by whose fit the forecast is corrected; None where the area is too wide for one."""
-    blocks: dict[Any, Any] = field(default_factory=dict, compare=False)
+    blocks: dict[Box, tuple[xr.Dataset, xr.Dataset | None]] = field(default_factory=dict, compare=False)
     """Ground and weather ahead of the block at work."""
 
     def past(self, box: Box, first: pd.Timestamp | None, last: pd.Timestamp) -> xr.Dataset:

@@ -4,11 +4,12 @@ The archive keeps each run since version 12 came, of the very model that is in u
 takes. A message is of the whole globe; of it the contiguous United States are kept, so that one fetch serves any place.
 """
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import nullcontext
 from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -111,7 +112,7 @@ def past_runs(
     lost: list[str] = []
     for run, lead, day in _days(issue, fetch, access, lost):
         near = {name: (values.values.ravel()[at] * share).sum(axis=0) for name, values in day.data_vars.items()}
-        here = {name: ("place", values) for name, values in near.items()}
+        here: dict[Hashable, Any] = {name: ("place", values) for name, values in near.items()}
         if not flat:
             here = {name: (("lat", "lon"), values.reshape(len(lat), len(lon))) for name, values in near.items()}
         found.setdefault(f"{run.day}", {})[lead] = xr.Dataset(here)

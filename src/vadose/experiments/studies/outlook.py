@@ -161,10 +161,13 @@ def _of_all(parts: list[Part], run: Callable[[Part], Estimate]) -> Estimate:
 def _compared(stations: Stations, parts: list[Part], of_trees: Estimate) -> Iterator[tuple[str, dict[str, Any]]]:
     """Rows of rivals without a sensor, and of sensors that were read for some weeks."""
     where = np.concatenate([part.rows for part in parts])
-    observed, named = stations.observed[where], {"scheme": "off-site", "lead_days": 0}
+    observed = stations.observed[where]
+    named: dict[str, str | int] = {"scheme": "off-site", "lead_days": 0}
     runs = {"networks": _of_all(parts, Part.without), "trees": (of_trees[0][where], of_trees[1][where])}
     ends = np.cumsum([len(part.rows) for part in parts])
-    runs["networks and trees"] = stacked(*runs.values(), observed, np.split(np.arange(len(where)), ends[:-1]))
+    runs["networks and trees"] = stacked(
+        runs["networks"], runs["trees"], observed, np.split(np.arange(len(where)), ends[:-1])
+    )
     told = {name: _of_all(parts, partial(read_for, days)) for name, days in STRETCHES.items()}
     rows = {
         "rivals": rows_of(runs, observed, named, {}, FEWEST["days"]),

@@ -40,7 +40,11 @@ def trees(
     days: StationDays | None = None
     for name, rows in tested.items():
         folder = out / "runs" / "trees" / name
-        made_of = {"trees": repr(study.trees), "of": repr(FEATURES), "stations": identity(stations.store)}
+        made_of: dict[str, object] = {
+            "trees": repr(study.trees),
+            "of": repr(FEATURES),
+            "stations": identity(stations.store),
+        }
         made_of |= {"tested": rows.tolist(), "near_km": NEAR_KM}
         if not is_current(folder, study=made_of):
             days = days or _station_days(stations)

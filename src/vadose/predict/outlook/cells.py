@@ -111,7 +111,9 @@ def _together(departs: Array, share: Array) -> Array:
     mean = (share * departs).sum(axis=1)
     usual = np.sqrt((share[..., 0] * departs.var(axis=-1)).sum(axis=1))[..., None]
     middle = mean.mean(axis=-1, keepdims=True)
-    return middle + (mean - middle) * (usual / np.maximum(mean.std(axis=-1, keepdims=True), 1e-6)).clip(1, 2)
+    return np.asarray(
+        middle + (mean - middle) * (usual / np.maximum(mean.std(axis=-1, keepdims=True), 1e-6)).clip(1, 2)
+    )
 
 
 def _on(mixture: Mixture, days: pd.DatetimeIndex) -> Mixture:

@@ -68,14 +68,21 @@ class Tile:
         """Day of the newest state: of every 16th day the last one that changes no more, or the end of a file."""
         newest = min(self.permanent, self.recent.indexes["time"][-1] - pd.Timedelta(days=1))
         epoch = pd.Timestamp(0)
-        return max(self.files[-1][1], epoch + (newest - epoch) // pd.Timedelta(days=STEP) * pd.Timedelta(days=STEP))
+        last: pd.Timestamp = max(
+            self.files[-1][1], epoch + (newest - epoch) // pd.Timedelta(days=STEP) * pd.Timedelta(days=STEP)
+        )
+        return last
 
     def made_from(self, networks: Networks, day: pd.Timestamp) -> str:
         """Hash of what a state at the end of a day follows from; '' where that day is none that is kept."""
         before = [path for path, last in self.files if last <= day]
         if day < self.files[-1][1] and day not in [last for _, last in self.files]:
             return ""
-        parts = [str(FORM), networks.identity(), _hash(self.ground[name].values for name in sorted(self.ground))]
+        parts = [
+            str(FORM),
+            networks.identity(),
+            _hash(self.ground[name].values for name in sorted(map(str, self.ground))),
+        ]
         parts += [identity(*before), _hash([self.sample, self.recent.lat.values, self.recent.lon.values])]
         if day > self.files[-1][1]:
             recent = self.recent.sel(time=slice(None, day))
@@ -160,7 +167,10 @@ def _newest(tile: Tile, networks: Networks, found: dict[str, NDArray[Any]]) -> E
     for path in _states(tile)[::-1]:
         day = _day(path)
         if day <= tile.last() and (state := _read(path, tile.made_from(networks, day))) is not None:
-            states = tuple((h[None], c[None]) for h, c in torch.from_numpy(state["states"]).unflatten(0, (-1, 2)))
+            states = tuple(
+                (h[None], c[None])
+                for h, c in torch.from_numpy(state["states"].reshape(-1, 2, *state["states"].shape[1:]))
+            )
             climate = Climate(found["course"], found["wet"])
             evidence = np.zeros((len(found["fixed"]), LAYERS, TOLD), np.float32)
             nothing = np.zeros((len(evidence), 0, LAYERS), np.float32)
