@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from vadose import outlooking
 from vadose.cli import app
 from vadose.errors import VadoseError
 from vadose.models.land_surface import Blend, LandSurface
+from vadose.outlooking import weather
 from vadose.predict.outlook import area, chains
 from vadose.predict.outlook.moisture import LAYERS, Networks
 from vadose.predict.outlook.where import place_at, places_in, region_of
@@ -64,7 +66,7 @@ def call(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[li
     with DataCentre(folder / "centre", now=NOON) as centre, pytest.MonkeyPatch.context() as patch:
         for name, address in centre.environment().items():
             patch.setenv(name, address)
-        patch.setattr(outlooking.weather, "FIRST", "2022-06-01")
+        patch.setattr(weather, "FIRST", "2022-06-01")
         patch.setattr(outlooking, "NOW", NOON)
         patch.setattr(chains, "REFERENCE", (2023, 2025))
         yield ["outlook", "--cache", str(folder / "cache"), "--networks", str(weights), *FAST]
@@ -135,9 +137,7 @@ def test_an_own_sensor_is_taken_into_account(call: list[str], printed: tuple[str
 
 
 def test_a_box_has_maps_geotiffs_and_counties(call: list[str], printed: tuple[str, Path], tmp_path: Path) -> None:
-    result = CliRunner().invoke(
-        app, [*call, "--bbox=-96.65,39.08,-96.5,39.18", "--members", "0", "--out", str(tmp_path)]
-    )
+    result = CliRunner().invoke(app, [*call, "--bbox=-96.65,39.08,-96.5,39.18", "--out", str(tmp_path)])
     assert result.exit_code == 0, result.exception
     assert {"counties.csv", "outlook.zarr"} <= {path.name for path in tmp_path.iterdir()}
     import rasterio
@@ -238,3 +238,16 @@ def test_places_have_names_of_their_own(tmp_path: Path) -> None:
     cells = area.Cells.of(region_of(county="Riley, KS"))
     inside = cells.share.sum() * area.STEP**2
     assert inside == pytest.approx(0.1675, abs=1e-3)
+
+
+def test_the_usual_days_ahead_are_those_that_the_newest_run_reaches(monkeypatch: pytest.MonkeyPatch) -> None:
+    from vadose.download.roles import Access, ahead
+
+    asked: dict[str, Any] = {}
+    monkeypatch.setattr("vadose.download.roles.weather_ahead", lambda where, **more: asked.update(more))
+    access = Access(now=NOON)
+    weather.forecast_of([(39.1, -96.6)], outlooking.Issue(NOON.date(), date(2026, 11, 28)), outlooking.Ahead(), access)
+    last = asked["first"] + timedelta(days=asked["days"] - 1)
+    assert (asked["first"], last) == (date(2026, 11, 29), date(2026, 12, 14))
+    assert next(ahead._runs(asked["first"], last, access)).day == NOON.date()
+    assert next(ahead._runs(asked["first"], last + timedelta(days=1), access)).day < NOON.date()

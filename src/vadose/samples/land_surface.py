@@ -59,8 +59,9 @@ class Climate:
         values, wave = _values(weather), _waves(pd.DatetimeIndex(weather.indexes["time"]))
         course = np.full((*values.shape[:2], 3), np.nan)
         whole = np.isfinite(values).all(axis=(1, 2))
-        together = values[whole].reshape(-1, len(wave)).T
-        course[whole] = np.linalg.lstsq(wave, together, rcond=None)[0].T.reshape(-1, len(WEATHER), 3)
+        for some in np.array_split(np.flatnonzero(whole), 1 + whole.sum() // 64):
+            together = values[some].reshape(-1, len(wave)).T
+            course[some] = np.linalg.lstsq(wave, together, rcond=None)[0].T.reshape(-1, len(WEATHER), 3)
         for place in np.flatnonzero(~whole):
             for k, series in enumerate(values[place]):
                 known = np.isfinite(series)
@@ -83,10 +84,11 @@ class Climate:
 
     def fill(self, weather: xr.Dataset) -> xr.Dataset:
         """A dataset of weather with the seasonal course where it is unknown."""
-        filled = self.filled(_values(weather), pd.DatetimeIndex(weather.indexes["time"]))
+        days = pd.DatetimeIndex(weather.indexes["time"])
+        filled = self.filled(_values(weather), days)
         dims = (*(dim for dim in weather[WEATHER[0]].dims if dim != "time"), "time")
         values = np.moveaxis(filled.astype(np.float32), 1, 0)
-        return xr.Dataset({name: (dims, of) for name, of in zip(WEATHER, values, strict=True)}, {"time": weather.time})
+        return xr.Dataset({name: (dims, of) for name, of in zip(WEATHER, values, strict=True)}, {"time": days})
 
     def features(self) -> Array:
         """(P, feature) in the order of `CLIMATE`."""

@@ -47,8 +47,8 @@ class Sample:
         --------
         >>> rows, columns = np.divmod(np.arange(64), 8)
         >>> sample = Sample.of(rows, columns)
-        >>> sample.at.tolist(), sample.near[0, 0].item(), sample.share.sum(axis=1).min().item()
-        ([9, 13, 41, 45], 0, 1.0)
+        >>> sample.at.tolist(), sample.near.shape, sample.near[0, 0].item()
+        ([9, 13, 41, 45], (64, 4), 0)
         """
         squares = np.stack([rows // SPACING, columns // SPACING])
         off = np.hypot(rows % SPACING - (SPACING - 1) / 2, columns % SPACING - (SPACING - 1) / 2)

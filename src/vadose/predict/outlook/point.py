@@ -111,17 +111,24 @@ def _outlook(
     past = estimate(places.past, places.ground, places.observed)
     future = past.ahead(chains(places.past, places.ahead, plan))
     normals = Normals.of(past if places.observed is None else past.as_known(), changing)
-    return compared([_on(mixture, days) for mixture in (past, future)], normals, days)
+    shown = [_on(mixture, days) for mixture in (past, future)]
+    found, given_level = compared(shown, normals, days), [_given_level(of, normals.changing) for of in shown]
+    values = np.concatenate([of.quantile(QUANTILES) for of in given_level], axis=2)
+    told = found.soil_moisture_quantile.attrs | {
+        "long_name": "quantile of soil moisture if the place's level were right"
+    }
+    found["soil_moisture_quantile_given_level"] = (("quantile", "place", "time", "layer"), values, told)
+    return found.transpose("place", "time", "layer", ...)
 
 
 def compared(shown: Sequence[Mixture], normals: Normals, days: pd.DatetimeIndex) -> xr.Dataset:
-    """What `outlook_of_places` gives, of distributions that hold the days one after another.
+    """What `outlook_of_places` gives, without quantiles given the level, of distributions one after another in time.
 
     The probability of a class is that of the distribution with the share c of its deviation, below the quantile of the
     past days, each with an error of its own.
     """
     given_level = [_given_level(mixture, normals.changing) for mixture in shown]
-    found = _described(shown, given_level, days)
+    found = _described(shown, days)
     quantile, disturbed, count = normals.near(days)
     mean = found.soil_moisture.transpose("place", "layer", "time").values
     among = np.broadcast_to(count, mean.shape)
@@ -163,7 +170,7 @@ def _given_level(mixture: Mixture, changing: Array) -> Mixture:
     return replace(mixture, deviations=(mixture.deviations * changing[:, None, :, None]).astype(np.float32))
 
 
-def _described(shown: Sequence[Mixture], given_level: Sequence[Mixture], days: pd.DatetimeIndex) -> xr.Dataset:
+def _described(shown: Sequence[Mixture], days: pd.DatetimeIndex) -> xr.Dataset:
     """Mean, deviation and quantiles of the days before and ahead."""
     of_days, of_quantile = ("place", "time", "layer"), ("quantile", "place", "time", "layer")
 
@@ -171,7 +178,6 @@ def _described(shown: Sequence[Mixture], given_level: Sequence[Mixture], days: p
         return np.concatenate(values, axis=axis).astype(np.float32)
 
     moisture = {"units": "m3 m-3", "standard_name": "volume_fraction_of_condensed_water_in_soil"}
-    named = "quantile of soil moisture"
     return xr.Dataset(
         {
             "soil_moisture": (of_days, joined([m.mean for m in shown], 1), moisture),
@@ -179,12 +185,7 @@ def _described(shown: Sequence[Mixture], given_level: Sequence[Mixture], days: p
             "soil_moisture_quantile": (
                 of_quantile,
                 joined([m.quantile(QUANTILES) for m in shown], 2),
-                moisture | {"long_name": named},
-            ),
-            "soil_moisture_quantile_given_level": (
-                of_quantile,
-                joined([m.quantile(QUANTILES) for m in given_level], 2),
-                moisture | {"long_name": f"{named} if the place's level were right"},
+                moisture | {"long_name": "quantile of soil moisture"},
             ),
         },
         coords={"time": days, "layer": list(LAYERS), "quantile": ("quantile", list(QUANTILES), {"units": "1"})},
