@@ -129,6 +129,7 @@ def test_an_own_sensor_is_taken_into_account(call: list[str], printed: tuple[str
     assert result.exit_code == 0, result.exception
     assert "sensor: 0-10 cm 81 days, 10-40 cm 0 days, 40-100 cm 0 days, the newest 2026-11-20" in result.output
     assert "sensor: columns not used: battery" in result.output
+    assert "Trust: own sensor, 0-10 cm, 74 days: without the sensor R " in " ".join(result.output.split())
     with xr.open_zarr(out / "outlook.zarr") as store:
         np.testing.assert_allclose(store.recent_soil_moisture_observed[0].dropna("time").squeeze(), level, rtol=1e-5)
     pd.DataFrame({"date": days, "vwc_5cm (psi)": level}).to_csv(mine, index=False)

@@ -1,4 +1,4 @@
-"""How well the land-surface networks follow a sensor of one's own, without it and with it known some days before."""
+"""How well the land-surface networks follow own sensors, without it and with it known some days before."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -68,6 +68,27 @@ def followed(past: Mixture, observed: Array, leads: Sequence[int] = (1, 7, 30), 
         }
         rows += _rows(runs, observed, first, {"lead_days": lead})
     return pd.DataFrame(rows)
+
+
+def told_of_table(table: pd.DataFrame, lead: int = 7) -> list[str]:
+    """What a table of `followed` says of a lead, a line for each layer.
+
+    Examples
+    --------
+    >>> rows = [("0-10 cm", 7, ALONE, 0.9, 0.05), ("0-10 cm", 7, LAST, 0.7, 0.04)]
+    >>> rows = [(*row[:3], 365, 1, name, value) for row in rows for name, value in zip(("pearson_r", "rmse"), row[3:])]
+    >>> columns = ["layer", "lead_days", "model", "n_pairs", "n_sites", "metric", "median"]
+    >>> told_of_table(pd.DataFrame(rows, columns=columns))[0]
+    'own sensor, 0-10 cm, 365 days: without the sensor R 0.90, RMSE 0.050; last value of the sensor R 0.70, RMSE 0.040'
+    """
+    lines = []
+    of_lead = table[table.lead_days == lead] if len(table) else table
+    for layer, rows in of_lead.groupby("layer", sort=False) if len(of_lead) else ():
+        runs = rows.pivot_table(index="model", columns="metric", values="median", sort=False)
+        said = [f"{model} R {of['pearson_r']:.2f}, RMSE {of['rmse']:.3f}" for model, of in runs.iterrows()]
+        sensors = "own sensor" if rows.n_sites.iloc[0] == 1 else f"{rows.n_sites.iloc[0]} own sensors (median)"
+        lines.append(f"{sensors}, {layer}, {rows.n_pairs.iloc[0]} days: {'; '.join(said)}")
+    return lines
 
 
 def _rows(runs: Mapping[str, Run], observed: Array, first: int, named: dict[str, Cell]) -> Iterator[Row]:

@@ -38,8 +38,9 @@ def outlook_at(
     ahead: Ahead,
 ) -> xr.Dataset:
     """The outlook of places, written if there is a folder for it."""
+    from vadose.evaluation.own_sensor import followed, told_of_table
     from vadose.predict.outlook.chains import plan_chains
-    from vadose.predict.outlook.moisture import soil_moisture
+    from vadose.predict.outlook.moisture import Mixture, soil_moisture
     from vadose.predict.outlook.normals import climate_of
     from vadose.predict.outlook.place_store import as_store
     from vadose.predict.outlook.point import SHOWN, outlook_of_places
@@ -50,8 +51,16 @@ def outlook_at(
     observed = None if sensors is None else _observed(sensors, where, days, access.say)
     known, last = replace(known, observed=observed), issued + pd.Timedelta(days=ahead.days)
     plan = plan_chains(known.past, known.ahead, last)
+    tables = []
+
+    def estimate(past: xr.Dataset, of_soil: xr.Dataset, seen: Any) -> Mixture:
+        mixture = soil_moisture(weights, past, of_soil, seen, climate_of(past))
+        if seen is not None:
+            tables.append(followed(mixture, seen))
+        return mixture
+
     found = outlook_of_places(
-        lambda past, of_soil, seen: soil_moisture(weights, past, of_soil, seen, climate_of(past)),
+        estimate,
         known,
         plan,
         pd.date_range(issued - pd.Timedelta(days=SHOWN), last),
@@ -61,7 +70,8 @@ def outlook_at(
     if observed is not None:
         series = xr.DataArray(observed, {"time": days}, ("place", "time", "layer"))
         found["soil_moisture_observed"] = series.reindex(time=found.time.values)
-    told = attributes_of(known, plan.told(), weights, issued, access.offline, compared_of(where, issued.date(), access))
+    others, sensor = compared_of(where, issued.date(), access), [line for of in tables for line in told_of_table(of)]
+    told = attributes_of(known, plan.told(), weights, issued, access.offline, others, sensor)
     store = as_store(found, issued, [place.name for place in where], told)
     if out is not None:
         _write(store, found, where, out, issued, access.progress)

@@ -19,9 +19,18 @@ FAR = 3.0
 
 
 def attributes_of(
-    known: Places, ahead: str, networks: Networks, issued: pd.Timestamp, offline: bool, compared: Sequence[str] = ()
+    known: Places,
+    ahead: str,
+    networks: Networks,
+    issued: pd.Timestamp,
+    offline: bool,
+    compared: Sequence[str] = (),
+    followed: Sequence[str] = (),
 ) -> dict[str, str]:
-    """Attributes of a store: ``sources`` and ``trust`` as JSON, and what made it; ``compared`` is what others say."""
+    """Attributes of a store: ``sources`` and ``trust`` as JSON, and what made it; ``compared`` is what others say.
+
+    ``followed`` says how well an own sensor is followed, a line each.
+    """
     past, ground, forecast = known.past.attrs, known.ground.attrs, known.ahead
     newest = known.past.indexes["time"][-1]
     run = "" if forecast is None else " ({source}, {leads})".format(**forecast.attrs)
@@ -49,7 +58,7 @@ def attributes_of(
         "observed": "soil_moisture",
         "climatology_period": "1991-01-01 .. 2020-12-31",
         "sources": json.dumps(sources),
-        "trust": json.dumps({"lines": _trust(known, networks)}),
+        "trust": json.dumps({"lines": [*_trust(known, networks), *followed]}),
     } | provenance(lat=known.past.lat.values.tolist(), lon=known.past.lon.values.tolist(), issued=f"{issued:%Y-%m-%d}")
 
 
