@@ -168,8 +168,6 @@ def test_what_gridmet_does_wrong_leaves_the_copy_as_it_was(
     assert all(len(line.splitlines()) == 1 for line in lines)
     assert any(cause in line and "the copy of 24 hours ago is kept" in line for line in lines), lines
     assert cause in kept.attrs["tried"]
-    centre.faults = []
-    assert past_weather(PLACE, "2025-01-01", access=later).attrs["newest_day"] == "2026-11-29"
 
 
 THIS_YEAR = Period(date(2026, 1, 1), date(2026, 11, 28), open=True)
@@ -215,12 +213,14 @@ def test_weather_that_cannot_be_true_is_refused(kind: str, cause: str, centre: D
         check_weather(_together(served, THIS_YEAR))
 
 
-@pytest.mark.parametrize("kind", ["nan", "repacked"])
-def test_what_gridmet_does_differently_changes_nothing(kind: str, centre: DataCentre, later: Access) -> None:
-    centre.fault("gridmet", kind, date(2026, 12, 1), date(2026, 12, 1))
+def test_what_gridmet_does_differently_changes_nothing(centre: DataCentre, later: Access) -> None:
+    for kind in ("nan", "repacked"):  # the first answers lack values, the second ones are packed otherwise
+        centre.fault("gridmet", kind, date(2026, 12, 1), date(2026, 12, 1))
     weather = past_weather(PLACE, "2026-01-01", access=later)
     centre.faults = []
-    xr.testing.assert_allclose(past_weather(PLACE, "2026-01-01", access=later), weather, atol=0.051)
+    right = past_weather(PLACE, "2026-01-01", access=later)
+    assert right.attrs["newest_day"] == "2026-11-29"
+    xr.testing.assert_allclose(right, weather, atol=0.051)
 
 
 def test_a_copy_far_behind_does_not_serve_and_every_source_is_named(centre: DataCentre, later: Access) -> None:

@@ -119,6 +119,7 @@ class DataCentre(Centre):
         super().__init__()
         self.folder, self.now, self.box, self.seed = folder, now, box, seed
         self.faults: list[Fault] = []
+        self._made: dict[tuple[object, ...], list[tuple[str, bytes]]] = {}
         # One thread for GDAL, which does not survive the end of each thread that served a request.
         self._gdal = ThreadPoolExecutor(1)
 
@@ -265,10 +266,12 @@ class DataCentre(Centre):
             return None
         if lead == 24 and "empty lead" in there:
             return []
-        days = pd.date_range(run, periods=36)
-        weather = self._weather(days)
         biased = any(f.kind == "biased" for f in self.wrong(service))
-        found = lead_file(run, member, lead, weather, box, south_first=south_first, seed=self.seed, biased=biased)
+        if (key := (run, member, lead, box, south_first, biased)) not in self._made:
+            weather = self._weather(pd.date_range(run, periods=36))
+            options = {"south_first": south_first, "seed": self.seed, "biased": biased}
+            self._made[key] = lead_file(run, member, lead, weather, box, **options)  # type: ignore[arg-type]
+        found = self._made[key]
         return found[1:] if lead == 24 and "short lead" in there else found
 
     def _raster(self, service: str, rest: str, asked: Mapping[str, str]) -> Answer:

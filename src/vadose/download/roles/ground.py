@@ -278,7 +278,9 @@ def _opened(source: str, places: Where) -> rasterio.DatasetReader:
 
 
 def _warped(raster: rasterio.DatasetReader, places: Where, nodata: float | None, how: Resampling) -> Array:
-    options = {"crs": "EPSG:4326", "resampling": how, "src_nodata": nodata, "nodata": -9999.0, "dtype": "float32"}
+    # Classes as whole numbers: GDAL counts those of real numbers a thousand times slower.
+    kind = "int16" if how is Resampling.mode else "float32"
+    options = {"crs": "EPSG:4326", "resampling": how, "src_nodata": nodata, "nodata": -9999.0, "dtype": kind}
     lat, lon = places.lat, places.lon
     if places.cells:
         corner = Affine(STEP, 0.0, lon[0] - STEP / 2, 0.0, -STEP, lat[0] + STEP / 2)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ DEPTHS = ((0, 10), (10, 40), (40, 100))
 # Share of the day's rain in each of its eight 3-hour parts.
 RAIN = np.array([0.0, 0.0, 0.1, 0.0, 0.0, 0.3, 0.4, 0.2])
 WARMEST, COLDEST = 21, 9
+OWN = ("dataDate", "dataTime", "forecastTime", "perturbationNumber", "stepRange")
+"""Keys that differ from message to message of a variable."""
 TRUTH = (
     "air_temperature",
     "air_temperature_max",
@@ -217,10 +220,11 @@ def message(values: Array, keys: dict[str, Any], lat: Array, lon: Array, issue: 
         }
     settings |= {k: v for k, v in keys.items() if k not in ("digits", "discipline")}
     settings |= {"bitsPerValue": 24, "missingValue": MISSING, "bitmapPresent": int(np.isnan(values).any())}
+    own = {key: settings.pop(key) for key in OWN if key in settings}
     eccodes = library()
-    handle = eccodes.codes_grib_new_from_samples("regular_ll_sfc_grib2")
+    handle = eccodes.codes_clone(_prepared(tuple(settings.items())))
     try:
-        for key, value in settings.items():
+        for key, value in own.items():
             eccodes.codes_set(handle, key, value)
         eccodes.codes_set_values(handle, np.where(np.isnan(values), MISSING, values).astype(float).ravel())
         eccodes.codes_set(handle, "changeDecimalPrecision", keys["digits"])
@@ -228,3 +232,13 @@ def message(values: Array, keys: dict[str, Any], lat: Array, lon: Array, issue: 
         return found
     finally:
         eccodes.codes_release(handle)
+
+
+@lru_cache(maxsize=512)
+def _prepared(settings: tuple[tuple[str, Any], ...]) -> Any:
+    """A message with these keys, to be cloned: to set them takes longer than all the rest."""
+    eccodes = library()
+    handle = eccodes.codes_grib_new_from_samples("regular_ll_sfc_grib2")
+    for key, value in settings:
+        eccodes.codes_set(handle, key, value)
+    return handle
