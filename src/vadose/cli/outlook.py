@@ -21,6 +21,8 @@ PRINTED = 5
 """Places whose tables are printed, at most."""
 COUNTIES = 12
 """Counties that are printed, at most."""
+COVERED = 0.5
+"""Share of a county that the map has to cover for it to be printed, unless none is covered as much."""
 
 
 @app.command()
@@ -142,6 +144,8 @@ def print_counties(path: Path, store: "xr.Dataset") -> None:
     from rich.console import Console
 
     rows = pd.read_csv(path, dtype={"code": str})
+    if (whole := rows.covered >= COVERED).any():
+        rows = rows[whole]
     title = f"{store.attrs['region']}, {rows.date.iloc[0]}{simulated_of(store)}"
     leads = rows.lead_days.unique()
     table = _table(title, ("county", "layer", *("today" if k == 0 else f"+{k} d" for k in leads), "D1+ today"))

@@ -38,6 +38,8 @@ FEWEST = 4
 """Tiles of a worker, at least."""
 BLOCK = 5
 """Tiles along the edge of a block, for which the weather ahead and the ground are asked at once."""
+LEAST = 1e-3
+"""Share of a cell below which it counts as outside."""
 LEADS = (0, 7, 14, 30)
 """Days ahead that maps hold."""
 _DIMS = ("init_time", "lead_time", "layer")
@@ -83,7 +85,8 @@ class Cells:
         if region.area is None:
             return cls(lat, lon, np.ones((len(lat), len(lon))))
         edges = [np.append(of, of[-1] + STEP) - STEP / 2 for of in (lon, lat[::-1])]
-        return cls(lat, lon, coverage(region.area.rings, *edges)[::-1])
+        share = coverage(region.area.rings, *edges)[::-1]
+        return cls(lat, lon, np.where(share < LEAST, 0.0, share))
 
     def tiles(self, edge: int, within: Slices | None = None) -> Iterator[Slices]:
         """Tiles that hold a cell of the area, row by row."""

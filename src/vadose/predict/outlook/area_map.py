@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import fill
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -11,17 +12,23 @@ import xarray as xr
 from vadose.areas import outlines
 from vadose.artefact import writing
 from vadose.predict.outlook.drawing import COLOURS
-from vadose.predict.outlook.percentiles import CLASSES
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 WET = ("#dfeef5", "#9cc9e0", "#3f8fbf")
 """Colours of percentiles above 70, 80 and 95."""
 EDGES = (0, 2, 5, 10, 20, 30, 70, 80, 95, 100)
 """Percentiles at which colours change."""
+NAMES = ("D4", "D3", "D2", "D1", "D0", "usual", "", "wet, dotted", "")
+"""Of the classes between them, as the bar says."""
+HATCHED = (70, 80, 95, 100)
+"""Edges of the wet classes, which are hatched too, so that they differ from the dry ones without colours."""
 
 
 def draw_area(store: xr.Dataset, out_png: Path, title: str, notes: Sequence[str]) -> Path:
     """Draw percentiles in the colours of the drought classes: a row a layer, a column a lead; borders of counties."""
-    from matplotlib.collections import LineCollection
+    from matplotlib import rc_context
     from matplotlib.colors import BoundaryNorm, ListedColormap
     from matplotlib.figure import Figure
 
@@ -30,13 +37,13 @@ def draw_area(store: xr.Dataset, out_png: Path, title: str, notes: Sequence[str]
     leads, layers = pd.TimedeltaIndex(store.lead_time.values), store.layer.values
     issued = pd.Timestamp(store.init_time.values[0])
     aspect = 1 / np.cos(np.radians(lat.mean()))
-    height = 3.1 * max(min((len(lat) / len(lon)) * aspect, 1.4), 0.45)
-    figure = Figure(figsize=(3.1 * len(leads) + 1.2, height * len(layers) + 2.1), layout="constrained")
-    axes = figure.subplots(len(layers), len(leads), squeeze=False)
+    height = 1.65 * max(min((len(lat) / len(lon)) * aspect, 1.4), 0.45)
+    figure = Figure(figsize=(1.65 * len(leads) + 0.7, height * len(layers) + 2.2), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
+    axes = figure.subplots(len(layers), len(leads), squeeze=False, sharex=True, sharey=True)
     colours = ListedColormap([*COLOURS[:0:-1], "#f4f4ee", *WET])
     half = float(store.attrs["grid_step"]) / 2
     box = (lon[0] - half, lat[-1] - half, lon[-1] + half, lat[0] + half)
-    wide = max(box[2] - box[0], box[3] - box[1]) > 12
     for row, layer in enumerate(layers):
         for column, lead in enumerate(leads):
             axis = axes[row, column]
@@ -44,32 +51,46 @@ def draw_area(store: xr.Dataset, out_png: Path, title: str, notes: Sequence[str]
             drawn = axis.pcolormesh(
                 lon, lat, values, cmap=colours, norm=BoundaryNorm(EDGES, len(EDGES) - 1), shading="nearest"
             )
-            for kind, width in (("county", 0.0 if wide else 0.35), ("state", 0.9)):
-                axis.add_collection(LineCollection(outlines(kind, box), colors="0.25", linewidths=width), autolim=False)
-            axis.set(xlim=(box[0], box[2]), ylim=(box[1], box[3]), aspect=aspect)
-            axis.set_facecolor("0.85")
-            axis.tick_params(labelsize=6)
-            axis.label_outer()
-            when = "today" if lead.days == 0 else f"in {lead.days} days"
+            if np.nanmax(values, initial=0) > HATCHED[0] and min(values.shape) > 1:
+                with rc_context({"hatch.linewidth": 0.4, "hatch.color": "0.35"}):
+                    hatches = ["..", "...", "xxx"]
+                    axis.contourf(lon, lat, np.nan_to_num(values), HATCHED, colors="none", hatches=hatches)
+            _frame(axis, box)
             if row == 0:
-                axis.set_title(f"{when}, {issued + lead:%-d %b}", fontsize=10)
+                when = "today" if lead.days == 0 else f"in {lead.days} days"
+                axis.set_title(f"{when}\n{issued + lead:%-d %b}", fontsize=10)
             if column == 0:
-                axis.set_ylabel(str(layer), fontsize=10, fontweight="bold")
-    bar = figure.colorbar(drawn, ax=axes, location="bottom", shrink=0.7, aspect=45, ticks=EDGES[1:-1], pad=0.02)
-    bar.ax.tick_params(labelsize=8)
-    names = [f"D{k}" for k in range(len(CLASSES))][::-1]
-    bar.set_label(
-        f"percentile in the model's 1991-2020; below 30 the drought classes {', '.join(names)} from the left",
-        fontsize=8,
+                axis.set_ylabel(str(layer), fontsize=11, fontweight="bold")
+    bar = figure.colorbar(
+        drawn, ax=axes, location="bottom", shrink=0.96, aspect=30, ticks=EDGES[1:-1], pad=0.02, spacing="uniform"
     )
+    bar.ax.tick_params(labelsize=9)
+    for k, name in enumerate(NAMES):
+        ink = "white" if k < 2 else "black"
+        bar.ax.text((EDGES[k] + EDGES[k + 1]) / 2, 0.5, name, color=ink, fontsize=9, ha="center", va="center")
+    bar.set_label("percentile in the model's 1991-2020", fontsize=9)
     simulated = " — SIMULATED DATA" * (store.attrs.get("simulated") == "true")
     figure.suptitle(
-        f"Soil-moisture outlook for {title}, {issued:%-d %B %Y}{simulated}",
+        f"Soil-moisture outlook for {title}\n{issued:%-d %B %Y}{simulated}",
         fontsize=12,
         color="#a00000" if simulated else "black",
     )
-    width = int(35 * len(leads) + 14)
-    figure.supxlabel("\n".join(fill(note, width) for note in notes), fontsize=6.5, color="0.35", x=0.01, ha="left")
+    width = int(31 * len(leads) + 14)
+    figure.supxlabel("\n".join(fill(note, width) for note in notes), fontsize=6, color="0.3", x=0.01, ha="left")
     with writing(out_png) as scratch:
-        figure.savefig(scratch, format="png", dpi=130)
+        figure.savefig(scratch, format="png", dpi=200)
     return out_png
+
+
+def _frame(axis: "Axes", box: tuple[float, float, float, float]) -> None:
+    """Borders, and degrees at the outer maps alone."""
+    from matplotlib.collections import LineCollection
+
+    west, south, east, north = box
+    for kind, width in (("county", 0.0 if max(east - west, north - south) > 12 else 0.5), ("state", 1.0)):
+        axis.add_collection(LineCollection(outlines(kind, box), colors="0.15", linewidths=width), autolim=False)
+    axis.set(xlim=(west, east), ylim=(south, north), aspect=1 / np.cos(np.radians((south + north) / 2)))
+    axis.set_facecolor("0.85")
+    axis.tick_params(labelsize=7)
+    axis.locator_params(nbins=3)
+    axis.label_outer()
