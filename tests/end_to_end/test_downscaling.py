@@ -20,6 +20,7 @@ from vadose.experiments.downscaling import Network, Scenarios, load_downscaling,
 from vadose.experiments.studies.county import study_county
 from vadose.grid import ease_grid
 from vadose.predict import explain
+from vadose.twin.county import build_county
 
 N, DAYS = 10, 1000
 TIME = pd.date_range("2018-01-01", periods=DAYS)
@@ -256,6 +257,8 @@ def test_a_forecast_becomes_an_outlook_at_100_m(
 def test_a_simulated_county_is_mapped_and_scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     few_draws = partial(explain.importances, n_background=50, n_samples=50, draws=4)
     monkeypatch.setattr("vadose.experiments.studies.downscaling.importances", few_draws)
+    shortly = partial(build_county, spin_up=40)  # a state of the ground that is soon forgotten
+    monkeypatch.setattr("vadose.experiments.studies.county.build_county", shortly)
     few = quick_downscaling(load_downscaling("downscale-county"))
     # The days of their series are fewer: the county is simulated for three months.
     runs = {name: few.runs[name].model_copy(update={"days": 10 if name == "mmnet" else 40}) for name in few.maps}

@@ -4,7 +4,7 @@ import json
 import math
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -18,6 +18,7 @@ from vadose.experiments.downscaling import Downscaling, DownscalingRun
 from vadose.experiments.section import Size
 from vadose.experiments.studies.pipeline import CHECKPOINTS, days_of_issue
 from vadose.experiments.studies.probes import (
+    Clock,
     Rates,
     computed,
     probe_evaluation,
@@ -31,7 +32,6 @@ from vadose.parallel.progress import Progress, silent
 from vadose.predict.members import AT_ONCE, BLOCK_DAYS
 from vadose.training.loop import STATISTICS, Descent
 
-Clock = Callable[[], float]
 GB = 1e9
 
 

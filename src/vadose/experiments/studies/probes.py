@@ -47,22 +47,9 @@ SURE = 1.0
 
 @dataclass(frozen=True)
 class Rates:
-    """Seconds of a sample learnt from, of one for the statistics, of a unit and day forecast; and what forecasts use.
-
-    Attributes
-    ----------
-    learn, statistics
-        Of a sample of the study's own size; ``learn`` of a model of each cell's own parameters of a cell and day.
-    forecast
-        Of one of `computed` units and a day.
-    read
-        Of a value of the cube that samples are made of.
-    window, reach
-        As the checkpoint is forecast, see `computed`.
-    precision
-        Of the forecasts.
-    of_each_cell
-        Whether the model keeps parameters of each cell.
+    """Seconds of a sample of the study's size learnt from (of a cell and day where a model keeps parameters
+    ``of_each_cell``), and of one for the statistics; of a day's forecast of one of the cells `computed` with ``window``
+    and ``reach``, in which ``precision``; and of a value of the cube read.
     """
 
     learn: float
@@ -140,16 +127,9 @@ def probe_run(
     folder: Path,
     clock: Clock = time.perf_counter,
 ) -> Rates:
-    """Train a run of a forecasting experiment for a few batches and forecast a few days with it.
+    """Train a run of a forecasting experiment, below the layers ``above``, for a few batches and forecast a few days.
 
-    Parameters
-    ----------
-    above
-        Names of the layers above.
-    size
-        Of the study's grid.
-    uses
-        Days that the study forecasts with the run, which decide in which precision.
+    The size of the study's grid and the ``uses``, days that it forecasts with the run, decide in which precision.
     """
     channels = run.channels(layer, above)
     window = None if run.window == "map" else run.window
