@@ -138,10 +138,10 @@ class End:
         climate = Climate(self.climate.course[places], self.climate.wet[places])
         return replace(self, states=states, fixed=self.fixed[places], climate=climate, evidence=self.evidence[places])
 
-    def ahead(self, weather: xr.Dataset) -> "Mixture":
+    def ahead(self, weather: xr.Dataset, wanted: pd.DatetimeIndex | None = None) -> "Mixture":
         """Run on: a component for each ``member`` of the weather of the days after; without any, with an end again.
 
-        Where the weather is NaN it counts as unknown.
+        Where the weather is NaN it counts as unknown. The mixture holds the days wanted, else all.
         """
         days, places = pd.DatetimeIndex(weather.indexes["time"]), len(self.fixed)
         if days[0] - self.day != pd.Timedelta(days=1):
@@ -151,11 +151,13 @@ class End:
         flat = weather.stack(row=rows, create_index=False).transpose("row", "time")
         begin = self.of(np.tile(np.arange(places), members)) if of_members else self
         mean, std, states = joint(self.networks, drivers(flat, begin.fixed, begin.climate), begin.states)
-        lead, bare = self.lead + np.arange(1, len(days) + 1), (mean, std)
-        mean, std = corrected(self.networks, mean, std, begin.evidence[:, None], lead)
         end = None
         if not of_members:
-            end = replace(self, states=tuple(states), day=days[-1], estimate=bare, lead=int(lead[-1]))
+            end = replace(self, states=tuple(states), day=days[-1], estimate=(mean, std), lead=self.lead + len(days))
+        lead = self.lead + 1 + (np.arange(len(days)) if wanted is None else days.get_indexer(wanted))
+        days = days if wanted is None else wanted
+        mean, std = (of[:, lead - self.lead - 1] for of in (mean, std))
+        mean, std = corrected(self.networks, mean, std, begin.evidence[:, None], lead)
         shape = (members, places, len(days), len(LAYERS))
         means, deviations = (np.ascontiguousarray(np.moveaxis(of.reshape(shape), 0, -1)) for of in (mean, std))
         return Mixture(np.full(members, 1 / members, np.float32), means, deviations, days, end)
