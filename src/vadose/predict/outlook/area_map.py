@@ -31,6 +31,7 @@ def draw_area(store: xr.Dataset, out_png: Path, title: str, notes: Sequence[str]
     from matplotlib import rc_context
     from matplotlib.colors import BoundaryNorm, ListedColormap
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     of_store = store.isel(init_time=0)
     lat, lon = store.y.values, store.x.values
@@ -38,8 +39,8 @@ def draw_area(store: xr.Dataset, out_png: Path, title: str, notes: Sequence[str]
     issued = pd.Timestamp(store.init_time.values[0])
     aspect = 1 / np.cos(np.radians(lat.mean()))
     height = 1.65 * max(min((len(lat) / len(lon)) * aspect, 1.4), 0.45)
-    figure = Figure(figsize=(1.65 * len(leads) + 0.7, height * len(layers) + 2.2), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
+    tight = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
+    figure = Figure(figsize=(1.65 * len(leads) + 0.7, height * len(layers) + 2.2), layout=tight)
     axes = figure.subplots(len(layers), len(leads), squeeze=False, sharex=True, sharey=True)
     colours = ListedColormap([*COLOURS[:0:-1], "#f4f4ee", *WET])
     half = float(store.attrs["grid_step"]) / 2

@@ -315,13 +315,17 @@ def joint(
 ) -> tuple[Array, Array, list[tuple[torch.Tensor, torch.Tensor]]]:
     """Mean and deviation (P, T, 3) of the mixture of the networks, and the state of each at the end."""
     daily, fixed = torch.from_numpy(driven.daily), torch.from_numpy(driven.fixed)
-    each, ends = [], []
+    each: list[tuple[Array, Array]] = []
+    ends: list[tuple[torch.Tensor, torch.Tensor]] = []
+    together = TOGETHER // max(len(fixed) * networks.members[0].lstm.hidden_size, 1)
     for k, member in enumerate(networks.members):
         state, found = states[k] if states else None, []
-        for some in daily.split(max(TOGETHER // max(len(fixed) * member.lstm.hidden_size, 1), 1), dim=1):
+        for some in torch.split(daily, max(together, 1), dim=1):
             mean, std, state = member(some, fixed, state)
             found.append((mean, std))
-        each.append(tuple(torch.cat(of, dim=1).numpy() for of in zip(*found, strict=True)))
+        means, deviations = (torch.cat(of, dim=1).numpy() for of in zip(*found, strict=True))
+        each.append((means, deviations))
+        assert state is not None
         ends.append(state)
     mean, std = mixture(each)
     return mean, std, ends
