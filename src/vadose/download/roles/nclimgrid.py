@@ -99,7 +99,7 @@ def derived(high: Array, low: Array, latitude: Array, days: pd.DatetimeIndex) ->
     --------
     >>> got = derived(np.array([[303.15]]), np.array([[288.15]]), np.array([39.1]), pd.DatetimeIndex(["2026-07-01"]))
     >>> {name: values.round().item() for name, values in got.items()}
-    {'relative_humidity': 70.0, 'shortwave_radiation': 298.0}
+    {'relative_humidity': 70.0, 'shortwave_radiation': 299.0}
     """
     pressure = [0.6108 * np.exp(17.27 * (t - KELVIN) / (t - KELVIN + 237.3)) for t in (low, high)]
     angle = 2 * np.pi * days.day_of_year.to_numpy()[:, None] / 365
