@@ -247,7 +247,7 @@ def _of_a_step(trained: Callable[[int, int], float], at_once: bool) -> float:
     epochs = 1
     difference = trained(MANY, epochs) - trained(FEW, epochs)
     if difference < SURE and not at_once:
-        epochs = min(30, math.ceil(SURE / max(difference, SURE / 30)))
+        epochs = 30 if 30 * difference <= SURE else math.ceil(SURE / difference)
         difference = trained(MANY, epochs + 1) - trained(FEW, epochs + 1)
         epochs += 1
     return max(difference, 0.0) / (epochs * (MANY - FEW))
