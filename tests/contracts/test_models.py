@@ -160,7 +160,7 @@ def test_a_model_says_what_it_is_and_gives_it(name: str) -> None:
 @pytest.mark.parametrize("gaussian", [False, True])
 def test_saved_and_loaded_it_gives_the_same(name: str, gaussian: bool, tmp_path: Path) -> None:
     if gaussian and "gaussian" not in inspect.signature(MODELS[name]).parameters:
-        pytest.skip("it has no deviation to choose")
+        pytest.skip("the model has no option of a deviation")
     model, hyper, given = example_of(name, **{"gaussian": True} if gaussian else {})
     assert model.has_deviation or not gaussian
     kept = to_checkpoint(name, hyper, model)

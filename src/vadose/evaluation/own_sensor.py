@@ -52,18 +52,19 @@ def followed(past: Mixture, observed: Array, leads: Sequence[int] = (1, 7, 30), 
     >>> table[table.metric == "rmse"].groupby("model")["median"].max().round(3).to_dict()["without the sensor"]
     0.05
     """
-    end, rows = past.end, list[Row]()
-    assert end is not None
-    fixed = {ALONE: given(end, None, 1)}
+    rows: list[Row] = []
+    assert past.end is not None
+    of_days = past.end.networks, *past.end.estimate
+    fixed = {ALONE: given(*of_days, None, 1)}
     if first:
         early = np.arange(observed.shape[1])[:, None] < first
-        fixed[EARLIER] = given(end, np.where(early, observed, np.float32(np.nan)), 1)
+        fixed[EARLIER] = given(*of_days, np.where(early, observed, np.float32(np.nan)), 1)
     for lead in leads:
         last = np.full_like(observed, np.nan)
         last[:, lead:] = observed[:, :-lead]
         runs: dict[str, Run] = {
             **fixed,
-            f"sensor up to {lead} d before": given(end, observed, lead),
+            f"sensor up to {lead} d before": given(*of_days, observed, lead),
             LAST: (last, None),
         }
         rows += _rows(runs, observed, first, {"lead_days": lead})

@@ -14,8 +14,8 @@ from vadose.evaluation.strata import Labels, classes
 from vadose.experiments.outlook import OutlookStudy
 from vadose.experiments.studies.outlook_training import Stations
 from vadose.models.mixture import mixture
-from vadose.predict.outlook.moisture import LAYERS, Networks, corrected, joint
-from vadose.samples.land_surface import TOLD, Array, Climate, drivers, evidence
+from vadose.predict.outlook.moisture import LAYERS, Networks, corrected, given, joint
+from vadose.samples.land_surface import Array, Climate, drivers, evidence
 
 Estimate = tuple[Array, Array]
 """Mean and standard deviation (P, T, 3), NaN where there is none."""
@@ -46,17 +46,15 @@ class Part:
 
     def without(self) -> Estimate:
         """Without any own observation, the weather of the day known."""
-        return corrected(self.networks, self.mean, self.std, np.zeros((*self.mean.shape, TOLD), np.float32), 1)
+        return self.told(None, 1)
 
     def with_sensor(self, lead: int) -> Estimate:
         """With own observations up to ``lead`` days before, and the weather of all days known."""
         return self.told(self.observed, lead)
 
-    def told(self, observed: Array, lead: int) -> Estimate:
+    def told(self, observed: Array | None, lead: int) -> Estimate:
         """The same with other own observations."""
-        before = np.zeros((*self.mean.shape, TOLD), np.float32)
-        before[:, lead:] = evidence(self.mean, observed)[:, :-lead]
-        return corrected(self.networks, self.mean, self.std, before, lead)
+        return given(self.networks, self.mean, self.std, observed, lead)
 
 
 def damped(observed: Array, others: Array, lead: int) -> Estimate:

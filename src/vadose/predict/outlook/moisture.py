@@ -331,13 +331,12 @@ def joint(
     return mean, std, ends
 
 
-def given(end: End, observed: Array | None, lead: int) -> tuple[Array, Array]:
+def given(networks: Networks, mean: Array, std: Array, observed: Array | None, lead: int) -> tuple[Array, Array]:
     """Mean and deviation (P, T, 3) of the days of an estimate, given observations up to ``lead`` days before each."""
-    mean, std = end.estimate
     before = np.zeros((*mean.shape, TOLD), np.float32)
     if observed is not None:
         before[:, lead:] = evidence(mean, observed)[:, :-lead]
-    return corrected(end.networks, mean, std, before, lead)
+    return corrected(networks, mean, std, before, lead)
 
 
 @torch.no_grad()
